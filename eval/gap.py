@@ -1,0 +1,152 @@
+"""Stage gap: a run's student against its teacher -> data/gaps/RUN/ROUND.parquet, reports/gap/.
+
+    python -m eval.gap start --rounds probe pool
+
+gap = 1 - cosine of the centred embeddings, per face, plain and mirrored. The round `probe` is
+never trained on: its mean gap is the figure to follow. The pool's table is what mining reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch.nn import functional
+from tqdm import tqdm
+
+from manifests import layout
+from manifests.costs import timed
+from manifests.errors import InputError, run_command
+from manifests.files import write_json
+from manifests.gaps import GapTable
+from manifests.latents import LatentManifest
+from manifests.params import load_params
+from manifests.stores import CHUNK_ROWS, FaceStore, TeacherStore
+from pipeline.frames import Frame, to_frame
+from pipeline.numerics import device_of, in_fixed_batches
+from train.checkpoint import Student, load_student
+
+POOL = "pool"
+READ_ROWS = 16 * CHUNK_ROWS
+
+
+def student_embeddings(student: Student, faces: FaceStore) -> Float[np.ndarray, "face view width"]:
+    """The student's outputs on every row of a store, plain and mirrored."""
+    stored = Frame(**faces.frame)
+    device = next(student.network.parameters()).device
+
+    def both_views(batch: torch.Tensor) -> torch.Tensor:
+        crops = batch.permute(0, 3, 1, 2).float().to(device)
+        crops = to_frame(crops, stored, student.card.input_frame)
+        outputs = [
+            student.network(view.contiguous(memory_format=torch.channels_last))
+            for view in (crops, crops.flip(3))
+        ]
+        return torch.stack(outputs, dim=1).cpu()
+
+    parts = [np.empty((0, 2, student.card.embedding_width), np.float32)]
+    starts = range(0, len(faces), READ_ROWS)
+    for at in tqdm(starts, desc=f"gap {faces.passport.round}", unit="block"):
+        images = torch.from_numpy(faces.images(at, min(at + READ_ROWS, len(faces))))
+        parts.append(in_fixed_batches(both_views, images).numpy())
+    return np.concatenate(parts)
+
+
+def gaps(
+    outputs: Float[np.ndarray, "face view width"], targets: Float[np.ndarray, "face view width"]
+) -> Float[np.ndarray, "face view"]:
+    """1 - cosine of student and centred teacher embeddings, per face and view."""
+    cosine = functional.cosine_similarity(
+        torch.from_numpy(outputs), torch.from_numpy(targets), dim=2
+    )
+    return (1.0 - cosine).numpy()
+
+
+def impostor_margins(
+    outputs: Float[np.ndarray, "face width"], targets: Float[np.ndarray, "face width"]
+) -> Float[np.ndarray, " face"]:
+    """Cosine of a student's output to its own target, less that to the nearest other face's.
+
+    Negative: the student confuses this face with another one.
+    """
+    unit_outputs = functional.normalize(torch.from_numpy(outputs))
+    unit_targets = functional.normalize(torch.from_numpy(targets))
+    margins = []
+    for at in range(0, len(outputs), READ_ROWS):
+        cosine = unit_outputs[at : at + READ_ROWS] @ unit_targets.T
+        rows = torch.arange(len(cosine))
+        own = cosine[rows, at + rows].clone()
+        cosine[rows, at + rows] = -2.0
+        margins.append(own - cosine.max(dim=1).values)
+    return torch.cat(margins).numpy() if margins else np.empty(0, np.float32)
+
+
+def gap_table(
+    student: Student,
+    manifest: LatentManifest,
+    faces: FaceStore,
+    teacher: TeacherStore,
+    centre: Float[np.ndarray, " width"],
+) -> GapTable:
+    """One row for every usable face of a round."""
+    ok: Bool[np.ndarray, " face"] = faces.ok()
+    outputs = student_embeddings(student, faces)[ok]
+    targets = teacher.embeddings()[ok].astype(np.float32) - centre
+    both = gaps(outputs, targets)
+    margins = impostor_margins(outputs[:, 0], targets[:, 0])
+    unassigned = np.full(len(both), -1, np.int32)
+    return GapTable(
+        manifest.face_id[ok], both[:, 0], both[:, 1], margins, unassigned,
+        student.sha256, teacher.root,
+    )  # fmt: skip
+
+
+def check_never_trained_on(student: Student, teacher: TeacherStore) -> None:
+    """Raises InputError if the student's card names the probe's store."""
+    if teacher.root in student.card.stores:
+        raise InputError(f"{teacher.path}: this student was trained on it; it cannot be a probe")
+
+
+def figures(table: GapTable) -> dict[str, float | int]:
+    both = np.concatenate([table.gap, table.flip_gap]).astype(np.float64)
+    if not len(both):
+        return {"num_faces": 0, "mean": 0.0, "standard_error": 0.0, "p95": 0.0, "confused": 0.0}
+    by_face = (table.gap.astype(np.float64) + table.flip_gap) / 2
+    return {
+        "num_faces": len(table.gap),
+        "mean": table.mean,
+        "standard_error": float(by_face.std() / np.sqrt(len(by_face))),
+        "p95": float(np.quantile(both, 0.95)),
+        "confused": float((table.impostor_margin < 0).mean()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure a student's gap to its teacher.")
+    parser.add_argument("run", help="a run under runs/")
+    parser.add_argument("--rounds", nargs="+", required=True, help="probe first, then others")
+    args = parser.parse_args()
+    with timed(f"gap@{args.run}"):
+        params = load_params()
+        student = load_student(layout.run(args.run))
+        student.network.to(device_of(params.device))
+        centre = TeacherStore.open(layout.teacher(POOL, params.teacher)).centre()
+        report = {}
+        for name in args.rounds:
+            manifest = LatentManifest.read(layout.manifest(name))
+            faces = FaceStore.open(layout.faces(name), expect={"manifest": manifest.digest})
+            teacher = TeacherStore.open(
+                layout.teacher(name, params.teacher), expect={"faces": faces.root}
+            )
+            if name == "probe":
+                check_never_trained_on(student, teacher)
+            table = gap_table(student, manifest, faces, teacher, centre)
+            table.write(layout.gap_table(args.run, name))
+            report[name] = figures(table)
+        write_json(layout.REPORTS / "gap" / f"{args.run}.json", report)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,30 @@
+"""What a stage cost: seconds, kept outside the stores in runs/costs/STAGE.jsonl."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from manifests.layout import COSTS
+
+
+@contextmanager
+def timed(stage: str) -> Iterator[None]:
+    """Adds one line with the wall seconds of the block, if it succeeds."""
+    start = time.perf_counter()
+    yield
+    COSTS.mkdir(parents=True, exist_ok=True)
+    with (COSTS / f"{stage}.jsonl").open("a", encoding="utf-8") as file:
+        line = {"stage": stage, "seconds": round(time.perf_counter() - start, 2)}
+        file.write(json.dumps(line) + "\n")
+
+
+def seconds_by_stage() -> dict[str, float]:
+    """The seconds of each stage's longest run: a relinked result does not hide its price."""
+    seconds = {}
+    for path in sorted(COSTS.glob("*.jsonl")):
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        seconds[path.stem] = max(float(line["seconds"]) for line in lines)
+    return seconds

@@ -1,0 +1,70 @@
+"""GapTable: how far a student is from its teacher on every usable face of a round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Int
+
+from manifests.errors import InputError
+from manifests.tables import read_table, write_table
+
+KIND = "gap-table-1"
+SCHEMA = pa.schema(
+    {
+        "face_id": pa.int64(),
+        "gap": pa.float32(),
+        "flip_gap": pa.float32(),
+        "impostor_margin": pa.float32(),
+        "region": pa.int32(),
+    }
+)
+
+
+@dataclass(frozen=True)
+class GapTable:
+    """gap = 1 - cosine of the centred embeddings of student and teacher, 0..2."""
+
+    face_id: Int[np.ndarray, " face"]
+    gap: Float[np.ndarray, " face"]  # plain view
+    flip_gap: Float[np.ndarray, " face"]  # mirrored view
+    impostor_margin: Float[np.ndarray, " face"]  # own teacher cosine less the best other's
+    region: Int[np.ndarray, " face"]  # -1: not assigned
+    student_digest: str
+    teacher_root: str
+
+    def __post_init__(self) -> None:
+        columns = (self.gap, self.flip_gap, self.impostor_margin, self.region)
+        if any(len(column) != len(self.face_id) for column in columns):
+            raise InputError("gap table: columns of unlike lengths")
+        if not all(np.isfinite(column).all() for column in columns[:3]):
+            raise InputError("gap table: a gap is not finite; the student diverged: train again")
+
+    @property
+    def mean(self) -> float:
+        """Mean gap over both views; NaN-free, 0 for an empty round."""
+        both = np.concatenate([self.gap, self.flip_gap]).astype(np.float64)
+        return float(both.mean()) if len(both) else 0.0
+
+    def write(self, path: Path) -> str:
+        columns = [self.face_id, self.gap, self.flip_gap, self.impostor_margin, self.region]
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+        return write_table(path, KIND, pa.Table.from_arrays(arrays, schema=SCHEMA), self._links())
+
+    @classmethod
+    def read(cls, path: Path, *, expect_teacher: str | None = None) -> GapTable:
+        table, metadata, _ = read_table(path, KIND, SCHEMA)
+        links = metadata["student_digest"], metadata["teacher_root"]
+        if expect_teacher is not None and links[1] != expect_teacher:
+            raise InputError(
+                f"{path}: measured against teacher store {links[1][:12]}, the store at hand is "
+                f"{expect_teacher[:12]}; run the gap stage again"
+            )
+        face_id, gap, flip_gap, margin, region = (c.to_numpy() for c in table.itercolumns())
+        return cls(face_id, gap, flip_gap, margin, region, *links)
+
+    def _links(self) -> dict[str, str]:
+        return {"student_digest": self.student_digest, "teacher_root": self.teacher_root}

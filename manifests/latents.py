@@ -1,0 +1,219 @@
+"""LatentManifest: the recipe of a round, one row a face, before a pixel is rendered."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Int
+
+from manifests.digests import canonical_json, table_digest
+from manifests.errors import InputError
+from manifests.tables import read_table, write_table
+
+KIND = "latent-manifest-1"
+ORIGINS = ("prior", "boundary", "mined", "imported")
+SPACES = ("z", "w", "w+")
+SIMILAR, DISSIMILAR = -1, +1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What all rows of a manifest share: which generator is to be called, and how."""
+
+    round: str
+    generator: str
+    generator_sha256: str  # of its weights
+    latent_width: int
+    latent_space: str = "z"
+    psi: float = 1.0
+    noise_mode: str = "const"
+
+
+@dataclass(frozen=True)
+class LatentManifest:
+    """N latents with their lineage, sorted by face_id. N = 0 is legal.
+
+    Columns beside `face_id` and `latent`: seed, and nullable identity_id, side (-1 similar,
+    +1 dissimilar), parent_id, region_id, origin, law, step, score, source_sha256.
+    """
+
+    recipe: Recipe
+    table: pa.Table
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    @cached_property
+    def face_id(self) -> Int[np.ndarray, " face"]:
+        return self.table["face_id"].to_numpy()
+
+    @cached_property
+    def latents(self) -> Float[np.ndarray, "face width"]:
+        flat = self.table["latent"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        return flat.reshape(-1, self.recipe.latent_width)
+
+    def column(self, name: str) -> np.ndarray:
+        """A nullable integer or float column as float64, null as NaN."""
+        return self.table[name].cast(pa.float64()).to_numpy()
+
+    @cached_property
+    def digest(self) -> str:
+        """Logical: over schema version, recipe and values."""
+        return table_digest(self.table, {"kind": KIND, **_as_text(self.recipe)})
+
+    def write(self, path: Path) -> None:
+        write_table(path, KIND, self.table, _as_text(self.recipe))
+
+    @classmethod
+    def read(cls, path: Path, *, expect: str | None = None) -> LatentManifest:
+        """Parses a manifest file; `expect` is the digest that it must have.
+
+        Raises InputError naming the file and the first row that breaks the contract.
+        """
+        table, metadata, digest = read_table(path, KIND, schema(1))
+        if expect is not None and digest != expect:
+            raise InputError(f"{path}: manifest digest {digest}, expected {expect}")
+        try:
+            return cls(_from_text(metadata), table)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+    def require(self, *, generator: str, sha256: str, latent_width: int, space: str) -> None:
+        """Raises InputError unless this manifest was made for exactly that generator."""
+        have = self.recipe
+        if (have.generator, have.generator_sha256) != (generator, sha256):
+            raise InputError(
+                f"round {have.round}: latents of generator {have.generator} "
+                f"({have.generator_sha256[:12]}), but the pipeline renders with {generator} "
+                f"({sha256[:12]}); sample the round again or change params.yaml"
+            )
+        if (have.latent_width, have.latent_space) != (latent_width, space):
+            raise InputError(
+                f"round {have.round}: latents are {have.latent_width}-d in {have.latent_space}, "
+                f"generator {generator} takes {latent_width}-d in {space}"
+            )
+
+
+def schema(latent_width: int) -> pa.Schema:
+    required = {"face_id": pa.int64(), "round": pa.string(), "generator": pa.string()}
+    nullable = {
+        "latent": pa.list_(pa.float32(), latent_width),
+        "seed": pa.int64(),
+        "identity_id": pa.int64(),
+        "side": pa.int8(),
+        "parent_id": pa.int64(),
+        "region_id": pa.int32(),
+        "origin": pa.string(),
+        "law": pa.string(),
+        "step": pa.float32(),
+        "score": pa.float32(),
+        "source_sha256": pa.string(),
+    }
+    return pa.schema([*required.items(), *nullable.items()])
+
+
+def build(
+    recipe: Recipe,
+    latents: Float[np.ndarray, "face width"],
+    *,
+    origin: str,
+    law: str | None = None,
+    key: str = "",
+    **columns: np.ndarray | None,
+) -> LatentManifest:
+    """A manifest of freshly made latents; face ids and seeds are derived, never chosen.
+
+    `key` names everything else the latents depend on (seeds, digests of inputs), so that two
+    rounds made differently have different ids. `columns` fills the nullable columns.
+    """
+    count = len(latents)
+    ids = face_ids(recipe, origin, key, count)
+    given: dict[str, Any] = {
+        "face_id": ids,
+        "round": [recipe.round] * count,
+        "generator": [recipe.generator] * count,
+        "latent": _fixed_lists(latents, recipe.latent_width),
+        "seed": ids & 0x7FFFFFFF,
+        "origin": [origin] * count,
+        "law": [law] * count,
+        **columns,
+    }
+    layout = schema(recipe.latent_width)
+    arrays = [_array(given.get(field.name), field.type, count) for field in layout]
+    return LatentManifest(recipe, pa.Table.from_arrays(arrays, schema=layout))
+
+
+def face_ids(recipe: Recipe, origin: str, key: str, count: int) -> Int[np.ndarray, " face"]:
+    """(31-bit hash of generator identity and round recipe) << 32 | row."""
+    text = canonical_json({**asdict(recipe), "origin": origin, "key": key})
+    prefix = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+    return (np.int64(prefix) << np.int64(32)) | np.arange(count, dtype=np.int64)
+
+
+def empty(recipe: Recipe, *, origin: str, key: str = "") -> LatentManifest:
+    """A round without faces (a mining stage that stopped)."""
+    return build(recipe, np.empty((0, recipe.latent_width), np.float32), origin=origin, key=key)
+
+
+def _array(values: Any, kind: pa.DataType, count: int) -> pa.Array:
+    if values is None:
+        return pa.nulls(count, kind)
+    return values if isinstance(values, pa.Array) else pa.array(values, kind)
+
+
+def _fixed_lists(latents: np.ndarray, width: int) -> pa.Array:
+    if latents.ndim != 2 or latents.shape[1] != width:
+        raise InputError(f"latents of shape {latents.shape}, expected (faces, {width})")
+    flat = pa.array(np.ascontiguousarray(latents, np.float32).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, width)
+
+
+def _check(manifest: LatentManifest) -> None:
+    table, recipe = manifest.table, manifest.recipe
+    width = table.schema.field("latent").type.list_size
+    if width != recipe.latent_width:
+        raise InputError(f"latents are {width}-d, its metadata says {recipe.latent_width}-d")
+    _check_ids(manifest.face_id)
+    finite = np.isfinite(manifest.latents).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise InputError(f"row {row}: latent is not finite; sample the round again")
+    for name, valid in (("origin", ORIGINS), ("generator", (recipe.generator,))):
+        strangers = set(table[name].unique().to_pylist()) - set(valid)
+        if strangers:
+            raise InputError(f"{name} {sorted(map(str, strangers))[0]!r}, expected one of {valid}")
+    if recipe.latent_space not in SPACES:
+        raise InputError(f"latent space {recipe.latent_space!r}, expected one of {SPACES}")
+
+
+def _check_ids(face_id: np.ndarray) -> None:
+    steps = np.diff(face_id)
+    if len(steps) and steps.min() <= 0:
+        row = int(np.argmax(steps <= 0)) + 1
+        what = "duplicate" if steps[row - 1] == 0 else "unsorted"
+        raise InputError(f"row {row}: {what} face_id {face_id[row]}; ids must strictly increase")
+
+
+def _as_text(recipe: Recipe) -> dict[str, str]:
+    return {name: str(value) for name, value in asdict(recipe).items()}
+
+
+def _from_text(metadata: dict[str, str]) -> Recipe:
+    known = {f.name: metadata[f.name] for f in fields(Recipe) if f.name in metadata}
+    if len(known) != len(fields(Recipe)):
+        raise InputError(
+            f"its metadata lacks {sorted({f.name for f in fields(Recipe)} - set(known))}"
+        )
+    text: dict[str, Any] = dict(known)
+    text["latent_width"] = int(known["latent_width"])
+    text["psi"] = float(known["psi"])
+    return replace(Recipe("", "", "", 0), **text)

@@ -1,0 +1,196 @@
+"""params.yaml, parsed once into frozen dataclasses; an unknown key or wrong type is an error.
+
+python -m manifests.params PRESET     merges params/PRESET.yaml into params.yaml
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from manifests.errors import InputError, run_command
+from manifests.files import write_text
+
+PATH = Path("params.yaml")
+
+
+@dataclass(frozen=True)
+class PriorRound:
+    count: int  # latents; about four in five become usable faces
+    seed: int
+
+
+@dataclass(frozen=True)
+class Render:
+    frame_size: int  # pixels of the stored crop
+    detect_size: int  # pixels that a generated picture is enlarged to for the detector
+    detect_threshold: float  # dlib detection score; lower finds more
+
+
+@dataclass(frozen=True)
+class BoundaryParams:
+    solver: str  # ridge or linear_svc
+    references: int
+    neighbours: int
+    penalty: float  # ridge: added to the Gram matrix's diagonal, in units of its mean diagonal
+    held_out: float  # share of the neighbours that accuracy is measured on
+    min_accuracy: float  # a boundary below it is not used
+    seed: int
+
+
+@dataclass(frozen=True)
+class Identities:
+    law: str
+    per_side: int
+    max_offset: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Student:
+    name: str
+    input_size: int
+    width: float  # multiplier of all channel numbers
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Student noise: the picture changes, the target does not. Standard deviations."""
+
+    rotation: float  # radians
+    zoom: float  # log scale
+    shift: float  # share of the side
+    gamma: float  # log exponent
+    contrast: float  # log gain
+    brightness: float  # of 0..1
+    tint: float  # log gain per colour
+    grey: float  # chance of being desaturated, by a random amount
+    sharpness: float  # gain of an unsharp mask, uniform in -0.4..1 times this
+    grain: float  # largest deviation of white noise, of 0..1
+
+
+@dataclass(frozen=True)
+class Run:
+    faces_seen: int
+    rate_from: float  # the learning rate goes in a straight line from this share of its peak
+    rate_to: float  # to this one
+
+
+@dataclass(frozen=True)
+class Train:
+    student: Student
+    noise: Noise
+    loss: str
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    warmup_faces: int
+    pool_rows: int  # faces that are shuffled together in memory
+    seed: int
+    checkpoint_faces: int  # a resumable state is written every so many faces
+    runs: Mapping[str, Run]
+
+
+@dataclass(frozen=True)
+class Mine:
+    regions: int
+    hard_share: float  # of the regions, hardest first, that parents are drawn from
+    shrinkage: float  # faces: a region's mean gap is pulled to the overall mean by as many
+    coefficient: float  # c of the SynthDistill rule
+    count: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Verify:
+    pairs: str | None  # a folder with pairs.csv and images/, or null
+
+
+@dataclass(frozen=True)
+class Params:
+    generator: str
+    teacher: str
+    device: str
+    sample: Mapping[str, PriorRound]
+    render: Render
+    boundaries: BoundaryParams
+    identities: Identities
+    train: Train
+    mine: Mine
+    verify: Verify
+
+
+def load_params(path: Path = PATH) -> Params:
+    """The parameters of this checkout.
+
+    Raises InputError naming the key that is unknown, missing or of another type.
+    """
+    return parse(Params, _load_yaml(path), str(path))
+
+
+def parse(kind: Any, value: Any, where: str) -> Any:
+    """`value` as `kind`: a dataclass, a mapping of them, an optional or a plain type."""
+    if is_dataclass(kind):
+        return _parse_dataclass(kind, value, where)
+    if get_origin(kind) in (Union, types.UnionType):
+        options = [option for option in get_args(kind) if option is not type(None)]
+        return None if value is None else parse(options[0], value, where)
+    if get_origin(kind) is not None:
+        inner = get_args(kind)[1]
+        return {key: parse(inner, item, f"{where}: {key}") for key, item in dict(value).items()}
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise InputError(f"{where}: {value!r} is a {type(value).__name__}, not {kind.__name__}")
+    return value
+
+
+def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where}: {value!r}, expected a section with keys")
+    hints = get_type_hints(kind)
+    names = [field.name for field in fields(kind)]
+    unknown, missing = sorted(set(value) - set(names)), sorted(set(names) - set(value))
+    if unknown:
+        raise InputError(f"{where}: unknown key {unknown[0]!r}; known keys: {', '.join(names)}")
+    if missing:
+        raise InputError(f"{where}: missing key {missing[0]!r}")
+    return kind(**{name: parse(hints[name], value[name], f"{where}: {name}") for name in names})
+
+
+def merged(base: Any, over: Any) -> Any:
+    """`base` with the keys of `over` in their place, section by section."""
+    if not (isinstance(base, Mapping) and isinstance(over, Mapping)):
+        return over
+    return {**base, **{key: merged(base.get(key), item) for key, item in over.items()}}
+
+
+def _load_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run from the repository root") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML ({error})") from None
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        raise InputError("usage: python -m manifests.params PRESET")
+    preset = Path("params") / f"{sys.argv[1]}.yaml"
+    if not preset.exists():
+        names = ", ".join(sorted(path.stem for path in preset.parent.glob("*.yaml")))
+        raise InputError(f"unknown preset {sys.argv[1]!r}; valid names: {names}")
+    values = merged(_load_yaml(PATH), _load_yaml(preset))
+    parse(Params, values, str(preset))
+    write_text(PATH, f"# params.yaml with {preset} merged in\n{yaml.safe_dump(values)}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,68 @@
+"""Passport: what a store is, what it was made from, and the root over all its other files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from manifests.digests import canonical_json, sha256_text
+from manifests.errors import InputError
+from manifests.files import write_text
+
+NAME = "passport.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """A generator or teacher: `identity` must be equal to be mixed, `numerics` is recorded."""
+
+    identity: Mapping[str, Any]  # name, weights sha256, preprocessing, frame, metric, views
+    numerics: Mapping[str, Any]  # torch version, CPU capability, batch shape
+
+
+@dataclass(frozen=True)
+class Passport:
+    """Written last; a store without one does not open. Holds no time, host or cost."""
+
+    kind: str  # faces or teacher
+    round: str
+    num_rows: int
+    num_ok: int
+    failures: Mapping[str, int]
+    merkle_root: str
+    manifest_digest: str
+    faces_root: str | None  # a teacher store names the faces it embeds
+    fingerprint: Fingerprint
+    lineage: Mapping[str, Any]
+    licences: Mapping[str, str]
+    schema_version: int = field(default=SCHEMA_VERSION)
+
+    @property
+    def digest(self) -> str:
+        return sha256_text(canonical_json(asdict(self)))
+
+    def write(self, store: Path) -> None:
+        write_text(store / NAME, canonical_json(asdict(self)) + "\n")
+
+    @classmethod
+    def read(cls, store: Path) -> Passport:
+        path = store / NAME
+        if not path.exists():
+            what = "is unfinished (it has no passport)" if store.exists() else "does not exist"
+            raise InputError(f"{store}: this store {what}; run the stage that builds it")
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            values["fingerprint"] = Fingerprint(**values["fingerprint"])
+            passport = cls(**values)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path}: not a passport ({error}); build the store again") from None
+        if passport.schema_version > SCHEMA_VERSION:
+            raise InputError(
+                f"{path}: schema version {passport.schema_version}, this code reads up to "
+                f"{SCHEMA_VERSION}; update Facestill"
+            )
+        return passport

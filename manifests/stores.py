@@ -1,0 +1,127 @@
+"""FaceStore and TeacherStore: Zarr v3 arrays whose row i is row i of their manifest, always.
+
+A store is a folder: the arrays, ledger.jsonl and passport.json. It is opened read-only and by
+its digests; builders write through manifests.sealing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from jaxtyping import Bool, Float, UInt8
+
+from manifests.digests import folder_hashes, merkle_root
+from manifests.errors import InputError
+from manifests.passport import NAME as PASSPORT
+from manifests.passport import Passport
+
+LEDGER = "ledger.jsonl"
+TASK_ROWS = 1024  # rows of one task and of one image shard
+CHUNK_ROWS = 64  # rows of one image chunk: 1.8 MB at 96 px
+COLUMN_SHARD_ROWS = 16_384
+OK, NO_FACE = 0, 1
+REASONS = {OK: "ok", NO_FACE: "no_face"}
+
+
+@dataclass(frozen=True)
+class FaceStore:
+    """images uint8[N,S,S,3] · ok · reason · landmarks float32[N,5,2] · quality float32[N]."""
+
+    path: Path
+    passport: Passport
+    group: zarr.Group
+
+    @classmethod
+    def open(cls, path: Path, *, expect: Mapping[str, str] | None = None) -> FaceStore:
+        """Opens a sealed store. `expect` may name `manifest` and `root` digests.
+
+        Raises InputError if it is unfinished, of another kind, or not what is expected.
+        """
+        return cls(path, *_open(path, "faces", expect or {}))
+
+    def __len__(self) -> int:
+        return self.passport.num_rows
+
+    @property
+    def root(self) -> str:
+        return self.passport.merkle_root
+
+    @property
+    def frame(self) -> dict[str, Any]:
+        """Name, size (pixels) and place of the frame that the images are stored in."""
+        return dict(self.group.attrs["frame"])  # type: ignore[arg-type]
+
+    def images(self, start: int, stop: int) -> UInt8[np.ndarray, "face size size 3"]:
+        """Rows start..stop; cheap when they are whole chunks."""
+        return np.asarray(self.group["images"][start:stop])  # type: ignore[index]
+
+    def ok(self) -> Bool[np.ndarray, " face"]:
+        return np.asarray(self.group["ok"][:])  # type: ignore[index]
+
+    def column(self, name: str) -> np.ndarray:
+        return np.asarray(self.group[name][:])  # type: ignore[index]
+
+
+@dataclass(frozen=True)
+class TeacherStore:
+    """embeddings float16[N,V,D] (NaN where the face failed) · norms float32[N,V]."""
+
+    path: Path
+    passport: Passport
+    group: zarr.Group
+
+    @classmethod
+    def open(cls, path: Path, *, expect: Mapping[str, str] | None = None) -> TeacherStore:
+        """Opens a sealed store. `expect` may name `manifest`, `faces` and `root` digests."""
+        return cls(path, *_open(path, "teacher", expect or {}))
+
+    def __len__(self) -> int:
+        return self.passport.num_rows
+
+    @property
+    def root(self) -> str:
+        return self.passport.merkle_root
+
+    @property
+    def width(self) -> int:
+        return int(self.group["embeddings"].shape[2])  # type: ignore[union-attr]
+
+    def embeddings(self) -> Float[np.ndarray, "face view width"]:
+        """All rows, float16 as stored."""
+        return np.asarray(self.group["embeddings"][:])  # type: ignore[index]
+
+    def centre(self) -> Float[np.ndarray, " width"]:
+        """Mean embedding over this round's usable faces and views."""
+        return np.asarray(self.group.attrs["mean"], dtype=np.float32)
+
+    def spread(self) -> float:
+        """Standard deviation over all coordinates of the centred embeddings."""
+        return float(self.group.attrs["spread"])  # type: ignore[arg-type]
+
+
+def store_root(path: Path) -> str:
+    """The Merkle root over every file of a store but its passport, from the bytes on disk."""
+    return merkle_root(folder_hashes(path, leave_out=[PASSPORT]))
+
+
+def _open(path: Path, kind: str, expect: Mapping[str, str]) -> tuple[Passport, zarr.Group]:
+    passport = Passport.read(path)
+    if passport.kind != kind:
+        raise InputError(f"{path}: a {passport.kind} store, expected a {kind} store")
+    have = {
+        "manifest": passport.manifest_digest,
+        "faces": passport.faces_root,
+        "root": passport.merkle_root,
+    }
+    for name, wanted in expect.items():
+        if have[name] != wanted:
+            raise InputError(
+                f"{path}: made from {name} {str(have[name])[:12]}, but the {name} at hand is "
+                f"{wanted[:12]}; build the store again, or bring the {name} it was made from"
+            )
+    return passport, zarr.open_group(path, mode="r", zarr_format=3)

@@ -1,0 +1,75 @@
+"""Parquet tables with a schema, a version and a logical digest: the base of every manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from manifests.digests import table_digest
+from manifests.errors import InputError
+from manifests.files import replacing
+
+KEY = b"facestill"
+
+
+def write_table(path: Path, kind: str, table: pa.Table, metadata: Mapping[str, str]) -> str:
+    """Writes a table with its digest in the schema metadata; returns the digest."""
+    described = {"kind": kind, **metadata}
+    digest = table_digest(table, described)
+    packed = json.dumps({**described, "digest": digest}, sort_keys=True)
+    with replacing(path) as scratch:
+        stored = table.replace_schema_metadata({KEY: packed})
+        pq.write_table(stored, scratch, compression="zstd", store_schema=True)
+    return digest
+
+
+def read_table(path: Path, kind: str, schema: pa.Schema) -> tuple[pa.Table, dict[str, str], str]:
+    """The table, its metadata and its digest, recomputed from the values.
+
+    Raises InputError for another kind of file, another schema, or values that were changed
+    after the digest was made.
+    """
+    table = _open(path)
+    metadata = _metadata(path, table, kind)
+    stored = metadata.pop("digest")
+    table = _conform(path, table, schema)
+    digest = table_digest(table, metadata)
+    if digest != stored:
+        raise InputError(
+            f"{path}: its values have digest {digest[:12]}, its metadata says {stored[:12]}; "
+            "the file was changed after it was made: make it again"
+        )
+    return table, metadata, digest
+
+
+def _open(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that makes it first") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a readable Parquet file ({error})") from None
+
+
+def _metadata(path: Path, table: pa.Table, kind: str) -> dict[str, str]:
+    packed: bytes = (table.schema.metadata or {}).get(KEY, b"{}")
+    metadata: dict[str, Any] = json.loads(packed)
+    if metadata.get("kind") != kind or "digest" not in metadata:
+        raise InputError(f"{path}: holds {metadata.get('kind', 'an unknown table')}, not {kind}")
+    return metadata
+
+
+def _conform(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
+    if table.schema.names != schema.names:
+        raise InputError(f"{path}: columns {table.schema.names}, expected {schema.names}")
+    for field in schema:
+        found = table.schema.field(field.name).type
+        same_kind = pa.types.is_fixed_size_list(found) and pa.types.is_fixed_size_list(field.type)
+        if found != field.type and not same_kind:
+            raise InputError(f"{path}: column {field.name} is {found}, expected {field.type}")
+    return table.replace_schema_metadata(None)

@@ -1,0 +1,143 @@
+"""Alignment: dlib's detector and five landmarks, then a similarity into the wanted frame.
+
+Training faces and photographs go through the same functions, so that a student meets at
+evaluation what it met in training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import dlib
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.frames import Frame, dlib5_in, similarity, warp
+from pipeline.numerics import weights_path
+
+LANDMARKS = "shape_predictor_5_face_landmarks.dat"
+LANDMARK_SCHEME = "dlib5"
+# The box that a photograph without any detected face is cut from: 75..175 of 250 (LFW's middle).
+CENTRAL_BOX = (0.3, 0.7)
+
+
+@dataclass(frozen=True)
+class Face:
+    """Five landmarks (x, y) in the picture's own pixels, and the detector's score."""
+
+    landmarks: Float[np.ndarray, "5 2"]
+    score: float
+    detected: bool = True
+
+
+class Aligner:
+    """The detector (HOG, five poses) and the landmark predictor; cheap to keep, not picklable."""
+
+    def __init__(self, weights: Path, *, threshold: float) -> None:
+        self.detector: Any = dlib.get_frontal_face_detector()
+        self.predictor: Any = dlib.shape_predictor(str(weights_path(weights, LANDMARKS)))
+        self.threshold = threshold
+
+    def most_central(self, picture: UInt8[np.ndarray, "height width 3"]) -> Face | None:
+        """The detected face nearest to the middle, or None."""
+        boxes, scores, _ = self.detector.run(picture, 0, self.threshold)
+        if not boxes:
+            return None
+        height, width = picture.shape[:2]
+        offsets = [
+            (box.dcenter().x - width / 2) ** 2 + (box.dcenter().y - height / 2) ** 2
+            for box in boxes
+        ]
+        nearest = int(np.argmin(offsets))
+        return Face(self._landmarks(picture, boxes[nearest]), float(scores[nearest]))
+
+    def in_middle(self, picture: UInt8[np.ndarray, "height width 3"]) -> Face:
+        """The landmarks predicted in the central box, for a picture where nothing was found."""
+        height, width = picture.shape[:2]
+        low, high = CENTRAL_BOX
+        box = dlib.rectangle(
+            int(width * low), int(height * low), int(width * high), int(height * high)
+        )
+        return Face(self._landmarks(picture, box), float("nan"), detected=False)
+
+    def _landmarks(self, picture: np.ndarray, box: Any) -> np.ndarray:
+        parts = self.predictor(picture, box).parts()
+        return np.array([(part.x, part.y) for part in parts], dtype=np.float64) + 0.5
+
+
+@lru_cache(maxsize=2)
+def load_aligner(weights: Path, threshold: float) -> Aligner:
+    """One aligner a process and setting."""
+    return Aligner(weights, threshold=threshold)
+
+
+def enlarge(
+    pictures: Float[Tensor, "batch 3 height width"], size: int
+) -> UInt8[np.ndarray, "batch size size 3"]:
+    """Square pictures resampled (bicubic) for the detector, whose smallest face is 80 pixels."""
+    big = functional.interpolate(pictures, (size, size), mode="bicubic", align_corners=False)
+    rounded = big.clamp(0, 255).round().to(torch.uint8)
+    return rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def find_faces(
+    aligner: Aligner, pictures: Float[Tensor, "batch 3 height width"], *, detect_size: int
+) -> list[Face | None]:
+    """The most central face of each generated picture, landmarks in its own pixels."""
+    ratio = pictures.shape[-1] / detect_size
+    found = [aligner.most_central(picture) for picture in enlarge(pictures, detect_size)]
+    return [face and Face(face.landmarks * ratio, face.score) for face in found]
+
+
+def find_in_photograph(aligner: Aligner, picture: UInt8[np.ndarray, "height width 3"]) -> Face:
+    """The most central face; retried at twice the size, then taken from the central box."""
+    face = aligner.most_central(picture)
+    if face is not None:
+        return face
+    height, width = picture.shape[:2]
+    doubled = np.asarray(
+        Image.fromarray(picture).resize((2 * width, 2 * height), Image.Resampling.BICUBIC)
+    )
+    face = aligner.most_central(doubled)
+    if face is not None:
+        return Face(face.landmarks / 2.0, face.score)
+    return aligner.in_middle(picture)
+
+
+def crop_to_frame(
+    pictures: Float[Tensor, "batch 3 height width"],
+    landmarks: Float[np.ndarray, "batch 5 2"],
+    frame: Frame,
+) -> tuple[Float[Tensor, "batch 3 size size"], Float[np.ndarray, "batch 5 2"]]:
+    """Crops whose landmarks lie as close as a similarity can bring them to the frame's.
+
+    Returns the crops (whole numbers 0..255) and the landmarks in them. Bicubic: a small
+    generator's picture is enlarged here.
+    """
+    goal = dlib5_in(frame)
+    matrices = np.stack([similarity(points, goal) for points in landmarks])
+    crops = warp(pictures, torch.from_numpy(matrices).float(), frame.size, mode="bicubic")
+    inverse = np.linalg.inv(matrices[:, :, :2])
+    moved = (landmarks - matrices[:, None, :, 2]) @ inverse.transpose(0, 2, 1)
+    return crops.clamp(0, 255).round(), moved
+
+
+def crop_photograph(
+    picture: UInt8[np.ndarray, "height width 3"], face: Face, frame: Frame
+) -> Float[Tensor, "3 size size"]:
+    """A photograph's crop in `frame`, averaged from a finer one where it has to shrink."""
+    matrix = similarity(face.landmarks, dlib5_in(frame))
+    shrink = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))  # photograph pixels per crop pixel
+    finer = max(1, int(np.ceil(shrink)))
+    fine = frame.at(frame.size * finer)
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
+    matrix = similarity(face.landmarks, dlib5_in(fine))
+    crop = warp(pixels, torch.from_numpy(matrix).float()[None], fine.size)
+    return functional.avg_pool2d(crop, finer)[0].clamp(0, 255).round()

@@ -1,0 +1,189 @@
+"""Stage embed: data/ROUND/faces.zarr -> data/ROUND/teachers/NAME.zarr.
+
+    python -m pipeline.embed ROUND [--teacher NAME] [--workers N]
+
+Each usable face is embedded twice, plain and mirrored: a mirrored face has an embedding of its
+own, never a copy (the dlib teacher's two views differ by a centred cosine of about 0.1).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from manifests import layout
+from manifests.building import (
+    Column,
+    Task,
+    assemble,
+    create_store,
+    plan_tasks,
+    read_pieces,
+    set_attributes,
+    write_piece,
+)
+from manifests.costs import timed
+from manifests.errors import InputError, run_command
+from manifests.latents import LatentManifest
+from manifests.ledger import LedgerLine
+from manifests.params import Params, load_params
+from manifests.passport import Fingerprint, Passport
+from manifests.stores import FaceStore
+from pipeline.frames import Frame, to_frame
+from pipeline.numerics import device_of, in_fixed_batches, numerics
+from pipeline.shards import Workshop, default_workers, deliver, open_workshop, run_tasks, seal
+from pipeline.teachers import load_teacher
+from pipeline.teachers.base import VIEWS, Teacher
+
+VERSION = 1  # raise it when the same inputs would give other embeddings
+
+
+def embed_faces(
+    teacher: Teacher, images: UInt8[np.ndarray, "face size size 3"], frame: Frame
+) -> Float[np.ndarray, "face view width"]:
+    """Raw float32 embeddings of stored crops, plain and mirrored."""
+
+    def both_views(batch: torch.Tensor) -> torch.Tensor:
+        crops = to_frame(batch.permute(0, 3, 1, 2).float(), frame, teacher.frame)
+        views = [teacher.embed(crops), teacher.embed(crops.flip(3))]
+        return torch.stack(views, dim=1).cpu()
+
+    return in_fixed_batches(both_views, torch.from_numpy(images)).numpy()
+
+
+@dataclass(frozen=True)
+class EmbedJob:
+    """Embeds one shard; travels to worker processes, where it opens its own store."""
+
+    work: Path
+    faces: Path
+    faces_root: str
+    weights: Path
+    teacher: str
+    device: str
+    input_hash: str
+
+    def __call__(self, task: Task) -> LedgerLine:
+        teacher, faces, ok = _tools(self)
+        usable = ok[task.start : task.stop]
+        images = faces.images(task.start, task.stop)[usable]
+        found = embed_faces(teacher, images, Frame(**faces.frame))
+        rows = np.full((len(usable), *found.shape[1:]), np.nan, np.float32)
+        rows[usable] = found
+        columns = {"embeddings": rows.astype(np.float16), "norms": np.linalg.norm(rows, axis=2)}
+        piece, sha256 = write_piece(self.work, task, columns)
+        num_rows = task.stop - task.start
+        failures = {"face_not_ok": int((~usable).sum())} if not usable.all() else {}
+        hashes = {piece: sha256}
+        return LedgerLine(
+            task.shard, self.input_hash, hashes, num_rows, int(usable.sum()), failures
+        )
+
+
+@lru_cache(maxsize=1)
+def _tools(job: EmbedJob) -> tuple[Teacher, FaceStore, np.ndarray]:
+    teacher = load_teacher(job.teacher, job.weights)
+    network = getattr(teacher, "network", None)
+    if network is not None:
+        network.to(device_of(job.device))
+    faces = FaceStore.open(job.faces, expect={"root": job.faces_root})
+    return teacher, faces, faces.ok()
+
+
+def centre_and_spread(pieces: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
+    """Mean embedding, and the standard deviation of all centred coordinates, in float64.
+
+    With no usable face: zeros and one.
+    """
+    rows = np.concatenate([p.reshape(-1, p.shape[-1]).astype(np.float64) for p in pieces])
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if not len(rows):
+        return np.zeros(rows.shape[1]), 1.0
+    mean = rows.mean(axis=0)
+    return mean, float(np.sqrt(((rows - mean) ** 2).mean()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Cache a teacher's embeddings of a round.")
+    parser.add_argument("round", help="name of a rendered round")
+    parser.add_argument("--teacher", help="default: the one in params.yaml")
+    parser.add_argument("--workers", type=int, default=default_workers(), help="processes")
+    args = parser.parse_args()
+    with timed(f"embed@{args.round}"):
+        params = load_params()
+        embed_round(args.round, args.teacher or params.teacher, params, workers=args.workers)
+
+
+def embed_round(name: str, teacher_name: str, params: Params, *, workers: int) -> None:
+    """Builds, resumes or relinks the teacher store of round `name`."""
+    faces = FaceStore.open(layout.faces(name))
+    path = layout.manifest(name)
+    if path.exists():  # absent where another team's round was imported
+        faces = FaceStore.open(
+            layout.faces(name), expect={"manifest": LatentManifest.read(path).digest}
+        )
+    teacher = load_teacher(teacher_name, layout.WEIGHTS)
+    inputs = {"version": VERSION, "faces": faces.root, "device": params.device, **numerics()}
+    inputs["teacher"] = teacher.identity()
+    output = layout.teacher(name, teacher_name)
+    shop = open_workshop(f"embed-{name}-{teacher_name}", inputs, output)
+    if shop.finished:
+        deliver(shop)
+        return
+    job = EmbedJob(
+        shop.work, faces.path, faces.root, layout.WEIGHTS, teacher_name, params.device,
+        shop.work.name,
+    )  # fmt: skip
+    _build(shop, faces, teacher, job, workers)
+
+
+def _build(shop: Workshop, faces: FaceStore, teacher: Teacher, job: EmbedJob, workers: int) -> None:
+    tasks = plan_tasks(len(faces))
+    if not shop.ledger.exists():
+        create_store(shop.store)
+    title = f"embed {faces.passport.round}"
+    lines = run_tasks(shop, tasks, job, workers=workers, title=title)
+    views = len(VIEWS)
+    columns = (
+        Column("embeddings", "float16", (views, teacher.width)),
+        Column("norms", "float32", (views,)),
+    )
+    assemble(shop.store, shop.work, tasks, columns)
+    none = [np.empty((0, teacher.width))]
+    mean, spread = centre_and_spread([*read_pieces(shop.work, tasks, "embeddings"), *none])
+    if not np.isfinite(spread) or spread <= 0:
+        raise InputError(f"{faces.path}: all embeddings by {teacher.name} are alike or not finite")
+    set_attributes(
+        shop.store, {"views": list(VIEWS), "mean": mean.astype(float).tolist(), "spread": spread}
+    )
+    seal(shop, lines, _passport(faces, teacher, lines))
+
+
+def _passport(faces: FaceStore, teacher: Teacher, lines: list[LedgerLine]) -> Passport:
+    own: dict[str, Any] = asdict(faces.passport)
+    failed = sum(line.num_rows - line.num_ok for line in lines)
+    return Passport(
+        kind="teacher",
+        round=faces.passport.round,
+        num_rows=len(faces),
+        num_ok=sum(line.num_ok for line in lines),
+        failures={"face_not_ok": failed} if failed else {},
+        merkle_root="",
+        manifest_digest=faces.passport.manifest_digest,
+        faces_root=faces.root,
+        fingerprint=Fingerprint(teacher.identity(), numerics()),
+        lineage={**own["lineage"], "faces": own["fingerprint"]["identity"]},
+        licences={**own["licences"], teacher.name: teacher.licence},
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,38 @@
+"""What a generator promises. A backend is a file here with `load(weights) -> Generator`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from pipeline.frames import Frame
+
+
+class Generator(ABC):
+    """Latents in, pictures out; each row's picture depends on its own latent alone."""
+
+    name: str
+    weights_sha256: str
+    latent_width: int
+    latent_space: str  # z, w or w+
+    frame: Frame | None  # declared: the pictures are already aligned so; None: detect
+    licence: str
+
+    @abstractmethod
+    def render(
+        self, latents: Float[Tensor, "batch width"]
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """RGB pictures, whole numbers in [0, 255]."""
+
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for two rounds to come from one generator."""
+        return {
+            "name": self.name,
+            "weights_sha256": self.weights_sha256,
+            "latent_width": self.latent_width,
+            "latent_space": self.latent_space,
+            "frame": self.frame.name if self.frame else None,
+        }

@@ -1,0 +1,54 @@
+"""How backends are called, so that the same inputs give the same bits: one batch shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from manifests.errors import InputError
+
+# One shape for every call: kernels choose their order of summation by batch size, so that
+# other shapes give other low bits, which float16 does not hide (measured on the dlib ResNet).
+BATCH = 64
+
+
+def in_fixed_batches(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """`function` over all rows, BATCH at a time; the tail is padded with its own last row."""
+    parts = []
+    with torch.inference_mode():
+        for at in range(0, len(rows), BATCH):
+            batch = rows[at : at + BATCH]
+            missing = BATCH - len(batch)
+            padded = torch.cat([batch, batch[-1:].expand(missing, *batch.shape[1:])])
+            parts.append(function(padded)[: len(batch)])
+        if not parts:  # no rows: the shape of a row still has to be right
+            return function(rows.new_zeros((BATCH, *rows.shape[1:])))[:0]
+    return torch.cat(parts)
+
+
+def numerics() -> dict[str, Any]:
+    """What the low bits of a backend's output depend on beside its identity."""
+    return {
+        "torch": torch.__version__.split("+")[0],
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "batch": BATCH,
+    }
+
+
+def device_of(name: str) -> torch.device:
+    """`auto`: a GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def weights_path(weights: Path, file: str) -> Path:
+    """The weight file, which must have been gathered before."""
+    path = weights / file
+    if not path.exists():
+        raise InputError(f"{path}: missing weight file; run `python -m pipeline.weights`")
+    return path

@@ -1,0 +1,245 @@
+"""Stage render: a round's manifest -> data/ROUND/faces.zarr.
+
+    python -m pipeline.render ROUND [--workers N]
+
+Every row is rendered by the generator, detected (unless the generator declares a frame) and
+cut to the stored frame. A face that is not found keeps its row, with ok=False and a reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from manifests import layout
+from manifests.building import (
+    Column,
+    Task,
+    assemble,
+    create_images,
+    create_store,
+    plan_tasks,
+    set_attributes,
+    write_images,
+    write_piece,
+)
+from manifests.costs import timed
+from manifests.digests import sha256_file
+from manifests.errors import run_command
+from manifests.latents import LatentManifest
+from manifests.ledger import LedgerLine
+from manifests.params import Params, load_params
+from manifests.passport import Fingerprint, Passport
+from manifests.stores import NO_FACE, OK, REASONS
+from pipeline.align import (
+    LANDMARK_SCHEME,
+    Aligner,
+    crop_to_frame,
+    find_faces,
+    load_aligner,
+)
+from pipeline.frames import WIDE, Frame, to_frame
+from pipeline.generators import load_generator
+from pipeline.generators.base import Generator
+from pipeline.numerics import BATCH, device_of, in_fixed_batches, numerics
+from pipeline.shards import Workshop, default_workers, deliver, open_workshop, run_tasks, seal
+
+VERSION = 1  # raise it when the same inputs would give other faces
+COLUMNS = (
+    Column("ok", "bool"),
+    Column("reason", "uint8"),
+    Column("landmarks", "float32", (5, 2)),
+    Column("quality", "float32"),  # the detector's score; NaN where none was needed or found
+)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """One task's rows, failed ones included (black, NaN landmarks)."""
+
+    images: np.ndarray  # uint8 face size size 3
+    ok: np.ndarray  # bool face
+    reason: np.ndarray  # uint8 face, see manifests.stores.REASONS
+    landmarks: np.ndarray  # float32 face 5 2, in the stored crop
+    quality: np.ndarray  # float32 face
+
+
+def render_faces(
+    generator: Generator,
+    aligner: Aligner,
+    latents: Float[np.ndarray, "face width"],
+    frame: Frame,
+    *,
+    detect_size: int,
+) -> Iterator[Faces]:
+    """Aligned faces for latents, a batch at a time, in their order."""
+    for at in range(0, len(latents), BATCH):
+        batch = torch.from_numpy(latents[at : at + BATCH])
+        pictures = in_fixed_batches(generator.render, batch).cpu()
+        if generator.frame is not None:
+            yield _declared(pictures, generator.frame, frame)
+        else:
+            yield _detected(aligner, pictures, frame, detect_size)
+
+
+def _detected(aligner: Aligner, pictures: torch.Tensor, frame: Frame, detect_size: int) -> Faces:
+    found = find_faces(aligner, pictures, detect_size=detect_size)
+    faces = _blank(len(pictures), frame)
+    rows = [row for row, face in enumerate(found) if face is not None]
+    if rows:
+        points = np.stack([face.landmarks for face in found if face is not None])
+        crops, moved = crop_to_frame(pictures[rows], points, frame)
+        faces.images[rows] = crops.permute(0, 2, 3, 1).to(torch.uint8).numpy()
+        faces.landmarks[rows] = moved
+        faces.quality[rows] = [face.score for face in found if face is not None]
+        faces.ok[rows], faces.reason[rows] = True, OK
+    return faces
+
+
+def _declared(pictures: torch.Tensor, source: Frame, frame: Frame) -> Faces:
+    faces = _blank(len(pictures), frame)
+    crops = to_frame(pictures, source, frame).clamp(0, 255).round()
+    faces.images[:] = crops.permute(0, 2, 3, 1).to(torch.uint8).numpy()
+    faces.ok[:], faces.reason[:] = True, OK
+    return faces
+
+
+def _blank(count: int, frame: Frame) -> Faces:
+    return Faces(
+        np.zeros((count, frame.size, frame.size, 3), np.uint8),
+        np.zeros(count, bool),
+        np.full(count, NO_FACE, np.uint8),
+        np.full((count, 5, 2), np.nan, np.float32),
+        np.full(count, np.nan, np.float32),
+    )
+
+
+@dataclass(frozen=True)
+class RenderJob:
+    """Renders one shard; travels to worker processes, where it loads its own backends."""
+
+    work: Path
+    manifest: Path
+    manifest_digest: str
+    weights: Path
+    generator: str
+    frame_size: int
+    detect_size: int
+    detect_threshold: float
+    device: str
+    input_hash: str
+
+    def __call__(self, task: Task) -> LedgerLine:
+        generator, aligner, manifest = _tools(self)
+        latents = np.array(manifest.latents[task.start : task.stop])
+        frame = WIDE.at(self.frame_size)
+        batches = render_faces(generator, aligner, latents, frame, detect_size=self.detect_size)
+        return self._record(task, list(batches))
+
+    def _record(self, task: Task, batches: list[Faces]) -> LedgerLine:
+        columns = {
+            column.name: np.concatenate([getattr(batch, column.name) for batch in batches])
+            for column in COLUMNS
+        }
+        images = np.concatenate([batch.images for batch in batches])
+        shard = f"store/{write_images(self.work / 'store', task, images)}"
+        piece, piece_sha256 = write_piece(self.work, task, columns)
+        hashes = {shard: sha256_file(self.work / shard), piece: piece_sha256}
+        failures = Counter(REASONS[int(code)] for code in columns["reason"] if code != OK)
+        num_ok = int(columns["ok"].sum())
+        rows = task.stop - task.start
+        return LedgerLine(task.shard, self.input_hash, hashes, rows, num_ok, dict(failures))
+
+
+@lru_cache(maxsize=1)
+def _tools(job: RenderJob) -> tuple[Generator, Aligner, LatentManifest]:
+    generator = load_generator(job.generator, job.weights)
+    network = getattr(generator, "network", None)
+    if network is not None:
+        network.to(device_of(job.device))
+    manifest = LatentManifest.read(job.manifest, expect=job.manifest_digest)
+    return generator, load_aligner(job.weights, job.detect_threshold), manifest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Render a round's faces.")
+    parser.add_argument("round", help="name of a round under manifests/rounds/")
+    parser.add_argument("--workers", type=int, default=default_workers(), help="processes")
+    args = parser.parse_args()
+    with timed(f"render@{args.round}"):
+        render_round(args.round, load_params(), workers=args.workers)
+
+
+def render_round(name: str, params: Params, *, workers: int) -> None:
+    """Builds, resumes or relinks the face store of round `name`."""
+    path = layout.manifest(name)
+    manifest = LatentManifest.read(path)
+    generator = load_generator(params.generator, layout.WEIGHTS)
+    manifest.require(
+        generator=generator.name,
+        sha256=generator.weights_sha256,
+        latent_width=generator.latent_width,
+        space=generator.latent_space,
+    )
+    settings = asdict(params.render) | {"device": params.device}
+    inputs = {"version": VERSION, "manifest": manifest.digest, **settings, **numerics()}
+    inputs["generator"] = generator.identity()
+    shop = open_workshop(f"render-{name}", inputs, layout.faces(name))
+    if shop.finished:
+        deliver(shop)
+        return
+    job = RenderJob(
+        shop.work, path, manifest.digest, layout.WEIGHTS, generator.name,
+        params.render.frame_size, params.render.detect_size, params.render.detect_threshold,
+        params.device, shop.work.name,
+    )  # fmt: skip
+    _build(shop, manifest, generator, job, workers)
+
+
+def _build(
+    shop: Workshop, manifest: LatentManifest, generator: Generator, job: RenderJob, workers: int
+) -> None:
+    tasks = plan_tasks(len(manifest))
+    if not shop.ledger.exists():
+        create_store(shop.store)
+        create_images(shop.store, len(manifest), job.frame_size)
+    title = f"render {manifest.recipe.round}"
+    lines = run_tasks(shop, tasks, job, workers=workers, title=title)
+    assemble(shop.store, shop.work, tasks, COLUMNS)
+    frame = WIDE.at(job.frame_size)
+    set_attributes(shop.store, {"frame": asdict(frame), "landmark_scheme": LANDMARK_SCHEME})
+    seal(shop, lines, _passport(manifest, generator, lines, asdict(frame)))
+
+
+def _passport(
+    manifest: LatentManifest, generator: Generator, lines: list[LedgerLine], frame: dict[str, Any]
+) -> Passport:
+    failures: Counter[str] = Counter()
+    for line in lines:
+        failures.update(line.failures)
+    return Passport(
+        kind="faces",
+        round=manifest.recipe.round,
+        num_rows=len(manifest),
+        num_ok=sum(line.num_ok for line in lines),
+        failures=dict(failures),
+        merkle_root="",
+        manifest_digest=manifest.digest,
+        faces_root=None,
+        fingerprint=Fingerprint(generator.identity() | {"stored_frame": frame}, numerics()),
+        lineage={"generator": asdict(manifest.recipe)},
+        licences={generator.name: generator.licence},
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

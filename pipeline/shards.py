@@ -1,0 +1,154 @@
+"""Running a stage shard by shard: plan, resume, hand out, record, seal.
+
+A stage works in .work/STAGE/INPUT_HASH and moves the finished store to its output. Resuming
+trusts only ledger lines whose files still have the recorded hashes; a finished store whose
+input hash comes up again is linked to the output without any work.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from manifests.building import Task
+from manifests.digests import canonical_json, folder_hashes, merkle_root, sha256_file, sha256_text
+from manifests.files import move_folder
+from manifests.ledger import LedgerLine, append_line, read_ledger, write_ledger
+from manifests.passport import NAME as PASSPORT
+from manifests.passport import Passport
+from manifests.stores import LEDGER
+
+WORK = Path(".work")
+Job = Callable[[Task], LedgerLine]  # picklable: it is called in worker processes
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """The scratch folder of one build: `store` grows into the result, `pieces` are scratch."""
+
+    work: Path
+    output: Path
+
+    @property
+    def store(self) -> Path:
+        return self.work / "store"
+
+    @property
+    def ledger(self) -> Path:
+        return self.work / LEDGER
+
+    @property
+    def finished(self) -> bool:
+        return (self.store / PASSPORT).exists()
+
+
+def open_workshop(stage: str, inputs: Mapping[str, Any], output: Path) -> Workshop:
+    """The scratch folder for exactly these inputs (version number, params and digests)."""
+    return Workshop(WORK / stage / sha256_text(canonical_json(dict(inputs)))[:16], output)
+
+
+def finished_lines(shop: Workshop) -> dict[int, LedgerLine]:
+    """Ledger lines of an interrupted build whose files are still exactly what they say."""
+    lines = read_ledger(shop.ledger, torn_tail=True)
+    return {line.shard: line for line in lines if _intact(shop.work, line)}
+
+
+def _intact(work: Path, line: LedgerLine) -> bool:
+    return all(
+        (work / path).exists() and sha256_file(work / path) == digest
+        for path, digest in line.output_sha256.items()
+    )
+
+
+def run_tasks(
+    shop: Workshop, tasks: Sequence[Task], job: Job, *, workers: int, title: str
+) -> list[LedgerLine]:
+    """Does every task that the ledger does not already hold; returns all lines in shard order."""
+    lines = finished_lines(shop)
+    todo = [task for task in tasks if task.shard not in lines]
+    write_ledger(shop.ledger, lines.values())
+    rows = sum(task.stop - task.start for task in tasks)
+    done = rows - sum(task.stop - task.start for task in todo)
+    with tqdm(total=rows, initial=done, unit="face", desc=title, smoothing=0.1) as bar:
+        for line in _results(todo, job, workers):
+            append_line(shop.ledger, line)
+            lines[line.shard] = line
+            bar.update(line.num_rows)
+    return [lines[task.shard] for task in tasks]
+
+
+def _results(todo: Sequence[Task], job: Job, workers: int) -> Iterator[LedgerLine]:
+    if min(workers, len(todo)) <= 1:
+        yield from map(job, todo)  # in this process, with all its threads
+        return
+    with worker_processes(min(workers, len(todo))) as executor:
+        for future in as_completed([executor.submit(job, task) for task in todo]):
+            yield future.result()
+
+
+@contextmanager
+def worker_processes(count: int) -> Iterator[Executor]:
+    """Spawned (never forked: torch and faiss hold threads), one computing thread each."""
+    with ProcessPoolExecutor(
+        count, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as executor:
+        try:
+            yield executor
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def default_workers() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def seal(shop: Workshop, lines: Sequence[LedgerLine], passport: Passport) -> Passport:
+    """Writes ledger and passport (with the root over all files), then delivers the store.
+
+    The sealed ledger keeps only the files that are in the store: scratch pieces are gone.
+    """
+    inside = f"{shop.store.name}/"
+    kept = [replace(line, output_sha256=_inside(line.output_sha256, inside)) for line in lines]
+    write_ledger(shop.store / LEDGER, kept)
+    root = merkle_root(folder_hashes(shop.store, leave_out=[PASSPORT]))
+    sealed = replace(passport, merkle_root=root)
+    sealed.write(shop.store)
+    deliver(shop)
+    return sealed
+
+
+def _inside(hashes: Mapping[str, str], folder: str) -> dict[str, str]:
+    return {
+        path.removeprefix(folder): sha for path, sha in hashes.items() if path.startswith(folder)
+    }
+
+
+def deliver(shop: Workshop) -> None:
+    """Hard-links the finished store to its output; older builds of this stage are let go."""
+    scratch = shop.output.with_name(f".{shop.output.name}.tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(shop.store, scratch, copy_function=_link_or_copy)
+    move_folder(scratch, shop.output)
+    shutil.rmtree(shop.work / "pieces", ignore_errors=True)
+    for other in shop.work.parent.iterdir():
+        if other != shop.work:
+            shutil.rmtree(other)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)

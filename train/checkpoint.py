@@ -1,0 +1,117 @@
+"""Checkpoints: safetensors with string metadata, and the resumable state of a training run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from manifests.digests import sha256_file
+from manifests.errors import InputError
+from manifests.files import replacing
+from pipeline.frames import FRAMES, Frame
+from train.students import build_student
+
+FILE = "student.safetensors"
+LOG = "log.json"
+
+
+@dataclass(frozen=True)
+class StudentCard:
+    """What anyone must know to run a student, and what it was made from."""
+
+    name: str
+    input_size: int
+    width: float
+    embedding_width: int
+    frame: str
+    metric: str  # for verification
+    views: str  # plain, or plain+flip: the two outputs are summed
+    stores: str  # JSON: {relative path: Merkle root} of every store trained on
+    params_sha256: str
+    git_commit: str
+    faces_seen: int
+
+    @property
+    def input_frame(self) -> Frame:
+        return FRAMES[self.frame].at(self.input_size)
+
+
+@dataclass(frozen=True)
+class Student:
+    card: StudentCard
+    network: nn.Module
+    sha256: str  # of the checkpoint file
+
+
+def save_student(path: Path, network: nn.Module, card: StudentCard) -> None:
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    with replacing(path) as scratch:
+        save_file(tensors, scratch, {key: str(value) for key, value in asdict(card).items()})
+
+
+def load_student(run: Path) -> Student:
+    """The student of a run directory, in evaluation mode.
+
+    Raises InputError if there is none, or if its weights do not fit its card.
+    """
+    path = run / FILE
+    if not path.exists():
+        raise InputError(f"{path}: no student here; name a run directory such as runs/mined-2")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            card = _card(opened.metadata() or {})
+        network = build_student(
+            card.name,
+            input_size=card.input_size,
+            width=card.width,
+            embedding_width=card.embedding_width,
+        )
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: not a student checkpoint ({error})") from None
+    return Student(card, network.eval().requires_grad_(False), sha256_file(path))
+
+
+def _card(metadata: Mapping[str, str]) -> StudentCard:
+    kinds = {"int": int, "float": float, "str": str}
+    values = {f.name: kinds[str(f.type)](metadata[f.name]) for f in fields(StudentCard)}
+    return StudentCard(**values)
+
+
+def save_state(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Mapping[str, Any]
+) -> None:
+    """Everything that going on needs, bit for bit; random draws are a function of the step."""
+    tensors = {f"network.{name}": t.contiguous() for name, t in network.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            tensors[f"optimizer.{index}.{name}"] = value.contiguous()
+    with replacing(path) as scratch:
+        save_file(tensors, scratch, {"progress": json.dumps(dict(progress))})
+
+
+def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Restores what `save_state` wrote; returns its progress."""
+    with safe_open(path, framework="pt") as opened:
+        progress: dict[str, Any] = json.loads(opened.metadata()["progress"])
+    tensors = load_file(path)
+    prefix = "network."
+    network.load_state_dict(
+        {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    )
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            moments.setdefault(int(index), {})[key] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    return progress

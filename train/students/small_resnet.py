@@ -1,0 +1,59 @@
+"""A small residual network of dense 3x3 convolutions with a depthwise head.
+
+On a CPU without a fast depthwise kernel it learns more per minute than a MobileFaceNet:
+docs/LOG.md has the measurement.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from train.students.base import ToUnitRange, scaled
+
+STEM = 32
+STAGES = ((32, 1), (64, 2), (128, 2), (256, 2))  # (channels, blocks); all but the first halve
+STRIDE = 16
+
+
+def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+    )
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions beside the identity, or an average pool and a 1x1 projection."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.first = conv(inputs, outputs, 3, stride)
+        self.second = conv(outputs, outputs, 3)
+        shortcut: list[nn.Module] = [nn.AvgPool2d(2, ceil_mode=True)] if stride == 2 else []
+        if inputs != outputs:
+            shortcut.append(conv(inputs, outputs, 1))
+        self.shortcut = nn.Sequential(*shortcut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.second(functional.relu(self.first(x), inplace=True))
+        return functional.relu(out + self.shortcut(x), inplace=True)
+
+
+def build(*, input_size: int, width: float, embedding_width: int) -> nn.Module:
+    stem = scaled(STEM, width)
+    layers: list[nn.Module] = [conv(3, stem, 3, 2), nn.ReLU(inplace=True)]
+    inputs = stem
+    for stage, (channels, repeats) in enumerate(STAGES):
+        for index in range(repeats):
+            outputs = scaled(channels, width)
+            layers.append(Block(inputs, outputs, 2 if stage > 0 and index == 0 else 1))
+            inputs = outputs
+    side = -(-input_size // STRIDE)
+    head = [
+        nn.Conv2d(inputs, inputs, side, groups=inputs, bias=False),
+        nn.BatchNorm2d(inputs),
+        nn.Flatten(),
+        nn.Linear(inputs, embedding_width),
+    ]
+    return nn.Sequential(ToUnitRange(), *layers, *head)
