@@ -134,7 +134,7 @@ def verification_figures(
         "accuracy": float(insight.accuracies.mean()),
         "accuracy_std": float(insight.accuracies.std()),
         "accuracy_ci95": list(wilson(int(insight.correct.sum()), len(same))),
-        "accuracy_convention": "insightface: best accuracy on a 0.01 grid of squared L2; std ddof 0",
+        "accuracy_convention": "insightface: best on a 0.01 grid of squared L2; std ddof 0",
         "accuracy_ci95_method": "Wilson over the held-out decisions",
         "accuracy_facexzoo": float(facexzoo.accuracies.mean()),
         "accuracy_facexzoo_standard_error": float(

@@ -46,9 +46,26 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not JSON ({error}); remove it and make it again") from None
 
 
-def move_folder(source: Path, target: Path) -> None:
-    """Puts folder `source` where `target` is or was, by rename."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        shutil.rmtree(target)
-    source.replace(target)
+def deliver(finished: Path, output: Path) -> None:
+    """Hard-links a finished folder of .work/STAGE/HASH (or one inside it) to `output`, whole
+    or not at all; what stood there goes."""
+    scratch = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(finished, scratch, copy_function=_link_or_copy)
+    shutil.rmtree(output, ignore_errors=True)
+    scratch.replace(output)
+
+
+def forget_others(work: Path) -> None:
+    """Lets go of the other builds of a stage, the folders beside `work`."""
+    for other in work.parent.iterdir():
+        if other != work:
+            shutil.rmtree(other)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)

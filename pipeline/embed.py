@@ -39,7 +39,7 @@ from manifests.passport import Fingerprint, Passport
 from manifests.stores import FaceStore
 from pipeline.frames import Frame, to_frame
 from pipeline.numerics import device_of, in_fixed_batches, numerics
-from pipeline.shards import Workshop, default_workers, deliver, open_workshop, run_tasks, seal
+from pipeline.shards import Workshop, default_workers, open_workshop, relink, run_tasks, seal
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import VIEWS, Teacher
 
@@ -136,7 +136,7 @@ def embed_round(name: str, teacher_name: str, params: Params, *, workers: int) -
     output = layout.teacher(name, teacher_name)
     shop = open_workshop(f"embed-{name}-{teacher_name}", inputs, output)
     if shop.finished:
-        deliver(shop)
+        relink(shop)
         return
     job = EmbedJob(
         shop.work, faces.path, faces.root, layout.WEIGHTS, teacher_name, params.device,

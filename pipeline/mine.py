@@ -65,8 +65,7 @@ def find_regions(
         max_points_per_centroid=len(embeddings), min_points_per_centroid=1,
     )  # fmt: skip
     kmeans.train(np.ascontiguousarray(embeddings, np.float32))
-    centroids: np.ndarray = kmeans.centroids
-    return centroids
+    return np.asarray(kmeans.centroids)
 
 
 def assign(

@@ -51,7 +51,7 @@ from pipeline.frames import WIDE, Frame, to_frame
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
 from pipeline.numerics import BATCH, device_of, in_fixed_batches, numerics
-from pipeline.shards import Workshop, default_workers, deliver, open_workshop, run_tasks, seal
+from pipeline.shards import Workshop, default_workers, open_workshop, relink, run_tasks, seal
 
 VERSION = 1  # raise it when the same inputs would give other faces
 COLUMNS = (
@@ -195,7 +195,7 @@ def render_round(name: str, params: Params, *, workers: int) -> None:
     inputs["generator"] = generator.identity()
     shop = open_workshop(f"render-{name}", inputs, layout.faces(name))
     if shop.finished:
-        deliver(shop)
+        relink(shop)
         return
     job = RenderJob(
         shop.work, path, manifest.digest, layout.WEIGHTS, generator.name,

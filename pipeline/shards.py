@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from manifests.building import Task
 from manifests.digests import canonical_json, folder_hashes, merkle_root, sha256_file, sha256_text
-from manifests.files import move_folder
+from manifests.files import deliver, forget_others
 from manifests.ledger import LedgerLine, append_line, read_ledger, write_ledger
 from manifests.passport import NAME as PASSPORT
 from manifests.passport import Passport
@@ -124,7 +124,7 @@ def seal(shop: Workshop, lines: Sequence[LedgerLine], passport: Passport) -> Pas
     root = merkle_root(folder_hashes(shop.store, leave_out=[PASSPORT]))
     sealed = replace(passport, merkle_root=root)
     sealed.write(shop.store)
-    deliver(shop)
+    relink(shop)
     return sealed
 
 
@@ -134,21 +134,8 @@ def _inside(hashes: Mapping[str, str], folder: str) -> dict[str, str]:
     }
 
 
-def deliver(shop: Workshop) -> None:
-    """Hard-links the finished store to its output; older builds of this stage are let go."""
-    scratch = shop.output.with_name(f".{shop.output.name}.tmp")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(shop.store, scratch, copy_function=_link_or_copy)
-    move_folder(scratch, shop.output)
+def relink(shop: Workshop) -> None:
+    """Delivers a finished store; pieces and older builds of this stage are let go."""
+    deliver(shop.store, shop.output)
     shutil.rmtree(shop.work / "pieces", ignore_errors=True)
-    for other in shop.work.parent.iterdir():
-        if other != shop.work:
-            shutil.rmtree(other)
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)
+    forget_others(shop.work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -13,7 +14,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from manifests.digests import sha256_file
 from manifests.errors import InputError
 from manifests.files import replacing
 from pipeline.frames import FRAMES, Frame
@@ -46,9 +46,10 @@ class StudentCard:
 
 @dataclass(frozen=True)
 class Student:
+    folder: Path
     card: StudentCard
     network: nn.Module
-    sha256: str  # of the checkpoint file
+    sha256: str  # of the weights alone: metadata names the commit, which may change without them
 
 
 def save_student(path: Path, network: nn.Module, card: StudentCard) -> None:
@@ -77,7 +78,16 @@ def load_student(run: Path) -> Student:
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
         raise InputError(f"{path}: not a student checkpoint ({error})") from None
-    return Student(card, network.eval().requires_grad_(False), sha256_file(path))
+    return Student(run, card, network.eval().requires_grad_(False), weights_sha256(network))
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """Over names and values of all tensors, in name order."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _card(metadata: Mapping[str, str]) -> StudentCard:

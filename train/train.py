@@ -3,7 +3,7 @@
     python -m train.train start --rounds pool identities
     python -m train.train mined-1 --rounds mined-1 --after start
 
-`--after` continues from that run's student on its stores and the new rounds. A run that was
+`--after` continues from that run's student, on its stores and the new rounds. A run that was
 interrupted goes on where it stopped, to the same bits.
 """
 
@@ -14,115 +14,42 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from manifests import layout
 from manifests.costs import timed
 from manifests.digests import canonical_json, sha256_text
 from manifests.errors import InputError, pick, run_command
-from manifests.files import write_json
-from manifests.params import Params, Run, Train, load_params
+from manifests.files import deliver, forget_others, write_json
+from manifests.params import Params, Run, load_params
 from manifests.stores import FaceStore, TeacherStore
-from pipeline.frames import ARCFACE112, Frame
-from train.batches import Batch, BatchStream, Source, num_usable, open_source, stored_frame
+from pipeline.frames import ARCFACE112
+from train.batches import BatchStream, Source, num_usable, open_source, stored_frame
 from train.checkpoint import (
     FILE,
     LOG,
+    Student,
     StudentCard,
     load_state,
     load_student,
     save_state,
     save_student,
 )
-from train.losses import LOSSES
-from train.noise import student_views
+from train.steps import Progress, Target, make_optimizer, train_steps
 from train.students import build_student
 from train.students.base import num_params
 
 VERSION = 1  # raise it when the same inputs would give another student
-METRIC, VIEWS = "cosine", "plain+flip"  # chosen on trial students, see docs/LOG.md
+METRIC, VIEWS = "cosine", "plain+flip"
 LOG_POINTS = 100
-
-
-@dataclass(frozen=True)
-class Target:
-    """How raw teacher embeddings become what the student must match."""
-
-    centre: Tensor  # the teacher's mean over the pool
-    spread: float
-
-    def __call__(self, raw: Tensor) -> Tensor:
-        return (raw - self.centre.to(raw)) / self.spread
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A line of the log."""
-
-    faces_seen: int
-    loss: float
-    learning_rate: float
-
-
-def learning_rate(step: int, num_steps: int, run: Run, train: Train) -> float:
-    """A straight line from rate_from to rate_to of the peak, after a warm-up from zero."""
-    share = run.rate_from + (run.rate_to - run.rate_from) * step / max(1, num_steps)
-    warmup = min(1.0, (step + 1) * train.batch / max(1, train.warmup_faces))
-    return train.learning_rate * share * warmup
-
-
-def make_optimizer(network: nn.Module, train: Train) -> torch.optim.Optimizer:
-    """AdamW; no decay on biases and normalisation."""
-    parameters = list(network.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": train.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.99), fused=True)
-
-
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """Random draws that depend on seed and step alone."""
-    mixed = int(sha256_text(f"{seed}:{step}")[:15], 16)
-    return torch.Generator().manual_seed(mixed)
-
-
-def train_steps(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: Iterator[Batch],
-    target: Target,
-    frames: tuple[Frame, Frame],
-    train: Train,
-    run: Run,
-    steps: range,
-) -> Iterator[Progress]:
-    """Trains in place, one step an item; `frames` are the stored and the student's."""
-    loss_of = pick("loss", train.loss, LOSSES)
-    device = next(network.parameters()).device
-    network.train()
-    for step, batch in zip(steps, batches, strict=False):
-        generator = step_generator(train.seed, step)
-        flips = torch.rand(len(batch.images), generator=generator) < 0.5
-        raw = batch.targets[torch.arange(len(flips)), flips.long()].to(device)
-        views = student_views(
-            batch.images.to(device), flips, *frames, noise=train.noise, generator=generator
-        )
-        rate = learning_rate(step, steps.stop, run, train)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = loss_of(network(views.contiguous(memory_format=torch.channels_last)), target(raw))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        yield Progress((step + 1) * train.batch, float(loss.detach()), rate)
 
 
 @dataclass(frozen=True)
@@ -133,14 +60,15 @@ class Plan:
     params: Params
     sources: Sequence[Source]
     num_new: int  # of the sources, the last ones, that no earlier run trained on
-    after: str | None
+    after: Student | None
 
-    @property
+    @cached_property
     def run(self) -> Run:
         return pick("run", self.name, self.params.train.runs)
 
-    @property
+    @cached_property
     def stores(self) -> dict[str, str]:
+        """{relative path: Merkle root} of everything that is trained on."""
         return {
             store.path.as_posix(): store.root
             for source in self.sources
@@ -154,32 +82,45 @@ class Plan:
             return 0
         return self.run.faces_seen // self.params.train.batch
 
-
-def rounds_of(run: str) -> list[str]:
-    log: dict[str, Any] = json.loads((layout.run(run) / LOG).read_text(encoding="utf-8"))
-    return [str(name) for name in log["rounds"]]
-
-
-def open_sources(rounds: Sequence[str], teacher: str) -> list[Source]:
-    """The rounds' stores; the chain faces -> teacher store is checked."""
-    sources = []
-    for name in rounds:
-        faces = FaceStore.open(layout.faces(name))
-        path = layout.teacher(name, teacher)
-        sources.append(open_source(faces, TeacherStore.open(path, expect={"faces": faces.root})))
-    return sources
+    @cached_property
+    def work(self) -> Path:
+        """The scratch folder of exactly this run."""
+        settings = asdict(self.params.train) | {"runs": asdict(self.run)}
+        start = self.after.sha256 if self.after else ""
+        inputs = canonical_json([VERSION, settings, self.stores, start, torch.__version__])
+        return Path(".work") / f"train-{self.name}" / sha256_text(inputs)[:16]
 
 
-def target_of(sources: Sequence[Source]) -> Target:
-    """Centred by the first round (the pool), so that every run shares one target space."""
-    pool = sources[0].teacher
-    return Target(torch.from_numpy(pool.centre()), pool.spread())
+@dataclass
+class State:
+    """What changes while a run goes on, beside the network and the optimizer."""
+
+    step: int
+    history: list[dict[str, int | float]]
+    seconds: float
 
 
-def fresh_student(plan: Plan) -> nn.Module:
+def open_plan(name: str, rounds: Sequence[str], after: str | None, params: Params) -> Plan:
+    """Opens the stores and the last student; the chain of digests is checked."""
+    student = load_student(layout.run(after)) if after else None
+    known: Mapping[str, str] = json.loads(student.card.stores) if student else {}
+    earlier = [Path(path).parent.name for path in known if path.endswith("/faces.zarr")]
+    sources = [open_round(round, params.teacher, known) for round in [*earlier, *rounds]]
+    return Plan(name, params, sources, len(rounds), student)
+
+
+def open_round(name: str, teacher: str, known: Mapping[str, str]) -> Source:
+    """A round's stores; those that the last run trained on must still be the same."""
+    paths = layout.faces(name), layout.teacher(name, teacher)
+    roots = [{"root": known[p.as_posix()]} if p.as_posix() in known else {} for p in paths]
+    faces = FaceStore.open(paths[0], expect=roots[0])
+    return open_source(faces, TeacherStore.open(paths[1], expect={**roots[1], "faces": faces.root}))
+
+
+def start_network(plan: Plan) -> nn.Module:
     """Random weights from the run's seed, or the last run's student."""
     if plan.after is not None:
-        return load_student(layout.run(plan.after)).network.requires_grad_(True)
+        return plan.after.network.requires_grad_(True)
     student = plan.params.train.student
     torch.manual_seed(plan.params.train.seed)
     return build_student(
@@ -191,30 +132,34 @@ def fresh_student(plan: Plan) -> nn.Module:
 
 
 def train_run(plan: Plan, output: Path) -> None:
-    """Trains, resuming if a state of exactly this plan lies in .work/."""
-    settings, device = plan.params.train, device_of(plan.params.device)
-    started = time.perf_counter()
-    network = fresh_student(plan).to(device)
-    optimizer = make_optimizer(network, settings)
-    state = Path(".work/train") / f"{plan.name}-{inputs_hash(plan)[:16]}.safetensors"
-    history: list[dict[str, float]] = []
-    step, seconds_before = 0, 0.0
-    if state.exists():
-        progress = load_state(state, network, optimizer)
-        step, history = progress["step"], progress["history"]
-        seconds_before = progress["seconds"]
-    for line in _steps(plan, network, optimizer, step):
-        step += 1
-        if step % max(1, plan.num_steps // LOG_POINTS) == 0:
-            history.append(asdict(line))
-        if step % max(1, settings.checkpoint_faces // settings.batch) == 0:
-            seconds = seconds_before + time.perf_counter() - started
-            save_state(
-                state, network, optimizer, {"step": step, "history": history, "seconds": seconds}
-            )
-    seconds = seconds_before + time.perf_counter() - started
-    save_run(plan, network, history, seconds, output)
-    state.unlink(missing_ok=True)
+    """Trains, resuming where exactly this plan was interrupted, or relinks it if it is done."""
+    if not (plan.work / LOG).exists():
+        network = start_network(plan).to(device_of(plan.params.device))
+        optimizer = make_optimizer(network, plan.params.train)
+        saved = plan.work / "state.safetensors"
+        state = State(0, [], 0.0)
+        if saved.exists():
+            state = State(**load_state(saved, network, optimizer))
+        _train(plan, network, optimizer, state, saved)
+        saved.unlink(missing_ok=True)
+        save_run(plan, network, state, plan.work)
+    deliver(plan.work, output)
+    forget_others(plan.work)
+
+
+def _train(
+    plan: Plan, network: nn.Module, optimizer: torch.optim.Optimizer, state: State, saved: Path
+) -> None:
+    settings = plan.params.train
+    clock = time.perf_counter()
+    for line in _steps(plan, network, optimizer, state.step):
+        state.step += 1
+        if state.step % max(1, plan.num_steps // LOG_POINTS) == 0:
+            state.history.append(asdict(line))
+        now = time.perf_counter()
+        state.seconds, clock = state.seconds + now - clock, now
+        if state.step % max(1, settings.checkpoint_faces // settings.batch) == 0:
+            save_state(saved, network, optimizer, asdict(state))
 
 
 def _steps(
@@ -226,26 +171,30 @@ def _steps(
     stream = BatchStream(
         plan.sources, batch=settings.batch, pool_rows=settings.pool_rows, seed=settings.seed
     )
-    frames = (stored_frame(plan.sources), student_frame(settings))
-    with tqdm(
-        total=plan.num_steps * settings.batch,
-        initial=first * settings.batch,
-        unit="face",
-        desc=f"train {plan.name}",
-    ) as bar:
-        for line in train_steps(
-            network, optimizer, stream.batches(first), target_of(plan.sources), frames,
-            settings, plan.run, range(first, plan.num_steps),
-        ):  # fmt: skip
+    # Centred by the first round (the pool) in every run, so that all share one target space.
+    pool = plan.sources[0].teacher
+    lines = train_steps(
+        network,
+        optimizer,
+        stream.batches(first),
+        Target(torch.from_numpy(pool.centre()), pool.spread()),
+        stored=stored_frame(plan.sources),
+        seen=ARCFACE112.at(settings.student.input_size),
+        train=settings,
+        run=plan.run,
+        steps=range(first, plan.num_steps),
+    )
+    total, done = plan.num_steps * settings.batch, first * settings.batch
+    with tqdm(total=total, initial=done, unit="face", desc=f"train {plan.name}") as bar:
+        for line in lines:
+            if not line.loss < float("inf"):
+                raise InputError(
+                    f"run {plan.name}: loss is {line.loss} after {line.faces_seen} faces; "
+                    "lower train.learning_rate"
+                )
             bar.update(settings.batch)
             bar.set_postfix(loss=f"{line.loss:.3f}", refresh=False)
-            if not line.loss < float("inf"):
-                raise InputError(f"run {plan.name}: loss is {line.loss} at {line.faces_seen} faces")
             yield line
-
-
-def student_frame(settings: Train) -> Frame:
-    return ARCFACE112.at(settings.student.input_size)
 
 
 def device_of(name: str) -> torch.device:
@@ -253,16 +202,10 @@ def device_of(name: str) -> torch.device:
     return torch.device(auto if name == "auto" else name)
 
 
-def inputs_hash(plan: Plan) -> str:
-    start = load_student(layout.run(plan.after)).sha256 if plan.after else ""
-    settings = asdict(plan.params.train) | {"runs": asdict(plan.run)}
-    return sha256_text(canonical_json([VERSION, plan.name, settings, plan.stores, start]))
-
-
-def save_run(
-    plan: Plan, network: nn.Module, history: list[dict[str, float]], seconds: float, output: Path
-) -> None:
+def save_run(plan: Plan, network: nn.Module, state: State, folder: Path) -> None:
+    """Writes student and log; the log last, since its presence says that the run is done."""
     settings = plan.params.train
+    seen_before = plan.after.card.faces_seen if plan.after else 0
     card = StudentCard(
         name=settings.student.name,
         input_size=settings.student.input_size,
@@ -271,28 +214,24 @@ def save_run(
         frame=ARCFACE112.name,
         metric=METRIC,
         views=VIEWS,
-        stores=canonical_json(plan.stores),
+        stores=json.dumps(plan.stores),
         params_sha256=sha256_text(canonical_json(asdict(settings))),
         git_commit=git_commit(),
-        faces_seen=plan.num_steps * settings.batch + faces_seen_before(plan),
+        faces_seen=state.step * settings.batch + seen_before,
     )
-    save_student(output / FILE, network, card)
-    log = {
+    save_student(folder / FILE, network, card)
+    log: dict[str, Any] = {
         "student": asdict(card) | {"num_params": num_params(network)},
         "rounds": [source.faces.passport.round for source in plan.sources],
         "num_faces": num_usable(plan.sources),
-        "after": plan.after,
+        "after": Path(plan.after.folder).name if plan.after else None,
         "params": asdict(settings),
-        "history": history,
-        "train_seconds": round(seconds, 1),
+        "history": state.history,
+        "train_seconds": round(state.seconds, 1),
         "hardware": {"machine": platform.machine(), "threads": torch.get_num_threads()},
         "torch": torch.__version__,
     }
-    write_json(output / LOG, log)
-
-
-def faces_seen_before(plan: Plan) -> int:
-    return load_student(layout.run(plan.after)).card.faces_seen if plan.after else 0
+    write_json(folder / LOG, log)
 
 
 def git_commit() -> str:
@@ -309,10 +248,7 @@ def main() -> None:
     parser.add_argument("--after", help="the run to continue from")
     args = parser.parse_args()
     with timed(f"train@{args.run}"):
-        params = load_params()
-        rounds = [*(rounds_of(args.after) if args.after else []), *args.rounds]
-        sources = open_sources(rounds, params.teacher)
-        plan = Plan(args.run, params, sources, len(args.rounds), args.after)
+        plan = open_plan(args.run, args.rounds, args.after, load_params())
         train_run(plan, layout.run(args.run))
 
 

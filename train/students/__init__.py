@@ -16,4 +16,4 @@ def build_student(name: str, *, input_size: int, width: float, embedding_width: 
     network: nn.Module = module.build(
         input_size=input_size, width=width, embedding_width=embedding_width
     )
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

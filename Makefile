@@ -1,0 +1,42 @@
+# One verb an intention. Everything runs from the repository root.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PRESET ?=
+
+.PHONY: help setup repro toy test check bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/.installed ## .venv from requirements.lock
+
+.venv/.installed: requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	touch $@
+
+repro: setup ## the whole flow -> reports/summary.json, reports/index.html   [PRESET=name]
+	$(if $(PRESET),$(BIN)/python -m manifests.params $(PRESET))
+	$(BIN)/dvc repro
+
+toy: setup ## the same flow with a few hundred faces, in a copy under .work/toy
+	rm -rf .work/toy && mkdir -p .work/toy
+	git ls-files -z | xargs -0 cp --parents -t .work/toy
+	ln -s ../../.venv .work/toy/.venv
+	cd .work/toy && .venv/bin/dvc config --local core.no_scm true \
+		&& .venv/bin/python -m manifests.params toy && .venv/bin/dvc repro
+	@echo "look at .work/toy/reports/index.html"
+
+test: setup ## every test
+	$(BIN)/python -m pytest
+
+check: setup ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup ## performance as ratios within one run -> reports/bench.json
+	$(BIN)/python -m tests.bench
+
+clean: ## everything that can be made again, but for .venv and DVC's cache
+	rm -rf data runs reports .work

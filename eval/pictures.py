@@ -1,0 +1,140 @@
+"""Which synthetic faces the report shows, and the strips made of them. Nothing is hand-picked:
+faces come at even spacing from all that are usable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+
+from eval.curves import RegionGap
+from eval.figures import data_uri, strip
+from eval.summary import RoundFiles
+from manifests.boundaries import Boundaries
+from manifests.gaps import GapTable
+from manifests.latents import DISSIMILAR, SIMILAR, LatentManifest
+from manifests.stores import CHUNK_ROWS, FaceStore
+
+NUM_BOUNDARIES, FACES_A_SIDE = 5, 6
+NUM_REGIONS, FACES_A_REGION = 4, 10
+NUM_MINED = 12
+SIDES = (SIMILAR, DISSIMILAR)
+
+
+@dataclass(frozen=True)
+class IdentityRow:
+    """A kept boundary: images (data URIs) of its reference and of its two identities."""
+
+    accuracy: float
+    reference: str
+    similar: str
+    dissimilar: str
+
+
+@dataclass(frozen=True)
+class RegionRow:
+    region: RegionGap
+    image: str
+
+
+@dataclass(frozen=True)
+class MinedPair:
+    """Parent and child side by side, the parent's gap and the step away from it."""
+
+    image: str
+    score: float
+    step: float
+
+
+def spread(rows: Int[np.ndarray, " row"], count: int) -> Int[np.ndarray, " chosen"]:
+    """At most `count` of the rows, evenly spaced from the first to the last."""
+    places = np.linspace(0, len(rows) - 1, min(count, len(rows)))
+    return rows[places.round().astype(np.int64)]
+
+
+def read_faces(
+    faces: FaceStore, rows: Int[np.ndarray, " face"]
+) -> UInt8[np.ndarray, "face size size 3"]:
+    """Scattered rows of a store, in the given order; each chunk is read once."""
+    found = np.empty((len(rows), *faces.images(0, 0).shape[1:]), np.uint8)
+    for chunk in np.unique(rows // CHUNK_ROWS):
+        inside = rows // CHUNK_ROWS == chunk
+        start = int(chunk) * CHUNK_ROWS
+        block = faces.images(start, min(start + CHUNK_ROWS, len(faces)))
+        found[inside] = block[rows[inside] - start]
+    return found
+
+
+def face_strip(faces: FaceStore, rows: Int[np.ndarray, " face"], slots: int) -> str:
+    return data_uri(strip(read_faces(faces, rows), slots), "image/jpeg")
+
+
+def row_of(manifest: LatentManifest, face_id: Int[np.ndarray, " face"]) -> np.ndarray:
+    """The rows of faces that a manifest is known to hold."""
+    return np.searchsorted(manifest.face_id, face_id)
+
+
+def sides_of(
+    manifest: LatentManifest, ok: Bool[np.ndarray, " face"], reference: int
+) -> list[np.ndarray]:
+    """Rows of the usable faces on a boundary's similar and dissimilar side."""
+    parent, side = manifest.table["parent_id"].to_numpy(), manifest.column("side")
+    return [np.flatnonzero(ok & (parent == reference) & (side == value)) for value in SIDES]
+
+
+def identity_rows(
+    identities: RoundFiles, pool: RoundFiles, boundaries: Boundaries
+) -> list[IdentityRow]:
+    """Kept boundaries at even spacing, of those with usable faces on both sides."""
+    if identities.manifest is None or pool.manifest is None:
+        return []
+    ok = identities.faces.ok()
+    kept = np.flatnonzero(boundaries.kept)
+    sides = {int(at): sides_of(identities.manifest, ok, boundaries.face_id[at]) for at in kept}
+    shown = np.array([at for at, rows in sides.items() if all(map(len, rows))], np.int64)
+    found = []
+    for at in spread(shown, NUM_BOUNDARIES).tolist():
+        reference = row_of(pool.manifest, boundaries.face_id[at : at + 1])
+        similar, dissimilar = (
+            face_strip(identities.faces, rows[:FACES_A_SIDE], FACES_A_SIDE) for rows in sides[at]
+        )
+        image = face_strip(pool.faces, reference, 1)
+        found.append(IdentityRow(float(boundaries.accuracy[at]), image, similar, dissimilar))
+    return found
+
+
+def region_rows(
+    regions: Sequence[RegionGap], table: GapTable, probe: RoundFiles
+) -> list[RegionRow]:
+    """Strips of the probe's faces in the first regions; `table` says who lies where."""
+    if probe.manifest is None:
+        return []
+    found = []
+    for region in regions[:NUM_REGIONS]:
+        inside = np.sort(table.face_id[table.region == region.region])
+        rows = spread(row_of(probe.manifest, inside), FACES_A_REGION)
+        found.append(RegionRow(region, face_strip(probe.faces, rows, FACES_A_REGION)))
+    return found
+
+
+def mined_pairs(mined: RoundFiles, pool: RoundFiles) -> list[MinedPair]:
+    """Usable children beside their parents, from the smallest parent's gap to the largest."""
+    if mined.manifest is None or pool.manifest is None:
+        return []
+    score, step = mined.manifest.column("score"), mined.manifest.column("step")
+    usable = np.flatnonzero(mined.faces.ok())
+    children = spread(usable[np.argsort(score[usable], kind="stable")], NUM_MINED)
+    parents = row_of(pool.manifest, mined.manifest.table["parent_id"].to_numpy()[children])
+    shown = zip(
+        read_faces(pool.faces, parents), read_faces(mined.faces, children), children, strict=True
+    )
+    return [
+        MinedPair(
+            data_uri(strip(np.stack([parent, child]), 2), "image/jpeg"),
+            float(score[row]),
+            float(step[row]),
+        )
+        for parent, child, row in shown
+    ]

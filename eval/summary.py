@@ -1,0 +1,227 @@
+"""The figures of reports/summary.json, from run logs, passports and measured figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from manifests import layout
+from manifests.costs import seconds_by_stage
+from manifests.errors import InputError
+from manifests.files import read_json
+from manifests.latents import LatentManifest
+from manifests.stores import FaceStore, TeacherStore
+from train.checkpoint import LOG
+
+PROBE = "probe"
+ORL, PAIRS = "orl", "pairs"
+ROLES = ("student", "teacher")
+METRICS = (
+    "accuracy", "accuracy_ci95", "accuracy_std", "auc", "eer", "tar_at_far", "rank_1",
+    "num_pairs", "num_failed", "protocol_sha256",
+)  # fmt: skip
+Benchmarks = Mapping[str, Mapping[str, Mapping[str, Any]]]  # benchmark, role, figure
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """A finished run and its log.json."""
+
+    name: str
+    log: Mapping[str, Any]
+
+    @property
+    def student(self) -> Mapping[str, Any]:
+        return self.log["student"]
+
+    @property
+    def rounds(self) -> list[str]:
+        """Every round it was trained on, earlier runs' first."""
+        return list(self.log["rounds"])
+
+
+@dataclass(frozen=True)
+class RoundFiles:
+    """A round's stores; `manifest` is None where another team's round was imported bare."""
+
+    name: str
+    manifest: LatentManifest | None
+    faces: FaceStore
+    teacher: TeacherStore
+
+    @property
+    def num_imported(self) -> int:
+        """Faces that no generator of ours made: they may be photographs."""
+        if self.manifest is None:
+            return len(self.faces)
+        return self.manifest.table["origin"].to_pylist().count("imported")
+
+
+def read_chain(run: str) -> list[RunLog]:
+    """The runs that led to `run`, the first one first, `run` last."""
+    chain: list[RunLog] = []
+    name: str | None = run
+    while name is not None:
+        if name in [item.name for item in chain]:
+            raise InputError(f"{layout.run(name) / LOG}: run {name} comes after itself")
+        chain.insert(0, RunLog(name, read_json(layout.run(name) / LOG)))
+        name = chain[0].log["after"]
+    return chain
+
+
+def open_round(name: str, teacher: str) -> RoundFiles:
+    """A round with its digests checked: manifest -> faces -> teacher store."""
+    path = layout.manifest(name)
+    manifest = LatentManifest.read(path) if path.exists() else None
+    expect = {} if manifest is None else {"manifest": manifest.digest}
+    faces = FaceStore.open(layout.faces(name), expect=expect)
+    store = TeacherStore.open(layout.teacher(name, teacher), expect={"faces": faces.root})
+    return RoundFiles(name, manifest, faces, store)
+
+
+def check_trained_on(run: RunLog, rounds: Sequence[RoundFiles]) -> None:
+    """Raises InputError unless the run's card names exactly the stores at hand."""
+    recorded = json.loads(run.student["stores"])
+    for files in rounds:
+        for store in (files.faces, files.teacher):
+            trained = recorded.get(store.path.as_posix())
+            if files.name == PROBE and trained is not None:
+                raise InputError(f"{store.path}: run {run.name} was trained on the probe")
+            if files.name != PROBE and trained != store.root:
+                raise InputError(
+                    f"{store.path}: root {store.root[:12]}, but run {run.name} was trained on "
+                    f"{str(trained)[:12]}; train it again, or bring the store that it saw"
+                )
+
+
+def read_benchmarks(student_sha256: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """{benchmark: {role: figures}}; `pairs` only where it was measured.
+
+    Raises InputError for figures of another student, or of two unlike protocols.
+    """
+    found = {}
+    for name in (ORL, PAIRS):
+        folder = layout.REPORTS / "verify" / name
+        if name == PAIRS and not folder.exists():
+            continue
+        metrics = {role: read_json(folder / role / "metrics.json") for role in ROLES}
+        measured = metrics["student"]["model_sha256"]
+        if measured != student_sha256:
+            raise InputError(
+                f"{folder}: measured on student {measured[:12]}, the student at hand is "
+                f"{student_sha256[:12]}; run verify again"
+            )
+        if len({metrics[role]["protocol_sha256"] for role in ROLES}) > 1:
+            raise InputError(f"{folder}: student and teacher were measured on unlike protocols")
+        found[name] = {
+            role: {key: metrics[role][key] for key in METRICS if key in metrics[role]}
+            for role in ROLES
+        }
+    return found
+
+
+def read_gaps(chain: Sequence[RunLog]) -> dict[str, dict[str, Any]]:
+    """Each run's figures on the probe."""
+    folder = layout.REPORTS / "gap"
+    return {run.name: read_json(folder / f"{run.name}.json")[PROBE] for run in chain}
+
+
+def gap_by_round(
+    chain: Sequence[RunLog], gaps: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, float]]:
+    """For each mined round the probe's mean gap of the runs before and after it."""
+    return {
+        name: {"before": gaps[before.name]["mean"], "after": gaps[after.name]["mean"]}
+        for before, after in zip(chain, chain[1:], strict=False)
+        for name in after.rounds
+        if name not in before.rounds
+    }
+
+
+def student_facts(
+    chain: Sequence[RunLog], rounds: Sequence[RoundFiles], sha256: str
+) -> dict[str, Any]:
+    """The last run's student; its seconds are those of the whole chain."""
+    last = chain[-1]
+    names = ("name", "num_params", "input_size", "width", "embedding_width", "faces_seen")
+    more = ("frame", "metric", "views", "git_commit", "params_sha256")
+    trained_on = [files for files in rounds if files.name != PROBE]
+    return {
+        **{name: last.student[name] for name in (*names, *more)},
+        "run": last.name,
+        "run_dir": layout.run(last.name).as_posix(),
+        "sha256": sha256,
+        "train_seconds": round(sum(run.log["train_seconds"] for run in chain), 1),
+        "num_faces": last.log["num_faces"],
+        "num_imported_faces": sum(files.num_imported for files in trained_on),
+    }
+
+
+def teacher_facts(store: TeacherStore) -> dict[str, Any]:
+    """The teacher's identity, licence and width, from its store."""
+    identity = dict(store.passport.fingerprint.identity)
+    licence = store.passport.licences.get(identity["name"], "not stated")
+    return {**identity, "embedding_width": store.width, "licence": licence}
+
+
+def face_counts(rounds: Sequence[RoundFiles]) -> dict[str, dict[str, Any]]:
+    """Rows, usable ones and failures by reason, of every round."""
+    passports = {files.name: files.faces.passport for files in rounds}
+    return {
+        name: {"rows": own.num_rows, "usable": own.num_ok, "failures": dict(own.failures)}
+        for name, own in passports.items()
+    }
+
+
+def store_tree(rounds: Sequence[RoundFiles], teacher: str) -> dict[str, Any]:
+    """{round: {faces: path, teachers: {name: path}}}, relative to the repository root."""
+    return {
+        files.name: {
+            "faces": files.faces.path.as_posix(),
+            "teachers": {teacher: files.teacher.path.as_posix()},
+        }
+        for files in rounds
+    }
+
+
+def digests(rounds: Sequence[RoundFiles]) -> dict[str, dict[str, str]]:
+    """The links of each round's chain."""
+    return {
+        files.name: {
+            "manifest": files.faces.passport.manifest_digest,
+            "faces_root": files.faces.root,
+            "teacher_root": files.teacher.root,
+        }
+        for files in rounds
+    }
+
+
+def costs() -> dict[str, float]:
+    """Seconds by stage and their total; a total of 0 where everything came from a cache."""
+    seconds = seconds_by_stage()
+    return {**seconds, "total": round(sum(seconds.values()), 2)}
+
+
+def summarise(
+    chain: Sequence[RunLog],
+    rounds: Sequence[RoundFiles],
+    benchmarks: Benchmarks,
+    *,
+    teacher: str,
+    student_sha256: str,
+) -> dict[str, Any]:
+    """Everything in reports/summary.json."""
+    gaps = read_gaps(chain)
+    return {
+        "student": student_facts(chain, rounds, student_sha256),
+        "teacher": teacher_facts(rounds[0].teacher),
+        "stores": store_tree(rounds, teacher),
+        "num_faces": face_counts(rounds),
+        "seconds": costs(),
+        **benchmarks,
+        "gap": gaps,
+        "gap_by_round": gap_by_round(chain, gaps),
+        "digests": digests(rounds),
+    }

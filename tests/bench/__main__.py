@@ -1,0 +1,46 @@
+"""Runs every benchmark beside this file -> reports/bench.json.
+
+    python -m tests.bench [NAME …]
+
+A benchmark is a file with `measure() -> dict`. Figures are ratios within one run, or rates with
+their spread over repeats; absolute times of another machine say little.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import platform
+import sys
+from pathlib import Path
+
+import torch
+
+from manifests.errors import pick
+from manifests.files import write_json
+from tests import bench
+
+
+def main() -> None:
+    files = [info.name for info in pkgutil.iter_modules(bench.__path__) if info.name != "__main__"]
+    wanted = sys.argv[1:] or files
+    results: dict[str, object] = {"machine": machine()}
+    for name in wanted:
+        pick("benchmark", name, dict.fromkeys(files, True))
+        print(f"bench {name}", flush=True)
+        results[name] = importlib.import_module(f"tests.bench.{name}").measure()
+    write_json(Path("reports/bench.json"), results)
+
+
+def machine() -> dict[str, object]:
+    return {
+        "cpus": len(os.sched_getaffinity(0)),
+        "architecture": platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+    }
+
+
+if __name__ == "__main__":
+    main()

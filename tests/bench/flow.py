@@ -1,0 +1,117 @@
+"""Faces per second of render, align, embed and train, alone and as the stages run them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from contextlib import chdir
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from manifests import layout
+from manifests.params import PriorRound, load_params
+from manifests.stores import FaceStore
+from pipeline.align import crop_to_frame, find_faces, load_aligner
+from pipeline.embed import embed_round
+from pipeline.frames import ARCFACE112, WIDE
+from pipeline.generators import load_generator
+from pipeline.numerics import in_fixed_batches
+from pipeline.render import render_round
+from pipeline.sample import prior, sample_prior, save
+from pipeline.shards import default_workers
+from pipeline.weights import CACHE, FILES, gather
+from tests.bench.teacher import rate, spread
+from train.batches import BatchStream
+from train.steps import Target, make_optimizer, train_steps
+from train.students import build_student
+from train.train import open_round
+
+ROWS = 4096  # latents of the round that the stages build
+STEPS = 40
+
+
+def measure() -> dict[str, object]:
+    """Alone: one process, all threads. Together: whole stages with all workers."""
+    gather(FILES, CACHE, layout.WEIGHTS)
+    root = Path.cwd()
+    with tempfile.TemporaryDirectory() as scratch, chdir(scratch):
+        os.symlink(root / "params.yaml", "params.yaml")
+        layout.DATA.mkdir()
+        os.symlink(root / layout.WEIGHTS, layout.WEIGHTS)
+        return {"alone": _alone(), "stages": _stages(), "threads": torch.get_num_threads()}
+
+
+def _alone() -> dict[str, object]:
+    params = load_params()
+    generator = load_generator(params.generator, layout.WEIGHTS)
+    latents = torch.from_numpy(prior(512, generator.latent_width, seed=12))
+    pictures = in_fixed_batches(generator.render, latents)
+    aligner = load_aligner(layout.WEIGHTS, params.render.detect_threshold)
+    size = params.render.detect_size
+    found = find_faces(aligner, pictures, detect_size=size)
+    usable = sum(face is not None for face in found)
+
+    def align() -> None:
+        faces = find_faces(aligner, pictures, detect_size=size)
+        rows = [row for row, face in enumerate(faces) if face is not None]
+        points = torch.tensor([face.landmarks.tolist() for face in faces if face]).double().numpy()
+        crop_to_frame(pictures[rows], points, WIDE.at(params.render.frame_size))
+
+    return {
+        "render": spread(rate(lambda: in_fixed_batches(generator.render, latents), len(latents))),
+        "align_pictures": spread(rate(align, len(latents))),
+        "usable_share": usable / len(latents),
+    }
+
+
+def _stages() -> dict[str, object]:
+    params = load_params()
+    manifest = sample_prior("bench", PriorRound(ROWS, 13), params)
+    save(manifest)
+    workers = default_workers()
+    render = _seconds(lambda: render_round("bench", params, workers=workers))
+    usable = FaceStore.open(layout.faces("bench")).passport.num_ok
+    embed = _seconds(lambda: embed_round("bench", params.teacher, params, workers=workers))
+    return {
+        "workers": workers,
+        "render_and_align_usable": round(usable / render, 1),
+        "embed_two_views": round(usable / embed, 1),
+        "data_usable": round(usable / (render + embed), 1),
+        "train": _train(),
+    }
+
+
+def _seconds(work: object) -> float:
+    start = time.perf_counter()
+    work()  # type: ignore[operator]
+    return time.perf_counter() - start
+
+
+def _train() -> dict[str, float]:
+    params = load_params()
+    source = open_round("bench", params.teacher, {})
+    settings = replace(params.train, warmup_faces=1)
+    student = settings.student
+    network = build_student(
+        student.name,
+        input_size=student.input_size,
+        width=student.width,
+        embedding_width=source.teacher.width,
+    )
+    stream = BatchStream([source], batch=settings.batch, pool_rows=settings.pool_rows, seed=1)
+    lines = train_steps(
+        network,
+        make_optimizer(network, settings),
+        stream.batches(),
+        Target(torch.from_numpy(source.teacher.centre()), source.teacher.spread()),
+        stored=WIDE.at(params.render.frame_size),
+        seen=ARCFACE112.at(student.input_size),
+        train=settings,
+        run=settings.runs["start"],
+        steps=range(10_000),
+    )
+    return spread(rate(lambda: list(islice(lines, STEPS)), STEPS * settings.batch))

@@ -1,0 +1,58 @@
+"""What every test may ask for: the real weights, and a workspace that stages run in."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from manifests.benchmarks import Benchmark
+from manifests.params import Params, load_params
+from pipeline.weights import CACHE, FILES, gather, orl_files
+
+pytest.register_assert_rewrite("tests.contracts")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """data/weights with the real files of the embedded defaults."""
+    target = tmp_path_factory.mktemp("data") / "weights"
+    benchmark = Benchmark.read(ROOT / "manifests/benchmarks/orl.parquet")
+    gather([*FILES, *orl_files(benchmark)], CACHE, target)
+    return target
+
+
+def lay_out(folder: Path, weights: Path) -> Path:
+    """`folder` with all that a stage reads of a checkout, weights included."""
+    shutil.copytree(ROOT / "manifests/benchmarks", folder / "manifests/benchmarks")
+    shutil.copytree(ROOT / "params", folder / "params")
+    shutil.copy(ROOT / "params.yaml", folder)
+    (folder / "data").mkdir()
+    (folder / "data/weights").symlink_to(weights)
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh checkout to run stages in; it is the current folder."""
+    monkeypatch.chdir(lay_out(tmp_path, weights))
+    return tmp_path
+
+
+@pytest.fixture
+def params() -> Params:
+    """The parameters of this repository."""
+    return load_params(ROOT / "params.yaml")

@@ -1,0 +1,133 @@
+"""What every backend must keep. Inherit a suite and give it the fixture that it names."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from manifests.digests import canonical_json
+from pipeline.frames import Frame
+from pipeline.generators.base import Generator
+from pipeline.numerics import in_fixed_batches
+from pipeline.teachers.base import VIEWS, Teacher
+
+ROWS = 40  # fewer than a batch, so that the tail is padded
+SHA256 = re.compile("[0-9a-f]{64}")
+
+
+class FileContract:
+    """For backends that are looked up by name; needs the fixture `backend`."""
+
+    def test_its_file_bears_its_name(self, backend: Any) -> None:
+        file = sys.modules[type(backend).__module__].__name__.rpartition(".")[2]
+        assert file == backend.name.replace("-", "_")
+
+
+class GeneratorContract:
+    """Needs the fixture `generator`."""
+
+    @pytest.fixture
+    def latents(self, generator: Generator) -> Tensor:
+        rng = np.random.default_rng(0)
+        return torch.from_numpy(rng.standard_normal((ROWS, generator.latent_width), np.float32))
+
+    @pytest.fixture
+    def pictures(self, generator: Generator, latents: Tensor) -> Tensor:
+        return in_fixed_batches(generator.render, latents)
+
+    def test_pictures_are_square_float_rgb(self, pictures: Tensor) -> None:
+        assert pictures.dtype == torch.float32
+        assert pictures.shape == (ROWS, 3, pictures.shape[2], pictures.shape[2])
+
+    def test_pixels_are_whole_numbers_up_to_255(self, pictures: Tensor) -> None:
+        assert torch.equal(pictures, pictures.round().clamp(0, 255))
+        assert pictures.max() > 1.0  # not a picture in 0..1
+
+    def test_different_latents_give_different_pictures(self, pictures: Tensor) -> None:
+        assert len(torch.unique(pictures, dim=0)) == ROWS
+
+    def test_order_of_rows_changes_no_bit(
+        self, generator: Generator, latents: Tensor, pictures: Tensor
+    ) -> None:
+        order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(1))
+        assert torch.equal(in_fixed_batches(generator.render, latents[order]), pictures[order])
+
+    def test_company_of_a_row_changes_no_bit(
+        self, generator: Generator, latents: Tensor, pictures: Tensor
+    ) -> None:
+        assert torch.equal(in_fixed_batches(generator.render, latents[7:10]), pictures[7:10])
+
+    def test_no_latents_give_no_pictures(self, generator: Generator, pictures: Tensor) -> None:
+        none = in_fixed_batches(generator.render, torch.empty(0, generator.latent_width))
+        assert none.shape == (0, *pictures.shape[1:])
+
+    def test_declared_frame_has_the_size_of_the_pictures(
+        self, generator: Generator, pictures: Tensor
+    ) -> None:
+        assert generator.frame is None or generator.frame.size == pictures.shape[2]
+
+    def test_identity_survives_json(self, generator: Generator) -> None:
+        identity = generator.identity()
+        assert json.loads(canonical_json(identity)) == identity
+        assert identity["name"] == generator.name
+        assert SHA256.fullmatch(identity["weights_sha256"])
+
+    def test_licence_is_stated(self, generator: Generator) -> None:
+        assert generator.licence.strip()
+
+
+class TeacherContract:
+    """Needs the fixture `teacher`; a class-scoped one spares the loading."""
+
+    @pytest.fixture(scope="class")
+    def pictures(self, teacher: Teacher) -> Tensor:
+        rng = np.random.default_rng(0)
+        shape = (ROWS, 3, teacher.frame.size, teacher.frame.size)
+        return torch.from_numpy(rng.integers(0, 256, shape).astype(np.float32))
+
+    @pytest.fixture(scope="class")
+    def embeddings(self, teacher: Teacher, pictures: Tensor) -> Tensor:
+        return in_fixed_batches(teacher.embed, pictures)
+
+    def test_embeddings_are_finite_rows_of_the_stated_width(
+        self, teacher: Teacher, embeddings: Tensor
+    ) -> None:
+        assert embeddings.dtype == torch.float32
+        assert embeddings.shape == (ROWS, teacher.width)
+        assert embeddings.isfinite().all()
+
+    def test_different_pictures_give_different_embeddings(self, embeddings: Tensor) -> None:
+        assert len(torch.unique(embeddings, dim=0)) == ROWS
+
+    def test_order_of_rows_changes_no_bit(
+        self, teacher: Teacher, pictures: Tensor, embeddings: Tensor
+    ) -> None:
+        order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(1))
+        assert torch.equal(in_fixed_batches(teacher.embed, pictures[order]), embeddings[order])
+
+    def test_company_of_a_row_changes_no_bit(
+        self, teacher: Teacher, pictures: Tensor, embeddings: Tensor
+    ) -> None:
+        assert torch.equal(in_fixed_batches(teacher.embed, pictures[7:10]), embeddings[7:10])
+
+    def test_frame_is_declared(self, teacher: Teacher) -> None:
+        assert isinstance(teacher.frame, Frame)
+
+    def test_metric_is_a_known_one(self, teacher: Teacher) -> None:
+        assert teacher.metric in ("euclidean", "cosine")
+
+    def test_identity_survives_json(self, teacher: Teacher) -> None:
+        identity = teacher.identity()
+        assert json.loads(canonical_json(identity)) == identity
+        assert identity["views"] == list(VIEWS)
+        assert SHA256.fullmatch(identity["weights_sha256"])
+
+    def test_licence_is_stated(self, teacher: Teacher) -> None:
+        assert teacher.licence.strip()

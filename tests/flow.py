@@ -1,0 +1,83 @@
+"""The whole flow in one process: the commands of dvc.yaml, called as functions."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import yaml
+
+from manifests.params import merged
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def resolved_commands() -> list[tuple[str, list[str]]]:
+    """(module, arguments) of every stage of dvc.yaml, loops unrolled, in the file's order."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    commands = []
+    for stage in stages.values():
+        for key, item in _items(stage.get("foreach", [None])):
+            command = stage.get("do", stage)["cmd"].replace("${key}", str(key))
+            command = command.replace("${item.prev}", str(getattr(item, "get", str)("prev")))
+            words = command.replace("${item}", str(item)).split()
+            commands.append((words[2], words[3:]))
+    return commands
+
+
+def _items(loop: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    return list(loop.items()) if isinstance(loop, Mapping) else [(item, item) for item in loop]
+
+
+# The file lists a stage once for all rounds; this is the order in which the rounds need them.
+ORDER = """
+weights | sample pool | sample probe | render pool | render probe | embed pool | embed probe
+boundaries | sample identities | render identities | embed identities
+train start | gap start | mine mined-1 | render mined-1 | embed mined-1 | train mined-1
+gap mined-1 | mine mined-2 | render mined-2 | embed mined-2 | train mined-2 | gap mined-2
+verify --stage | report mined-2
+""".replace("\n", "|")
+
+
+def ordered_commands() -> list[tuple[str, list[str]]]:
+    commands = {
+        " ".join([module.rpartition(".")[2], *arguments[:1]]): (module, arguments)
+        for module, arguments in resolved_commands()
+    }
+    return [commands[name.strip()] for name in ORDER.split("|") if name.strip()]
+
+
+def run_stage(module: str, arguments: Sequence[str]) -> None:
+    """A stage's `main` with these arguments, in this process."""
+    with mock.patch.object(sys, "argv", [module, *arguments]):
+        importlib.import_module(module).main()
+
+
+@contextmanager
+def workspace(folder: Path, weights: Path, changes: Mapping[str, Any]) -> Iterator[Path]:
+    """A folder in which stages run: the frozen files, the toy preset with `changes`."""
+    shutil.copytree(ROOT / "manifests/benchmarks", folder / "manifests/benchmarks")
+    texts = [
+        (ROOT / name).read_text(encoding="utf-8") for name in ("params.yaml", "params/toy.yaml")
+    ]
+    values = merged(merged(*map(yaml.safe_load, texts)), changes)
+    (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    (folder / "data").mkdir()
+    os.symlink(weights, folder / "data/weights")
+    with chdir(folder):
+        yield folder
+
+
+def build(folder: Path, weights: Path, changes: Mapping[str, Any]) -> Path:
+    """Every stage of the flow in `folder`; returns it."""
+    with workspace(folder, weights, changes):
+        for module, arguments in ordered_commands()[1:]:  # the weights are there already
+            run_stage(module, arguments)
+    return folder

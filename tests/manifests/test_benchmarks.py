@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from manifests.benchmarks import Benchmark
+from manifests.digests import sha256_text
+from manifests.errors import InputError
+from tests.conftest import ROOT
+
+NAMES = ("a/1", "a/2", "b/1", "b/2")
+
+
+@pytest.fixture
+def benchmark() -> Benchmark:
+    """Two folds, each of one genuine and one impostor pair, over four images."""
+    return Benchmark(
+        "toy",
+        np.array([0, 0, 1, 1], np.int16),
+        ("a/1", "a/1", "b/1", "b/2"),
+        ("a/2", "b/1", "b/2", "a/2"),
+        np.array([True, False, True, False]),
+        {name: sha256_text(name) for name in NAMES},
+    )
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for name in NAMES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def orl() -> Benchmark:
+    return Benchmark.read(ROOT / "manifests/benchmarks/orl.parquet")
+
+
+def test_a_benchmark_comes_back_as_it_was(tmp_path: Path, benchmark: Benchmark) -> None:
+    benchmark.write(tmp_path / "toy.parquet")
+    found = Benchmark.read(tmp_path / "toy.parquet")
+    assert found.protocol_sha256 == benchmark.protocol_sha256
+    assert (found.left, found.right, found.sha256) == (
+        benchmark.left,
+        benchmark.right,
+        benchmark.sha256,
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sha256": {name: "0" * 64 for name in NAMES}},
+        {"left": ("a/1", "a/2", "b/1", "b/2")},
+        {"fold": np.array([1, 1, 0, 0], np.int16)},
+        {"alignment": "by hand"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_protocol_hash_covers(benchmark: Benchmark, change: dict) -> None:
+    assert replace(benchmark, **change).protocol_sha256 != benchmark.protocol_sha256
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fold": np.array([0, 0, 2, 2], np.int16)}, "fold 1 has no pairs"),
+        ({"fold": np.array([1, 1, 2, 2], np.int16)}, "fold 0 has no pairs"),
+        ({"fold": np.zeros(4, np.int16)}, "one fold only"),
+        ({"same": np.array([True, False, True, True])}, "fold 1 needs genuine and impostor"),
+        ({"left": ("a/1",)}, "unlike lengths"),
+        ({"sha256": {name: "0" * 64 for name in NAMES[:3]}}, "no hash for image b/2"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_protocol_is_refused(benchmark: Benchmark, change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=f"benchmark toy: .*{message}"):
+        replace(benchmark, **change)
+
+
+def test_no_pairs_are_refused(benchmark: Benchmark) -> None:
+    nothing = {"fold": np.empty(0, np.int16), "same": np.empty(0, bool), "left": (), "right": ()}
+    with pytest.raises(InputError, match="no pairs"):
+        replace(benchmark, **nothing)
+
+
+def test_the_frozen_images_pass(benchmark: Benchmark, images: Path) -> None:
+    benchmark.check_images(images)
+
+
+def test_a_changed_image_is_refused_by_name(benchmark: Benchmark, images: Path) -> None:
+    (images / "b/1").write_text("another picture")
+    with pytest.raises(InputError, match=r"b/1: not the image that benchmark toy"):
+        benchmark.check_images(images)
+
+
+def test_a_missing_image_is_refused_by_name(benchmark: Benchmark, images: Path) -> None:
+    (images / "a/2").unlink()
+    with pytest.raises(InputError, match=r"a/2: .* it is missing"):
+        benchmark.check_images(images)
+
+
+def test_orl_has_as_many_genuine_as_impostor_pairs(orl: Benchmark) -> None:
+    assert (int(orl.same.sum()), int((~orl.same).sum())) == (1800, 1800)
+
+
+def test_orl_folds_share_no_person(orl: Benchmark) -> None:
+    people: dict[int, set[str]] = {}
+    for fold, *pair in zip(orl.fold.tolist(), orl.left, orl.right, strict=True):
+        people.setdefault(fold, set()).update(name.split("/")[0] for name in pair)
+    assert len(set.union(*people.values())) == sum(map(len, people.values())) == 40
+
+
+def test_orl_pairs_are_labelled_by_person(orl: Benchmark) -> None:
+    pairs = zip(orl.left, orl.right, strict=True)
+    assert [a.split("/")[0] == b.split("/")[0] for a, b in pairs] == orl.same.tolist()
+
+
+def test_orl_photographs_are_the_frozen_ones(orl: Benchmark, weights: Path) -> None:
+    orl.check_images(weights / "orl")

@@ -1,0 +1,168 @@
+"""The flow as a whole: its edges, its code lists, and that two builds are the same bytes."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from manifests.digests import folder_hashes
+from manifests.files import read_json
+from manifests.latents import LatentManifest
+from manifests.stores import FaceStore, TeacherStore, store_root
+from tests.flow import ROOT, build, ordered_commands, resolved_commands
+
+ROUNDS = ("pool", "probe", "identities", "mined-1", "mined-2")
+FOLDERS = ("pipeline/generators", "pipeline/teachers", "train/students", "eval/benchmarks")
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+ARROWS = {
+    "manifests": {"manifests"},
+    "pipeline": {"manifests", "pipeline"},
+    "train": {"manifests", "train", "pipeline.frames"},
+    "eval": {
+        "manifests", "eval", "train.checkpoint", "pipeline.frames", "pipeline.teachers",
+        "pipeline.align", "pipeline.numerics",
+    },
+}  # fmt: skip
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def file_of(module: str) -> Path | None:
+    stem = ROOT / module.replace(".", "/")
+    found = (stem.with_suffix(".py"), stem / "__init__.py")
+    return next((path for path in found if path.exists()), None)
+
+
+def closure(path: Path, seen: set[Path]) -> set[Path]:
+    if path not in seen:
+        seen.add(path)
+        for module in imports(path):
+            if (target := file_of(module)) is not None:
+                closure(target, seen)
+    return seen
+
+
+def as_dependency(path: Path) -> str:
+    """A backend stands for its whole folder: which one is used is a parameter."""
+    name = path.relative_to(ROOT).as_posix()
+    return next((folder for folder in FOLDERS if name.startswith(folder)), name)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_each_stage_depends_on_exactly_the_code_it_imports(name: str) -> None:
+    stage = STAGES[name].get("do", STAGES[name])
+    start = file_of(stage["cmd"].split()[2])
+    assert start is not None
+    needed = {as_dependency(path) for path in closure(start, set()) if path.stat().st_size}
+    listed = {d for d in stage["deps"] if d.endswith(".py") or d in FOLDERS}
+    assert listed == needed
+
+
+def test_nothing_that_trains_or_mines_reads_a_verification() -> None:
+    readers = {
+        name
+        for name, stage in STAGES.items()
+        if any("reports/verify" in str(dep) for dep in stage.get("do", stage)["deps"])
+    }
+    assert readers == {"report"}
+
+
+def test_imports_follow_the_arrows() -> None:
+    for package, allowed in ARROWS.items():
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for module in imports(path):
+                if module.split(".")[0] in ARROWS:
+                    parts = module.split(".")
+                    prefixes = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+                    assert prefixes & allowed or module == "pipeline", f"{path}: {module}"
+
+
+def test_contracts_do_not_import_torch() -> None:
+    for path in (ROOT / "manifests").glob("*.py"):
+        assert not any(module.split(".")[0] == "torch" for module in imports(path)), path
+
+
+def test_the_test_flow_runs_every_command_of_the_pipeline() -> None:
+    assert sorted(map(str, ordered_commands())) == sorted(map(str, resolved_commands()))
+
+
+def test_lock_file_names_no_local_versions() -> None:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert "torch==2.13.0" in lock.splitlines()
+    assert "+" not in lock and "@" not in lock
+
+
+@pytest.fixture(scope="module")
+def two_builds(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> list[Path]:
+    changes: dict[str, object] = {"sample": {"pool": {"count": 448}}}
+    return [build(tmp_path_factory.mktemp(name), weights, changes) for name in "ab"]
+
+
+def test_two_builds_give_identical_manifests_and_stores(two_builds: list[Path]) -> None:
+    first, second = (
+        folder_hashes(build / "data") | folder_hashes(build / "manifests") for build in two_builds
+    )
+    assert len(first) > 80
+    assert first == second
+
+
+def test_rounds_never_share_a_latent_with_the_probe(two_builds: list[Path]) -> None:
+    latents = {
+        name: {
+            row.tobytes()
+            for row in LatentManifest.read(
+                two_builds[0] / f"manifests/rounds/{name}.parquet"
+            ).latents
+        }
+        for name in ROUNDS
+    }
+    for one, other in itertools.combinations(ROUNDS, 2):
+        assert not latents[one] & latents[other]
+
+
+def test_face_ids_never_collide_between_rounds(two_builds: list[Path]) -> None:
+    ids = [
+        LatentManifest.read(two_builds[0] / f"manifests/rounds/{name}.parquet").face_id.tolist()
+        for name in ROUNDS
+    ]
+    assert len(set(itertools.chain(*ids))) == sum(map(len, ids))
+
+
+def test_passports_hold_the_root_of_the_bytes_on_disk(two_builds: list[Path]) -> None:
+    for name in ROUNDS:
+        faces = FaceStore.open(two_builds[0] / f"data/{name}/faces.zarr")
+        teacher = TeacherStore.open(
+            two_builds[0] / f"data/{name}/teachers/dlib-resnet.zarr", expect={"faces": faces.root}
+        )
+        assert store_root(faces.path) == faces.root
+        assert store_root(teacher.path) == teacher.root
+
+
+def test_mined_faces_descend_from_the_pool(two_builds: list[Path]) -> None:
+    rounds = two_builds[0] / "manifests/rounds"
+    pool = set(LatentManifest.read(rounds / "pool.parquet").face_id.tolist())
+    mined = LatentManifest.read(rounds / "mined-2.parquet")
+    assert set(mined.table["parent_id"].to_pylist()) <= pool
+    assert mined.table["region_id"].null_count == mined.table["step"].null_count == 0
+
+
+def test_summary_holds_what_it_promises(two_builds: list[Path]) -> None:
+    summary = read_json(two_builds[0] / "reports/summary.json")
+    assert summary["student"]["run_dir"] == "runs/mined-2"
+    assert set(summary["num_faces"]) == set(ROUNDS)
+    for role in ("student", "teacher"):
+        low, high = summary["orl"][role]["accuracy_ci95"]
+        assert low <= summary["orl"][role]["accuracy"] <= high
+    assert summary["orl"]["teacher"]["accuracy"] > 0.97

@@ -1,0 +1,146 @@
+"""Training runs: resuming is exact, empty rounds pass the student on, chains are checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import train.train as stage
+from manifests.digests import sha256_file
+from manifests.errors import InputError
+from manifests.params import Params, Run, load_params
+from tests.flow import ROOT
+from tests.rounds import make_round
+from train.checkpoint import FILE, LOG, load_student
+from train.steps import learning_rate
+from train.train import open_plan, train_run
+
+OUT = Path("runs/start")
+
+
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    params = load_params(ROOT / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    make_round("pool", 150, seed=1)
+    small = replace(params.train.student, name="small-resnet", width=0.25)
+    run = Run(faces_seen=16 * 12, rate_from=1.0, rate_to=0.1)
+    train = replace(
+        params.train, student=small, batch=16, pool_rows=64, warmup_faces=32, checkpoint_faces=64,
+        runs={"start": run, "mined-1": run},
+    )  # fmt: skip
+    return replace(params, teacher="toy", train=train)
+
+
+def weights(run: Path) -> str:
+    return load_student(run).sha256
+
+
+def test_a_run_leaves_a_student_that_knows_where_it_comes_from(params: Params) -> None:
+    plan = open_plan("start", ["pool"], None, params)
+    train_run(plan, OUT)
+    card = load_student(OUT).card
+    assert json.loads(card.stores) == plan.stores
+    assert card.faces_seen == 192
+    log = json.loads((OUT / LOG).read_text())
+    assert log["rounds"] == ["pool"] and log["num_faces"] < 150
+    assert [line["faces_seen"] for line in log["history"]] == list(range(16, 193, 16))
+
+
+def test_an_interrupted_run_ends_at_the_same_bits(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    straight = weights(OUT)
+    plan = open_plan("start", ["pool"], None, params)
+    (plan.work / LOG).unlink()
+
+    def stops(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        for number, line in enumerate(steps(*args, **kwargs)):
+            if number == 6:
+                raise KeyboardInterrupt
+            yield line
+
+    steps = stage.train_steps
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stage, "train_steps", stops)
+        train_run(plan, OUT)
+    assert (plan.work / "state.safetensors").exists()
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    assert weights(OUT) == straight
+
+
+def test_a_finished_run_is_relinked(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    before = sha256_file(OUT / FILE)
+    (OUT / FILE).unlink()
+    monkeypatch.setattr(stage, "train_steps", None)
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    assert sha256_file(OUT / FILE) == before
+
+
+def test_an_empty_mined_round_passes_the_last_student_on(params: Params) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    make_round("mined-1", 0, origin="mined")
+    train_run(open_plan("mined-1", ["mined-1"], "start", params), Path("runs/mined-1"))
+    assert weights(Path("runs/mined-1")) == weights(OUT)
+    assert load_student(Path("runs/mined-1")).card.faces_seen == 192
+
+
+def test_a_later_run_continues_on_the_earlier_rounds(params: Params) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    make_round("mined-1", 100, seed=9, origin="mined")
+    train_run(open_plan("mined-1", ["mined-1"], "start", params), Path("runs/mined-1"))
+    card = load_student(Path("runs/mined-1")).card
+    assert {Path(path).parts[1] for path in json.loads(card.stores)} == {"pool", "mined-1"}
+    assert card.faces_seen == 384
+    assert weights(Path("runs/mined-1")) != weights(OUT)
+
+
+def test_a_store_that_changed_since_the_last_run_is_refused(params: Params) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    make_round("pool", 150, seed=2)
+    make_round("mined-1", 100, seed=9)
+    with pytest.raises(InputError, match=r"data/pool/faces\.zarr: made from root"):
+        open_plan("mined-1", ["mined-1"], "start", params)
+
+
+def test_a_diverged_loss_stops_the_run(params: Params) -> None:
+    broken = replace(params.train, learning_rate=1e38)
+    with pytest.raises(InputError, match=r"lower train\.learning_rate"):
+        train_run(open_plan("start", ["pool"], None, replace(params, train=broken)), OUT)
+
+
+def test_no_student_in_a_folder_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no student here"):
+        load_student(tmp_path)
+    (tmp_path / FILE).write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="not a student checkpoint"):
+        load_student(tmp_path)
+
+
+def test_learning_rate_warms_up_and_falls_in_a_line(params: Params) -> None:
+    run = Run(faces_seen=1600, rate_from=1.0, rate_to=0.5)
+    rates = [learning_rate(step, 100, run, params.train) for step in range(100)]
+    peak = params.train.learning_rate
+    assert rates[0] == pytest.approx(peak / 2)  # half of the 32 warm-up faces
+    assert rates[50] == pytest.approx(peak * 0.75)
+    assert rates[99] == pytest.approx(peak * 0.505)
+
+
+def test_weights_digest_does_not_depend_on_metadata(params: Params) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    student = load_student(OUT)
+    with torch.no_grad():
+        next(student.network.parameters()).add_(1.0)
+    stage.save_student(Path("runs/other") / FILE, student.network, student.card)
+    assert weights(Path("runs/other")) != student.sha256
+    renamed = replace(student.card, git_commit="another")
+    stage.save_student(Path("runs/third") / FILE, load_student(OUT).network, renamed)
+    assert weights(Path("runs/third")) == student.sha256
