@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from sklearn.metrics import roc_curve
 
 from eval.summary import RunLog
@@ -98,12 +98,11 @@ def read_roc(folder: Path, benchmark: str, model: str) -> Roc:
     return Roc(benchmark, model, far, tar, int((~same).sum()))
 
 
-def region_gaps(
-    before: GapTable, after: GapTable, mined: Int[np.ndarray, " region"]
-) -> list[RegionGap]:
+def region_gaps(before: GapTable, after: GapTable, mined: Collection[int]) -> list[RegionGap]:
     """Every region that holds a face of the probe, the largest gap before first.
 
-    `before` has its regions filled in; both tables must be of the same faces.
+    `before` has its regions filled in; `mined` are those that parents came from. Both tables
+    must be of the same faces.
     """
     if not np.array_equal(before.face_id, after.face_id):
         raise InputError("the gap tables before and after hold other faces; run gap again")
@@ -111,9 +110,9 @@ def region_gaps(
     regions = []
     for number in np.unique(before.region):
         inside = before.region == number
-        gaps = [float(mean[inside].mean()) for mean in means]
-        count = int(inside.sum())
-        regions.append(RegionGap(int(number), count, *gaps, mined=bool(number in mined)))
+        old, new = (float(mean[inside].mean()) for mean in means)
+        region = RegionGap(int(number), int(inside.sum()), old, new, int(number) in mined)
+        regions.append(region)
     return sorted(regions, key=lambda region: -region.before)
 
 

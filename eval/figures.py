@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 from PIL import Image
@@ -34,7 +33,7 @@ def data_uri(content: bytes, kind: str = "image/png") -> str:
 
 def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -50,20 +49,20 @@ def strip(faces: UInt8[np.ndarray, "face size size 3"], slots: int) -> bytes:
     return buffer.getvalue()
 
 
-def roc_figure(curves: Sequence[Roc]) -> Figure:
-    """TAR over FAR (log) of one benchmark, a line a model."""
-    figure = _figure(5.6, 3.9)
+def roc_figure(curves: Sequence[Roc], *, width: float) -> Figure:
+    """TAR over FAR (log) of one benchmark, a line a model; `width` is in inches."""
+    figure = _figure(width, 3.9)
     axes = _axes(figure.add_subplot(), "false accept rate", "true accept rate")
     smallest = 1.0 / max(1, *(curve.num_impostors for curve in curves))
     for curve in curves:
-        far = np.maximum(curve.far, smallest / 10)  # FAR 0 lies outside a log axis
+        inside = curve.far > 0  # FAR 0 lies outside a log axis
         axes.step(
-            far, curve.tar, where="post", color=COLOURS[curve.model], label=curve.model,
-            linestyle=DASHES[curve.model], linewidth=1.8,
+            curve.far[inside], curve.tar[inside], where="post", color=COLOURS[curve.model],
+            label=curve.model, linestyle=DASHES[curve.model], linewidth=1.8,
         )  # fmt: skip
     axes.set(xscale="log", xlim=(smallest, 1.0), ylim=(0.0, 1.02))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.legend(loc="lower right", frameon=False, fontsize=9)
+    axes.legend(loc="lower right", frameon=False, fontsize=9, labelcolor=INK)
     return figure
 
 
@@ -90,7 +89,7 @@ def training_figure(
                 run, ((start + end) / 2, 1.0), xycoords=("data", "axes fraction"),
                 xytext=(0, 4), textcoords="offset points", ha="center", color=MUTED, fontsize=9,
             )  # fmt: skip
-    lower.set_xlim(0, max(1, *ends.values()))
+    lower.set_xlim(0, 1.03 * max(1, *ends.values()))
     lower.xaxis.set_major_formatter(FuncFormatter(lambda seen, _: f"{seen:,.0f}"))
     return figure
 
@@ -110,19 +109,18 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
     return sums / np.convolve(np.ones(len(values)), window, mode="same")
 
 
-def _draw_gaps(
-    axes: Axes, ends: Mapping[str, int], gaps: Mapping[str, Mapping[str, Any]]
-) -> None:
+def _draw_gaps(axes: Axes, ends: Mapping[str, int], gaps: Mapping[str, Mapping[str, Any]]) -> None:
     means = [gaps[run]["mean"] for run in ends]
     errors = [1.96 * gaps[run]["standard_error"] for run in ends]
     axes.errorbar(
         list(ends.values()), means, yerr=errors, color=STUDENT, marker="o", markersize=6,
         linewidth=1.0, linestyle=(0, (1, 2)), elinewidth=1.4, capsize=3, clip_on=False, zorder=3,
     )  # fmt: skip
-    for seen, mean in zip(ends.values(), means, strict=True):
+    for seen, mean, error in zip(ends.values(), means, errors, strict=True):
         axes.annotate(
-            f"{mean:.3f}", (seen, mean), xytext=(-8, 6), textcoords="offset points",
-            ha="right", color=INK, fontsize=9,
+            f"{mean:.3f}", (seen, mean + error), xytext=(0, 5), textcoords="offset points",
+            ha="center", color=INK, fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
         )  # fmt: skip
     axes.margins(y=0.35)
 
@@ -144,8 +142,10 @@ def region_figure(regions: Sequence[RegionGap]) -> Figure:
     axes.set_xticks(places, [str(item.region) for item in regions])
     axes.tick_params(axis="x", labelsize=7 if len(regions) > 24 else 9, length=0)
     axes.set_xlim(-0.6, len(regions) - 0.4)
-    axes.legend(loc="upper right", frameon=False, fontsize=9, ncols=3, borderaxespad=0.0,
-                bbox_to_anchor=(1.0, 1.13))  # fmt: skip
+    axes.legend(
+        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False, fontsize=9,
+        labelcolor=INK, borderaxespad=0.0,
+    )  # fmt: skip
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from manifests import layout
@@ -134,7 +135,7 @@ def gap_by_round(
     """For each mined round the probe's mean gap of the runs before and after it."""
     return {
         name: {"before": gaps[before.name]["mean"], "after": gaps[after.name]["mean"]}
-        for before, after in zip(chain, chain[1:], strict=False)
+        for before, after in pairwise(chain)
         for name in after.rounds
         if name not in before.rounds
     }

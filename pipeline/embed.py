@@ -3,7 +3,7 @@
     python -m pipeline.embed ROUND [--teacher NAME] [--workers N]
 
 Each usable face is embedded twice, plain and mirrored: a mirrored face has an embedding of its
-own, never a copy (the dlib teacher's two views differ by a centred cosine of about 0.1).
+own, never a copy (the two views of the dlib teacher have a centred cosine of 0.88 on our faces).
 """
 
 from __future__ import annotations

@@ -117,11 +117,19 @@ def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer)
     network.load_state_dict(
         {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
     )
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".")
-            moments.setdefault(int(index), {})[key] = tensor
+            moments.setdefault(int(index), {})[key] = _like(parameters[int(index)], tensor)
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
     return progress
+
+
+def _like(parameter: Tensor, moment: Tensor) -> Tensor:
+    """A moment in its parameter's memory layout, which the fused optimizer takes for granted."""
+    if moment.shape != parameter.shape:
+        return moment
+    return torch.empty_like(parameter).copy_(moment)
