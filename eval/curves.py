@@ -9,28 +9,16 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Bool, Float
 from sklearn.metrics import roc_curve
 
 from eval.summary import RunLog
-from eval.verify import SCORES
 from manifests.errors import InputError
 from manifests.gaps import GapTable
+from manifests.scores import KIND, SCHEMA
 from manifests.tables import read_table
 
 ROC_POINTS = 400
-SCORES_SCHEMA = pa.schema(
-    {
-        "pair_id": pa.int32(),
-        "fold": pa.int16(),
-        "left": pa.string(),
-        "right": pa.string(),
-        "same": pa.bool_(),
-        "score": pa.float64(),
-        "failed": pa.bool_(),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -92,7 +80,7 @@ def roc_points(
 
 def read_roc(folder: Path, benchmark: str, model: str) -> Roc:
     """The curve of the scores.parquet in `folder`."""
-    table, _, _ = read_table(folder / "scores.parquet", SCORES, SCORES_SCHEMA)
+    table, _, _ = read_table(folder / "scores.parquet", KIND, SCHEMA)
     same = table["same"].to_numpy()
     far, tar = roc_points(table["score"].to_numpy(), same)
     return Roc(benchmark, model, far, tar, int((~same).sum()))

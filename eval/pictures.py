@@ -48,6 +48,11 @@ class MinedPair:
     step: float
 
 
+def showable(files: RoundFiles) -> LatentManifest | None:
+    """A round's manifest if a generator made all of its faces: photographs are never shown."""
+    return None if files.num_imported else files.manifest
+
+
 def spread(rows: Int[np.ndarray, " row"], count: int) -> Int[np.ndarray, " chosen"]:
     """At most `count` of the rows, evenly spaced from the first to the last."""
     places = np.linspace(0, len(rows) - 1, min(count, len(rows)))
@@ -88,15 +93,16 @@ def identity_rows(
     identities: RoundFiles, pool: RoundFiles, boundaries: Boundaries
 ) -> list[IdentityRow]:
     """Kept boundaries at even spacing, of those with usable faces on both sides."""
-    if identities.manifest is None or pool.manifest is None:
+    manifest, references = showable(identities), showable(pool)
+    if manifest is None or references is None:
         return []
     ok = identities.faces.ok()
     kept = np.flatnonzero(boundaries.kept)
-    sides = {int(at): sides_of(identities.manifest, ok, boundaries.face_id[at]) for at in kept}
+    sides = {int(at): sides_of(manifest, ok, int(boundaries.face_id[at])) for at in kept}
     shown = np.array([at for at, rows in sides.items() if all(map(len, rows))], np.int64)
     found = []
     for at in spread(shown, NUM_BOUNDARIES).tolist():
-        reference = row_of(pool.manifest, boundaries.face_id[at : at + 1])
+        reference = row_of(references, boundaries.face_id[at : at + 1])
         similar, dissimilar = (
             face_strip(identities.faces, rows[:FACES_A_SIDE], FACES_A_SIDE) for rows in sides[at]
         )
@@ -109,24 +115,26 @@ def region_rows(
     regions: Sequence[RegionGap], table: GapTable, probe: RoundFiles
 ) -> list[RegionRow]:
     """Strips of the probe's faces in the first regions; `table` says who lies where."""
-    if probe.manifest is None:
+    manifest = showable(probe)
+    if manifest is None:
         return []
     found = []
     for region in regions[:NUM_REGIONS]:
         inside = np.sort(table.face_id[table.region == region.region])
-        rows = spread(row_of(probe.manifest, inside), FACES_A_REGION)
+        rows = spread(row_of(manifest, inside), FACES_A_REGION)
         found.append(RegionRow(region, face_strip(probe.faces, rows, FACES_A_REGION)))
     return found
 
 
 def mined_pairs(mined: RoundFiles, pool: RoundFiles) -> list[MinedPair]:
     """Usable children beside their parents, from the smallest parent's gap to the largest."""
-    if mined.manifest is None or pool.manifest is None:
+    manifest, parents_of = showable(mined), showable(pool)
+    if manifest is None or parents_of is None:
         return []
-    score, step = mined.manifest.column("score"), mined.manifest.column("step")
+    score, step = manifest.column("score"), manifest.column("step")
     usable = np.flatnonzero(mined.faces.ok())
     children = spread(usable[np.argsort(score[usable], kind="stable")], NUM_MINED)
-    parents = row_of(pool.manifest, mined.manifest.table["parent_id"].to_numpy()[children])
+    parents = row_of(parents_of, manifest.table["parent_id"].to_numpy()[children])
     shown = zip(
         read_faces(pool.faces, parents), read_faces(mined.faces, children), children, strict=True
     )

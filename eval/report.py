@@ -23,11 +23,10 @@ from eval.summary import (
 )
 from manifests import layout
 from manifests.costs import timed
-from manifests.digests import sha256_file
 from manifests.errors import run_command
 from manifests.files import write_json, write_text
 from manifests.params import Params, load_params
-from train.checkpoint import FILE
+from train.checkpoint import load_student
 
 
 def gather(run: str, params: Params) -> Results:
@@ -36,7 +35,7 @@ def gather(run: str, params: Params) -> Results:
     names = [*chain[-1].rounds, PROBE]
     rounds = [open_round(name, params.teacher) for name in names]
     check_trained_on(chain[-1], rounds)
-    sha256 = sha256_file(layout.run(run) / FILE)
+    sha256 = load_student(layout.run(run)).sha256
     benchmarks = read_benchmarks(sha256)
     summary = summarise(chain, rounds, benchmarks, teacher=params.teacher, student_sha256=sha256)
     folder = layout.REPORTS / "verify"

@@ -162,7 +162,8 @@ def student_facts(
 
 def teacher_facts(store: TeacherStore) -> dict[str, Any]:
     """The teacher's identity, licence and width, from its store."""
-    identity = dict(store.passport.fingerprint.identity)
+    unknown = {"weights_sha256": "not stated", "metric": "an unstated metric"}  # if imported
+    identity = unknown | dict(store.passport.fingerprint.identity)
     licence = store.passport.licences.get(identity["name"], "not stated")
     return {**identity, "embedding_width": store.width, "licence": licence}
 
@@ -202,7 +203,7 @@ def digests(rounds: Sequence[RoundFiles]) -> dict[str, dict[str, str]]:
 def costs() -> dict[str, float]:
     """Seconds by stage and their total; a total of 0 where everything came from a cache."""
     seconds = seconds_by_stage()
-    return {**seconds, "total": round(sum(seconds.values()), 2)}
+    return {**seconds, "total": round(sum(seconds.values(), 0.0), 2)}
 
 
 def summarise(

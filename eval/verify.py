@@ -30,11 +30,11 @@ from manifests.costs import timed
 from manifests.errors import InputError, run_command
 from manifests.files import write_json
 from manifests.params import load_params
+from manifests.scores import KIND, SCHEMA
 from manifests.tables import write_table
 from pipeline.align import Aligner, crop_photograph, find_in_photograph
 
 DETECT_THRESHOLD = 0.0  # dlib's own: photographs have backgrounds that a lower one finds faces in
-SCORES = "scores-1"
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,11 @@ def verify(protocol: Protocol, model: Model, seen: Photographs) -> Verification:
     if not np.isfinite(scores).all():
         raise InputError(f"model {model.name}: its scores are not finite")
     failed = ~(seen.detected[left] & seen.detected[right])
-    columns = {
-        "pair_id": np.arange(len(scores), dtype=np.int32),
-        "fold": benchmark.fold,
-        "left": list(benchmark.left),
-        "right": list(benchmark.right),
-        "same": benchmark.same,
-        "score": scores,
-        "failed": failed,
-    }
+    ids = np.arange(len(scores))
+    columns = [
+        ids, benchmark.fold, benchmark.left, benchmark.right, benchmark.same, scores, failed
+    ]  # fmt: skip
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
     metrics = {
         "model": model.name,
         "model_sha256": model.sha256,
@@ -103,7 +99,7 @@ def verify(protocol: Protocol, model: Model, seen: Photographs) -> Verification:
         **verification_figures(scores, benchmark.same, benchmark.fold, model.metric),
         **_all_pairs(protocol, model, embeddings, scores),
     }
-    return Verification(pa.table(columns), metrics)
+    return Verification(pa.Table.from_arrays(arrays, schema=SCHEMA), metrics)
 
 
 def _all_pairs(
@@ -114,7 +110,9 @@ def _all_pairs(
         return {"tar_at_far": tar_table(scores, protocol.benchmark.same)}
     names = [subject_of(name) for name in protocol.benchmark.images]
     subject = np.unique(names, return_inverse=True)[1]
-    similarity = np.stack([model.similarity(row[None], embeddings) for row in embeddings])
+    similarity = np.stack(
+        [model.similarity(np.broadcast_to(row, embeddings.shape), embeddings) for row in embeddings]
+    )
     upper = np.triu_indices(len(subject), 1)
     same = subject[upper[0]] == subject[upper[1]]
     return {
@@ -132,7 +130,7 @@ def verify_into(model_text: str, benchmark_text: str, out: Path) -> dict[str, An
     done = verify(protocol, model, photographs(protocol, model, aligner))
     facts = ("model", "model_sha256", "metric", "benchmark", "protocol_sha256")
     labels = {name: str(done.metrics[name]) for name in facts}
-    write_table(out / "scores.parquet", SCORES, done.scores, labels)
+    write_table(out / "scores.parquet", KIND, done.scores, labels)
     write_json(out / "metrics.json", done.metrics)
     low, high = done.metrics["accuracy_ci95"]
     print(

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from manifests.benchmarks import Benchmark
 from manifests.params import Params, load_params
 from pipeline.weights import CACHE, FILES, gather, orl_files
 
 pytest.register_assert_rewrite("tests.contracts")
+settings.register_profile("suite", deadline=None)  # a busy machine is not a failure
+settings.load_profile("suite")
 
 ROOT = Path(__file__).parents[1]
 

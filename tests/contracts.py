@@ -87,13 +87,15 @@ class TeacherContract:
     """Needs the fixture `teacher`; a class-scoped one spares the loading."""
 
     @pytest.fixture(scope="class")
-    def pictures(self, teacher: Teacher) -> Tensor:
+    @classmethod
+    def pictures(cls, teacher: Teacher) -> Tensor:
         rng = np.random.default_rng(0)
         shape = (ROWS, 3, teacher.frame.size, teacher.frame.size)
         return torch.from_numpy(rng.integers(0, 256, shape).astype(np.float32))
 
     @pytest.fixture(scope="class")
-    def embeddings(self, teacher: Teacher, pictures: Tensor) -> Tensor:
+    @classmethod
+    def embeddings(cls, teacher: Teacher, pictures: Tensor) -> Tensor:
         return in_fixed_batches(teacher.embed, pictures)
 
     def test_embeddings_are_finite_rows_of_the_stated_width(

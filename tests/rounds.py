@@ -30,12 +30,21 @@ FACE_COLUMNS = (Column("ok", "bool"), Column("reason", "uint8"), Column("quality
 
 
 def make_round(
-    name: str, count: int, *, seed: int = 0, failed: float = 0.2, origin: str = "prior"
+    name: str,
+    count: int,
+    *,
+    seed: int = 0,
+    failed: float = 0.2,
+    origin: str = "prior",
+    law: str | None = None,
+    **columns: np.ndarray,
 ) -> tuple[FaceStore, TeacherStore]:
     """A round below the current folder: manifest, face store and teacher store `toy`."""
     rng = np.random.default_rng(seed)
     latents = rng.standard_normal((count, 8)).astype(np.float32)
-    manifest = build(Recipe(name, "toy", "0" * 64, 8), latents, origin=origin, key=str(seed))
+    manifest = build(
+        Recipe(name, "toy", "0" * 64, 8), latents, origin=origin, law=law, key=str(seed), **columns
+    )
     manifest.write(layout.manifest(name))
     ok = rng.random(count) >= failed
     images = rng.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)

@@ -57,7 +57,9 @@ def test_a_delivered_folder_takes_the_place_of_the_former_one(tmp_path: Path) ->
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / name.rpartition("/")[2]).write_text(name)
     deliver(tmp_path / "hash/store", tmp_path / "out/faces")
-    files = [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*")]
+    files = [
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*")
+    ]
     assert sorted(files) == ["faces", "faces/store"]
 
 

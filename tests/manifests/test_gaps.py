@@ -46,8 +46,3 @@ def test_gaps_to_another_teacher_store_name_both(tmp_path: Path) -> None:
 def test_a_diverged_student_is_refused(column: str, value: float) -> None:
     with pytest.raises(InputError, match="the student diverged"):
         replace(gap_table(2), **{column: np.array([0.1, value], np.float32)})
-
-
-def test_columns_of_unlike_lengths_are_refused() -> None:
-    with pytest.raises(InputError, match="unlike lengths"):
-        replace(gap_table(), region=np.zeros(3, np.int32))

@@ -1,0 +1,87 @@
+"""Benchmark sources: frozen ORL, and one clear line for every kind of bad pairs folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eval.benchmarks import open_benchmark, orl, pairs
+from eval.benchmarks.base import subject_of
+from eval.verify import read_photograph
+from manifests.benchmarks import Benchmark
+from manifests.errors import InputError
+from tests.flow import ROOT
+
+HEADER = "fold,left,right,same\n"
+GOOD = "0,a.png,b.png,1\n0,a.png,c.png,0\n1,b.png,a.png,1\n1,b.png,c.png,0\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    for number, name in enumerate("abc"):
+        Image.new("RGB", (60, 60), (number * 80, 20, 40)).save(tmp_path / f"images/{name}.png")
+    (tmp_path / "pairs.csv").write_text(HEADER + GOOD)
+    return tmp_path
+
+
+def test_orl_folds_are_disjoint_in_people_and_balanced() -> None:
+    frozen = Benchmark.read(ROOT / "manifests/benchmarks/orl.parquet")
+    assert (int(frozen.same.sum()), int((~frozen.same).sum())) == (1800, 1800)
+    people: list[set[str]] = []
+    for fold in range(10):
+        rows = np.flatnonzero(frozen.fold == fold)
+        people.append({subject_of(n) for r in rows for n in (frozen.left[r], frozen.right[r])})
+        assert frozen.same[rows].sum() == 180
+    assert sum(map(len, people)) == len(set().union(*people)) == 40
+
+
+def test_freezing_orl_again_gives_the_committed_protocol(weights: Path) -> None:
+    frozen = Benchmark.read(ROOT / "manifests/benchmarks/orl.parquet")
+    assert orl.freeze(weights / "orl").protocol_sha256 == frozen.protocol_sha256
+
+
+def test_pairs_are_read_as_they_stand(folder: Path) -> None:
+    protocol = open_benchmark(f"pairs:{folder}")
+    assert protocol.benchmark.left == ("a.png", "a.png", "b.png", "b.png")
+    assert protocol.benchmark.same.tolist() == [True, False, True, False]
+
+
+def test_the_protocol_hash_moves_with_an_image_and_with_a_pair(folder: Path) -> None:
+    before = pairs.freeze(folder).protocol_sha256
+    Image.new("RGB", (60, 60), (1, 2, 3)).save(folder / "images/c.png")
+    after = pairs.freeze(folder).protocol_sha256
+    (folder / "pairs.csv").write_text(HEADER + GOOD.replace("1,b.png,a.png", "1,c.png,a.png"))
+    assert len({before, after, pairs.freeze(folder).protocol_sha256}) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEADER + GOOD + "1,a.png,gone.png,1\n", r"line 6: image 'gone\.png' is not in"),
+        (HEADER + GOOD + "1,a.png,../pairs.csv,1\n", r"line 6: image '\.\./pairs\.csv' is not in"),
+        (HEADER + GOOD.replace("\n1,", "\n2,"), "fold 1 has no pairs"),
+        (HEADER + GOOD.replace("c.png,0", "c.png,1"), "needs genuine and impostor pairs"),
+        (HEADER + GOOD.replace("0,a.png,b", "x,a.png,b"), "line 2: fold 'x'"),
+        (HEADER, "no pairs"),
+        ("left,right\na,b\n", "columns left,right, expected fold,left,right,same"),
+    ],
+)
+def test_bad_pairs_are_refused_in_one_line(folder: Path, text: str, message: str) -> None:
+    (folder / "pairs.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        open_benchmark(f"pairs:{folder}")
+
+
+def test_a_file_that_is_no_image_is_named(folder: Path) -> None:
+    (folder / "images/c.png").write_text("not an image")
+    with pytest.raises(InputError, match=r"c\.png: not a readable image"):
+        read_photograph(folder / "images/c.png")
+
+
+def test_unknown_benchmark_lists_the_valid_ones() -> None:
+    with pytest.raises(InputError, match="unknown benchmark 'ijb'; valid names: orl, pairs"):
+        open_benchmark("ijb:/nowhere")

@@ -1,0 +1,81 @@
+"""Gaps against loops, and the guard on the probe."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from eval.gap import check_never_trained_on, figures, gap_table, gaps, impostor_margins
+from manifests.errors import InputError
+from manifests.latents import LatentManifest
+from tests.rounds import WIDTH, make_round
+from train.checkpoint import Student, StudentCard
+from train.students import build_student
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def embeddings(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def student(stores: str = "{}") -> Student:
+    torch.manual_seed(0)
+    card = StudentCard(
+        "small-resnet", 64, 0.25, WIDTH, "arcface112", "cosine", "plain", stores, "", "", 0
+    )
+    network = build_student("small-resnet", input_size=64, width=0.25, embedding_width=WIDTH)
+    return Student(Path("runs/x"), card, network.eval(), "f" * 64)
+
+
+def test_gap_is_one_minus_cosine_for_each_face_and_view() -> None:
+    outputs, targets = embeddings(1, 5, 2, 8), embeddings(2, 5, 2, 8)
+    expected = 1 - (unit(outputs) * unit(targets)).sum(-1)
+    np.testing.assert_allclose(gaps(outputs, targets), expected, atol=1e-5)
+
+
+def test_margin_is_own_cosine_less_the_best_strangers() -> None:
+    outputs, targets = embeddings(3, 1500, 8), embeddings(4, 1500, 8)  # more than one block
+    found = impostor_margins(outputs, targets)
+    cosine = unit(outputs) @ unit(targets).T
+    for row in (0, 7, 1023, 1024, 1499):
+        others = np.delete(cosine[row], row)
+        assert found[row] == pytest.approx(cosine[row, row] - others.max(), abs=1e-5)
+
+
+def test_a_gap_table_has_one_row_for_every_usable_face(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    faces, teacher = make_round("probe", 90)
+    manifest = LatentManifest.read(Path("manifests/rounds/probe.parquet"))
+    table = gap_table(student(), manifest, faces, teacher, teacher.centre())
+    assert table.face_id.tolist() == manifest.face_id[faces.ok()].tolist()
+    assert 0.5 < table.mean < 1.5  # an untrained student: about 1
+    assert figures(table)["num_faces"] == int(faces.ok().sum())
+
+
+def test_an_empty_round_has_an_empty_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    faces, teacher = make_round("probe", 0)
+    manifest = LatentManifest.read(Path("manifests/rounds/probe.parquet"))
+    table = gap_table(student(), manifest, faces, teacher, teacher.centre())
+    assert figures(table)["num_faces"] == 0
+
+
+def test_a_student_trained_on_the_probe_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, teacher = make_round("probe", 90)
+    check_never_trained_on(student(), teacher)
+    trained = student()
+    card = replace(trained.card, stores=f'{{"elsewhere": "{teacher.root}"}}')
+    with pytest.raises(InputError, match="was trained on it"):
+        check_never_trained_on(replace(trained, card=card), teacher)

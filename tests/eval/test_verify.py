@@ -1,0 +1,67 @@
+"""Verification on real photographs: the teacher is right, scores can be checked by others."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from eval.metrics import verification_figures
+from eval.models import load_model
+from eval.verify import verify_into
+from manifests.errors import InputError
+from tests.flow import ROOT
+
+
+@pytest.fixture(scope="module")
+def orl(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    root = tmp_path_factory.mktemp("verify")
+    shutil.copytree(ROOT / "manifests/benchmarks", root / "manifests/benchmarks")
+    (root / "data").mkdir()
+    (root / "data/weights").symlink_to(weights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        return root, verify_into("teacher:dlib-resnet", "orl", Path("out"))
+
+
+def test_the_teacher_knows_the_people_of_orl(orl: tuple[Path, dict[str, Any]]) -> None:
+    _, metrics = orl
+    assert metrics["accuracy"] > 0.98
+    assert metrics["rank_1"] == 1.0  # as published for this pair of teacher and benchmark
+    assert metrics["num_failed"] < 12
+    assert metrics["tar_at_far"]["0.0001"] is None  # 78,000 impostor pairs are too few for it
+
+
+def test_metrics_follow_from_the_scores_file_alone(orl: tuple[Path, dict[str, Any]]) -> None:
+    root, metrics = orl
+    table = pq.read_table(root / "out/scores.parquet")
+    columns = {name: table[name].to_numpy() for name in ("score", "same", "fold")}
+    again = verification_figures(columns["score"], columns["same"], columns["fold"], "euclidean")
+    for name in ("accuracy", "accuracy_std", "auc", "eer", "num_pairs"):
+        assert again[name] == metrics[name]
+    assert table.schema.names == ["pair_id", "fold", "left", "right", "same", "score", "failed"]
+    assert np.isfinite(columns["score"]).all()
+
+
+def test_unknown_models_are_answered_with_the_valid_forms(weights: Path) -> None:
+    with pytest.raises(InputError, match="valid names: dlib-resnet"):
+        load_model("teacher:arcface", weights)
+    with pytest.raises(InputError, match="valid: a run directory, or teacher:NAME"):
+        load_model("huggingface:me/model", weights)
+
+
+def test_the_command_ends_with_one_line_and_status_two(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "eval.verify", "--model", "runs/none", "--benchmark", "orl"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
+    assert not (tmp_path / "out").exists()

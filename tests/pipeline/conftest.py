@@ -1,0 +1,141 @@
+"""Real photographs, real backends, and rounds that are rendered and embedded once."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from manifests.building import Task
+from manifests.ledger import LedgerLine
+from manifests.params import Params, PriorRound, load_params
+from pipeline.align import Aligner
+from pipeline.embed import EmbedJob, embed_round
+from pipeline.generators import load_generator
+from pipeline.generators.base import Generator
+from pipeline.render import RenderJob, render_round
+from pipeline.sample import sample_prior, save
+from pipeline.teachers import load_teacher
+from pipeline.teachers.base import Teacher
+from tests.conftest import lay_out
+
+POOL_ROWS, PROBE_ROWS = 72, 40
+LONG_ROWS = 1100  # two shards
+
+
+class Interrupted(Exception):
+    """What a test stops a build with."""
+
+
+@pytest.fixture(scope="session")
+def aligner(weights: Path) -> Aligner:
+    return Aligner(weights, threshold=0.0)
+
+
+@pytest.fixture(scope="session")
+def dcgan(weights: Path) -> Generator:
+    return load_generator("dcgan-digiface", weights)
+
+
+@pytest.fixture(scope="session")
+def dlib_resnet(weights: Path) -> Teacher:
+    return load_teacher("dlib-resnet", weights)
+
+
+@pytest.fixture(scope="session")
+def photographs(weights: Path) -> list[np.ndarray]:
+    """Twelve people of ORL at three times their 92x112 pixels, RGB."""
+    paths = [weights / f"orl/s{person}/1.pgm" for person in range(1, 13)]
+    pictures = [Image.open(path).convert("RGB").resize((276, 336)) for path in paths]
+    return [np.array(picture) for picture in pictures]
+
+
+@pytest.fixture(scope="session")
+def rounds_once(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
+    """Rounds pool and probe, rendered and embedded by the real parts; not to be changed."""
+    root = lay_out(tmp_path_factory.mktemp("rounds"), weights)
+    with contextlib.chdir(root):
+        params = load_params()
+        for name, prior in (
+            ("pool", PriorRound(POOL_ROWS, 1)),
+            ("probe", PriorRound(PROBE_ROWS, 2)),
+        ):
+            save(sample_prior(name, prior, params))
+            render_round(name, params, workers=1)
+            embed_round(name, params.teacher, params, workers=1)
+    return root
+
+
+@pytest.fixture
+def rounds(rounds_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of both rounds, scratch folders included; it is the current folder."""
+    copy = tmp_path / "rounds"
+    shutil.copytree(rounds_once, copy, symlinks=True)
+    monkeypatch.chdir(copy)
+    return copy
+
+
+@contextlib.contextmanager
+def shards_done(job: type, *, dies_at: int | None = None) -> Iterator[list[int]]:
+    """Inside, the shards that jobs of this process finish are listed; one may be fatal."""
+    done: list[int] = []
+    call = job.__call__
+
+    def recorded(self: object, task: Task) -> LedgerLine:
+        if task.shard == dies_at:
+            raise Interrupted
+        line = call(self, task)
+        done.append(task.shard)
+        return line
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "__call__", recorded)
+        yield done
+
+
+@dataclass(frozen=True)
+class LongRound:
+    """One round built twice: with an interruption between its shards, and at one go by two
+    worker processes. `resumed`: shards done after the interruption, by stage."""
+
+    interrupted: Path
+    at_once: Path
+    resumed: dict[str, list[int]]
+
+
+@pytest.fixture(scope="session")
+def long_round(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> LongRound:
+    roots = [lay_out(tmp_path_factory.mktemp(name), weights) for name in ("interrupted", "at_once")]
+    params = few_found(load_params(roots[0] / "params.yaml"))
+    resumed = {}
+    for root in roots:
+        with contextlib.chdir(root):
+            save(sample_prior("pool", PriorRound(LONG_ROWS, 3), params))
+    with contextlib.chdir(roots[0]):
+        for stage, job in (("render", RenderJob), ("embed", EmbedJob)):
+            with shards_done(job, dies_at=1), pytest.raises(Interrupted):
+                build(stage, params, workers=1)
+            with shards_done(job) as resumed[stage]:
+                build(stage, params, workers=1)
+    with contextlib.chdir(roots[1]):
+        build("render", params, workers=2)
+        build("embed", params, workers=2)
+    return LongRound(*roots, resumed)
+
+
+def few_found(params: Params) -> Params:
+    """Small crops, and so strict a detector that few faces are left to embed."""
+    return replace(params, render=replace(params.render, frame_size=64, detect_threshold=1.8))
+
+
+def build(stage: str, params: Params, *, workers: int) -> None:
+    if stage == "render":
+        render_round("pool", params, workers=workers)
+    else:
+        embed_round("pool", params.teacher, params, workers=workers)

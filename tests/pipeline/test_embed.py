@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from manifests import layout
+from manifests.digests import folder_hashes
+from manifests.errors import InputError
+from manifests.latents import empty
+from manifests.params import Params, PriorRound, load_params
+from manifests.stores import FaceStore, TeacherStore, store_root
+from pipeline.embed import EmbedJob, centre_and_spread, embed_faces, embed_round
+from pipeline.frames import Frame, to_frame
+from pipeline.numerics import in_fixed_batches
+from pipeline.render import render_round
+from pipeline.sample import recipe_for, sample_prior, save
+from pipeline.teachers.base import Teacher
+from tests.pipeline.conftest import POOL_ROWS, LongRound, shards_done
+
+NAME = "dlib-resnet"
+TEACHER = layout.teacher("pool", NAME)
+
+
+@pytest.fixture
+def pool(rounds: Path) -> FaceStore:
+    return FaceStore.open(layout.faces("pool"))
+
+
+@pytest.fixture
+def embedded(rounds: Path) -> TeacherStore:
+    return TeacherStore.open(TEACHER)
+
+
+@pytest.fixture
+def first_crops(pool: FaceStore, dlib_resnet: Teacher) -> torch.Tensor:
+    """The teacher's own crops of the first eight usable faces."""
+    images = pool.images(0, POOL_ROWS)[pool.ok()][:8]
+    pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    return to_frame(pictures, Frame(**pool.frame), dlib_resnet.frame)
+
+
+class TestRows:
+    def test_usable_faces_have_numbers_and_failed_ones_none(
+        self, pool: FaceStore, embedded: TeacherStore
+    ) -> None:
+        rows, ok = embedded.embeddings(), pool.ok()
+        assert rows.shape == (POOL_ROWS, 2, 128)
+        assert np.isfinite(rows[ok]).all()
+        assert np.isnan(rows[~ok]).all()
+
+    def test_norms_are_those_of_the_embeddings(self, embedded: TeacherStore) -> None:
+        wanted = np.linalg.norm(embedded.embeddings().astype(np.float32), axis=2)
+        np.testing.assert_allclose(embedded.group["norms"][:], wanted, rtol=1e-3)
+
+    def test_plain_view_is_the_embedding_of_the_face(
+        self, pool: FaceStore, embedded: TeacherStore, dlib_resnet: Teacher, first_crops
+    ) -> None:
+        wanted = in_fixed_batches(dlib_resnet.embed, first_crops).numpy().astype(np.float16)
+        assert np.array_equal(embedded.embeddings()[pool.ok()][:8, 0], wanted)
+
+    def test_flip_view_is_the_embedding_of_the_mirrored_face(
+        self, pool: FaceStore, embedded: TeacherStore, dlib_resnet: Teacher, first_crops
+    ) -> None:
+        mirrored = torch.from_numpy(first_crops.numpy()[:, :, :, ::-1].copy())
+        wanted = in_fixed_batches(dlib_resnet.embed, mirrored).numpy().astype(np.float16)
+        assert np.array_equal(embedded.embeddings()[pool.ok()][:8, 1], wanted)
+
+    def test_views_are_not_copies_of_each_other(
+        self, pool: FaceStore, embedded: TeacherStore
+    ) -> None:
+        views = embedded.embeddings()[pool.ok()]
+        assert (np.abs(views[:, 0] - views[:, 1]).max(axis=1) > 0.01).all()
+
+    def test_centre_and_spread_are_those_of_the_stored_rows(
+        self, pool: FaceStore, embedded: TeacherStore
+    ) -> None:
+        rows = embedded.embeddings()[pool.ok()].astype(np.float64).reshape(-1, 128)
+        np.testing.assert_allclose(embedded.centre(), rows.mean(axis=0), atol=1e-6)
+        assert embedded.spread() == pytest.approx(float((rows - rows.mean(axis=0)).std()))
+
+
+def test_centre_and_spread_pass_over_failed_rows() -> None:
+    rows = np.array([[[1.0, 0.0]], [[np.nan, np.nan]], [[3.0, 0.0]]])
+    mean, spread = centre_and_spread([rows[:1], rows[1:]])
+    assert mean.tolist() == [2.0, 0.0]
+    assert spread == pytest.approx(np.sqrt(0.5))
+
+
+class TestTwoShards:
+    def test_resumed_build_does_only_what_is_missing(self, long_round: LongRound) -> None:
+        assert long_round.resumed["embed"] == [1]
+
+    def test_worker_processes_write_the_same_bytes(self, long_round: LongRound) -> None:
+        roots = (long_round.interrupted, long_round.at_once)
+        one, two = (folder_hashes(root / TEACHER) for root in roots)
+        assert one == two
+
+    def test_rows_of_the_second_shard_are_in_their_place(
+        self, long_round: LongRound, dlib_resnet: Teacher
+    ) -> None:
+        faces = FaceStore.open(long_round.at_once / layout.faces("pool"))
+        rows = 1024 + np.flatnonzero(faces.ok()[1024:])
+        images = faces.images(0, len(faces))[rows]
+        found = TeacherStore.open(long_round.at_once / TEACHER).embeddings()[rows]
+        wanted = embed_faces(dlib_resnet, images, Frame(**faces.frame)).astype(np.float16)
+        assert len(rows) > 0
+        assert np.array_equal(found, wanted)
+
+
+class TestLinks:
+    def test_store_names_faces_and_manifest(self, pool: FaceStore, embedded: TeacherStore) -> None:
+        expect = {"faces": pool.root, "manifest": pool.passport.manifest_digest}
+        assert TeacherStore.open(TEACHER, expect=expect).root == embedded.root
+        assert embedded.root == store_root(TEACHER)
+
+    def test_passport_names_teacher_generator_and_licences(
+        self, pool: FaceStore, embedded: TeacherStore, dlib_resnet: Teacher
+    ) -> None:
+        assert embedded.passport.fingerprint.identity == dlib_resnet.identity()
+        assert embedded.passport.lineage["faces"] == pool.passport.fingerprint.identity
+        assert set(embedded.passport.licences) == {"dcgan-digiface", NAME}
+
+    def test_faces_of_another_manifest_are_refused(self, rounds: Path, params: Params) -> None:
+        save(sample_prior("pool", PriorRound(POOL_ROWS, seed=99), params))
+        with pytest.raises(InputError, match=r"faces\.zarr: made from manifest"):
+            embed_round("pool", NAME, params, workers=1)
+
+    def test_finished_build_is_linked_without_work(self, embedded: TeacherStore) -> None:
+        shutil.rmtree(TEACHER)
+        with shards_done(EmbedJob) as done:
+            embed_round("pool", NAME, load_params(), workers=1)
+        assert TeacherStore.open(TEACHER).root == embedded.root
+        assert done == []
+
+
+class TestWithoutFaces:
+    @pytest.fixture
+    def none(self, workspace: Path, params: Params) -> Params:
+        save(empty(recipe_for("mined-9", params), origin="mined"))
+        render_round("mined-9", params, workers=1)
+        return params
+
+    def test_an_empty_round_embeds(self, none: Params) -> None:
+        embed_round("mined-9", NAME, none, workers=2)
+        store = TeacherStore.open(layout.teacher("mined-9", NAME))
+        assert store.embeddings().shape == (0, 2, 128)
+        assert (store.centre().tolist(), store.spread()) == ([0.0] * 128, 1.0)
+
+    def test_an_imported_round_needs_no_manifest(self, none: Params) -> None:
+        layout.manifest("mined-9").unlink()
+        embed_round("mined-9", NAME, none, workers=1)
+        assert len(TeacherStore.open(layout.teacher("mined-9", NAME))) == 0
+
+    def test_a_round_where_no_face_was_found_embeds(self, workspace: Path, params: Params) -> None:
+        blind = replace(params, render=replace(params.render, detect_threshold=99.0))
+        save(sample_prior("probe", PriorRound(5, 1), blind))
+        render_round("probe", blind, workers=1)
+        embed_round("probe", NAME, blind, workers=1)
+        store = TeacherStore.open(layout.teacher("probe", NAME))
+        assert np.isnan(store.embeddings()).all()
+        assert (store.passport.num_ok, store.passport.failures) == (0, {"face_not_ok": 5})
+
+
+def test_faces_that_were_never_rendered_are_named(workspace: Path, params: Params) -> None:
+    with pytest.raises(InputError, match=r"data/pool/faces\.zarr: this store does not exist"):
+        embed_round("pool", NAME, params, workers=1)
