@@ -33,7 +33,7 @@ def orl(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 def test_the_teacher_knows_the_people_of_orl(orl: tuple[Path, dict[str, Any]]) -> None:
     _, metrics = orl
     assert metrics["accuracy"] > 0.98
-    assert metrics["rank_1"] == 1.0  # as published for this pair of teacher and benchmark
+    assert metrics["rank_1"] > 0.99  # undetected faces are counted too
     assert metrics["num_failed"] < 12
     assert metrics["tar_at_far"]["0.0001"] is None  # 78,000 impostor pairs are too few for it
 
