@@ -54,6 +54,8 @@ class Benchmark:
 
     def _check_folds(self) -> None:
         numbers = np.unique(self.fold)
+        if numbers[0] < 0:
+            raise InputError(f"benchmark {self.name}: fold {numbers[0]}, expected 0, 1, 2, …")
         if not np.array_equal(numbers, np.arange(len(numbers))):
             empty = sorted(set(range(int(numbers.max()) + 1)) - set(numbers.tolist()))
             raise InputError(f"benchmark {self.name}: fold {empty[0]} has no pairs")

@@ -58,11 +58,15 @@ class LatentManifest:
 
     @cached_property
     def latents(self) -> Float[np.ndarray, "face width"]:
-        flat = self.table["latent"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        return flat.reshape(-1, self.recipe.latent_width)
+        """Row i of the manifest; NaN where a face was imported and has no latent."""
+        column = self.table["latent"].combine_chunks()
+        flat = column.flatten().to_numpy(zero_copy_only=False)
+        rows = np.full((len(self), self.recipe.latent_width), np.nan, np.float32)
+        rows[np.asarray(column.is_valid())] = flat.reshape(-1, self.recipe.latent_width)
+        return rows
 
     def column(self, name: str) -> np.ndarray:
-        """A nullable integer or float column as float64, null as NaN."""
+        """A nullable column of small numbers as float64, null as NaN; face ids do not fit."""
         return self.table[name].cast(pa.float64()).to_numpy()
 
     @cached_property
@@ -183,7 +187,8 @@ def _check(manifest: LatentManifest) -> None:
     if width != recipe.latent_width:
         raise InputError(f"latents are {width}-d, its metadata says {recipe.latent_width}-d")
     _check_ids(manifest.face_id)
-    finite = np.isfinite(manifest.latents).all(axis=1)
+    absent = np.asarray(table["latent"].combine_chunks().is_null())
+    finite = np.isfinite(manifest.latents).all(axis=1) | absent
     if not finite.all():
         row = int(np.argmin(finite))
         raise InputError(f"row {row}: latent is not finite; sample the round again")
@@ -204,7 +209,9 @@ def _check_ids(face_id: np.ndarray) -> None:
 
 
 def _as_text(recipe: Recipe) -> dict[str, str]:
-    return {name: str(value) for name, value in asdict(recipe).items()}
+    return {
+        name: str(value) for name, value in (asdict(recipe) | {"psi": float(recipe.psi)}).items()
+    }
 
 
 def _from_text(metadata: dict[str, str]) -> Recipe:

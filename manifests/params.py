@@ -142,6 +142,8 @@ def parse(kind: Any, value: Any, where: str) -> Any:
         options = [option for option in get_args(kind) if option is not type(None)]
         return None if value is None else parse(options[0], value, where)
     if get_origin(kind) is not None:
+        if not isinstance(value, Mapping):
+            raise InputError(f"{where}: {value!r}, expected a section with keys")
         inner = get_args(kind)[1]
         return {key: parse(inner, item, f"{where}: {key}") for key, item in dict(value).items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

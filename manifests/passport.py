@@ -56,13 +56,17 @@ class Passport:
             raise InputError(f"{store}: this store {what}; run the stage that builds it")
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
+            _check_version(path, values["schema_version"])
             values["fingerprint"] = Fingerprint(**values["fingerprint"])
             passport = cls(**values)
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{path}: not a passport ({error}); build the store again") from None
-        if passport.schema_version > SCHEMA_VERSION:
-            raise InputError(
-                f"{path}: schema version {passport.schema_version}, this code reads up to "
-                f"{SCHEMA_VERSION}; update Facestill"
-            )
         return passport
+
+
+def _check_version(path: Path, version: int) -> None:
+    if version > SCHEMA_VERSION:  # before the fields, of which a later version may have more
+        raise InputError(
+            f"{path}: schema version {version}, this code reads up to {SCHEMA_VERSION}; "
+            "update Facestill"
+        )

@@ -1,7 +1,7 @@
 """FaceStore and TeacherStore: Zarr v3 arrays whose row i is row i of their manifest, always.
 
 A store is a folder: the arrays, ledger.jsonl and passport.json. It is opened read-only and by
-its digests; builders write through manifests.sealing.
+its digests; builders write through manifests.building.
 """
 
 from __future__ import annotations

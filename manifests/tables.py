@@ -64,12 +64,17 @@ def _metadata(path: Path, table: pa.Table, kind: str) -> dict[str, str]:
     return metadata
 
 
+def _lists_alike(found: pa.DataType, expected: pa.DataType) -> bool:
+    """Both fixed-size lists of one item type: their width is checked by the contract."""
+    both = pa.types.is_fixed_size_list(found) and pa.types.is_fixed_size_list(expected)
+    return both and found.value_type == expected.value_type
+
+
 def _conform(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
     if table.schema.names != schema.names:
         raise InputError(f"{path}: columns {table.schema.names}, expected {schema.names}")
     for field in schema:
         found = table.schema.field(field.name).type
-        same_kind = pa.types.is_fixed_size_list(found) and pa.types.is_fixed_size_list(field.type)
-        if found != field.type and not same_kind:
+        if found != field.type and not _lists_alike(found, field.type):
             raise InputError(f"{path}: column {field.name} is {found}, expected {field.type}")
     return table.replace_schema_metadata(None)

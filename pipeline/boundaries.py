@@ -47,6 +47,8 @@ def split_rows(usable: Int[np.ndarray, " face"], settings: BoundaryParams) -> Sp
     drawn = np.random.default_rng(settings.seed).permutation(usable)[:wanted]
     neighbours = drawn[settings.references :]
     cut = round(len(neighbours) * settings.held_out)
+    if not 0 < cut < len(neighbours):
+        raise InputError(f"boundaries.held_out is {settings.held_out}; expected between 0 and 1")
     return Split(drawn[: settings.references], neighbours[cut:], neighbours[:cut])
 
 

@@ -89,7 +89,9 @@ def hardness(
     sums = np.bincount(region, weights=gap, minlength=count)
     overall = float(gap.mean()) if len(gap) else 0.0
     means = np.divide(sums, sizes, out=np.full(count, overall), where=sizes > 0)
-    shrunken = (sums + settings.shrinkage * overall) / (sizes + settings.shrinkage)
+    weight = sizes + settings.shrinkage
+    pulled = sums + settings.shrinkage * overall
+    shrunken = np.divide(pulled, weight, out=np.full(count, overall), where=weight > 0)
     num_hard = max(1, round(count * settings.hard_share))
     hard = set(np.argsort(-shrunken, kind="stable")[:num_hard].tolist())
     return [

@@ -80,7 +80,8 @@ def sample_identities(
         offsets = law(rng, shape, settings.max_offset)
         sides = walk(pool_latents[rows[index]], boundaries.normal[index], offsets)
         for side, latents in zip((SIMILAR, DISSIMILAR), sides, strict=True):
-            parts.append(_identity(boundaries.face_id[index], int(index), side, latents, offsets))
+            reference = int(boundaries.face_id[index])
+            parts.append(_identity(reference, int(index), side, latents, offsets))
     if not parts:
         raise InputError("no boundary was kept; lower boundaries.min_accuracy in params.yaml")
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

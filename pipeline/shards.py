@@ -26,7 +26,7 @@ from manifests.files import deliver, forget_others
 from manifests.ledger import LedgerLine, append_line, read_ledger, write_ledger
 from manifests.passport import NAME as PASSPORT
 from manifests.passport import Passport
-from manifests.stores import LEDGER
+from manifests.stores import LEDGER, store_root
 
 WORK = Path(".work")
 Job = Callable[[Task], LedgerLine]  # picklable: it is called in worker processes
@@ -54,7 +54,10 @@ class Workshop:
 
 def open_workshop(stage: str, inputs: Mapping[str, Any], output: Path) -> Workshop:
     """The scratch folder for exactly these inputs (version number, params and digests)."""
-    return Workshop(WORK / stage / sha256_text(canonical_json(dict(inputs)))[:16], output)
+    shop = Workshop(WORK / stage / sha256_text(canonical_json(dict(inputs)))[:16], output)
+    if shop.finished and store_root(shop.store) != Passport.read(shop.store).merkle_root:
+        shutil.rmtree(shop.work)  # damaged since (it shares its files with the output)
+    return shop
 
 
 def finished_lines(shop: Workshop) -> dict[int, LedgerLine]:
@@ -121,11 +124,18 @@ def seal(shop: Workshop, lines: Sequence[LedgerLine], passport: Passport) -> Pas
     inside = f"{shop.store.name}/"
     kept = [replace(line, output_sha256=_inside(line.output_sha256, inside)) for line in lines]
     write_ledger(shop.store / LEDGER, kept)
+    _sweep(shop.store)
     root = merkle_root(folder_hashes(shop.store, leave_out=[PASSPORT]))
     sealed = replace(passport, merkle_root=root)
     sealed.write(shop.store)
     relink(shop)
     return sealed
+
+
+def _sweep(store: Path) -> None:
+    """Removes what a killed process left: zarr's and our own temporary files."""
+    for path in [*store.rglob("*.partial"), *store.rglob(".*.tmp")]:
+        path.unlink()
 
 
 def _inside(hashes: Mapping[str, str], folder: str) -> dict[str, str]:

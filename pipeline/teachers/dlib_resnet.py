@@ -167,7 +167,10 @@ def load_network(path: Path) -> DlibResNet:
     """
     network = DlibResNet()
     convs = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
-    layers = list(DatReader(path.read_bytes()).layers())
+    try:
+        layers = list(DatReader(path.read_bytes()).layers())
+    except (InputError, ValueError, IndexError) as error:  # cut short, or another format
+        raise InputError(f"{path}: not a dlib network file ({error})") from None
     kinds = [layer.kind for layer in layers]
     if kinds != ["conv", "affine"] * len(convs) + ["fc"]:
         raise InputError(f"{path}: {len(layers)} layers do not form the dlib face ResNet")

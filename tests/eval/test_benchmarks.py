@@ -13,7 +13,7 @@ from eval.benchmarks.base import subject_of
 from eval.verify import read_photograph
 from manifests.benchmarks import Benchmark
 from manifests.errors import InputError
-from tests.flow import ROOT
+from tests.conftest import ROOT
 
 HEADER = "fold,left,right,same\n"
 GOOD = "0,a.png,b.png,1\n0,a.png,c.png,0\n1,b.png,a.png,1\n1,b.png,c.png,0\n"

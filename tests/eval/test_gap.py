@@ -12,7 +12,8 @@ import torch
 from eval.gap import check_never_trained_on, figures, gap_table, gaps, impostor_margins
 from manifests.errors import InputError
 from manifests.latents import LatentManifest
-from tests.rounds import WIDTH, make_round
+from tests.toys import EMBEDDING_WIDTH as OUT
+from tests.toys import make_round
 from train.checkpoint import Student, StudentCard
 from train.students import build_student
 
@@ -28,9 +29,19 @@ def embeddings(seed: int, *shape: int) -> np.ndarray:
 def student(stores: str = "{}") -> Student:
     torch.manual_seed(0)
     card = StudentCard(
-        "small-resnet", 64, 0.25, WIDTH, "arcface112", "cosine", "plain", stores, "", "", 0
+        "small-resnet",
+        64,
+        0.25,
+        OUT,
+        "arcface112",
+        "cosine",
+        "plain",
+        stores,
+        "",
+        "",
+        0,
     )
-    network = build_student("small-resnet", input_size=64, width=0.25, embedding_width=WIDTH)
+    network = build_student("small-resnet", input_size=64, width=0.25, embedding_width=OUT)
     return Student(Path("runs/x"), card, network.eval(), "f" * 64)
 
 

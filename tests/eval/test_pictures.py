@@ -10,7 +10,7 @@ import pytest
 from eval.pictures import read_faces, showable, spread
 from eval.summary import open_round
 from manifests import layout
-from tests.rounds import make_round
+from tests.toys import make_round
 
 
 def test_scattered_faces_come_in_the_asked_order(

@@ -31,7 +31,7 @@ from manifests.scores import KIND
 from manifests.stores import FaceStore
 from manifests.tables import write_table
 from pipeline.frames import ARCFACE112
-from tests.rounds import make_round
+from tests.toys import make_round
 from train.checkpoint import FILE, LOG, StudentCard, load_student, save_student
 from train.students import build_student
 

@@ -16,7 +16,7 @@ from eval.metrics import verification_figures
 from eval.models import load_model
 from eval.verify import verify_into
 from manifests.errors import InputError
-from tests.flow import ROOT
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")

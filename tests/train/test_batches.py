@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from manifests.errors import InputError
-from tests.rounds import make_round
+from tests.toys import make_round
 from train.batches import Batch, BatchStream, Source, num_usable, open_source, stored_frame
 
 
@@ -83,7 +83,7 @@ def test_all_sources_must_share_a_frame(
     sources: list[Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert stored_frame(sources).size == 32
-    monkeypatch.setattr("tests.rounds.SIZE", 48)
+    monkeypatch.setattr("tests.toys.FACE_SIZE", 48)
     other = open_source(*make_round("c", 70))
     with pytest.raises(InputError, match="wide at 32 px, wide at 48 px"):
         stored_frame([*sources, other])

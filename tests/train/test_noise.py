@@ -9,7 +9,7 @@ import torch
 
 from manifests.params import Noise, load_params
 from pipeline.frames import ARCFACE112, WIDE, to_frame
-from tests.flow import ROOT
+from tests.conftest import ROOT
 from train.noise import student_views
 
 SILENT = Noise(**{field.name: 0.0 for field in fields(Noise)})

@@ -15,8 +15,8 @@ import train.train as stage
 from manifests.digests import sha256_file
 from manifests.errors import InputError
 from manifests.params import Params, Run, load_params
-from tests.flow import ROOT
-from tests.rounds import make_round
+from tests.conftest import ROOT
+from tests.toys import make_round
 from train.checkpoint import FILE, LOG, load_student
 from train.steps import learning_rate
 from train.train import open_plan, train_run
