@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from manifests.digests import sha256_file
 from pipeline.frames import Frame, dlib5_in, similarity, warp
 from pipeline.numerics import weights_path
 
@@ -70,6 +71,15 @@ class Aligner:
     def _landmarks(self, picture: np.ndarray, box: Any) -> np.ndarray:
         parts = self.predictor(picture, box).parts()
         return np.array([(part.x, part.y) for part in parts], dtype=np.float64) + 0.5
+
+
+def alignment_identity(weights: Path) -> dict[str, str]:
+    """What landmarks depend on beside the picture: the detector and the predictor's weights."""
+    return {
+        "detector": "dlib frontal HOG",
+        "landmark_scheme": LANDMARK_SCHEME,
+        "landmark_sha256": sha256_file(weights_path(weights, LANDMARKS)),
+    }
 
 
 @lru_cache(maxsize=2)

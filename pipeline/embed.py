@@ -91,9 +91,7 @@ class EmbedJob:
 @lru_cache(maxsize=1)
 def _tools(job: EmbedJob) -> tuple[Teacher, FaceStore, np.ndarray]:
     teacher = load_teacher(job.teacher, job.weights)
-    network = getattr(teacher, "network", None)
-    if network is not None:
-        network.to(device_of(job.device))
+    teacher.to(device_of(job.device))
     faces = FaceStore.open(job.faces, expect={"root": job.faces_root})
     return teacher, faces, faces.ok()
 

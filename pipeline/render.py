@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import dlib
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -37,12 +38,13 @@ from manifests.digests import sha256_file
 from manifests.errors import run_command
 from manifests.latents import LatentManifest
 from manifests.ledger import LedgerLine
-from manifests.params import Params, load_params
+from manifests.params import Params, Render, load_params
 from manifests.passport import Fingerprint, Passport
 from manifests.stores import NO_FACE, OK, REASONS
 from pipeline.align import (
     LANDMARK_SCHEME,
     Aligner,
+    alignment_identity,
     crop_to_frame,
     find_faces,
     load_aligner,
@@ -163,9 +165,7 @@ class RenderJob:
 @lru_cache(maxsize=1)
 def _tools(job: RenderJob) -> tuple[Generator, Aligner, LatentManifest]:
     generator = load_generator(job.generator, job.weights)
-    network = getattr(generator, "network", None)
-    if network is not None:
-        network.to(device_of(job.device))
+    generator.to(device_of(job.device))
     manifest = LatentManifest.read(job.manifest, expect=job.manifest_digest)
     return generator, load_aligner(job.weights, job.detect_threshold), manifest
 
@@ -190,10 +190,9 @@ def render_round(name: str, params: Params, *, workers: int) -> None:
         latent_width=generator.latent_width,
         space=generator.latent_space,
     )
-    settings = asdict(params.render) | {"device": params.device}
-    inputs = {"version": VERSION, "manifest": manifest.digest, **settings, **numerics()}
-    inputs["generator"] = generator.identity()
-    shop = open_workshop(f"render-{name}", inputs, layout.faces(name))
+    made_by = fingerprint(generator, params.render)
+    inputs = {"version": VERSION, "manifest": manifest.digest, "device": params.device}
+    shop = open_workshop(f"render-{name}", inputs | asdict(made_by), layout.faces(name))
     if shop.finished:
         relink(shop)
         return
@@ -202,12 +201,24 @@ def render_round(name: str, params: Params, *, workers: int) -> None:
         params.render.frame_size, params.render.detect_size, params.render.detect_threshold,
         params.device, shop.work.name,
     )  # fmt: skip
-    _build(shop, manifest, generator, job, workers)
+    lines = _build(shop, manifest, job, workers)
+    seal(shop, lines, _passport(manifest, generator, made_by, lines))
+
+
+def fingerprint(generator: Generator, settings: Render) -> Fingerprint:
+    """What the faces of a store depend on beside their manifest."""
+    identity: dict[str, Any] = {"stored_frame": asdict(WIDE.at(settings.frame_size))}
+    if generator.frame is None:
+        identity["alignment"] = alignment_identity(layout.WEIGHTS) | {
+            "detect_size": settings.detect_size,
+            "detect_threshold": settings.detect_threshold,
+        }
+    return Fingerprint(generator.identity() | identity, numerics() | {"dlib": dlib.__version__})
 
 
 def _build(
-    shop: Workshop, manifest: LatentManifest, generator: Generator, job: RenderJob, workers: int
-) -> None:
+    shop: Workshop, manifest: LatentManifest, job: RenderJob, workers: int
+) -> list[LedgerLine]:
     tasks = plan_tasks(len(manifest))
     if not shop.ledger.exists():
         create_store(shop.store)
@@ -217,11 +228,11 @@ def _build(
     assemble(shop.store, shop.work, tasks, COLUMNS)
     frame = WIDE.at(job.frame_size)
     set_attributes(shop.store, {"frame": asdict(frame), "landmark_scheme": LANDMARK_SCHEME})
-    seal(shop, lines, _passport(manifest, generator, lines, asdict(frame)))
+    return lines
 
 
 def _passport(
-    manifest: LatentManifest, generator: Generator, lines: list[LedgerLine], frame: dict[str, Any]
+    manifest: LatentManifest, generator: Generator, made_by: Fingerprint, lines: list[LedgerLine]
 ) -> Passport:
     failures: Counter[str] = Counter()
     for line in lines:
@@ -232,10 +243,10 @@ def _passport(
         num_rows=len(manifest),
         num_ok=sum(line.num_ok for line in lines),
         failures=dict(failures),
-        merkle_root="",
+        merkle_root="",  # sealing fills it in
         manifest_digest=manifest.digest,
         faces_root=None,
-        fingerprint=Fingerprint(generator.identity() | {"stored_frame": frame}, numerics()),
+        fingerprint=made_by,
         lineage={"generator": asdict(manifest.recipe)},
         licences={generator.name: generator.licence},
     )

@@ -23,7 +23,8 @@ def resolved_commands() -> list[tuple[str, list[str]]]:
     for stage in stages.values():
         for key, item in _items(stage.get("foreach", [None])):
             command = stage.get("do", stage)["cmd"].replace("${key}", str(key))
-            command = command.replace("${item.prev}", str(getattr(item, "get", str)("prev")))
+            for name, value in item.items() if isinstance(item, dict) else ():
+                command = command.replace(f"${{item.{name}}}", value)
             words = command.replace("${item}", str(item)).split()
             commands.append((words[2], words[3:]))
     return commands

@@ -6,6 +6,7 @@ the same faces for any number of readers.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -49,6 +50,24 @@ def stored_frame(sources: Sequence[Source]) -> Frame:
         names = sorted(f"{frame.name} at {frame.size} px" for frame in frames)
         raise InputError(f"stores keep faces in unlike frames: {', '.join(names)}")
     return frames.pop()
+
+
+def check_one_teacher(sources: Sequence[Source]) -> None:
+    """Raises InputError if the embeddings are not all one teacher's; warns if they were
+    computed on unlike machines, whose low bits differ."""
+    prints = [source.teacher.passport.fingerprint for source in sources]
+    for source, made_by in zip(sources, prints, strict=True):
+        if made_by.identity != prints[0].identity:
+            raise InputError(
+                f"{source.teacher.path}: embedded by another teacher, or another version of it, "
+                f"than {sources[0].teacher.path}; embed the round again"
+            )
+        if made_by.numerics != prints[0].numerics:
+            warnings.warn(
+                f"{source.teacher.path}: computed with {made_by.numerics}, "
+                f"{sources[0].teacher.path} with {prints[0].numerics}",
+                stacklevel=2,
+            )
 
 
 def num_usable(sources: Sequence[Source]) -> int:

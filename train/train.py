@@ -32,7 +32,14 @@ from manifests.files import deliver, forget_others, write_json
 from manifests.params import Params, Run, load_params
 from manifests.stores import FaceStore, TeacherStore
 from pipeline.frames import ARCFACE112
-from train.batches import BatchStream, Source, num_usable, open_source, stored_frame
+from train.batches import (
+    BatchStream,
+    Source,
+    check_one_teacher,
+    num_usable,
+    open_source,
+    stored_frame,
+)
 from train.checkpoint import (
     FILE,
     LOG,
@@ -106,6 +113,7 @@ def open_plan(name: str, rounds: Sequence[str], after: str | None, params: Param
     known: Mapping[str, str] = json.loads(student.card.stores) if student else {}
     earlier = [Path(path).parent.name for path in known if path.endswith("/faces.zarr")]
     sources = [open_round(round, params.teacher, known) for round in [*earlier, *rounds]]
+    check_one_teacher(sources)
     return Plan(name, params, sources, len(rounds), student)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -26,6 +27,10 @@ class Generator(ABC):
         self, latents: Float[Tensor, "batch width"]
     ) -> Float[Tensor, "batch 3 height width"]:
         """RGB pictures, whole numbers in [0, 255]."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> None:
+        """Moves the network to a device; results come back from there."""
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for two rounds to come from one generator."""

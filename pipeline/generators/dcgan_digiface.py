@@ -35,6 +35,9 @@ class DcganDigiface(Generator):
         self.network = network
         self.weights_sha256 = weights_sha256
 
+    def to(self, device: torch.device) -> None:
+        self.network.to(device)
+
     def render(self, latents: Float[Tensor, "batch 100"]) -> Float[Tensor, "batch 3 64 64"]:
         device = next(self.network.parameters()).device
         pictures = self.network(latents.to(device)[:, :, None, None])

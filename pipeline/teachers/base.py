@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -27,6 +28,10 @@ class Teacher(ABC):
     @abstractmethod
     def embed(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch width"]:
         """Raw embeddings of RGB pictures in [0, 255] in the teacher's own frame."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> None:
+        """Moves the network to a device; results come back from there."""
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for two stores to hold the same teacher's embeddings."""

@@ -43,6 +43,9 @@ class DlibResnetTeacher(Teacher):
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights_sha256 = weights_sha256
 
+    def to(self, device: torch.device) -> None:
+        self.network.to(device)
+
     def embed(self, images: Float[Tensor, "batch 3 150 150"]) -> Float[Tensor, "batch 128"]:
         images = images.to(self.network.head.weight.device)
         embeddings: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))

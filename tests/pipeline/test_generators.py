@@ -25,6 +25,9 @@ class AlignedToy(Generator):
     frame: Frame | None = ARCFACE112.at(32)
     licence = "CC0-1.0"
 
+    def to(self, device: torch.device) -> None:
+        assert device.type == "cpu"  # it has no weights to move
+
     def render(self, latents: torch.Tensor) -> torch.Tensor:
         places = torch.linspace(-3.0, 3.0, 32)
         x, y = latents[:, 0, None, None] * places, latents[:, 1, None, None] * places[:, None]
