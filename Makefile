@@ -16,7 +16,7 @@ setup: .venv/.installed ## .venv from requirements.lock
 	touch $@
 
 repro: setup ## the whole flow -> reports/summary.json, reports/index.html   [PRESET=name]
-	$(if $(PRESET),$(BIN)/python -m manifests.params $(PRESET))
+	$(BIN)/python -m manifests.params $(PRESET)
 	$(BIN)/dvc repro
 
 toy: setup ## the same flow with a few hundred faces, in a copy under .work/toy

@@ -6,17 +6,16 @@ python -m eval.freeze orl:DIR --out manifests/benchmarks/orl.parquet
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from eval import benchmarks
 from manifests.backends import find_backend
 from manifests.benchmarks import Benchmark
-from manifests.errors import run_command
+from manifests.errors import Parser, run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Freeze a benchmark.")
+    parser = Parser(description="Freeze a benchmark.")
     parser.add_argument("benchmark", help="KIND:FOLDER")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()

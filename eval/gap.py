@@ -8,7 +8,7 @@ never trained on: its mean gap is the figure to follow. The pool's table is what
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -18,17 +18,18 @@ from tqdm import tqdm
 
 from manifests import layout
 from manifests.costs import timed
-from manifests.errors import InputError, run_command
+from manifests.errors import InputError, Parser, run_command
 from manifests.files import write_json
 from manifests.gaps import GapTable
 from manifests.latents import LatentManifest
-from manifests.params import load_params
+from manifests.layout import POOL, PROBE
+from manifests.params import Params, load_params
+from manifests.rounds import open_round
 from manifests.stores import CHUNK_ROWS, FaceStore, TeacherStore
 from pipeline.frames import Frame, to_frame
 from pipeline.numerics import device_of, in_fixed_batches
 from train.checkpoint import Student, load_student
 
-POOL = "pool"
 READ_ROWS = 16 * CHUNK_ROWS
 
 
@@ -123,29 +124,32 @@ def figures(table: GapTable) -> dict[str, float | int]:
     }
 
 
+def measure(run: str, names: Sequence[str], params: Params) -> tuple[Student, dict[str, GapTable]]:
+    """The run's student, and its gap table on each round."""
+    student = load_student(layout.run(run))
+    student.network.to(device_of(params.device))
+    centre = open_round(POOL, params.teacher).teacher.centre()
+    tables = {}
+    for name in names:
+        files = open_round(name, params.teacher)
+        if name == PROBE:
+            check_never_trained_on(student, files.teacher)
+        manifest = files.require_manifest()
+        tables[name] = gap_table(student, manifest, files.faces, files.teacher, centre)
+    return student, tables
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure a student's gap to its teacher.")
+    parser = Parser(description="Measure a student's gap to its teacher.")
     parser.add_argument("run", help="a run under runs/")
     parser.add_argument("--rounds", nargs="+", required=True, help="probe first, then others")
     args = parser.parse_args()
     with timed(f"gap@{args.run}"):
-        params = load_params()
-        student = load_student(layout.run(args.run))
-        student.network.to(device_of(params.device))
-        centre = TeacherStore.open(layout.teacher(POOL, params.teacher)).centre()
-        report = {}
-        for name in args.rounds:
-            manifest = LatentManifest.read(layout.manifest(name))
-            faces = FaceStore.open(layout.faces(name), expect={"manifest": manifest.digest})
-            teacher = TeacherStore.open(
-                layout.teacher(name, params.teacher), expect={"faces": faces.root}
-            )
-            if name == "probe":
-                check_never_trained_on(student, teacher)
-            table = gap_table(student, manifest, faces, teacher, centre)
+        student, tables = measure(args.run, args.rounds, load_params())
+        for name, table in tables.items():
             table.write(layout.gap_table(args.run, name))
-            report[name] = figures(table)
-        write_json(layout.REPORTS / "gap" / f"{args.run}.json", report)
+        report = {name: figures(table) for name, table in tables.items()}
+        write_json(layout.gap_report(args.run), {"student_sha256": student.sha256, **report})
 
 
 if __name__ == "__main__":

@@ -13,12 +13,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from eval import figures
 from eval.curves import Roc, mean_gaps, region_gaps, training_curve
 from eval.pictures import identity_rows, mined_pairs, region_rows
-from eval.summary import ORL, PAIRS, PROBE, RoundFiles, RunLog
+from eval.summary import ORL, PAIRS, RunLog
 from manifests import layout
 from manifests.boundaries import Boundaries
 from manifests.errors import InputError
 from manifests.gaps import GapTable
+from manifests.layout import PROBE
 from manifests.params import Params
+from manifests.rounds import RoundFiles
 
 TEMPLATE = "page.html.jinja"
 BOUNDARY = "boundary"  # the origin of identities' latents

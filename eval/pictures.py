@@ -11,10 +11,10 @@ from jaxtyping import Bool, Int, UInt8
 
 from eval.curves import RegionGap
 from eval.figures import data_uri, strip
-from eval.summary import RoundFiles
 from manifests.boundaries import Boundaries
 from manifests.gaps import GapTable
 from manifests.latents import DISSIMILAR, SIMILAR, LatentManifest
+from manifests.rounds import RoundFiles
 from manifests.stores import CHUNK_ROWS, FaceStore
 
 NUM_BOUNDARIES, FACES_A_SIDE = 5, 6

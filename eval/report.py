@@ -7,25 +7,24 @@ Reads finished files only. The page is one file: it opens offline and holds no p
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from eval.curves import read_roc, roc_csv, training_csv, training_curve
 from eval.page import Results, page_content, render_page
 from eval.summary import (
-    PROBE,
     ROLES,
     check_trained_on,
-    open_round,
     read_benchmarks,
     read_chain,
     summarise,
 )
 from manifests import layout
 from manifests.costs import timed
-from manifests.errors import run_command
+from manifests.errors import Parser, run_command
 from manifests.files import write_json, write_text
+from manifests.layout import PROBE
 from manifests.params import Params, load_params
+from manifests.rounds import open_round
 from train.checkpoint import load_student
 
 
@@ -38,20 +37,24 @@ def gather(run: str, params: Params) -> Results:
     sha256 = load_student(layout.run(run)).sha256
     benchmarks = read_benchmarks(sha256)
     summary = summarise(chain, rounds, benchmarks, teacher=params.teacher, student_sha256=sha256)
-    folder = layout.REPORTS / "verify"
-    curves = [read_roc(folder / name / role, name, role) for name in benchmarks for role in ROLES]
+    curves = [
+        read_roc(layout.verification(name, role), name, role)
+        for name in benchmarks
+        for role in ROLES
+    ]
     return Results(chain, dict(zip(names, rounds, strict=True)), curves, summary)
 
 
 def write_reports(results: Results, params: Params, folder: Path) -> None:
+    page = render_page(page_content(results, params))  # may fail: before anything is written
     write_json(folder / "summary.json", results.summary)
     write_text(folder / "training.csv", training_csv(training_curve(results.chain)))
     write_text(folder / "roc.csv", roc_csv(results.curves))
-    write_text(folder / "index.html", render_page(page_content(results, params)))
+    write_text(folder / "index.html", page)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the report of a run.")
+    parser = Parser(description="Write the report of a run.")
     parser.add_argument("run", help="the last run of a chain under runs/, such as mined-2")
     args = parser.parse_args()
     with timed("report"):

@@ -12,11 +12,11 @@ from manifests import layout
 from manifests.costs import seconds_by_stage
 from manifests.errors import InputError
 from manifests.files import read_json
-from manifests.latents import LatentManifest
-from manifests.stores import FaceStore, TeacherStore
+from manifests.layout import PROBE
+from manifests.rounds import RoundFiles
+from manifests.stores import TeacherStore
 from train.checkpoint import LOG
 
-PROBE = "probe"
 ORL, PAIRS = "orl", "pairs"
 ROLES = ("student", "teacher")
 METRICS = (
@@ -43,23 +43,6 @@ class RunLog:
         return list(self.log["rounds"])
 
 
-@dataclass(frozen=True)
-class RoundFiles:
-    """A round's stores; `manifest` is None where another team's round was imported bare."""
-
-    name: str
-    manifest: LatentManifest | None
-    faces: FaceStore
-    teacher: TeacherStore
-
-    @property
-    def num_imported(self) -> int:
-        """Faces that no generator of ours made: they may be photographs."""
-        if self.manifest is None:
-            return len(self.faces)
-        return self.manifest.table["origin"].to_pylist().count("imported")
-
-
 def read_chain(run: str) -> list[RunLog]:
     """The runs that led to `run`, the first one first, `run` last."""
     chain: list[RunLog] = []
@@ -70,16 +53,6 @@ def read_chain(run: str) -> list[RunLog]:
         chain.insert(0, RunLog(name, read_json(layout.run(name) / LOG)))
         name = chain[0].log["after"]
     return chain
-
-
-def open_round(name: str, teacher: str) -> RoundFiles:
-    """A round with its digests checked: manifest -> faces -> teacher store."""
-    path = layout.manifest(name)
-    manifest = LatentManifest.read(path) if path.exists() else None
-    expect = {} if manifest is None else {"manifest": manifest.digest}
-    faces = FaceStore.open(layout.faces(name), expect=expect)
-    store = TeacherStore.open(layout.teacher(name, teacher), expect={"faces": faces.root})
-    return RoundFiles(name, manifest, faces, store)
 
 
 def check_trained_on(run: RunLog, rounds: Sequence[RoundFiles]) -> None:
@@ -104,10 +77,11 @@ def read_benchmarks(student_sha256: str) -> dict[str, dict[str, dict[str, Any]]]
     """
     found = {}
     for name in (ORL, PAIRS):
-        folder = layout.REPORTS / "verify" / name
+        folder = layout.verification(name, ROLES[0]).parent
         if name == PAIRS and not folder.exists():
             continue
-        metrics = {role: read_json(folder / role / "metrics.json") for role in ROLES}
+        files = {role: layout.verification(name, role) / "metrics.json" for role in ROLES}
+        metrics = {role: read_json(path) for role, path in files.items()}
         measured = metrics["student"]["model_sha256"]
         if measured != student_sha256:
             raise InputError(
@@ -124,9 +98,20 @@ def read_benchmarks(student_sha256: str) -> dict[str, dict[str, dict[str, Any]]]
 
 
 def read_gaps(chain: Sequence[RunLog]) -> dict[str, dict[str, Any]]:
-    """Each run's figures on the probe."""
-    folder = layout.REPORTS / "gap"
-    return {run.name: read_json(folder / f"{run.name}.json")[PROBE] for run in chain}
+    """Each run's figures on the probe.
+
+    Raises InputError for figures of another student than the run's.
+    """
+    found = {}
+    for run in chain:
+        path = layout.gap_report(run.name)
+        report = read_json(path)
+        if report["student_sha256"] != run.student["sha256"]:
+            raise InputError(
+                f"{path}: of another student than {layout.run(run.name)}; run gap again"
+            )
+        found[run.name] = report[PROBE]
+    return found
 
 
 def gap_by_round(

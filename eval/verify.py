@@ -9,7 +9,7 @@ A dead end on purpose: nothing that trains or mines reads what is written here.
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import Bool, Float
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from eval.benchmarks import open_benchmark
@@ -27,42 +27,41 @@ from eval.metrics import rank_one, tar_table, verification_figures
 from eval.models import Model, load_model
 from manifests import layout
 from manifests.costs import timed
-from manifests.errors import InputError, run_command
+from manifests.errors import InputError, Parser, run_command
 from manifests.files import write_json
-from manifests.params import load_params
+from manifests.params import Params, load_params
 from manifests.scores import KIND, SCHEMA
 from manifests.tables import write_table
-from pipeline.align import Aligner, crop_photograph, find_in_photograph
+from pipeline.align import Aligner, Face, crop_photograph, find_in_photograph
+from pipeline.frames import Frame
 
 DETECT_THRESHOLD = 0.0  # dlib's own: photographs have backgrounds that a lower one finds faces in
 
 
-@dataclass(frozen=True)
-class Photographs:
-    """A benchmark's images as one model sees them."""
-
-    crops: Float[torch.Tensor, "image 3 size size"]
-    detected: Bool[np.ndarray, " image"]
-
-
 def read_photograph(path: Path) -> np.ndarray:
-    """RGB uint8; raises InputError for a file that is not an image."""
+    """RGB uint8, upright; raises InputError for a file that is not an image."""
     try:
         with Image.open(path) as opened:
-            return np.asarray(opened.convert("RGB"))
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not a readable image ({error})") from None
 
 
-def photographs(protocol: Protocol, model: Model, aligner: Aligner) -> Photographs:
-    """Every image of a protocol, detected, aligned and cut to the model's frame."""
-    crops, detected = [], []
-    for name in tqdm(protocol.benchmark.images, desc=f"align {protocol.benchmark.name}"):
-        picture = read_photograph(protocol.folder / name)
-        face = find_in_photograph(aligner, picture)
-        crops.append(crop_photograph(picture, face, model.frame))
-        detected.append(face.detected)
-    return Photographs(torch.stack(crops), np.array(detected))
+def find_all(protocol: Protocol, aligner: Aligner) -> list[Face]:
+    """The face of every image of a protocol, in the order of its names."""
+    names = tqdm(protocol.benchmark.images, desc=f"find {protocol.benchmark.name}", unit="image")
+    return [find_in_photograph(aligner, read_photograph(protocol.folder / name)) for name in names]
+
+
+def crop_all(
+    protocol: Protocol, faces: Sequence[Face], frame: Frame
+) -> Float[torch.Tensor, "image 3 size size"]:
+    """Every image of a protocol, cut to a model's frame."""
+    crops = [
+        crop_photograph(read_photograph(protocol.folder / name), face, frame)
+        for name, face in zip(protocol.benchmark.images, faces, strict=True)
+    ]
+    return torch.stack(crops)
 
 
 @dataclass(frozen=True)
@@ -73,16 +72,22 @@ class Verification:
     metrics: dict[str, Any]
 
 
-def verify(protocol: Protocol, model: Model, seen: Photographs) -> Verification:
+def verify(
+    protocol: Protocol,
+    model: Model,
+    crops: Float[torch.Tensor, "image 3 size size"],
+    detected: Bool[np.ndarray, " image"],
+) -> Verification:
+    """One model on one protocol's images, cut to the model's frame."""
     benchmark = protocol.benchmark
-    embeddings = model.embed(seen.crops)
+    embeddings = model.embed(crops)
     row_of = {name: row for row, name in enumerate(benchmark.images)}
     left = np.array([row_of[name] for name in benchmark.left])
     right = np.array([row_of[name] for name in benchmark.right])
     scores = model.similarity(embeddings[left], embeddings[right])
     if not np.isfinite(scores).all():
         raise InputError(f"model {model.name}: its scores are not finite")
-    failed = ~(seen.detected[left] & seen.detected[right])
+    failed = ~(detected[left] & detected[right])
     ids = np.arange(len(scores))
     columns = [
         ids, benchmark.fold, benchmark.left, benchmark.right, benchmark.same, scores, failed
@@ -95,7 +100,7 @@ def verify(protocol: Protocol, model: Model, seen: Photographs) -> Verification:
         "mirrored_view_added": model.mirrored,
         "benchmark": benchmark.name,
         "protocol_sha256": benchmark.protocol_sha256,
-        "num_failed": int((~seen.detected).sum()),
+        "num_failed": int((~detected).sum()),
         **verification_figures(scores, benchmark.same, benchmark.fold, model.metric),
         **_all_pairs(protocol, model, embeddings, scores),
     }
@@ -122,38 +127,62 @@ def _all_pairs(
     }
 
 
-def verify_into(model_text: str, benchmark_text: str, out: Path) -> dict[str, Any]:
-    """Measures one model on one benchmark and writes both files to `out`."""
-    protocol = open_benchmark(benchmark_text)
-    model = load_model(model_text, layout.WEIGHTS)
-    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
-    done = verify(protocol, model, photographs(protocol, model, aligner))
+def write(done: Verification, out: Path) -> None:
+    """metrics.json and scores.parquet, and a line to read."""
+    metrics = done.metrics
     facts = ("model", "model_sha256", "metric", "benchmark", "protocol_sha256")
-    labels = {name: str(done.metrics[name]) for name in facts}
-    write_table(out / "scores.parquet", KIND, done.scores, labels)
-    write_json(out / "metrics.json", done.metrics)
-    low, high = done.metrics["accuracy_ci95"]
-    print(
-        f"{model_text} on {benchmark_text}: accuracy {done.metrics['accuracy']:.4f} "
-        f"[{low:.4f}, {high:.4f}], {done.metrics['num_pairs']} pairs"
+    write_table(
+        out / "scores.parquet", KIND, done.scores, {name: str(metrics[name]) for name in facts}
     )
-    return done.metrics
+    write_json(out / "metrics.json", metrics)
+    low, high = metrics["accuracy_ci95"]
+    print(
+        f"{metrics['model']} on {metrics['benchmark']}: accuracy {metrics['accuracy']:.4f} "
+        f"[{low:.4f}, {high:.4f}], {metrics['num_pairs']} pairs"
+    )
 
 
-def stage(run: str) -> None:
+def verify_models(models: Sequence[str], protocol: Protocol) -> list[Verification]:
+    """Every model on the same found faces."""
+    loaded = [load_model(model, layout.WEIGHTS) for model in models]
+    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
+    faces = find_all(protocol, aligner)
+    detected = np.array([face.detected for face in faces])
+    return [
+        verify(protocol, model, crop_all(protocol, faces, model.frame), detected)
+        for model in loaded
+    ]
+
+
+def stage(run: str, params: Params) -> None:
     """The run's student and the teacher on orl and, where params name a folder, on pairs."""
-    params = load_params()
-    wanted = {"orl": "orl"}
+    protocols = {"orl": open_benchmark("orl")}
     if params.verify.pairs is not None:
-        wanted["pairs"] = f"pairs:{params.verify.pairs}"
-    models = {"student": str(layout.run(run)), "teacher": f"teacher:{params.teacher}"}
-    for name, benchmark in wanted.items():
-        for role, model in models.items():
-            verify_into(model, benchmark, layout.REPORTS / "verify" / name / role)
+        protocols["pairs"] = open_benchmark(f"pairs:{params.verify.pairs}")
+        _check_protocol(protocols["pairs"], params.verify.protocol)
+    models = {"student": layout.run(run).as_posix(), "teacher": f"teacher:{params.teacher}"}
+    done = {
+        layout.verification(name, role): verification
+        for name, protocol in protocols.items()
+        for role, verification in zip(
+            models, verify_models(list(models.values()), protocol), strict=True
+        )
+    }
+    for out, verification in done.items():
+        write(verification, out)
+
+
+def _check_protocol(protocol: Protocol, wanted: str | None) -> None:
+    found = protocol.benchmark.protocol_sha256
+    if wanted is not None and found != wanted:
+        raise InputError(
+            f"{protocol.folder.parent}: protocol {found[:12]}, params.yaml says {wanted[:12]}; "
+            "bring that folder or change verify.protocol"
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Verify a model on photographs.")
+    parser = Parser(description="Verify a model on photographs.")
     parser.add_argument("--model", help="a run directory, or teacher:NAME")
     parser.add_argument("--benchmark", help="orl or pairs:DIR")
     parser.add_argument("--out", type=Path, help="folder for metrics.json and scores.parquet")
@@ -161,9 +190,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.stage:
         with timed("verify"):
-            stage(args.stage)
+            stage(args.stage, load_params())
     elif args.model and args.benchmark and args.out:
-        verify_into(args.model, args.benchmark, args.out)
+        (done,) = verify_models([args.model], open_benchmark(args.benchmark))
+        write(done, args.out)
     else:
         raise InputError("give --model, --benchmark and --out")
 

@@ -27,7 +27,7 @@ SCHEMA = pa.schema(
         "same": pa.bool_(),
     }
 )
-ALIGNMENT = "dlib HOG + dlib5; most central face; retry at 2x; then the box 0.3..0.7"
+ALIGNMENT = "dlib HOG, score > 0, + dlib5; most central face; retry at 2x; then the box 0.3..0.7"
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,11 @@ class Benchmark:
     def read(cls, path: Path) -> Benchmark:
         table, metadata, _ = read_table(path, KIND, SCHEMA)
         columns = {name: table[name].to_pylist() for name in table.schema.names}
+        if metadata["alignment"] != ALIGNMENT:
+            raise InputError(
+                f"{path}: frozen for the alignment {metadata['alignment']!r}, this code aligns by "
+                f"{ALIGNMENT!r}; freeze it again"
+            )
         names = [*columns["left"], *columns["right"]]
         hashes = [*columns["left_sha256"], *columns["right_sha256"]]
         try:

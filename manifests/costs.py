@@ -22,11 +22,10 @@ def timed(stage: str) -> Iterator[None]:
 
 
 def seconds_by_stage() -> dict[str, float]:
-    """The seconds of each stage's longest run: a relinked result does not hide its price."""
+    """The seconds of each stage's last real work: relinking a finished result adds no line."""
     seconds: dict[str, float] = {}
     for path in sorted(COSTS.glob("*.jsonl")):
         complete, _, _ = path.read_text(encoding="utf-8").rpartition("\n")  # a torn line is left
         for line in complete.splitlines():
-            found = float(json.loads(line)["seconds"])
-            seconds[path.stem] = max(found, seconds.get(path.stem, 0.0))
+            seconds[path.stem] = float(json.loads(line)["seconds"])
     return seconds

@@ -50,7 +50,8 @@ def deliver(finished: Path, output: Path) -> None:
     """Hard-links a finished folder of .work/STAGE/HASH (or one inside it) to `output`, whole
     or not at all; what stood there goes."""
     scratch = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    shutil.rmtree(scratch, ignore_errors=True)
+    for stray in output.parent.glob(f".{output.name}.*.tmp"):  # of a killed process
+        shutil.rmtree(stray)
     scratch.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(finished, scratch, copy_function=_link_or_copy)
     shutil.rmtree(output, ignore_errors=True)

@@ -20,6 +20,7 @@ KIND = "latent-manifest-1"
 ORIGINS = ("prior", "boundary", "mined", "imported")
 SPACES = ("z", "w", "w+")
 SIMILAR, DISSIMILAR = -1, +1
+REQUIRED = {"face_id": pa.int64(), "round": pa.string(), "generator": pa.string()}
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,6 @@ class LatentManifest:
 
 
 def schema(latent_width: int) -> pa.Schema:
-    required = {"face_id": pa.int64(), "round": pa.string(), "generator": pa.string()}
     nullable = {
         "latent": pa.list_(pa.float32(), latent_width),
         "seed": pa.int64(),
@@ -122,7 +122,7 @@ def schema(latent_width: int) -> pa.Schema:
         "score": pa.float32(),
         "source_sha256": pa.string(),
     }
-    return pa.schema([*required.items(), *nullable.items()])
+    return pa.schema([*REQUIRED.items(), *nullable.items()])
 
 
 def build(
@@ -186,6 +186,9 @@ def _check(manifest: LatentManifest) -> None:
     width = table.schema.field("latent").type.list_size
     if width != recipe.latent_width:
         raise InputError(f"latents are {width}-d, its metadata says {recipe.latent_width}-d")
+    for name in REQUIRED:
+        if table[name].null_count:
+            raise InputError(f"column {name} has empty cells")
     _check_ids(manifest.face_id)
     absent = np.asarray(table["latent"].combine_chunks().is_null())
     finite = np.isfinite(manifest.latents).all(axis=1) | absent

@@ -9,7 +9,11 @@ RUNS = Path("runs")
 REPORTS = Path("reports")
 WEIGHTS = DATA / "weights"
 COSTS = RUNS / "costs"
+WORK = Path(".work")  # scratch: whatever lies there can be made again
 BENCHMARKS = Path("manifests/benchmarks")
+
+# Rounds with a part of their own: references and parents, measuring, boundaries' faces.
+POOL, PROBE, IDENTITIES = "pool", "probe", "identities"
 
 
 def manifest(round: str) -> Path:
@@ -42,3 +46,12 @@ def regions(round: str) -> Path:
 
 def run(name: str) -> Path:
     return RUNS / name
+
+
+def gap_report(run: str) -> Path:
+    return REPORTS / "gap" / f"{run}.json"
+
+
+def verification(benchmark: str, role: str) -> Path:
+    """`role`: student or teacher."""
+    return REPORTS / "verify" / benchmark / role

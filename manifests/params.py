@@ -1,10 +1,12 @@
 """params.yaml, parsed once into frozen dataclasses; an unknown key or wrong type is an error.
 
-python -m manifests.params PRESET     merges params/PRESET.yaml into params.yaml
+python -m manifests.params            checks params.yaml
+python -m manifests.params PRESET     merges params/PRESET.yaml into it
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import types
 from collections.abc import Mapping
@@ -18,6 +20,11 @@ from manifests.errors import InputError, run_command
 from manifests.files import write_text
 
 PATH = Path("params.yaml")
+MERGED = "merged in"
+POSITIVE = {
+    "frame_size", "detect_size", "references", "neighbours", "per_side", "input_size", "batch",
+    "pool_rows", "regions",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,7 @@ class Mine:
 @dataclass(frozen=True)
 class Verify:
     pairs: str | None  # a folder with pairs.csv and images/, or null
+    protocol: str | None  # protocol_sha256 that the folder must have; null: as it lies there
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,10 @@ def parse(kind: Any, value: Any, where: str) -> Any:
         return float(value)
     if type(value) is not kind:
         raise InputError(f"{where}: {value!r} is a {type(value).__name__}, not {kind.__name__}")
+    if kind is int and (value < 0 or (value == 0 and where.rpartition(": ")[2] in POSITIVE)):
+        raise InputError(f"{where}: {value}, expected {'at least 1' if value == 0 else 'no minus'}")
+    if kind is float and not math.isfinite(value):
+        raise InputError(f"{where}: {value} is not a finite number")
     return value
 
 
@@ -183,15 +195,27 @@ def _load_yaml(path: Path) -> Any:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        raise InputError("usage: python -m manifests.params PRESET")
-    preset = Path("params") / f"{sys.argv[1]}.yaml"
+    load_params()
+    if len(sys.argv) > 2:
+        raise InputError("usage: python -m manifests.params [PRESET]")
+    if len(sys.argv) == 2:
+        merge_preset(sys.argv[1])
+
+
+def merge_preset(name: str) -> None:
+    """Rewrites params.yaml with a preset's keys; presets do not stack."""
+    preset = Path("params") / f"{name}.yaml"
     if not preset.exists():
         names = ", ".join(sorted(path.stem for path in preset.parent.glob("*.yaml")))
-        raise InputError(f"unknown preset {sys.argv[1]!r}; valid names: {names}")
+        raise InputError(f"unknown preset {name!r}; valid names: {names}")
+    first = PATH.read_text(encoding="utf-8").partition("\n")[0]
+    if MERGED in first:
+        if str(preset) in first:
+            return
+        raise InputError(f"{PATH}: {first[2:]}; restore it (git checkout {PATH}) before another")
     values = merged(_load_yaml(PATH), _load_yaml(preset))
     parse(Params, values, str(preset))
-    write_text(PATH, f"# params.yaml with {preset} merged in\n{yaml.safe_dump(values)}")
+    write_text(PATH, f"# params.yaml with {preset} {MERGED}\n{yaml.safe_dump(values)}")
 
 
 if __name__ == "__main__":

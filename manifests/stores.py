@@ -124,4 +124,15 @@ def _open(path: Path, kind: str, expect: Mapping[str, str]) -> tuple[Passport, z
                 f"{path}: made from {name} {str(have[name])[:12]}, but the {name} at hand is "
                 f"{wanted[:12]}; build the store again, or bring the {name} it was made from"
             )
+    _check_whole(path, passport)
     return passport, zarr.open_group(path, mode="r", zarr_format=3)
+
+
+def _check_whole(path: Path, passport: Passport) -> None:
+    """A missing shard would read as zeros (zarr before 3.2), so files are counted."""
+    found = sum(1 for file in path.rglob("*") if file.is_file()) - 1
+    if found < passport.num_files:
+        raise InputError(
+            f"{path}: {passport.num_files - found} of its {passport.num_files} files are missing; "
+            "copy or build the store again"
+        )

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from manifests.digests import sha256_file
+from manifests.errors import InputError
 from pipeline.frames import Frame, dlib5_in, similarity, warp
 from pipeline.numerics import weights_path
 
@@ -43,7 +44,11 @@ class Aligner:
 
     def __init__(self, weights: Path, *, threshold: float) -> None:
         self.detector: Any = dlib.get_frontal_face_detector()
-        self.predictor: Any = dlib.shape_predictor(str(weights_path(weights, LANDMARKS)))
+        path = weights_path(weights, LANDMARKS)
+        try:
+            self.predictor: Any = dlib.shape_predictor(str(path))
+        except RuntimeError as error:
+            raise InputError(f"{path}: not a dlib shape predictor ({error})") from None
         self.threshold = threshold
 
     def most_central(self, picture: UInt8[np.ndarray, "height width 3"]) -> Face | None:

@@ -21,10 +21,10 @@ from manifests import layout
 from manifests.boundaries import Boundaries
 from manifests.costs import timed
 from manifests.errors import InputError, pick, run_command
-from manifests.latents import DISSIMILAR, SIMILAR, LatentManifest
+from manifests.latents import DISSIMILAR, SIMILAR
+from manifests.layout import POOL
 from manifests.params import BoundaryParams, Params, load_params
-from manifests.stores import FaceStore, TeacherStore
-from pipeline.sample import POOL
+from manifests.rounds import open_round
 
 
 @dataclass(frozen=True)
@@ -131,13 +131,10 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 def boundaries_of_pool(params: Params) -> Boundaries:
     settings = params.boundaries
-    pool = LatentManifest.read(layout.manifest(POOL))
-    faces = FaceStore.open(layout.faces(POOL), expect={"manifest": pool.digest})
-    teacher = TeacherStore.open(
-        layout.teacher(POOL, params.teacher), expect={"manifest": pool.digest, "faces": faces.root}
-    )
+    files = open_round(POOL, params.teacher)
+    pool, teacher = files.require_manifest(), files.teacher
     centred = teacher.embeddings()[:, 0].astype(np.float32) - teacher.centre()
-    split = split_rows(np.flatnonzero(faces.ok()), settings)
+    split = split_rows(np.flatnonzero(files.faces.ok()), settings)
     normals, accuracy = draw_boundaries(pool.latents, centred, split, settings)
     floor = settings.min_accuracy
     reasons = tuple("" if a >= floor else f"accuracy below {floor:g}" for a in accuracy)

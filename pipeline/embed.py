@@ -8,7 +8,6 @@ own, never a copy (the two views of the dlib teacher have a centred cosine of 0.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -31,11 +30,11 @@ from manifests.building import (
     write_piece,
 )
 from manifests.costs import timed
-from manifests.errors import InputError, run_command
-from manifests.latents import LatentManifest
+from manifests.errors import InputError, Parser, run_command
 from manifests.ledger import LedgerLine
 from manifests.params import Params, load_params
 from manifests.passport import Fingerprint, Passport
+from manifests.rounds import open_faces
 from manifests.stores import FaceStore
 from pipeline.frames import Frame, to_frame
 from pipeline.numerics import device_of, in_fixed_batches, numerics
@@ -110,40 +109,43 @@ def centre_and_spread(pieces: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Cache a teacher's embeddings of a round.")
+    parser = Parser(description="Cache a teacher's embeddings of a round.")
     parser.add_argument("round", help="name of a rendered round")
     parser.add_argument("--teacher", help="default: the one in params.yaml")
     parser.add_argument("--workers", type=int, default=default_workers(), help="processes")
     args = parser.parse_args()
-    with timed(f"embed@{args.round}"):
-        params = load_params()
-        embed_round(args.round, args.teacher or params.teacher, params, workers=args.workers)
+    params = load_params()
+    embed_round(args.round, args.teacher or params.teacher, params, workers=args.workers)
 
 
 def embed_round(name: str, teacher_name: str, params: Params, *, workers: int) -> None:
     """Builds, resumes or relinks the teacher store of round `name`."""
-    faces = FaceStore.open(layout.faces(name))
-    path = layout.manifest(name)
-    if path.exists():  # absent where another team's round was imported
-        faces = FaceStore.open(
-            layout.faces(name), expect={"manifest": LatentManifest.read(path).digest}
-        )
+    _, faces = open_faces(name)
     teacher = load_teacher(teacher_name, layout.WEIGHTS)
-    inputs = {"version": VERSION, "faces": faces.root, "device": params.device, **numerics()}
-    inputs["teacher"] = teacher.identity()
+    made_by = Fingerprint(teacher.identity(), numerics(params.device))
+    inputs = {"version": VERSION, "faces": faces.root, **asdict(made_by)}
     output = layout.teacher(name, teacher_name)
     shop = open_workshop(f"embed-{name}-{teacher_name}", inputs, output)
     if shop.finished:
         relink(shop)
         return
     job = EmbedJob(
-        shop.work, faces.path, faces.root, layout.WEIGHTS, teacher_name, params.device,
-        shop.work.name,
-    )  # fmt: skip
-    _build(shop, faces, teacher, job, workers)
+        work=shop.work,
+        faces=faces.path,
+        faces_root=faces.root,
+        weights=layout.WEIGHTS,
+        teacher=teacher_name,
+        device=params.device,
+        input_hash=shop.work.name,
+    )
+    with timed(f"embed@{name}"):
+        lines = _build(shop, faces, teacher, job, workers)
+        seal(shop, lines, _passport(faces, teacher, made_by, lines))
 
 
-def _build(shop: Workshop, faces: FaceStore, teacher: Teacher, job: EmbedJob, workers: int) -> None:
+def _build(
+    shop: Workshop, faces: FaceStore, teacher: Teacher, job: EmbedJob, workers: int
+) -> list[LedgerLine]:
     tasks = plan_tasks(len(faces))
     if not shop.ledger.exists():
         create_store(shop.store)
@@ -162,10 +164,12 @@ def _build(shop: Workshop, faces: FaceStore, teacher: Teacher, job: EmbedJob, wo
     set_attributes(
         shop.store, {"views": list(VIEWS), "mean": mean.astype(float).tolist(), "spread": spread}
     )
-    seal(shop, lines, _passport(faces, teacher, lines))
+    return lines
 
 
-def _passport(faces: FaceStore, teacher: Teacher, lines: list[LedgerLine]) -> Passport:
+def _passport(
+    faces: FaceStore, teacher: Teacher, made_by: Fingerprint, lines: list[LedgerLine]
+) -> Passport:
     own: dict[str, Any] = asdict(faces.passport)
     failed = sum(line.num_rows - line.num_ok for line in lines)
     return Passport(
@@ -174,10 +178,10 @@ def _passport(faces: FaceStore, teacher: Teacher, lines: list[LedgerLine]) -> Pa
         num_rows=len(faces),
         num_ok=sum(line.num_ok for line in lines),
         failures={"face_not_ok": failed} if failed else {},
-        merkle_root="",
+        merkle_root="",  # sealing fills it in
         manifest_digest=faces.passport.manifest_digest,
         faces_root=faces.root,
-        fingerprint=Fingerprint(teacher.identity(), numerics()),
+        fingerprint=made_by,
         lineage={**own["lineage"], "faces": own["fingerprint"]["identity"]},
         licences={**own["licences"], teacher.name: teacher.licence},
     )

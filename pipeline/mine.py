@@ -9,7 +9,6 @@ faces in the hardest regions; children are their latents, moved by the SynthDist
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict, dataclass, replace
 
 import faiss
@@ -19,15 +18,16 @@ from jaxtyping import Float, Int
 from manifests import layout
 from manifests.costs import timed
 from manifests.digests import canonical_json
-from manifests.errors import InputError, run_command
+from manifests.errors import InputError, Parser, run_command
 from manifests.gaps import GapTable
-from manifests.latents import LatentManifest, build
+from manifests.latents import build
+from manifests.layout import POOL, PROBE
 from manifests.params import Mine, Params, load_params
-from manifests.stores import FaceStore, TeacherStore
-from pipeline.sample import POOL, recipe_for, save
+from manifests.rounds import open_round
+from pipeline.sample import recipe_for, save
 
-PROBE = "probe"
 LAW = "dynamic"
+PARENTS, STEPS = 1, 2  # what a random stream is for, beside its seed
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,9 @@ def draw_parents(
         return rows
     sizes = np.bincount(region[rows], minlength=len(regions))
     weights = np.array([weight_of[int(r)] / sizes[int(r)] for r in region[rows]])
-    rng = np.random.default_rng((settings.seed, 0))
+    if weights.sum() <= 0:  # nothing is hard: an empty round
+        return rows[:0]
+    rng = np.random.default_rng((settings.seed, PARENTS))
     return rng.choice(rows, size=settings.count, p=weights / weights.sum())
 
 
@@ -124,22 +126,20 @@ def dynamic(
     step = c * (cos + 1) / 2, SynthDistill's rule: where student and teacher agree the child
     lies far, where they differ it lies near.
     """
-    eps = np.random.default_rng((seed, 1)).standard_normal(latents.shape)
+    eps = np.random.default_rng((seed, STEPS)).standard_normal(latents.shape)
     scaled = step[:, None]
     return ((latents + scaled * eps) / np.sqrt(1.0 + scaled**2)).astype(np.float32)
 
 
 def load_round(name: str, gaps: str, params: Params, centre: np.ndarray) -> Round:
     """A round's usable faces with their gaps; the whole chain of digests is checked."""
-    manifest = LatentManifest.read(layout.manifest(name))
-    faces = FaceStore.open(layout.faces(name), expect={"manifest": manifest.digest})
-    path = layout.teacher(name, params.teacher)
-    teacher = TeacherStore.open(path, expect={"faces": faces.root})
-    table = GapTable.read(layout.gap_table(gaps, name), expect_teacher=teacher.root)
-    ok = faces.ok()
+    files = open_round(name, params.teacher)
+    manifest = files.require_manifest()
+    table = GapTable.read(layout.gap_table(gaps, name), expect_teacher=files.teacher.root)
+    ok = files.faces.ok()
     if not np.array_equal(manifest.face_id[ok], table.face_id):
         raise InputError(f"round {name}: the gap table of {gaps} holds other faces; run gap again")
-    centred = teacher.embeddings()[ok, 0].astype(np.float32) - centre
+    centred = files.teacher.embeddings()[ok, 0].astype(np.float32) - centre
     unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     return Round(manifest.face_id[ok], manifest.latents[ok], unit, table)
 
@@ -166,7 +166,7 @@ def mine(
 
 def mine_round(name: str, gaps: str, params: Params) -> list[Region]:
     """Mines with the gaps of run `gaps` and writes round `name`."""
-    centre = TeacherStore.open(layout.teacher(POOL, params.teacher)).centre()
+    centre = open_round(POOL, params.teacher).teacher.centre()
     pool = load_round(POOL, gaps, params, centre)
     probe = load_round(PROBE, gaps, params, centre)
     # Every round draws anew, also where two students should find the same faces hard.
@@ -182,7 +182,7 @@ def mine_round(name: str, gaps: str, params: Params) -> list[Region]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Mine a new round where the student is weak.")
+    parser = Parser(description="Mine a new round where the student is weak.")
     parser.add_argument("round", help="name of the new round")
     parser.add_argument("--gaps", required=True, help="the run whose gaps are read")
     args = parser.parse_args()

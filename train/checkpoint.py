@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from manifests.errors import InputError
+from manifests.errors import InputError, pick
 from manifests.files import replacing
 from pipeline.frames import FRAMES, Frame
 from train.students import build_student
@@ -93,6 +93,9 @@ def weights_sha256(network: nn.Module) -> str:
 def _card(metadata: Mapping[str, str]) -> StudentCard:
     kinds = {"int": int, "float": float, "str": str}
     values = {f.name: kinds[str(f.type)](metadata[f.name]) for f in fields(StudentCard)}
+    pick("frame", values["frame"], FRAMES)
+    pick("metric", values["metric"], {"cosine": 1, "euclidean": 1})
+    pick("views", values["views"], {"plain": 1, "plain+flip": 1})
     return StudentCard(**values)
 
 

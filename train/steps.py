@@ -70,6 +70,7 @@ def train_steps(
     seen: Frame,
     train: Train,
     run: Run,
+    seed: int,
     steps: range,
 ) -> Iterator[Progress]:
     """Trains in place, one step an item; `stored`, `seen`: the frames of store and student."""
@@ -77,7 +78,7 @@ def train_steps(
     device = next(network.parameters()).device
     network.train()
     for step, batch in zip(steps, batches, strict=False):
-        generator = step_generator(train.seed, step)
+        generator = step_generator(seed, step)
         flips = torch.rand(len(batch.images), generator=generator) < 0.5
         # A mirrored face is taught with the mirrored view's own embedding.
         raw = batch.targets[torch.arange(len(flips)), flips.long()].to(device)

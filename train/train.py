@@ -9,14 +9,12 @@ interrupted goes on where it stopped, to the same bits.
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,75 +25,30 @@ from tqdm import tqdm
 from manifests import layout
 from manifests.costs import timed
 from manifests.digests import canonical_json, sha256_text
-from manifests.errors import InputError, pick, run_command
-from manifests.files import deliver, forget_others, write_json
-from manifests.params import Params, Run, load_params
-from manifests.stores import FaceStore, TeacherStore
+from manifests.errors import InputError, Parser, run_command
+from manifests.files import deliver, forget_others, read_json, write_json
+from manifests.params import load_params
 from pipeline.frames import ARCFACE112
-from train.batches import (
-    BatchStream,
-    Source,
-    check_one_teacher,
-    num_usable,
-    open_source,
-    stored_frame,
-)
+from pipeline.numerics import device_of
+from train.batches import BatchStream, num_usable, stored_frame
 from train.checkpoint import (
     FILE,
     LOG,
-    Student,
     StudentCard,
     load_state,
     load_student,
     save_state,
     save_student,
+    weights_sha256,
 )
+from train.plan import Plan, open_plan
 from train.steps import Progress, Target, make_optimizer, train_steps
 from train.students import build_student
 from train.students.base import num_params
 
-VERSION = 1  # raise it when the same inputs would give another student
 METRIC, VIEWS = "cosine", "plain+flip"
 LOG_POINTS = 100
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A training run with everything it depends on."""
-
-    name: str
-    params: Params
-    sources: Sequence[Source]
-    num_new: int  # of the sources, the last ones, that no earlier run trained on
-    after: Student | None
-
-    @cached_property
-    def run(self) -> Run:
-        return pick("run", self.name, self.params.train.runs)
-
-    @cached_property
-    def stores(self) -> dict[str, str]:
-        """{relative path: Merkle root} of everything that is trained on."""
-        return {
-            store.path.as_posix(): store.root
-            for source in self.sources
-            for store in (source.faces, source.teacher)
-        }
-
-    @property
-    def num_steps(self) -> int:
-        """None if the new rounds are empty: the last student is passed on."""
-        if not num_usable(self.sources[-self.num_new :]):
-            return 0
-        return self.run.faces_seen // self.params.train.batch
-
-    @cached_property
-    def work(self) -> Path:
-        """The scratch folder of exactly this run."""
-        settings = asdict(self.params.train) | {"runs": asdict(self.run)}
-        start = self.after.sha256 if self.after else ""
-        inputs = canonical_json([VERSION, settings, self.stores, start, torch.__version__])
-        return Path(".work") / f"train-{self.name}" / sha256_text(inputs)[:16]
+STATE = "state.safetensors"  # of an unfinished run
 
 
 @dataclass
@@ -105,24 +58,6 @@ class State:
     step: int
     history: list[dict[str, int | float]]
     seconds: float
-
-
-def open_plan(name: str, rounds: Sequence[str], after: str | None, params: Params) -> Plan:
-    """Opens the stores and the last student; the chain of digests is checked."""
-    student = load_student(layout.run(after)) if after else None
-    known: Mapping[str, str] = json.loads(student.card.stores) if student else {}
-    earlier = [Path(path).parent.name for path in known if path.endswith("/faces.zarr")]
-    sources = [open_round(round, params.teacher, known) for round in [*earlier, *rounds]]
-    check_one_teacher(sources)
-    return Plan(name, params, sources, len(rounds), student)
-
-
-def open_round(name: str, teacher: str, known: Mapping[str, str]) -> Source:
-    """A round's stores; those that the last run trained on must still be the same."""
-    paths = layout.faces(name), layout.teacher(name, teacher)
-    roots = [{"root": known[p.as_posix()]} if p.as_posix() in known else {} for p in paths]
-    faces = FaceStore.open(paths[0], expect=roots[0])
-    return open_source(faces, TeacherStore.open(paths[1], expect={**roots[1], "faces": faces.root}))
 
 
 def start_network(plan: Plan) -> nn.Module:
@@ -141,23 +76,29 @@ def start_network(plan: Plan) -> nn.Module:
 
 def train_run(plan: Plan, output: Path) -> None:
     """Trains, resuming where exactly this plan was interrupted, or relinks it if it is done."""
-    if not (plan.work / LOG).exists():
-        network = start_network(plan).to(device_of(plan.params.device))
-        optimizer = make_optimizer(network, plan.params.train)
-        saved = plan.work / "state.safetensors"
-        state = State(0, [], 0.0)
-        if saved.exists():
-            state = State(**load_state(saved, network, optimizer))
-        _train(plan, network, optimizer, state, saved)
-        saved.unlink(missing_ok=True)
-        save_run(plan, network, state, plan.work)
+    if not _done(plan.work):
+        with timed(f"train@{plan.name}"):
+            network = start_network(plan).to(device_of(plan.params.device))
+            optimizer = make_optimizer(network, plan.params.train)
+            state = State(0, [], 0.0)
+            if (plan.work / STATE).exists():
+                state = State(**load_state(plan.work / STATE, network, optimizer))
+            _train(plan, network, optimizer, state)
+            save_run(plan, network, state, plan.work)
+    for stray in [plan.work / STATE, *plan.work.glob(".*.tmp")]:
+        stray.unlink(missing_ok=True)
     deliver(plan.work, output)
     forget_others(plan.work)
 
 
-def _train(
-    plan: Plan, network: nn.Module, optimizer: torch.optim.Optimizer, state: State, saved: Path
-) -> None:
+def _done(work: Path) -> bool:
+    """Is a finished run here, and its student still the one that its log names?"""
+    if not (work / LOG).exists():
+        return False
+    return bool(read_json(work / LOG)["student"]["sha256"] == load_student(work).sha256)
+
+
+def _train(plan: Plan, network: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
     settings = plan.params.train
     clock = time.perf_counter()
     for line in _steps(plan, network, optimizer, state.step):
@@ -167,7 +108,7 @@ def _train(
         now = time.perf_counter()
         state.seconds, clock = state.seconds + now - clock, now
         if state.step % max(1, settings.checkpoint_faces // settings.batch) == 0:
-            save_state(saved, network, optimizer, asdict(state))
+            save_state(plan.work / STATE, network, optimizer, asdict(state))
 
 
 def _steps(
@@ -177,7 +118,7 @@ def _steps(
     if plan.num_steps <= first:
         return
     stream = BatchStream(
-        plan.sources, batch=settings.batch, pool_rows=settings.pool_rows, seed=settings.seed
+        plan.sources, batch=settings.batch, pool_rows=settings.pool_rows, seed=plan.seed
     )
     # Centred by the first round (the pool) in every run, so that all share one target space.
     pool = plan.sources[0].teacher
@@ -190,6 +131,7 @@ def _steps(
         seen=ARCFACE112.at(settings.student.input_size),
         train=settings,
         run=plan.run,
+        seed=plan.seed,
         steps=range(first, plan.num_steps),
     )
     total, done = plan.num_steps * settings.batch, first * settings.batch
@@ -205,11 +147,6 @@ def _steps(
             yield line
 
 
-def device_of(name: str) -> torch.device:
-    auto = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(auto if name == "auto" else name)
-
-
 def save_run(plan: Plan, network: nn.Module, state: State, folder: Path) -> None:
     """Writes student and log; the log last, since its presence says that the run is done."""
     settings = plan.params.train
@@ -223,17 +160,18 @@ def save_run(plan: Plan, network: nn.Module, state: State, folder: Path) -> None
         metric=METRIC,
         views=VIEWS,
         stores=json.dumps(plan.stores),
-        params_sha256=sha256_text(canonical_json(asdict(settings))),
+        params_sha256=sha256_text(canonical_json(plan.settings)),
         git_commit=git_commit(),
         faces_seen=state.step * settings.batch + seen_before,
     )
     save_student(folder / FILE, network, card)
     log: dict[str, Any] = {
-        "student": asdict(card) | {"num_params": num_params(network)},
+        "student": asdict(card)
+        | {"num_params": num_params(network), "sha256": weights_sha256(network)},
         "rounds": [source.faces.passport.round for source in plan.sources],
         "num_faces": num_usable(plan.sources),
         "after": Path(plan.after.folder).name if plan.after else None,
-        "params": asdict(settings),
+        "params": plan.settings,
         "history": state.history,
         "train_seconds": round(state.seconds, 1),
         "hardware": {"machine": platform.machine(), "threads": torch.get_num_threads()},
@@ -245,19 +183,21 @@ def save_run(plan: Plan, network: nn.Module, state: State, folder: Path) -> None
 def git_commit() -> str:
     """The commit, with + if the tree was changed; unknown outside a repository."""
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no git
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train a student from cached stores.")
+    parser = Parser(description="Train a student from cached stores.")
     parser.add_argument("run", help="a key of train.runs in params.yaml")
     parser.add_argument("--rounds", nargs="+", required=True, help="new rounds to train on")
     parser.add_argument("--after", help="the run to continue from")
     args = parser.parse_args()
-    with timed(f"train@{args.run}"):
-        plan = open_plan(args.run, args.rounds, args.after, load_params())
-        train_run(plan, layout.run(args.run))
+    plan = open_plan(args.run, args.rounds, args.after, load_params())
+    train_run(plan, layout.run(args.run))
 
 
 if __name__ == "__main__":

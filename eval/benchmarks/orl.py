@@ -42,5 +42,8 @@ def freeze(folder: Path) -> Benchmark:
         rows += [(fold, *pair, True) for pair in genuine]
         rows += [(fold, *strangers[index], False) for index in sorted(drawn)]
     folds, left, right, same = zip(*rows, strict=True)
+    missing = [name for name in {*left, *right} if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{folder / min(missing)}: missing; expected s1/1.pgm … s40/10.pgm")
     hashes = {name: sha256_file(folder / name) for name in sorted({*left, *right})}
     return Benchmark(NAME, np.array(folds, np.int16), left, right, np.array(same), hashes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from manifests.benchmarks import Benchmark
 from manifests.digests import sha256_file
 from manifests.errors import InputError
 
+FOLD = re.compile("[0-9]{1,3}")
 COLUMNS = ["fold", "left", "right", "same"]
 
 
@@ -42,20 +44,22 @@ def freeze(folder: Path) -> Benchmark:
 def _read(table: Path) -> list[tuple[int, dict[str, str]]]:
     if not table.is_file():
         raise InputError(f"{table}: no such file; pairs:DIR needs pairs.csv and images/")
-    with table.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if reader.fieldnames != COLUMNS:
-            found = ",".join(reader.fieldnames or [])
-            raise InputError(f"{table}: columns {found}, expected {','.join(COLUMNS)}")
-        return [(number, row) for number, row in enumerate(reader, start=2)]
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames != COLUMNS:
+                found = ",".join(reader.fieldnames or [])
+                raise InputError(f"{table}: columns {found}, expected {','.join(COLUMNS)}")
+            return [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{table}: not a UTF-8 CSV file ({error})") from None
 
 
 def _parse(table: Path, images: Path, line: int, row: dict[str, str]) -> tuple[int, str, str, bool]:
     where = f"{table}, line {line}"
-    if row["same"] not in ("0", "1") or not (row["fold"] or "").isdigit():
-        raise InputError(
-            f"{where}: fold {row['fold']!r}, same {row['same']!r}; expected a number, 0 or 1"
-        )
+    if None in row or row["same"] not in ("0", "1") or not FOLD.fullmatch(row["fold"] or ""):
+        found = f"fold {row['fold']!r}, same {row['same']!r}"
+        raise InputError(f"{where}: {found}; expected four cells: a number, two images, 0 or 1")
     for name in (row["left"], row["right"]):
         inside = (images / name).resolve().is_relative_to(images.resolve())
         if not inside or not (images / name).is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -39,5 +40,5 @@ class Generator(ABC):
             "weights_sha256": self.weights_sha256,
             "latent_width": self.latent_width,
             "latent_space": self.latent_space,
-            "frame": self.frame.name if self.frame else None,
+            "frame": asdict(self.frame) if self.frame else None,
         }

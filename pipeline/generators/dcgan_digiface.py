@@ -7,6 +7,7 @@ Radford et al. 2016 (arXiv 1511.06434) in the layout of the PyTorch tutorial.
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from jaxtyping import Float
@@ -47,10 +48,10 @@ class DcganDigiface(Generator):
 def load(weights: Path) -> DcganDigiface:
     path = weights_path(weights, WEIGHTS)
     network = build_network()
-    state = torch.load(path, weights_only=True, map_location="cpu")["netG_state_dict"]
     try:
+        state = torch.load(path, weights_only=True, map_location="cpu")["netG_state_dict"]
         network.load_state_dict({key.removeprefix("main."): value for key, value in state.items()})
-    except RuntimeError as error:
+    except (RuntimeError, KeyError, EOFError, UnpicklingError) as error:
         raise InputError(f"{path}: not the weights of this DCGAN ({error})") from None
     network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return DcganDigiface(network, sha256_file(path))

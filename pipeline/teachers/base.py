@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ class Teacher(ABC):
             "name": self.name,
             "weights_sha256": self.weights_sha256,
             "preprocessing": self.preprocessing,
-            "frame": [self.frame.name, self.frame.size],
+            "frame": asdict(self.frame),
             "metric": self.metric,
             "views": list(VIEWS),
         }

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from manifests.errors import pick
+from manifests.errors import pick, run_command
 from manifests.files import write_json
 from tests import bench
 
@@ -43,4 +43,4 @@ def machine() -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -14,21 +14,22 @@ import torch
 
 from manifests import layout
 from manifests.params import PriorRound, load_params
+from manifests.rounds import open_round
 from manifests.stores import FaceStore
 from pipeline.align import crop_to_frame, find_faces, load_aligner
-from pipeline.embed import embed_round
-from pipeline.frames import ARCFACE112, WIDE
+from pipeline.embed import embed_faces, embed_round
+from pipeline.frames import ARCFACE112, WIDE, Frame
 from pipeline.generators import load_generator
 from pipeline.numerics import in_fixed_batches
 from pipeline.render import render_round
 from pipeline.sample import prior, sample_prior, save
 from pipeline.shards import default_workers
+from pipeline.teachers import load_teacher
 from pipeline.weights import CACHE, FILES, gather
 from tests.bench.teacher import rate, spread
-from train.batches import BatchStream
+from train.batches import BatchStream, open_source
 from train.steps import Target, make_optimizer, train_steps
 from train.students import build_student
-from train.train import open_round
 
 ROWS = 4096  # latents of the round that the stages build
 STEPS = 40
@@ -42,13 +43,14 @@ def measure() -> dict[str, object]:
         os.symlink(root / "params.yaml", "params.yaml")
         layout.DATA.mkdir()
         os.symlink(root / layout.WEIGHTS, layout.WEIGHTS)
-        return {"alone": _alone(), "stages": _stages(), "threads": torch.get_num_threads()}
+        stages = _stages()
+        return {"alone": _alone(), "stages": stages, "threads": torch.get_num_threads()}
 
 
 def _alone() -> dict[str, object]:
     params = load_params()
     generator = load_generator(params.generator, layout.WEIGHTS)
-    latents = torch.from_numpy(prior(512, generator.latent_width, seed=12))
+    latents = torch.from_numpy(prior(512, generator.latent_width, "bench", seed=12))
     pictures = in_fixed_batches(generator.render, latents)
     aligner = load_aligner(layout.WEIGHTS, params.render.detect_threshold)
     size = params.render.detect_size
@@ -61,9 +63,14 @@ def _alone() -> dict[str, object]:
         points = torch.tensor([face.landmarks.tolist() for face in faces if face]).double().numpy()
         crop_to_frame(pictures[rows], points, WIDE.at(params.render.frame_size))
 
+    faces = FaceStore.open(layout.faces("bench"))
+    images, frame = faces.images(0, 256), Frame(**faces.frame)
+    teacher = load_teacher(params.teacher, layout.WEIGHTS)
     return {
         "render": spread(rate(lambda: in_fixed_batches(generator.render, latents), len(latents))),
         "align_pictures": spread(rate(align, len(latents))),
+        "embed_two_views": spread(rate(lambda: embed_faces(teacher, images, frame), len(images))),
+        "train": _train(),
         "usable_share": usable / len(latents),
     }
 
@@ -81,7 +88,6 @@ def _stages() -> dict[str, object]:
         "render_and_align_usable": round(usable / render, 1),
         "embed_two_views": round(usable / embed, 1),
         "data_usable": round(usable / (render + embed), 1),
-        "train": _train(),
     }
 
 
@@ -93,7 +99,8 @@ def _seconds(work: object) -> float:
 
 def _train() -> dict[str, float]:
     params = load_params()
-    source = open_round("bench", params.teacher, {})
+    files = open_round("bench", params.teacher)
+    source = open_source(files.faces, files.teacher)
     settings = replace(params.train, warmup_faces=1)
     student = settings.student
     network = build_student(
@@ -112,6 +119,7 @@ def _train() -> dict[str, float]:
         seen=ARCFACE112.at(student.input_size),
         train=settings,
         run=settings.runs["start"],
+        seed=1,
         steps=range(10_000),
     )
     return spread(rate(lambda: list(islice(lines, STEPS)), STEPS * settings.batch))

@@ -27,7 +27,7 @@ NUM_OURS, NUM_DLIB = 256, 32
 def chips(weights: Path, count: int) -> torch.Tensor:
     """`count` aligned synthetic faces, RGB 150x150."""
     generator = load_generator("dcgan-digiface", weights)
-    latents = torch.from_numpy(prior(2 * count, generator.latent_width, seed=11))
+    latents = torch.from_numpy(prior(2 * count, generator.latent_width, "bench", seed=11))
     pictures = in_fixed_batches(generator.render, latents)
     found = find_faces(load_aligner(weights, -0.4), pictures, detect_size=112)
     rows = [row for row, face in enumerate(found) if face is not None][:count]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from eval.pictures import read_faces, showable, spread
-from eval.summary import open_round
 from manifests import layout
+from manifests.rounds import open_round
 from tests.toys import make_round
 
 

@@ -17,7 +17,7 @@ from eval.benchmarks.base import Protocol
 from eval.models import Model
 from eval.page import cost_table, duration
 from eval.report import gather, write_reports
-from eval.verify import Photographs, verify
+from eval.verify import verify
 from manifests import layout
 from manifests.benchmarks import Benchmark
 from manifests.boundaries import Boundaries
@@ -79,12 +79,13 @@ def make_run(index: int, num_steps: int) -> None:
     save_student(layout.run(name) / FILE, network, card)
     steps = 10 if index == 0 else num_steps
     history = [{"faces_seen": 64 * k, "loss": 1 / k, "learning_rate": 0.1} for k in range(1, steps)]
-    student = asdict(card) | {"num_params": 1234}
+    sha256 = load_student(layout.run(name)).sha256
+    student = asdict(card) | {"num_params": 1234, "sha256": sha256}
     log = {"student": student, "rounds": trained, "num_faces": 99, "history": history}
     after = RUNS[index - 1] if index else None
     write_json(layout.run(name) / LOG, {**log, "after": after, "train_seconds": 1.5})
     gap = {"mean": 0.5 - 0.1 * index, "standard_error": 0.01, "num_faces": 40}
-    write_json(layout.REPORTS / "gap" / f"{name}.json", {"probe": gap, "pool": gap})
+    write_json(layout.gap_report(name), {"student_sha256": sha256, "probe": gap, "pool": gap})
 
 
 def make_gaps() -> None:
@@ -111,11 +112,10 @@ def make_verification(name: str, student_sha256: str) -> None:
     )
     protocol = Protocol(benchmark, Path("photographs"), all_pairs=False)
     crops = torch.rand((60, 3, 4, 4), generator=generator)
-    seen = Photographs(crops, np.ones(60, bool))
     for role, sha256 in (("student", student_sha256), ("teacher", "1" * 64)):
         model = Model(role, sha256, ARCFACE112.at(4), "cosine", False, lambda x: x.flatten(1))
-        done = verify(protocol, model, seen)
-        folder = layout.REPORTS / "verify" / name / role
+        done = verify(protocol, model, crops, np.ones(60, bool))
+        folder = layout.verification(name, role)
         write_table(folder / "scores.parquet", KIND, done.scores, {})
         write_json(folder / "metrics.json", done.metrics)
 

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from eval.benchmarks import open_benchmark
 from eval.metrics import verification_figures
 from eval.models import load_model
-from eval.verify import verify_into
+from eval.verify import verify_models, write
 from manifests.errors import InputError
 from tests.conftest import ROOT
 
@@ -27,7 +28,9 @@ def orl(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     (root / "data/weights").symlink_to(weights)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        return root, verify_into("teacher:dlib-resnet", "orl", Path("out"))
+        (done,) = verify_models(["teacher:dlib-resnet"], open_benchmark("orl"))
+        write(done, Path("out"))
+        return root, done.metrics
 
 
 def test_the_teacher_knows_the_people_of_orl(orl: tuple[Path, dict[str, Any]]) -> None:

@@ -32,7 +32,7 @@ SETTINGS = Identities(law="exfacegan-uniform", per_side=3, max_offset=8.0, seed=
 
 
 def unit_rows(count: int) -> np.ndarray:
-    rows = prior(count, WIDTH, seed=9)
+    rows = prior(count, WIDTH, "pool", seed=9)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
@@ -63,12 +63,17 @@ def columns(pool: LatentManifest, boundaries: Boundaries) -> dict[str, np.ndarra
 
 
 def test_prior_is_a_function_of_its_seed() -> None:
-    assert np.array_equal(prior(50, WIDTH, seed=1), prior(50, WIDTH, seed=1))
-    assert not np.array_equal(prior(50, WIDTH, seed=1), prior(50, WIDTH, seed=2))
+    assert np.array_equal(prior(50, WIDTH, "pool", seed=1), prior(50, WIDTH, "pool", seed=1))
+    assert not np.array_equal(prior(50, WIDTH, "pool", seed=1), prior(50, WIDTH, "pool", seed=2))
+
+
+def test_rounds_with_one_seed_share_no_latent() -> None:
+    pool, probe = (prior(50, WIDTH, name, seed=1) for name in ("pool", "probe"))
+    assert not {row.tobytes() for row in pool} & {row.tobytes() for row in probe}
 
 
 def test_prior_is_standard_normal() -> None:
-    latents = prior(2000, WIDTH, seed=0)
+    latents = prior(2000, WIDTH, "pool", seed=0)
     assert abs(latents.mean()) < 0.01
     assert abs(latents.std() - 1) < 0.01
 
@@ -86,12 +91,12 @@ def test_rounds_of_one_seed_do_not_share_ids(workspace: Path, params: Params) ->
 @given(st.integers(0, 2**31), st.floats(0.0, 20.0), st.sampled_from(sorted(LAWS)))
 def test_walk_restores_the_norm_of_a_gaussian(seed: int, limit: float, law: str) -> None:
     offsets = LAWS[law](np.random.default_rng(seed), (4, WIDTH), limit)
-    for side in walk(prior(1, WIDTH, seed=seed)[0], unit_rows(1)[0], offsets):
+    for side in walk(prior(1, WIDTH, "pool", seed=seed)[0], unit_rows(1)[0], offsets):
         np.testing.assert_allclose(np.linalg.norm(side, axis=1), np.sqrt(WIDTH))
 
 
 def test_no_step_stays_on_the_reference() -> None:
-    reference = prior(1, WIDTH, seed=0)[0]
+    reference = prior(1, WIDTH, "pool", seed=0)[0]
     similar, dissimilar = walk(reference, unit_rows(1)[0], np.zeros((2, WIDTH)))
     wanted = reference * 10 / np.linalg.norm(reference)
     np.testing.assert_allclose(similar, [wanted] * 2, rtol=1e-5)
@@ -101,12 +106,15 @@ def test_no_step_stays_on_the_reference() -> None:
 def test_sides_part_along_the_normal() -> None:
     normal = unit_rows(1)[0]
     offsets = LAWS["along-normal"](np.random.default_rng(0), (50, WIDTH), 8.0)
-    similar, dissimilar = walk(prior(1, WIDTH, seed=0)[0], normal, offsets)
+    similar, dissimilar = walk(prior(1, WIDTH, "pool", seed=0)[0], normal, offsets)
     assert ((dissimilar - similar) @ normal > 0).all()
 
 
 def test_same_offsets_serve_both_sides() -> None:
-    reference, normal = prior(1, WIDTH, seed=0)[0].astype(float), unit_rows(1)[0].astype(float)
+    reference, normal = (
+        prior(1, WIDTH, "pool", seed=0)[0].astype(float),
+        unit_rows(1)[0].astype(float),
+    )
     offsets = LAWS["exfacegan-uniform"](np.random.default_rng(0), (5, WIDTH), 8.0)
     for left, right, offset in zip(*walk(reference, normal, offsets), offsets, strict=True):
         for side, latent in ((-1, left), (+1, right)):

@@ -88,17 +88,11 @@ def test_a_filled_cache_needs_no_registry(cache: Path, target: Path, offline: No
     assert (target / NET.name).read_text() == "net"
 
 
-def test_a_file_placed_by_hand_is_adopted(cache: Path, target: Path, offline: None) -> None:
-    put(target, NET, "net")
-    gather([NET], cache, target)
-    assert (cache / NET.name).read_text() == "net"
-
-
-@pytest.mark.parametrize("place", ["cache", "target"])
-def test_a_wrong_file_is_refused_by_name(tmp_path: Path, place: str, offline: None) -> None:
-    wrong = put(tmp_path / place, NET, "something else")
+def test_a_wrong_file_is_refused_by_name(cache: Path, target: Path, offline: None) -> None:
+    wrong = put(cache, NET, "something else")
     with pytest.raises(InputError, match=f"{wrong}: sha256 .* expected {NET.sha256[:12]}"):
-        gather([NET], tmp_path / "cache", tmp_path / "target")
+        gather([NET], cache, target)
+    assert not files_below(target)
 
 
 def test_offline_says_which_files_go_where(cache: Path, target: Path, offline: None) -> None:
@@ -107,7 +101,7 @@ def test_offline_says_which_files_go_where(cache: Path, target: Path, offline: N
         gather([NET, FACE], cache, target)
     message = str(caught.value)
     assert "cannot download wheel-b==2 (no match)" in message
-    for part in (FACE.name, FACE.sha256[:12], str(cache), str(target)):
+    for part in (FACE.name, FACE.sha256[:12], str(cache)):
         assert part in message
     assert NET.name not in message
 

@@ -111,6 +111,36 @@ def test_a_store_that_changed_since_the_last_run_is_refused(params: Params) -> N
         open_plan("mined-1", ["mined-1"], "start", params)
 
 
+def test_runs_draw_different_noise_and_orders(params: Params) -> None:
+    seeds = {open_plan(name, ["pool"], None, params).seed for name in ("start", "mined-1")}
+    assert len(seeds) == 2
+
+
+def test_continuing_with_another_student_or_teacher_is_refused(params: Params) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    make_round("mined-1", 100, seed=9)
+    wider = replace(params.train, student=replace(params.train.student, width=0.5))
+    with pytest.raises(
+        InputError, match=r"small-resnet of width 0\.25 .* asks for small-resnet, 0\.5"
+    ):
+        open_plan("mined-1", ["mined-1"], "start", replace(params, train=wider))
+    with pytest.raises(InputError, match="not taught by dlib-resnet"):
+        open_plan("mined-1", ["mined-1"], "start", replace(params, teacher="dlib-resnet"))
+
+
+def test_a_damaged_finished_run_is_trained_again(params: Params) -> None:
+    plan = open_plan("start", ["pool"], None, params)
+    train_run(plan, OUT)
+    straight = weights(OUT)
+    log = json.loads((plan.work / LOG).read_text())
+    log["student"]["sha256"] = "0" * 64
+    (plan.work / LOG).unlink()
+    (plan.work / LOG).write_text(json.dumps(log))
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    assert weights(OUT) == straight
+    assert json.loads((OUT / LOG).read_text())["student"]["sha256"] == straight
+
+
 def test_a_diverged_loss_stops_the_run(params: Params) -> None:
     broken = replace(params.train, learning_rate=1e38)
     with pytest.raises(InputError, match=r"lower train\.learning_rate"):

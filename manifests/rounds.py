@@ -1,0 +1,58 @@
+"""Opening a round: manifest -> faces -> teacher store, every link of the chain checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from manifests import layout
+from manifests.errors import InputError
+from manifests.latents import LatentManifest
+from manifests.stores import FaceStore, TeacherStore
+
+
+@dataclass(frozen=True)
+class RoundFiles:
+    """A round as it lies on disk. Row i is the same face in all three."""
+
+    name: str
+    manifest: LatentManifest | None  # absent where another team's round was imported
+    faces: FaceStore
+    teacher: TeacherStore
+
+    @property
+    def num_imported(self) -> int:
+        """Faces that no generator of ours made: they may be photographs."""
+        if self.manifest is None:
+            return len(self.faces)
+        return self.manifest.table["origin"].to_pylist().count("imported")
+
+    def require_manifest(self) -> LatentManifest:
+        """The manifest, where the latents themselves are needed."""
+        if self.manifest is None:
+            raise InputError(f"{layout.manifest(self.name)}: no such file; sample the round first")
+        return self.manifest
+
+
+def open_faces(name: str, *, root: str | None = None) -> tuple[LatentManifest | None, FaceStore]:
+    """A round's manifest, if it is there, and its faces; `root` is the one they must have."""
+    path = layout.manifest(name)
+    manifest = LatentManifest.read(path) if path.exists() else None
+    expect = {} if manifest is None else {"manifest": manifest.digest}
+    if root is not None:
+        expect["root"] = root
+    return manifest, FaceStore.open(layout.faces(name), expect=expect)
+
+
+def open_round(name: str, teacher: str, *, roots: Mapping[str, str] | None = None) -> RoundFiles:
+    """A round with one teacher's embeddings. `roots` may pin stores by their relative path.
+
+    Raises InputError naming the first link that does not fit.
+    """
+    known = roots or {}
+    manifest, faces = open_faces(name, root=known.get(layout.faces(name).as_posix()))
+    path = layout.teacher(name, teacher)
+    expect = {"faces": faces.root}
+    if path.as_posix() in known:
+        expect["root"] = known[path.as_posix()]
+    return RoundFiles(name, manifest, faces, TeacherStore.open(path, expect=expect))

@@ -1,0 +1,85 @@
+"""From latents to stored faces: rendered, detected, cut to the stored frame. Arrays only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from manifests.building import Column
+from manifests.stores import NO_FACE, OK
+from pipeline.align import Aligner, crop_to_frame, find_faces
+from pipeline.frames import Frame, to_frame
+from pipeline.generators.base import Generator
+from pipeline.numerics import BATCH, in_fixed_batches
+
+COLUMNS = (
+    Column("ok", "bool"),
+    Column("reason", "uint8"),
+    Column("landmarks", "float32", (5, 2)),
+    Column("quality", "float32"),  # the detector's score; NaN where none was needed or found
+)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """One task's rows, failed ones included (black, NaN landmarks)."""
+
+    images: np.ndarray  # uint8 face size size 3
+    ok: np.ndarray  # bool face
+    reason: np.ndarray  # uint8 face, see manifests.stores.REASONS
+    landmarks: np.ndarray  # float32 face 5 2, in the stored crop
+    quality: np.ndarray  # float32 face
+
+
+def render_faces(
+    generator: Generator,
+    aligner: Aligner,
+    latents: Float[np.ndarray, "face width"],
+    frame: Frame,
+    *,
+    detect_size: int,
+) -> Iterator[Faces]:
+    """Aligned faces for latents, a batch at a time, in their order."""
+    for at in range(0, len(latents), BATCH):
+        batch = torch.from_numpy(latents[at : at + BATCH])
+        pictures = in_fixed_batches(generator.render, batch).cpu()
+        if generator.frame is not None:
+            yield _declared(pictures, generator.frame, frame)
+        else:
+            yield _detected(aligner, pictures, frame, detect_size)
+
+
+def _detected(aligner: Aligner, pictures: torch.Tensor, frame: Frame, detect_size: int) -> Faces:
+    found = find_faces(aligner, pictures, detect_size=detect_size)
+    faces = _blank(len(pictures), frame)
+    rows = [row for row, face in enumerate(found) if face is not None]
+    if rows:
+        points = np.stack([face.landmarks for face in found if face is not None])
+        crops, moved = crop_to_frame(pictures[rows], points, frame)
+        faces.images[rows] = crops.permute(0, 2, 3, 1).to(torch.uint8).numpy()
+        faces.landmarks[rows] = moved
+        faces.quality[rows] = [face.score for face in found if face is not None]
+        faces.ok[rows], faces.reason[rows] = True, OK
+    return faces
+
+
+def _declared(pictures: torch.Tensor, source: Frame, frame: Frame) -> Faces:
+    faces = _blank(len(pictures), frame)
+    crops = to_frame(pictures, source, frame).clamp(0, 255).round()
+    faces.images[:] = crops.permute(0, 2, 3, 1).to(torch.uint8).numpy()
+    faces.ok[:], faces.reason[:] = True, OK
+    return faces
+
+
+def _blank(count: int, frame: Frame) -> Faces:
+    return Faces(
+        np.zeros((count, frame.size, frame.size, 3), np.uint8),
+        np.zeros(count, bool),
+        np.full(count, NO_FACE, np.uint8),
+        np.full((count, 5, 2), np.nan, np.float32),
+        np.full(count, np.nan, np.float32),
+    )

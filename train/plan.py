@@ -1,0 +1,107 @@
+"""What a training run depends on: parameters, stores and the student it continues from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from manifests import layout
+from manifests.digests import canonical_json, sha256_text
+from manifests.errors import InputError, pick
+from manifests.params import Params, Run
+from manifests.rounds import open_round
+from pipeline.numerics import numerics
+from train.batches import Source, check_one_teacher, num_usable, open_source
+from train.checkpoint import Student, load_student
+
+VERSION = 1  # raise it when the same inputs would give another student
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training run with everything it depends on."""
+
+    name: str
+    params: Params
+    sources: Sequence[Source]
+    num_new: int  # of the sources, the last ones, that no earlier run trained on
+    after: Student | None
+
+    @cached_property
+    def run(self) -> Run:
+        return pick("run", self.name, self.params.train.runs)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The parameters that decide this run's student, those of other runs left out."""
+        values = asdict(self.params.train) | {"runs": {self.name: asdict(self.run)}}
+        values.pop("checkpoint_faces")
+        return values
+
+    @cached_property
+    def stores(self) -> dict[str, str]:
+        """{relative path: Merkle root} of everything that is trained on, in order."""
+        return {
+            store.path.as_posix(): store.root
+            for source in self.sources
+            for store in (source.faces, source.teacher)
+        }
+
+    @property
+    def num_steps(self) -> int:
+        """0 if the new rounds are empty: the last student is passed on."""
+        if not num_usable(self.sources[-self.num_new :]):
+            return 0
+        return self.run.faces_seen // self.params.train.batch
+
+    @cached_property
+    def seed(self) -> int:
+        """Of this run alone: two runs draw neither the same order nor the same noise."""
+        return int(sha256_text(f"{self.params.train.seed}:{self.name}")[:8], 16)
+
+    @cached_property
+    def work(self) -> Path:
+        """The scratch folder of exactly this run."""
+        start = self.after.sha256 if self.after else ""
+        stores = list(self.stores.items())  # in order: the first round centres the targets
+        kind = [numerics(self.params.device), torch.get_num_threads()]
+        inputs = canonical_json([VERSION, self.settings, stores, start, kind])
+        return layout.WORK / f"train-{self.name}" / sha256_text(inputs)[:16]
+
+
+def open_plan(name: str, rounds: Sequence[str], after: str | None, params: Params) -> Plan:
+    """Opens the stores and the last student; the chain of digests is checked.
+
+    Raises InputError if a store changed since the last run, or if the last run's student or
+    teacher is not the one that the parameters ask for.
+    """
+    student = load_student(layout.run(after)) if after else None
+    known: Mapping[str, str] = json.loads(student.card.stores) if student else {}
+    earlier = [Path(path).parent.name for path in known if path.endswith("/faces.zarr")]
+    if student is not None:
+        _check_same_kind(student, earlier[0], known, params)
+    opened = [open_round(name, params.teacher, roots=known) for name in [*earlier, *rounds]]
+    sources = [open_source(files.faces, files.teacher) for files in opened]
+    check_one_teacher(sources)
+    return Plan(name, params, sources, len(rounds), student)
+
+
+def _check_same_kind(student: Student, pool: str, known: Mapping[str, str], params: Params) -> None:
+    wanted, card = params.train.student, student.card
+    if (card.name, card.width, card.input_size) != (wanted.name, wanted.width, wanted.input_size):
+        raise InputError(
+            f"{student.folder}: a {card.name} of width {card.width:g} at {card.input_size} px, "
+            f"params.yaml asks for {wanted.name}, {wanted.width:g}, {wanted.input_size}; "
+            "train it again"
+        )
+    if layout.teacher(pool, params.teacher).as_posix() not in known:
+        raise InputError(
+            f"{student.folder}: not taught by {params.teacher}; train it again or change "
+            "params.yaml"
+        )
