@@ -49,9 +49,10 @@ def student_embeddings(student: Student, faces: FaceStore) -> Float[np.ndarray, 
 
     parts = [np.empty((0, 2, student.card.embedding_width), np.float32)]
     starts = range(0, len(faces), READ_ROWS)
-    for at in tqdm(starts, desc=f"gap {faces.passport.round}", unit="block"):
-        images = torch.from_numpy(faces.images(at, min(at + READ_ROWS, len(faces))))
-        parts.append(in_fixed_batches(both_views, images).numpy())
+    with tqdm(starts, desc=f"gap {faces.passport.round}", unit="block") as blocks:
+        for at in blocks:
+            images = torch.from_numpy(faces.images(at, min(at + READ_ROWS, len(faces))))
+            parts.append(in_fixed_batches(both_views, images).numpy())
     return np.concatenate(parts)
 
 

@@ -49,8 +49,11 @@ def read_photograph(path: Path) -> np.ndarray:
 
 def find_all(protocol: Protocol, aligner: Aligner) -> list[Face]:
     """The face of every image of a protocol, in the order of its names."""
-    names = tqdm(protocol.benchmark.images, desc=f"find {protocol.benchmark.name}", unit="image")
-    return [find_in_photograph(aligner, read_photograph(protocol.folder / name)) for name in names]
+    title = f"find {protocol.benchmark.name}"
+    with tqdm(protocol.benchmark.images, desc=title, unit="image") as names:
+        return [
+            find_in_photograph(aligner, read_photograph(protocol.folder / name)) for name in names
+        ]
 
 
 def crop_all(
@@ -181,6 +184,12 @@ def _check_protocol(protocol: Protocol, wanted: str | None) -> None:
         )
 
 
+def _check_folder(out: Path) -> None:
+    nearest = next(path for path in (out, *out.parents) if path.exists())
+    if not nearest.is_dir():
+        raise InputError(f"{out}: {nearest} is a file; name a folder with --out")
+
+
 def main() -> None:
     parser = Parser(description="Verify a model on photographs.")
     parser.add_argument("--model", help="a run directory, or teacher:NAME")
@@ -192,6 +201,7 @@ def main() -> None:
         with timed("verify"):
             stage(args.stage, load_params())
     elif args.model and args.benchmark and args.out:
+        _check_folder(args.out)  # before the measuring
         (done,) = verify_models([args.model], open_benchmark(args.benchmark))
         write(done, args.out)
     else:

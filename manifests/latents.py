@@ -191,6 +191,10 @@ def _check(manifest: LatentManifest) -> None:
             raise InputError(f"column {name} has empty cells")
     _check_ids(manifest.face_id)
     absent = np.asarray(table["latent"].combine_chunks().is_null())
+    imported = np.array([origin == "imported" for origin in table["origin"].to_pylist()], bool)
+    if (absent & ~imported).any():
+        row = int(np.argmax(absent & ~imported))
+        raise InputError(f"row {row}: no latent, but not imported; sample the round again")
     finite = np.isfinite(manifest.latents).all(axis=1) | absent
     if not finite.all():
         row = int(np.argmin(finite))
@@ -208,7 +212,9 @@ def _check_ids(face_id: np.ndarray) -> None:
     if len(steps) and steps.min() <= 0:
         row = int(np.argmax(steps <= 0)) + 1
         what = "duplicate" if steps[row - 1] == 0 else "unsorted"
-        raise InputError(f"row {row}: {what} face_id {face_id[row]}; ids must strictly increase")
+        raise InputError(
+            f"row {row}: {what} face_id {face_id[row]}; ids must strictly increase; sample it again"
+        )
 
 
 def _as_text(recipe: Recipe) -> dict[str, str]:
@@ -224,6 +230,9 @@ def _from_text(metadata: dict[str, str]) -> Recipe:
             f"its metadata lacks {sorted({f.name for f in fields(Recipe)} - set(known))}"
         )
     text: dict[str, Any] = dict(known)
-    text["latent_width"] = int(known["latent_width"])
-    text["psi"] = float(known["psi"])
+    try:
+        text["latent_width"] = int(known["latent_width"])
+        text["psi"] = float(known["psi"])
+    except ValueError as error:
+        raise InputError(f"its metadata holds no number ({error}); sample it again") from None
     return replace(Recipe("", "", "", 0), **text)

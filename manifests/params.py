@@ -10,7 +10,7 @@ import math
 import sys
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -117,7 +117,7 @@ class Mine:
 @dataclass(frozen=True)
 class Verify:
     pairs: str | None  # a folder with pairs.csv and images/, or null
-    protocol: str | None  # protocol_sha256 that the folder must have; null: as it lies there
+    protocol: str | None = None  # protocol_sha256 that the folder must have; null: as it lies there
 
 
 @dataclass(frozen=True)
@@ -170,12 +170,16 @@ def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
         raise InputError(f"{where}: {value!r}, expected a section with keys")
     hints = get_type_hints(kind)
     names = [field.name for field in fields(kind)]
-    unknown, missing = sorted(set(value) - set(names)), sorted(set(names) - set(value))
+    needed = [field.name for field in fields(kind) if field.default is MISSING]
+    unknown, missing = sorted(set(value) - set(names)), sorted(set(needed) - set(value))
     if unknown:
         raise InputError(f"{where}: unknown key {unknown[0]!r}; known keys: {', '.join(names)}")
     if missing:
         raise InputError(f"{where}: missing key {missing[0]!r}")
-    return kind(**{name: parse(hints[name], value[name], f"{where}: {name}") for name in names})
+    given = {name: value[name] for name in names if name in value}
+    return kind(
+        **{name: parse(hints[name], item, f"{where}: {name}") for name, item in given.items()}
+    )
 
 
 def merged(base: Any, over: Any) -> Any:
@@ -190,8 +194,8 @@ def _load_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run from the repository root") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML ({error})") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path}: not readable as YAML ({error})") from None
 
 
 def main() -> None:

@@ -34,10 +34,21 @@ class RoundFiles:
         return self.manifest
 
 
+def read_manifest(name: str) -> LatentManifest:
+    """The manifest of round `name`, which must say so itself."""
+    manifest = LatentManifest.read(layout.manifest(name))
+    if manifest.recipe.round != name:
+        raise InputError(
+            f"{layout.manifest(name)}: the manifest of round {manifest.recipe.round}; "
+            "sample the round again"
+        )
+    return manifest
+
+
 def open_faces(name: str, *, root: str | None = None) -> tuple[LatentManifest | None, FaceStore]:
     """A round's manifest, if it is there, and its faces; `root` is the one they must have."""
     path = layout.manifest(name)
-    manifest = LatentManifest.read(path) if path.exists() else None
+    manifest = read_manifest(name) if path.exists() else None
     expect = {} if manifest is None else {"manifest": manifest.digest}
     if root is not None:
         expect["root"] = root

@@ -58,13 +58,13 @@ class FaceStore:
 
     def images(self, start: int, stop: int) -> UInt8[np.ndarray, "face size size 3"]:
         """Rows start..stop; cheap when they are whole chunks."""
-        return np.asarray(self.group["images"][start:stop])  # type: ignore[index]
+        return _read(self.path, self.group, "images", slice(start, stop))
 
     def ok(self) -> Bool[np.ndarray, " face"]:
-        return np.asarray(self.group["ok"][:])  # type: ignore[index]
+        return _read(self.path, self.group, "ok")
 
     def column(self, name: str) -> np.ndarray:
-        return np.asarray(self.group[name][:])  # type: ignore[index]
+        return _read(self.path, self.group, name)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class TeacherStore:
 
     def embeddings(self) -> Float[np.ndarray, "face view width"]:
         """All rows, float16 as stored."""
-        return np.asarray(self.group["embeddings"][:])  # type: ignore[index]
+        return _read(self.path, self.group, "embeddings")
 
     def centre(self) -> Float[np.ndarray, " width"]:
         """Mean embedding over this round's usable faces and views."""
@@ -102,6 +102,22 @@ class TeacherStore:
     def spread(self) -> float:
         """Standard deviation over all coordinates of the centred embeddings."""
         return float(self.group.attrs["spread"])  # type: ignore[arg-type]
+
+
+ALL_ROWS = slice(None)
+
+
+def _read(path: Path, group: zarr.Group, name: str, rows: slice = ALL_ROWS) -> np.ndarray:
+    """Rows of an array, whose checksums zarr compares; one read at a time, so that a failed
+    one leaves no other running."""
+    try:
+        with zarr.config.set({"async.concurrency": 1}):
+            return np.asarray(group[name][rows])  # type: ignore[index]
+    except (ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: {name} is damaged ({error}); run `python -m manifests.verify {path}`, "
+            "then bring or build the store again"
+        ) from None
 
 
 def store_root(path: Path) -> str:

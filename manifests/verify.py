@@ -5,6 +5,7 @@ python -m manifests.verify STORE …      exit 1 if any store is not what its pa
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +67,11 @@ def main() -> int:
         faulty += bool(faults)
         for text in [f"{store}: {fault}" for fault in faults] or [describe(store)]:
             tqdm.write(text)
+    if faulty:
+        print(
+            f"error: {faulty} damaged store(s); `dvc checkout --force` them, or build them again",
+            file=sys.stderr,
+        )
     return 1 if faulty else 0
 
 

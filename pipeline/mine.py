@@ -21,7 +21,7 @@ from manifests.digests import canonical_json
 from manifests.errors import InputError, Parser, run_command
 from manifests.gaps import GapTable
 from manifests.latents import build
-from manifests.layout import POOL, PROBE
+from manifests.layout import IDENTITIES, POOL, PROBE
 from manifests.params import Mine, Params, load_params
 from manifests.rounds import open_round
 from pipeline.sample import recipe_for, save
@@ -186,8 +186,11 @@ def main() -> None:
     parser.add_argument("round", help="name of the new round")
     parser.add_argument("--gaps", required=True, help="the run whose gaps are read")
     args = parser.parse_args()
+    params = load_params()
+    if args.round not in params.train.runs or args.round in (*params.sample, IDENTITIES):
+        raise InputError(f"{args.round}: mined rounds are keys of train.runs in params.yaml")
     with timed(f"mine@{args.round}"):
-        regions = mine_round(args.round, args.gaps, load_params())
+        regions = mine_round(args.round, args.gaps, params)
     hard = [region for region in regions if region.hard]
     means = [np.mean([r.mean_gap for r in group]) for group in (hard, regions)]
     print(f"{len(hard)} hard regions of {len(regions)}: gap {means[0]:.3f}, all {means[1]:.3f}")

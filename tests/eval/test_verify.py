@@ -15,7 +15,7 @@ import pytest
 from eval.benchmarks import open_benchmark
 from eval.metrics import verification_figures
 from eval.models import load_model
-from eval.verify import verify_models, write
+from eval.verify import _check_folder, verify_models, write
 from manifests.errors import InputError
 from tests.conftest import ROOT
 
@@ -68,3 +68,9 @@ def test_the_command_ends_with_one_line_and_status_two(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_is_a_file_is_refused_before_measuring(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="file is a file; name a folder"):
+        _check_folder(tmp_path / "file/out")

@@ -57,6 +57,13 @@ def test_a_round_without_its_manifest_opens_but_has_no_latents() -> None:
         files.require_manifest()
 
 
+def test_a_manifest_under_another_rounds_name_is_refused() -> None:
+    make_round("probe", 70)
+    layout.manifest("pool").replace(layout.manifest("probe"))
+    with pytest.raises(InputError, match=r"probe\.parquet: the manifest of round pool"):
+        open_round("probe", "toy")
+
+
 def test_a_store_that_lost_a_shard_does_not_open() -> None:
     (layout.faces("pool") / "images/c/0/0/0/0").unlink()
     with pytest.raises(InputError, match=r"1 of its \d+ files are missing"):

@@ -128,7 +128,7 @@ def test_an_unfinished_store_does_not_open(faces: FaceStore) -> None:
 @pytest.mark.parametrize("at", [40, -40], ids=["pixels", "index of the shard"])
 def test_a_flipped_bit_is_noticed_on_reading(faces: FaceStore, at: int) -> None:
     flip_bit(faces.path / "images/c/0/0/0/0", at)
-    with pytest.raises(ValueError, match="checksum"):
+    with pytest.raises(InputError, match=r"images is damaged .*checksum"):
         faces.images(0, 5)
     assert store_root(faces.path) != faces.root
 

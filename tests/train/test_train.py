@@ -141,6 +141,18 @@ def test_a_damaged_finished_run_is_trained_again(params: Params) -> None:
     assert json.loads((OUT / LOG).read_text())["student"]["sha256"] == straight
 
 
+def test_the_probe_is_never_trained_on(params: Params) -> None:
+    make_round("probe", 100, seed=4)
+    with pytest.raises(InputError, match="probe is never trained on"):
+        open_plan("start", ["pool", "probe"], None, params)
+
+
+def test_fewer_faces_than_a_batch_do_not_pass_for_a_run(params: Params) -> None:
+    runs = {"start": Run(faces_seen=15, rate_from=1.0, rate_to=0.1)}
+    with pytest.raises(InputError, match="less than one batch of 16"):
+        open_plan("start", ["pool"], None, replace(params, train=replace(params.train, runs=runs)))
+
+
 def test_a_diverged_loss_stops_the_run(params: Params) -> None:
     broken = replace(params.train, learning_rate=1e38)
     with pytest.raises(InputError, match=r"lower train\.learning_rate"):
