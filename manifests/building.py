@@ -1,11 +1,13 @@
 """Writing stores: whole shards first, small columns at sealing, the passport last.
 
 One task writes one image shard and one scratch piece; a single writer assembles the pieces.
-Two writers never share a shard (zarr-python#3514 loses data silently when they do).
+Zarr encodes in memory and files are put in place whole, so that no reader and no second writer
+ever meets half a shard (zarr-python#3514 loses data silently when two write into one).
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.storage import MemoryStore
 
-from manifests.digests import sha256_file
-from manifests.stores import CHUNK_ROWS, COLUMN_SHARD_ROWS, TASK_ROWS
+from manifests.files import put
+from manifests.stores import CHUNK_ROWS, COLUMN_SHARD_TASKS, TASK_ROWS
 
 COMPRESSOR: Any = {"name": "zstd", "configuration": {"level": 1, "checksum": False}}
 CHECKSUM: Any = {"name": "crc32c"}
+METADATA = "zarr.json"
 
 
 @dataclass(frozen=True)
@@ -39,30 +43,22 @@ class Task:
     stop: int
 
 
-def plan_tasks(num_rows: int) -> list[Task]:
+def plan_tasks(num_rows: int, task_rows: int = TASK_ROWS) -> list[Task]:
     """The shards of a store: a function of the number of rows alone, never of the workers."""
-    starts = range(0, num_rows, TASK_ROWS)
-    return [Task(i, at, min(at + TASK_ROWS, num_rows)) for i, at in enumerate(starts)]
+    starts = range(0, num_rows, task_rows)
+    return [Task(i, at, min(at + task_rows, num_rows)) for i, at in enumerate(starts)]
 
 
-def create_store(store: Path) -> None:
-    """A store without arrays; whatever lay there goes."""
-    zarr.open_group(store, mode="w", zarr_format=3)
+def write_images(
+    store: Path, task: Task, images: np.ndarray, task_rows: int = TASK_ROWS
+) -> tuple[str, str]:
+    """Writes a task's image shard; returns its path relative to the store, and its sha256."""
+    path = shard_path("images", task.shard, images.ndim)
+    return path, put(store / path, _encode(images, CHUNK_ROWS, task_rows))
 
 
-def create_images(store: Path, num_rows: int, size: int) -> None:
-    """The image array of a store; call once, before any task."""
-    _create(store, Column("images", "uint8", (size, size, 3)), num_rows, CHUNK_ROWS, TASK_ROWS)
-
-
-def write_images(store: Path, task: Task, images: np.ndarray) -> str:
-    """Writes a task's image shard; returns its path relative to the store."""
-    with zarr.config.set({"array.write_empty_chunks": True, "async.concurrency": 1}):
-        array = zarr.open_array(store / "images", mode="r+", zarr_format=3)
-        shard = f"images/c/{task.shard}/0/0/0"
-        (store / shard).unlink(missing_ok=True)  # a torn one of an earlier crash is not read
-        array[task.start : task.stop] = images
-    return shard
+def shard_path(column: str, shard: int, ndim: int) -> str:
+    return "/".join([column, "c", str(shard), *["0"] * (ndim - 1)])
 
 
 def piece_path(work: Path, task: Task) -> Path:
@@ -72,11 +68,9 @@ def piece_path(work: Path, task: Task) -> Path:
 def write_piece(work: Path, task: Task, columns: Mapping[str, np.ndarray]) -> tuple[str, str]:
     """Writes a task's small columns to the scratch folder; returns (relative path, sha256)."""
     path = piece_path(work, task)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp.npz")
-    np.savez(scratch, allow_pickle=False, **dict(columns))
-    scratch.replace(path)
-    return path.relative_to(work).as_posix(), sha256_file(path)
+    packed = io.BytesIO()
+    np.savez(packed, allow_pickle=False, **dict(columns))
+    return path.relative_to(work).as_posix(), put(path, packed.getvalue())
 
 
 def read_pieces(work: Path, tasks: Sequence[Task], name: str) -> Iterator[np.ndarray]:
@@ -86,36 +80,67 @@ def read_pieces(work: Path, tasks: Sequence[Task], name: str) -> Iterator[np.nda
             yield piece[name]
 
 
-def assemble(store: Path, work: Path, tasks: Sequence[Task], columns: Sequence[Column]) -> None:
-    """Copies the small columns from the pieces into the store, shard by whole shard."""
+def assemble(
+    store: Path, work: Path, tasks: Sequence[Task], columns: Sequence[Column], task_rows: int
+) -> dict[str, str]:
+    """Copies the small columns from the pieces into the store, shard by whole shard; returns
+    {relative path: sha256} of all that it wrote."""
     num_rows = tasks[-1].stop if tasks else 0
-    group_size = COLUMN_SHARD_ROWS // TASK_ROWS
+    written: dict[str, str] = {}
     for column in columns:
-        _create(store, column, num_rows, TASK_ROWS, COLUMN_SHARD_ROWS)
-        for at in range(0, len(tasks), group_size):
-            group = tasks[at : at + group_size]
+        written |= write_metadata(store, column, num_rows, task_rows, images=False)
+        for shard, at in enumerate(range(0, len(tasks), COLUMN_SHARD_TASKS)):
+            group = tasks[at : at + COLUMN_SHARD_TASKS]
             rows = np.concatenate(list(read_pieces(work, group, column.name)))
-            with zarr.config.set({"array.write_empty_chunks": True, "async.concurrency": 1}):
-                array = zarr.open_array(store / column.name, mode="r+", zarr_format=3)
-                array[group[0].start : group[-1].stop] = rows
+            path = shard_path(column.name, shard, rows.ndim)
+            data = _encode(rows, task_rows, task_rows * COLUMN_SHARD_TASKS)
+            written[path] = put(store / path, data)
+    return written
 
 
-def set_attributes(store: Path, attributes: Mapping[str, Any]) -> None:
-    zarr.open_group(store, mode="r+", zarr_format=3).attrs.update(dict(attributes))
+def write_metadata(
+    store: Path, column: Column, num_rows: int, task_rows: int = TASK_ROWS, *, images: bool
+) -> dict[str, str]:
+    """Writes an array's zarr.json; returns its {relative path: sha256}."""
+    inner, outer = (
+        (CHUNK_ROWS, task_rows) if images else (task_rows, task_rows * COLUMN_SHARD_TASKS)
+    )
+    memory = _array(column.dtype, (num_rows, *column.shape), inner, outer)[1]
+    path = f"{column.name}/{METADATA}"
+    return {path: put(store / path, _bytes_of(memory, METADATA))}
 
 
-def _create(store: Path, column: Column, num_rows: int, chunk: int, shard: int) -> None:
+def write_attributes(store: Path, attributes: Mapping[str, Any]) -> dict[str, str]:
+    """Writes the group's zarr.json; returns its {relative path: sha256}."""
+    memory = MemoryStore()
+    zarr.create_group(memory, zarr_format=3, attributes=dict(attributes))
+    return {METADATA: put(store / METADATA, _bytes_of(memory, METADATA))}
+
+
+def _encode(rows: np.ndarray, inner: int, outer: int) -> bytes:
+    """One shard of `outer` rows, in chunks of `inner`, that holds these rows at its start."""
+    with zarr.config.set({"array.write_empty_chunks": True, "async.concurrency": 1}):
+        array, memory = _array(str(rows.dtype), rows.shape, inner, outer)
+        array[:] = rows
+    return _bytes_of(memory, shard_path("", 0, rows.ndim).lstrip("/"))
+
+
+def _array(dtype: str, shape: tuple[int, ...], inner: int, outer: int) -> tuple[Any, MemoryStore]:
+    memory = MemoryStore()
     # A NaN fill for floats: a hole must never read as a plausible value.
-    fill: Any = float("nan") if np.dtype(column.dtype).kind == "f" else 0
-    zarr.create_array(
-        store=store,
-        name=column.name,
-        shape=(num_rows, *column.shape),
-        chunks=(chunk, *column.shape),
-        shards=(shard, *column.shape),
-        dtype=column.dtype,
+    fill: Any = float("nan") if np.dtype(dtype).kind == "f" else 0
+    array = zarr.create_array(
+        store=memory,
+        shape=shape,
+        chunks=(inner, *shape[1:]),
+        shards=(outer, *shape[1:]),
+        dtype=dtype,
         fill_value=fill,
         compressors=[COMPRESSOR, CHECKSUM],
         zarr_format=3,
-        overwrite=True,  # a crash may have left a part of it
     )
+    return array, memory
+
+
+def _bytes_of(memory: MemoryStore, key: str) -> bytes:
+    return memory._store_dict[key].to_bytes()

@@ -11,13 +11,14 @@ from manifests.layout import COSTS
 
 
 @contextmanager
-def timed(stage: str) -> Iterator[None]:
-    """Adds one line with the wall seconds of the block, if it succeeds."""
+def timed(stage: str, *, rows: int | None = None) -> Iterator[None]:
+    """Adds one line with the wall seconds of the block, if it succeeds. `rows`: faces done."""
     start = time.perf_counter()
     yield
     COSTS.mkdir(parents=True, exist_ok=True)
-    with (COSTS / f"{stage}.jsonl").open("a", encoding="utf-8") as file:
-        line = {"stage": stage, "seconds": round(time.perf_counter() - start, 2)}
+    name = stage.replace("/", ".")  # a round of another team has a folder of its own
+    with (COSTS / f"{name}.jsonl").open("a", encoding="utf-8") as file:
+        line = {"stage": stage, "seconds": round(time.perf_counter() - start, 2), "rows": rows}
         file.write(json.dumps(line) + "\n")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,8 @@ from manifests.errors import InputError
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`; on success it takes `path`'s place, else it goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # A name that no other writer has, on this machine or another one.
+    scratch = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         yield scratch
         with scratch.open("rb") as file:
@@ -25,6 +28,13 @@ def replacing(path: Path) -> Iterator[Path]:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def put(path: Path, data: bytes) -> str:
+    """Writes a whole file durably; returns its sha256."""
+    with replacing(path) as scratch:
+        scratch.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
+
+from manifests.errors import InputError
 
 DATA = Path("data")
 RUNS = Path("runs")
@@ -14,22 +18,44 @@ BENCHMARKS = Path("manifests/benchmarks")
 
 # Rounds with a part of their own: references and parents, measuring, boundaries' faces.
 POOL, PROBE, IDENTITIES = "pool", "probe", "identities"
+MANIFESTS = Path("manifests/rounds")
+# pool, or teamA/pool: the round of another team, imported under that team's name
+ROUND = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def manifest(round: str) -> Path:
-    return Path("manifests/rounds") / f"{round}.parquet"
+    return MANIFESTS / f"{_checked(round)}.parquet"
 
 
 def manifest_summary(round: str) -> Path:
-    return Path("manifests/rounds") / f"{round}.summary.json"
+    return MANIFESTS / f"{_checked(round)}.summary.json"
 
 
 def faces(round: str) -> Path:
-    return DATA / round / "faces.zarr"
+    return DATA / _checked(round) / "faces.zarr"
 
 
 def teacher(round: str, name: str) -> Path:
-    return DATA / round / "teachers" / f"{name}.zarr"
+    return DATA / _checked(round) / "teachers" / f"{name}.zarr"
+
+
+def round_of(store: Path) -> str | None:
+    """The round whose store lies at this path; None if it is no such place of this checkout."""
+    parts = Path(os.path.relpath(store)).parts
+    if parts[:1] != DATA.parts:
+        return None
+    last = -2 if parts[-2:-1] == ("teachers",) else -1
+    return "/".join(parts[1:last])
+
+
+def _checked(round: str) -> str:
+    """A name cannot lead out of the folders of its kind."""
+    if not ROUND.fullmatch(round):
+        raise InputError(
+            f"round {round[:80]!r}: a name has letters, digits, dots, dashes and underscores; "
+            "one slash parts a team's name from it"
+        )
+    return round
 
 
 def boundaries(round: str) -> Path:

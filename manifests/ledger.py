@@ -1,16 +1,23 @@
-"""Ledger: one line a shard, the only thing that resuming trusts."""
+"""Ledger: a line a shard, the only thing that resuming trusts; sealed, a line for every file.
+
+A sealed ledger has the lines of its shards, then one for each other file but the passport, so
+that whatever goes wrong with a store can be named. (Ledgers of version 1 lack the latter.)
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from manifests.digests import canonical_json
 from manifests.errors import InputError
 from manifests.files import write_text
+
+NAME = "ledger.jsonl"
+LONGEST_LINE = 1 << 16  # bytes: a stranger's ledger must not fill the memory
 
 
 @dataclass(frozen=True)
@@ -33,25 +40,68 @@ def append_line(path: Path, line: LedgerLine) -> None:
         os.fsync(file.fileno())
 
 
-def write_ledger(path: Path, lines: Iterable[LedgerLine]) -> None:
-    """The sealed ledger, in shard order."""
-    ordered = sorted(lines, key=lambda line: line.shard)
-    write_text(path, "".join(canonical_json(asdict(line)) + "\n" for line in ordered))
+def write_ledger(
+    path: Path, lines: Iterable[LedgerLine], files: Mapping[str, str] | None = None
+) -> None:
+    """Shards in their order, then {relative path: sha256} of the other files in theirs."""
+    ordered = [asdict(line) for line in sorted(lines, key=lambda line: line.shard)]
+    others = [{"file": name, "sha256": digest} for name, digest in sorted((files or {}).items())]
+    write_text(path, "".join(canonical_json(each) + "\n" for each in [*ordered, *others]))
 
 
-def read_ledger(path: Path, *, torn_tail: bool = False) -> list[LedgerLine]:
-    """The lines of a ledger. `torn_tail`: a last line cut short by a crash is passed over."""
+@dataclass(frozen=True)
+class Ledger:
+    """The parsed lines of a ledger file."""
+
+    shards: Sequence[LedgerLine]
+    files: Mapping[str, str]  # {relative path: sha256} beside the shards' own
+
+    @property
+    def sha256(self) -> dict[str, str]:
+        """{relative path: sha256} of every file that it names."""
+        named: dict[str, str] = {}
+        for line in self.shards:
+            named |= line.output_sha256
+        return named | dict(self.files)
+
+
+def read_ledger(path: Path, *, torn_tail: bool = False) -> Ledger:
+    """The lines of a ledger. `torn_tail`: a last line cut short by a crash is passed over.
+
+    Raises InputError naming the line that is none.
+    """
+    shards: list[LedgerLine] = []
+    files: dict[str, str] = {}
+    for text in _whole_lines(path, torn_tail):
+        line = _parse(path, text)
+        if isinstance(line, LedgerLine):
+            shards.append(line)
+        else:
+            files[line["file"]] = line["sha256"]
+    return Ledger(shards, files)
+
+
+def _whole_lines(path: Path, torn_tail: bool) -> Iterator[bytes]:
     if not path.exists():
-        return []
-    raw = path.read_text(encoding="utf-8")
-    complete, _, tail = raw.rpartition("\n")
-    if tail and not torn_tail:
-        raise InputError(f"{path}: its last line is cut short; build the store again")
-    return [_parse(path, text) for text in complete.splitlines()]
+        return
+    with path.open("rb") as file:
+        while raw := file.readline(LONGEST_LINE):
+            if raw.endswith(b"\n"):
+                yield raw
+            elif not torn_tail:
+                raise InputError(f"{path}: its last line is cut short; build the store again")
 
 
-def _parse(path: Path, text: str) -> LedgerLine:
+def _parse(path: Path, raw: bytes) -> LedgerLine | dict[str, str]:
     try:
-        return LedgerLine(**json.loads(text))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a ledger line ({error}): {text[:80]}") from None
+        values = json.loads(raw)
+        if set(values) == {"file", "sha256"} and all(type(v) is str for v in values.values()):
+            return values
+        line = LedgerLine(**values)
+        counts = (line.shard, line.num_rows, line.num_ok, *line.failures.values())
+        if not all(type(count) is int for count in counts):
+            raise ValueError("a count is no whole number")
+        return replace(line, output_sha256=dict(line.output_sha256))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        text = raw[:80].decode(errors="replace").rstrip("\n")
+        raise InputError(f"{path}: not a ledger line ({error}): {text}") from None

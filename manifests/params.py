@@ -23,7 +23,7 @@ PATH = Path("params.yaml")
 MERGED = "merged in"
 POSITIVE = {
     "frame_size", "detect_size", "references", "neighbours", "per_side", "input_size", "batch",
-    "pool_rows", "regions",
+    "pool_rows", "regions", "shard_rows",
 }  # fmt: skip
 
 
@@ -38,6 +38,7 @@ class Render:
     frame_size: int  # pixels of the stored crop
     detect_size: int  # pixels that a generated picture is enlarged to for the detector
     detect_threshold: float  # dlib detection score; lower finds more
+    shard_rows: int  # of one image shard, the unit of work: 30 to 100 MB are well
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,15 @@ from jaxtyping import Bool, Float, UInt8
 
 from manifests.digests import folder_hashes, merkle_root
 from manifests.errors import InputError
+from manifests.metadata import array_form, check_folder
 from manifests.passport import NAME as PASSPORT
 from manifests.passport import Passport
 
-LEDGER = "ledger.jsonl"
-TASK_ROWS = 1024  # rows of one task and of one image shard
+TASK_ROWS = 1024  # rows of one task and of one image shard, unless params.yaml says otherwise
 CHUNK_ROWS = 64  # rows of one image chunk: 1.8 MB at 96 px
-COLUMN_SHARD_ROWS = 16_384
+COLUMN_SHARD_TASKS = 16  # tasks whose small columns share a shard
+FRAME = ("name", "size", "left", "top", "extent")  # of a face store's attribute `frame`
+READERS = 4  # chunks that are decoded at a time
 OK, NO_FACE = 0, 1
 REASONS = {OK: "ok", NO_FACE: "no_face"}
 
@@ -42,7 +44,9 @@ class FaceStore:
 
         Raises InputError if it is unfinished, of another kind, or not what is expected.
         """
-        return cls(path, *_open(path, "faces", expect or {}))
+        store = cls(path, *_open(path, "faces", expect or {}))
+        _check_frame(store)
+        return store
 
     def __len__(self) -> int:
         return self.passport.num_rows
@@ -50,6 +54,11 @@ class FaceStore:
     @property
     def root(self) -> str:
         return self.passport.merkle_root
+
+    @property
+    def task_rows(self) -> int:
+        """Rows of one image shard, which are the rows of one task."""
+        return array_form(self.path, "images")[1]
 
     @property
     def frame(self) -> dict[str, Any]:
@@ -78,7 +87,9 @@ class TeacherStore:
     @classmethod
     def open(cls, path: Path, *, expect: Mapping[str, str] | None = None) -> TeacherStore:
         """Opens a sealed store. `expect` may name `manifest`, `faces` and `root` digests."""
-        return cls(path, *_open(path, "teacher", expect or {}))
+        store = cls(path, *_open(path, "teacher", expect or {}))
+        _check_centre(store)
+        return store
 
     def __len__(self) -> int:
         return self.passport.num_rows
@@ -91,9 +102,15 @@ class TeacherStore:
     def width(self) -> int:
         return int(self.group["embeddings"].shape[2])  # type: ignore[union-attr]
 
-    def embeddings(self) -> Float[np.ndarray, "face view width"]:
-        """All rows, float16 as stored."""
-        return _read(self.path, self.group, "embeddings")
+    def embeddings(
+        self, start: int = 0, stop: int | None = None
+    ) -> Float[np.ndarray, "face view width"]:
+        """Rows start..stop, by default all, float16 as stored."""
+        return _read(self.path, self.group, "embeddings", slice(start, stop))
+
+    def norms(self) -> Float[np.ndarray, "face view"]:
+        """Norms of the raw embeddings before they were rounded to float16."""
+        return _read(self.path, self.group, "norms")
 
     def centre(self) -> Float[np.ndarray, " width"]:
         """Mean embedding over this round's usable faces and views."""
@@ -108,12 +125,11 @@ ALL_ROWS = slice(None)
 
 
 def _read(path: Path, group: zarr.Group, name: str, rows: slice = ALL_ROWS) -> np.ndarray:
-    """Rows of an array, whose checksums zarr compares; one read at a time, so that a failed
-    one leaves no other running."""
+    """Rows of an array, whose checksums zarr compares."""
     try:
-        with zarr.config.set({"async.concurrency": 1}):
+        with zarr.config.set({"async.concurrency": READERS}):
             return np.asarray(group[name][rows])  # type: ignore[index]
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, TypeError, OSError, MemoryError) as error:
         raise InputError(
             f"{path}: {name} is damaged ({error}); run `python -m manifests.verify {path}`, "
             "then bring or build the store again"
@@ -140,15 +156,39 @@ def _open(path: Path, kind: str, expect: Mapping[str, str]) -> tuple[Passport, z
                 f"{path}: made from {name} {str(have[name])[:12]}, but the {name} at hand is "
                 f"{wanted[:12]}; build the store again, or bring the {name} it was made from"
             )
-    _check_whole(path, passport)
+    check_folder(path, passport)
     return passport, zarr.open_group(path, mode="r", zarr_format=3)
 
 
-def _check_whole(path: Path, passport: Passport) -> None:
-    """A missing shard would read as zeros (zarr before 3.2), so files are counted."""
-    found = sum(1 for file in path.rglob("*") if file.is_file()) - 1
-    if found < passport.num_files:
+def _check_frame(store: FaceStore) -> None:
+    """The stored frame is a square of as many pixels as the pictures have."""
+    frame: Any = store.group.attrs.get("frame")
+    shape = store.group["images"].shape  # type: ignore[union-attr]
+    sound = isinstance(frame, dict) and set(frame) == set(FRAME)
+    if not (
+        sound
+        and all(type(frame[name]) in (int, float) for name in FRAME[1:])
+        and np.isfinite([float(frame[name]) for name in FRAME[1:]]).all()
+        and shape[1:] == (frame["size"], frame["size"], 3)
+    ):
         raise InputError(
-            f"{path}: {passport.num_files - found} of its {passport.num_files} files are missing; "
-            "copy or build the store again"
+            f"{store.path}: its frame {str(frame)[:200]} does not fit images of shape {shape}; "
+            "bring or build the store again"
+        )
+
+
+def _check_centre(store: TeacherStore) -> None:
+    """Mean and spread, without which no target can be made, are there and finite."""
+    mean: Any = store.group.attrs.get("mean")
+    spread: Any = store.group.attrs.get("spread")
+    sound = isinstance(mean, list) and len(mean) == store.width
+    if not (
+        sound
+        and all(type(number) in (int, float) for number in [*mean, spread])
+        and np.isfinite([float(number) for number in [*mean, spread]]).all()
+        and spread > 0
+    ):
+        raise InputError(
+            f"{store.path}: its mean is not {store.width} finite numbers, or its spread {spread!r} "
+            "is not above zero; bring or build the store again"
         )

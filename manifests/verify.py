@@ -1,4 +1,4 @@
-"""Integrity of stores, from the bytes on disk: every hash, and the chain as far as it is there.
+"""Integrity of stores, from the bytes on disk: every hash, every count, the chain they are of.
 
 python -m manifests.verify STORE …      exit 1 if any store is not what its passport says
 """
@@ -6,56 +6,186 @@ python -m manifests.verify STORE …      exit 1 if any store is not what its pa
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
-from manifests.digests import folder_hashes, merkle_root
-from manifests.errors import Parser, run_command
+from manifests import layout
+from manifests.digests import merkle_root, sha256_file
+from manifests.errors import InputError, Parser, run_command
+from manifests.latents import LatentManifest
+from manifests.ledger import NAME as LEDGER
 from manifests.ledger import read_ledger
+from manifests.metadata import array_form, array_names, check_folder, expected_shards, files_of
 from manifests.passport import NAME as PASSPORT
 from manifests.passport import Passport
-from manifests.stores import LEDGER
+from manifests.stores import OK, FaceStore, TeacherStore
+
+NOT_WRITTEN = np.iinfo(np.uint64).max  # a chunk's place in its shard's index, if it has none
+BLOCK_ROWS = 1 << 14  # embeddings in memory at a time
 
 
-def find_faults(store: Path) -> Iterator[str]:
-    """What is wrong with a store, a line each; nothing for a sound one.
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong, and with which file of the store; "" if with the store as a whole."""
 
-    Raises InputError if it has no readable passport.
+    file: str
+    text: str
+
+
+def find_faults(store: Path) -> list[Fault]:
+    """What is wrong with a store; nothing for a sound one.
+
+    First every file against ledger and passport; then, the bytes being those that were sealed,
+    whether they are what a store may hold. Raises InputError if there is no such folder.
     """
-    passport = Passport.read(store)
-    hashes = folder_hashes(store, leave_out=[PASSPORT])
-    for line in read_ledger(store / LEDGER):
-        for name, wanted in line.output_sha256.items():
-            found = hashes.get(name)
-            if found is None:
-                yield f"shard {line.shard}: {name} is missing (it would read as zeros)"
-            elif found != wanted:
-                yield f"shard {line.shard}: {name} has sha256 {found[:12]}, not {wanted[:12]}"
-    root, wanted = merkle_root(hashes), passport.merkle_root
-    if root != wanted:
-        yield f"its {len(hashes)} files have root {root[:12]}, its passport says {wanted[:12]}"
-    yield from _broken_link(store, passport)
+    if not store.is_dir():
+        raise InputError(f"{store}: no such store; run the stage that builds it, or bring it")
+    try:
+        passport = Passport.read(store)
+    except InputError as error:
+        return [Fault(PASSPORT, str(error))]
+    return [*_file_faults(store, passport)] or [*_content_faults(store, passport)]
 
 
-def _broken_link(store: Path, passport: Passport) -> Iterator[str]:
-    """A teacher store beside its faces (data/ROUND/teachers/NAME.zarr) must name their root."""
-    faces = store.parent.parent / "faces.zarr"
-    if passport.faces_root is None or not (faces / PASSPORT).exists():
+def _file_faults(store: Path, passport: Passport) -> Iterator[Fault]:
+    try:
+        names = sorted(set(files_of(store)) - {PASSPORT})
+        ledger = read_ledger(store / LEDGER)
+    except InputError as error:
+        yield Fault(LEDGER, str(error))
         return
-    found = Passport.read(faces).merkle_root
-    if found != passport.faces_root:
-        yield f"made from faces {passport.faces_root[:12]}, beside it lie faces {found[:12]}"
+    found = {name: sha256_file(store / name) for name in tqdm(names, leave=False, unit="file")}
+    faults = list(_unlike(ledger.sha256, found))
+    if ledger.files:  # of version 2 on it names every file
+        strays = set(found) - set(ledger.sha256) - {LEDGER}
+        faults += [Fault(name, f"{name} is no part of the store") for name in sorted(strays)]
+    root, wanted = merkle_root(found), passport.merkle_root
+    if root != wanted and not faults:
+        faults = [Fault(LEDGER, f"it has root {root[:12]}, its passport says {wanted[:12]}")]
+    yield from faults
+
+
+def _unlike(wanted: Mapping[str, str], found: Mapping[str, str]) -> Iterator[Fault]:
+    for name, digest in wanted.items():
+        if name not in found:
+            yield Fault(name, f"{name} is missing (it would read as zeros)")
+        elif found[name] != digest:
+            yield Fault(name, f"{name} has sha256 {found[name][:12]}, not {digest[:12]}")
+
+
+def _content_faults(store: Path, passport: Passport) -> Iterator[Fault]:
+    try:
+        check_folder(store, passport)
+        yield from _count_faults(store, passport)
+        yield from _holes(store, passport)
+        yield from _value_faults(store, passport)
+        yield from _broken_links(store, passport)
+    except InputError as error:
+        yield Fault("", str(error))
+
+
+def _count_faults(store: Path, passport: Passport) -> Iterator[Fault]:
+    """The ledger's counts, added up, are the passport's."""
+    lines = read_ledger(store / LEDGER).shards
+    failures: Counter[str] = Counter()
+    for line in lines:
+        failures.update(line.failures)
+    found = (sum(line.num_rows for line in lines), sum(line.num_ok for line in lines))
+    if found != (passport.num_rows, passport.num_ok) or failures != Counter(passport.failures):
+        yield Fault(
+            LEDGER,
+            f"its ledger counts {found[0]} rows, {found[1]} usable, failures {dict(failures)}; its "
+            f"passport {passport.num_rows}, {passport.num_ok}, {dict(passport.failures)}",
+        )
+
+
+def _holes(store: Path, passport: Passport) -> Iterator[Fault]:
+    """Chunks that were never written, which would read as the fill value."""
+    for name in array_names(store):
+        shape, shard_rows, chunk_rows = array_form(store, name)
+        for at, file in enumerate(expected_shards(store, name, passport.num_rows)):
+            rows = min(shard_rows, shape[0] - at * shard_rows)
+            index = _chunk_index(store / file, shard_rows // chunk_rows)
+            if (index[: -(-rows // chunk_rows)] == NOT_WRITTEN).any():
+                yield Fault(file, f"{file} has chunks that were never written")
+
+
+def _chunk_index(file: Path, num_chunks: int) -> np.ndarray:
+    """Where each chunk starts, from the index at the end of a shard: uint64 pairs (offset,
+    bytes), then a checksum of four bytes (Zarr v3, sharding_indexed)."""
+    size = 16 * num_chunks + 4
+    with file.open("rb") as opened:
+        opened.seek(-min(size, file.stat().st_size), 2)
+        tail = opened.read(size)
+    if len(tail) < size:
+        return np.full(num_chunks, NOT_WRITTEN)
+    return np.frombuffer(tail[:-4], "<u8").reshape(num_chunks, 2)[:, 0]
+
+
+def _value_faults(store: Path, passport: Passport) -> Iterator[Fault]:
+    """As many usable rows as the passport says, and each with what a usable row has."""
+    if passport.kind == "faces":
+        faces = FaceStore.open(store)
+        ok, reason = faces.ok(), faces.column("reason")
+        if int(ok.sum()) != passport.num_ok or not np.array_equal(reason == OK, ok):
+            yield Fault("", f"{int(ok.sum())} rows are ok, its passport says {passport.num_ok}")
+    else:
+        usable = _finite_rows(TeacherStore.open(store))
+        if int(usable.sum()) != passport.num_ok:
+            yield Fault("", f"{int(usable.sum())} rows are finite, not {passport.num_ok}")
+        faces_path = store.parent.parent / "faces.zarr"
+        if (faces_path / PASSPORT).exists():
+            unlike = np.flatnonzero(FaceStore.open(faces_path).ok() != usable)
+            if len(unlike):
+                yield Fault("", f"row {unlike[0]}: usable in one of faces and embeddings alone")
+
+
+def _finite_rows(teacher: TeacherStore) -> np.ndarray:
+    """Rows whose embeddings and norms are finite, and which are not zero."""
+    norms = teacher.norms()
+    finite = np.isfinite(norms).all(axis=1) & (norms > 0).all(axis=1)
+    for at in range(0, len(teacher), BLOCK_ROWS):
+        rows = teacher.embeddings(at, at + BLOCK_ROWS)
+        finite[at : at + BLOCK_ROWS] &= np.isfinite(rows).all(axis=(1, 2))
+    return finite
+
+
+def _broken_links(store: Path, passport: Passport) -> Iterator[Fault]:
+    """The manifest and the faces that lie where this checkout keeps them are its own."""
+    faces = store.parent.parent / "faces.zarr"
+    if passport.faces_root is not None and (faces / PASSPORT).exists():
+        found = Passport.read(faces).merkle_root
+        if found != passport.faces_root:
+            yield Fault("", f"made from faces {passport.faces_root[:12]}, not {found[:12]} beside")
+    manifest = _manifest_of(store)
+    if manifest is not None:
+        digest = LatentManifest.read(manifest).digest
+        if digest != passport.manifest_digest:
+            wanted = passport.manifest_digest[:12]
+            yield Fault("", f"made from manifest {wanted}, {manifest} is {digest[:12]}")
+
+
+def _manifest_of(store: Path) -> Path | None:
+    name = layout.round_of(store)
+    if name is None or not layout.manifest(name).exists():
+        return None
+    return layout.manifest(name)
 
 
 def describe(store: Path) -> str:
     """One line on a sound store: what it is, and which part of its chain is not here."""
     passport = Passport.read(store)
     text = f"{store}: sound {passport.kind} of {passport.num_rows} rows, {passport.num_ok} usable"
+    absent = [] if _manifest_of(store) else [f"its manifest ({passport.manifest_digest[:12]})"]
     faces = store.parent.parent / "faces.zarr"
-    absent = passport.faces_root is not None and not faces.exists()
-    return text + (f"; its faces ({passport.faces_root}) are not here" if absent else "")
+    if passport.faces_root is not None and not faces.exists():
+        absent.append(f"its faces ({passport.faces_root[:12]})")
+    return text + (f"; not here: {', '.join(absent)}" if absent else "")
 
 
 def main() -> int:
@@ -63,13 +193,14 @@ def main() -> int:
     parser.add_argument("stores", nargs="+", type=Path, metavar="STORE")
     faulty = 0
     for store in tqdm(parser.parse_args().stores, unit="store", desc="verify"):
-        faults = list(find_faults(store))
+        faults = find_faults(store)
         faulty += bool(faults)
-        for text in [f"{store}: {fault}" for fault in faults] or [describe(store)]:
+        for text in [f"{store}: {fault.text}" for fault in faults] or [describe(store)]:
             tqdm.write(text)
     if faulty:
         print(
-            f"error: {faulty} damaged store(s); `dvc checkout --force` them, or build them again",
+            f"error: {faulty} damaged store(s); `python -m pipeline.repair STORE` rebuilds what is "
+            "damaged, `dvc checkout --force` brings the recorded one",
             file=sys.stderr,
         )
     return 1 if faulty else 0

@@ -8,7 +8,7 @@ own, never a copy (the two views of the dlib teacher have a centred cosine of 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,10 +23,9 @@ from manifests.building import (
     Column,
     Task,
     assemble,
-    create_store,
     plan_tasks,
     read_pieces,
-    set_attributes,
+    write_attributes,
     write_piece,
 )
 from manifests.costs import timed
@@ -36,13 +35,14 @@ from manifests.params import Params, load_params
 from manifests.passport import Fingerprint, Passport
 from manifests.rounds import open_faces
 from manifests.stores import FaceStore
+from pipeline.crews import Crew, add_options, crew_of
 from pipeline.frames import Frame, to_frame
-from pipeline.numerics import device_of, in_fixed_batches, numerics
-from pipeline.shards import Workshop, default_workers, open_workshop, relink, run_tasks, seal
+from pipeline.numerics import device_of, in_fixed_batches, numerics, require_numerics
+from pipeline.shards import Workshop, open_workshop, relink, run_tasks, seal
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import VIEWS, Teacher
 
-VERSION = 1  # raise it when the same inputs would give other embeddings
+VERSION = 2  # raise it when the same inputs would give other embeddings
 
 
 def embed_faces(
@@ -68,6 +68,7 @@ class EmbedJob:
     weights: Path
     teacher: str
     device: str
+    numerics: tuple[tuple[str, Any], ...]  # which every worker must compute with
     input_hash: str
 
     def __call__(self, task: Task) -> LedgerLine:
@@ -77,7 +78,9 @@ class EmbedJob:
         found = embed_faces(teacher, images, Frame(**faces.frame))
         rows = np.full((len(usable), *found.shape[1:]), np.nan, np.float32)
         rows[usable] = found
-        columns = {"embeddings": rows.astype(np.float16), "norms": np.linalg.norm(rows, axis=2)}
+        stored = rows.astype(np.float16)
+        self._check(task, stored, usable)
+        columns = {"embeddings": stored, "norms": np.linalg.norm(rows, axis=2)}
         piece, sha256 = write_piece(self.work, task, columns)
         num_rows = task.stop - task.start
         failures = {"face_not_ok": int((~usable).sum())} if not usable.all() else {}
@@ -86,85 +89,102 @@ class EmbedJob:
             task.shard, self.input_hash, hashes, num_rows, int(usable.sum()), failures
         )
 
+    def _check(self, task: Task, stored: np.ndarray, usable: np.ndarray) -> None:
+        bad = usable & ~np.isfinite(stored).all(axis=(1, 2))
+        if bad.any():
+            raise InputError(
+                f"{self.faces}: row {task.start + int(np.argmax(bad))} has an embedding by "
+                f"{self.teacher} that is not finite in float16; check the teacher's weights"
+            )
+
 
 @lru_cache(maxsize=1)
 def _tools(job: EmbedJob) -> tuple[Teacher, FaceStore, np.ndarray]:
+    require_numerics(dict(job.numerics), numerics(job.device))
     teacher = load_teacher(job.teacher, job.weights)
     teacher.to(device_of(job.device))
     faces = FaceStore.open(job.faces, expect={"root": job.faces_root})
     return teacher, faces, faces.ok()
 
 
-def centre_and_spread(pieces: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
+def centre_and_spread(
+    pieces: Callable[[], Iterable[np.ndarray]], width: int
+) -> tuple[np.ndarray, float]:
     """Mean embedding, and the standard deviation of all centred coordinates, in float64.
 
-    With no usable face: zeros and one.
+    `pieces` gives (face, view, width) arrays and is called twice, so that one is in memory at
+    a time. With no usable face: zeros and one.
     """
-    rows = np.concatenate([p.reshape(-1, p.shape[-1]).astype(np.float64) for p in pieces])
-    rows = rows[np.isfinite(rows).all(axis=1)]
-    if not len(rows):
-        return np.zeros(rows.shape[1]), 1.0
-    mean = rows.mean(axis=0)
-    return mean, float(np.sqrt(((rows - mean) ** 2).mean()))
+    total, count = np.zeros(width), 0
+    for rows in map(_usable, pieces()):
+        total, count = total + rows.sum(axis=0), count + len(rows)
+    if not count:
+        return total, 1.0
+    mean = total / count
+    squares = sum(float(((rows - mean) ** 2).sum()) for rows in map(_usable, pieces()))
+    return mean, float(np.sqrt(squares / (count * width)))
+
+
+def _usable(piece: np.ndarray) -> np.ndarray:
+    rows = piece.reshape(-1, piece.shape[-1]).astype(np.float64)
+    return rows[np.isfinite(rows).all(axis=1)]
 
 
 def main() -> None:
     parser = Parser(description="Cache a teacher's embeddings of a round.")
     parser.add_argument("round", help="name of a rendered round")
     parser.add_argument("--teacher", help="default: the one in params.yaml")
-    parser.add_argument("--workers", type=int, default=default_workers(), help="processes")
+    add_options(parser)
     args = parser.parse_args()
     params = load_params()
-    embed_round(args.round, args.teacher or params.teacher, params, workers=args.workers)
+    embed_round(args.round, args.teacher or params.teacher, params, crew=crew_of(args))
 
 
-def embed_round(name: str, teacher_name: str, params: Params, *, workers: int) -> None:
+def embed_round(name: str, teacher_name: str, params: Params, *, crew: Crew) -> None:
     """Builds, resumes or relinks the teacher store of round `name`."""
     _, faces = open_faces(name)
     teacher = load_teacher(teacher_name, layout.WEIGHTS)
     made_by = Fingerprint(teacher.identity(), numerics(params.device))
     inputs = {"version": VERSION, "faces": faces.root, **asdict(made_by)}
     output = layout.teacher(name, teacher_name)
-    shop = open_workshop(f"embed-{name}-{teacher_name}", inputs, output)
-    if shop.finished:
-        relink(shop)
-        return
-    job = EmbedJob(
-        work=shop.work,
-        faces=faces.path,
-        faces_root=faces.root,
-        weights=layout.WEIGHTS,
-        teacher=teacher_name,
-        device=params.device,
-        input_hash=shop.work.name,
-    )
-    with timed(f"embed@{name}"):
-        lines = _build(shop, faces, teacher, job, workers)
-        seal(shop, lines, _passport(faces, teacher, made_by, lines))
+    with open_workshop(f"embed-{name}-{teacher_name}", inputs, output) as shop:
+        if shop.finished:
+            relink(shop)
+            return
+        job = EmbedJob(
+            work=shop.work,
+            faces=faces.path,
+            faces_root=faces.root,
+            weights=layout.WEIGHTS,
+            teacher=teacher_name,
+            device=params.device,
+            numerics=tuple(made_by.numerics.items()),
+            input_hash=shop.work.name,
+        )
+        with timed(f"embed@{name}", rows=faces.passport.num_ok):
+            lines, others = _build(shop, faces, teacher, job, crew)
+            seal(shop, lines, others, _passport(faces, teacher, made_by, lines))
 
 
 def _build(
-    shop: Workshop, faces: FaceStore, teacher: Teacher, job: EmbedJob, workers: int
-) -> list[LedgerLine]:
-    tasks = plan_tasks(len(faces))
-    if not shop.ledger.exists():
-        create_store(shop.store)
+    shop: Workshop, faces: FaceStore, teacher: Teacher, job: EmbedJob, crew: Crew
+) -> tuple[list[LedgerLine], dict[str, str]]:
+    """Ledger lines of all shards, and {relative path: sha256} of the store's files."""
+    tasks = plan_tasks(len(faces), faces.task_rows)
     title = f"embed {faces.passport.round}"
-    lines = run_tasks(shop, tasks, job, workers=workers, title=title)
-    views = len(VIEWS)
+    lines = run_tasks(shop, tasks, job, crew=crew, title=title)
     columns = (
-        Column("embeddings", "float16", (views, teacher.width)),
-        Column("norms", "float32", (views,)),
+        Column("embeddings", "float16", (len(VIEWS), teacher.width)),
+        Column("norms", "float32", (len(VIEWS),)),
     )
-    assemble(shop.store, shop.work, tasks, columns)
-    none = [np.empty((0, teacher.width))]
-    mean, spread = centre_and_spread([*read_pieces(shop.work, tasks, "embeddings"), *none])
-    if not np.isfinite(spread) or spread <= 0:
-        raise InputError(f"{faces.path}: all embeddings by {teacher.name} are alike or not finite")
-    set_attributes(
-        shop.store, {"views": list(VIEWS), "mean": mean.astype(float).tolist(), "spread": spread}
+    others = assemble(shop.store, shop.work, tasks, columns, faces.task_rows)
+    mean, spread = centre_and_spread(
+        lambda: read_pieces(shop.work, tasks, "embeddings"), teacher.width
     )
-    return lines
+    if spread <= 0:
+        raise InputError(f"{faces.path}: all embeddings by {teacher.name} are alike")
+    attributes = {"views": list(VIEWS), "mean": mean.tolist(), "spread": spread}
+    return lines, others | write_attributes(shop.store, attributes)
 
 
 def _passport(
@@ -188,4 +208,6 @@ def _passport(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    from pipeline.embed import main as command  # workers know the job by this module's name
+
+    run_command(command)

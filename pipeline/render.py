@@ -19,36 +19,36 @@ import numpy as np
 
 from manifests import layout
 from manifests.building import (
+    Column,
     Task,
     assemble,
-    create_images,
-    create_store,
     plan_tasks,
-    set_attributes,
+    write_attributes,
     write_images,
+    write_metadata,
     write_piece,
 )
 from manifests.costs import timed
-from manifests.digests import sha256_file
-from manifests.errors import Parser, run_command
+from manifests.errors import InputError, Parser, run_command
 from manifests.latents import LatentManifest
 from manifests.ledger import LedgerLine
 from manifests.params import Params, Render, load_params
 from manifests.passport import Fingerprint, Passport
 from manifests.rounds import read_manifest
-from manifests.stores import OK, REASONS
+from manifests.stores import CHUNK_ROWS, OK, REASONS
 from pipeline.align import (
     LANDMARK_SCHEME,
     Aligner,
     alignment_identity,
     load_aligner,
 )
+from pipeline.crews import Crew, add_options, crew_of
 from pipeline.faces import COLUMNS, Faces, render_faces
 from pipeline.frames import WIDE
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
-from pipeline.numerics import device_of, numerics
-from pipeline.shards import Workshop, default_workers, open_workshop, relink, run_tasks, seal
+from pipeline.numerics import device_of, numerics, require_numerics
+from pipeline.shards import Workshop, open_workshop, relink, run_tasks, seal
 
 VERSION = 1  # raise it when the same inputs would give other faces
 
@@ -65,7 +65,9 @@ class RenderJob:
     frame_size: int
     detect_size: int
     detect_threshold: float
+    shard_rows: int
     device: str
+    numerics: tuple[tuple[str, Any], ...]  # which every worker must compute with
     input_hash: str
 
     def __call__(self, task: Task) -> LedgerLine:
@@ -81,9 +83,9 @@ class RenderJob:
             for column in COLUMNS
         }
         images = np.concatenate([batch.images for batch in batches])
-        shard = f"store/{write_images(self.work / 'store', task, images)}"
+        shard, sha256 = write_images(self.work / "store", task, images, self.shard_rows)
         piece, piece_sha256 = write_piece(self.work, task, columns)
-        hashes = {shard: sha256_file(self.work / shard), piece: piece_sha256}
+        hashes = {f"store/{shard}": sha256, piece: piece_sha256}
         failures = Counter(REASONS[int(code)] for code in columns["reason"] if code != OK)
         num_ok = int(columns["ok"].sum())
         rows = task.stop - task.start
@@ -92,6 +94,7 @@ class RenderJob:
 
 @lru_cache(maxsize=1)
 def _tools(job: RenderJob) -> tuple[Generator, Aligner, LatentManifest]:
+    require_numerics(dict(job.numerics), numerics_of(job.device))
     generator = load_generator(job.generator, job.weights)
     generator.to(device_of(job.device))
     manifest = LatentManifest.read(job.manifest, expect=job.manifest_digest)
@@ -101,14 +104,13 @@ def _tools(job: RenderJob) -> tuple[Generator, Aligner, LatentManifest]:
 def main() -> None:
     parser = Parser(description="Render a round's faces.")
     parser.add_argument("round", help="name of a round under manifests/rounds/")
-    parser.add_argument("--workers", type=int, default=default_workers(), help="processes")
+    add_options(parser)
     args = parser.parse_args()
-    render_round(args.round, load_params(), workers=args.workers)
+    render_round(args.round, load_params(), crew=crew_of(args))
 
 
-def render_round(name: str, params: Params, *, workers: int) -> None:
+def render_round(name: str, params: Params, *, crew: Crew) -> None:
     """Builds, resumes or relinks the face store of round `name`."""
-    path = layout.manifest(name)
     manifest = read_manifest(name)
     generator = load_generator(params.generator, layout.WEIGHTS)
     manifest.require(
@@ -118,26 +120,40 @@ def render_round(name: str, params: Params, *, workers: int) -> None:
         space=generator.latent_space,
     )
     made_by = fingerprint(generator, params.render, params.device)
-    inputs = {"version": VERSION, "manifest": manifest.digest}
-    shop = open_workshop(f"render-{name}", inputs | asdict(made_by), layout.faces(name))
-    if shop.finished:
-        relink(shop)
-        return
-    job = RenderJob(
+    inputs = {"version": VERSION, "manifest": manifest.digest, **asdict(made_by)}
+    inputs["shard_rows"] = params.render.shard_rows
+    with open_workshop(f"render-{name}", inputs, layout.faces(name)) as shop:
+        if shop.finished:
+            relink(shop)
+            return
+        job = _job(shop, name, manifest, made_by, params)
+        with timed(f"render@{name}", rows=len(manifest)):
+            lines, others = _build(shop, manifest, job, crew)
+            seal(shop, lines, others, _passport(manifest, generator, made_by, lines))
+
+
+def _job(
+    shop: Workshop, name: str, manifest: LatentManifest, made_by: Fingerprint, params: Params
+) -> RenderJob:
+    if params.render.shard_rows % CHUNK_ROWS:
+        raise InputError(
+            f"params.yaml: render: shard_rows {params.render.shard_rows}, expected a multiple "
+            f"of {CHUNK_ROWS}"
+        )
+    return RenderJob(
         work=shop.work,
-        manifest=path,
+        manifest=layout.manifest(name),
         manifest_digest=manifest.digest,
         weights=layout.WEIGHTS,
-        generator=generator.name,
+        generator=params.generator,
         frame_size=params.render.frame_size,
         detect_size=params.render.detect_size,
         detect_threshold=params.render.detect_threshold,
+        shard_rows=params.render.shard_rows,
         device=params.device,
+        numerics=tuple(made_by.numerics.items()),
         input_hash=shop.work.name,
     )
-    with timed(f"render@{name}"):
-        lines = _build(shop, manifest, job, workers)
-        seal(shop, lines, _passport(manifest, generator, made_by, lines))
 
 
 def fingerprint(generator: Generator, settings: Render, device: str) -> Fingerprint:
@@ -148,24 +164,27 @@ def fingerprint(generator: Generator, settings: Render, device: str) -> Fingerpr
             "detect_size": settings.detect_size,
             "detect_threshold": settings.detect_threshold,
         }
-    return Fingerprint(
-        generator.identity() | identity, numerics(device) | {"dlib": dlib.__version__}
-    )
+    return Fingerprint(generator.identity() | identity, numerics_of(device))
+
+
+def numerics_of(device: str) -> dict[str, Any]:
+    return numerics(device) | {"dlib": dlib.__version__}
 
 
 def _build(
-    shop: Workshop, manifest: LatentManifest, job: RenderJob, workers: int
-) -> list[LedgerLine]:
-    tasks = plan_tasks(len(manifest))
-    if not shop.ledger.exists():
-        create_store(shop.store)
-        create_images(shop.store, len(manifest), job.frame_size)
+    shop: Workshop, manifest: LatentManifest, job: RenderJob, crew: Crew
+) -> tuple[list[LedgerLine], dict[str, str]]:
+    """Ledger lines of all shards, and {relative path: sha256} of the store's other files."""
+    rows, size = job.shard_rows, job.frame_size
+    tasks = plan_tasks(len(manifest), rows)
     title = f"render {manifest.recipe.round}"
-    lines = run_tasks(shop, tasks, job, workers=workers, title=title)
-    assemble(shop.store, shop.work, tasks, COLUMNS)
-    frame = WIDE.at(job.frame_size)
-    set_attributes(shop.store, {"frame": asdict(frame), "landmark_scheme": LANDMARK_SCHEME})
-    return lines
+    lines = run_tasks(shop, tasks, job, crew=crew, title=title)
+    pictures = Column("images", "uint8", (size, size, 3))
+    others = write_metadata(shop.store, pictures, len(manifest), rows, images=True)
+    others |= assemble(shop.store, shop.work, tasks, COLUMNS, rows)
+    frame = asdict(WIDE.at(size))
+    others |= write_attributes(shop.store, {"frame": frame, "landmark_scheme": LANDMARK_SCHEME})
+    return lines, others
 
 
 def _passport(
@@ -190,4 +209,6 @@ def _passport(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    from pipeline.render import main as command  # workers know the job by this module's name
+
+    run_command(command)

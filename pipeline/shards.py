@@ -7,28 +7,28 @@ input hash comes up again is linked to the output without any work.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from manifests import layout
-from manifests.building import Task
-from manifests.digests import canonical_json, folder_hashes, merkle_root, sha256_file, sha256_text
+from manifests.building import METADATA, Task
+from manifests.digests import canonical_json, merkle_root, sha256_file, sha256_text
 from manifests.errors import InputError
 from manifests.files import deliver, forget_others
+from manifests.ledger import NAME as LEDGER
 from manifests.ledger import LedgerLine, append_line, read_ledger, write_ledger
+from manifests.locks import only_writer
+from manifests.metadata import files_of
 from manifests.passport import NAME as PASSPORT
 from manifests.passport import Passport
-from manifests.stores import LEDGER, store_root
+from manifests.stores import store_root
+from pipeline.crews import Crew
 
 Job = Callable[[Task], LedgerLine]  # picklable: it is called in worker processes
 
@@ -53,12 +53,17 @@ class Workshop:
         return (self.store / PASSPORT).exists()
 
 
-def open_workshop(stage: str, inputs: Mapping[str, Any], output: Path) -> Workshop:
-    """The scratch folder for exactly these inputs (version number, params and digests)."""
-    shop = Workshop(layout.WORK / stage / sha256_text(canonical_json(dict(inputs)))[:16], output)
-    if shop.finished and not _sound(shop.store):
-        shutil.rmtree(shop.work)  # damaged since (it shares its files with the output)
-    return shop
+@contextmanager
+def open_workshop(stage: str, inputs: Mapping[str, Any], output: Path) -> Iterator[Workshop]:
+    """The scratch folder for exactly these inputs (version number, params and digests), with
+    the stage's lock held: a second writer is refused."""
+    folder = layout.WORK / stage
+    with only_writer(folder):
+        shop = Workshop(folder / sha256_text(canonical_json(dict(inputs)))[:16], output)
+        if shop.finished and not _sound(shop.store):
+            shutil.rmtree(shop.work)  # damaged since (it shares its files with the output)
+        shop.store.mkdir(parents=True, exist_ok=True)
+        yield shop
 
 
 def _sound(store: Path) -> bool:
@@ -70,19 +75,19 @@ def _sound(store: Path) -> bool:
 
 def finished_lines(shop: Workshop) -> dict[int, LedgerLine]:
     """Ledger lines of an interrupted build whose files are still exactly what they say."""
-    lines = read_ledger(shop.ledger, torn_tail=True)
+    lines = read_ledger(shop.ledger, torn_tail=True).shards
     return {line.shard: line for line in lines if _intact(shop.work, line)}
 
 
 def _intact(work: Path, line: LedgerLine) -> bool:
     return all(
-        (work / path).exists() and sha256_file(work / path) == digest
+        (work / path).is_file() and sha256_file(work / path) == digest
         for path, digest in line.output_sha256.items()
     )
 
 
 def run_tasks(
-    shop: Workshop, tasks: Sequence[Task], job: Job, *, workers: int, title: str
+    shop: Workshop, tasks: Sequence[Task], job: Job, *, crew: Crew, title: str
 ) -> list[LedgerLine]:
     """Does every task that the ledger does not already hold; returns all lines in shard order."""
     lines = finished_lines(shop)
@@ -91,59 +96,43 @@ def run_tasks(
     rows = sum(task.stop - task.start for task in tasks)
     done = rows - sum(task.stop - task.start for task in todo)
     with tqdm(total=rows, initial=done, unit="face", desc=title, smoothing=0.1) as bar:
-        for line in _results(todo, job, workers):
+        for line in crew.run(job, todo):
             append_line(shop.ledger, line)
             lines[line.shard] = line
             bar.update(line.num_rows)
     return [lines[task.shard] for task in tasks]
 
 
-def _results(todo: Sequence[Task], job: Job, workers: int) -> Iterator[LedgerLine]:
-    if min(workers, len(todo)) <= 1:
-        yield from map(job, todo)  # in this process, with all its threads
-        return
-    with worker_processes(min(workers, len(todo))) as executor:
-        for future in as_completed([executor.submit(job, task) for task in todo]):
-            yield future.result()
-
-
-@contextmanager
-def worker_processes(count: int) -> Iterator[Executor]:
-    """Spawned (never forked: torch and faiss hold threads), one computing thread each."""
-    with ProcessPoolExecutor(
-        count, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as executor:
-        try:
-            yield executor
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def default_workers() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-def seal(shop: Workshop, lines: Sequence[LedgerLine], passport: Passport) -> Passport:
+def seal(
+    shop: Workshop, lines: Sequence[LedgerLine], others: Mapping[str, str], passport: Passport
+) -> Passport:
     """Writes ledger and passport (with the root over all files), then delivers the store.
 
-    The sealed ledger keeps only the files that are in the store: scratch pieces are gone.
+    `others`: {relative path: sha256} of the store's files that are no task's. The sealed ledger
+    keeps only files that are in the store: scratch pieces are gone.
     """
     inside = f"{shop.store.name}/"
     kept = [replace(line, output_sha256=_inside(line.output_sha256, inside)) for line in lines]
-    write_ledger(shop.store / LEDGER, kept)
-    _sweep(shop.store)
-    hashes = folder_hashes(shop.store, leave_out=[PASSPORT])
-    sealed = replace(passport, merkle_root=merkle_root(hashes), num_files=len(hashes))
+    write_ledger(shop.store / LEDGER, kept, others)
+    hashes = {LEDGER: sha256_file(shop.store / LEDGER), **others}
+    for line in kept:
+        hashes |= line.output_sha256
+    _sweep(shop.store, hashes)
+    sealed = replace(
+        passport,
+        merkle_root=merkle_root(hashes),
+        num_files=len(hashes),
+        metadata={name: sha for name, sha in others.items() if name.endswith(METADATA)},
+    )
     sealed.write(shop.store)
     relink(shop)
     return sealed
 
 
-def _sweep(store: Path) -> None:
-    """Removes what a killed process left: zarr's and our own temporary files."""
-    for path in [*store.rglob("*.partial"), *store.rglob(".*.tmp")]:
-        path.unlink()
+def _sweep(store: Path, named: Mapping[str, str]) -> None:
+    """Removes what a killed process left."""
+    for name in set(files_of(store)) - set(named):
+        (store / name).unlink()
 
 
 def _inside(hashes: Mapping[str, str], folder: str) -> dict[str, str]:

@@ -14,17 +14,16 @@ from manifests.building import (
     Column,
     Task,
     assemble,
-    create_images,
-    create_store,
     plan_tasks,
-    set_attributes,
+    write_attributes,
     write_images,
+    write_metadata,
     write_piece,
 )
 from manifests.latents import LatentManifest, Recipe, build
 from manifests.ledger import LedgerLine
 from manifests.passport import Fingerprint, Passport
-from manifests.stores import FaceStore, TeacherStore
+from manifests.stores import TASK_ROWS, FaceStore, TeacherStore
 from pipeline.embed import centre_and_spread
 from pipeline.frames import WIDE
 from pipeline.shards import Workshop, seal
@@ -59,21 +58,30 @@ def toy_faces(
     ok: np.ndarray | None = None,
     order: Sequence[int] = (),
     passport: Passport = PASSPORT,
+    task_rows: int = TASK_ROWS,
 ) -> FaceStore:
     """A sealed face store at `path`; `order`: in which its shards are written."""
     ok = np.ones(len(images), bool) if ok is None else ok
     quality = np.where(ok, 1.0, np.nan).astype(np.float32)
     columns = {"ok": ok, "reason": (~ok).astype(np.uint8), "quality": quality}
     shop = _workshop(path)
-    create_images(shop.store, len(images), images.shape[1])
-    tasks = plan_tasks(len(images))
-    for task in [tasks[shard] for shard in order] or tasks:
-        write_images(shop.store, task, images[task.start : task.stop])
-    set_attributes(shop.store, {"frame": asdict(WIDE.at(images.shape[1]))})
-    failures = {"no_face": int((~ok).sum())}
+    tasks = plan_tasks(len(images), task_rows)
+    written = {
+        shard: write_images(shop.store, tasks[shard], images[rows(tasks[shard])], task_rows)
+        for shard in (order or range(len(tasks)))
+    }
+    pictures = Column("images", "uint8", images.shape[1:])
+    others = write_metadata(shop.store, pictures, len(images), task_rows, images=True)
+    others |= write_attributes(shop.store, {"frame": asdict(WIDE.at(images.shape[1]))})
+    lines = [_line(task, ok[rows(task)], dict([written[task.shard]])) for task in tasks]
+    failures = {"no_face": int((~ok).sum())} if not ok.all() else {}
     passport = replace(passport, num_ok=int(ok.sum()), failures=failures)
-    _finish(shop, tasks, columns, passport)
+    _finish(shop, lines, others, columns, passport, task_rows)
     return FaceStore.open(path)
+
+
+def rows(task: Task) -> slice:
+    return slice(task.start, task.stop)
 
 
 def toy_teacher(
@@ -82,16 +90,29 @@ def toy_teacher(
     *,
     faces_root: str = "ef" * 32,
     passport: Passport = PASSPORT,
+    task_rows: int = TASK_ROWS,
 ) -> TeacherStore:
-    """A sealed teacher store of (face, view, width) embeddings."""
+    """A sealed teacher store of (face, view, width) embeddings; NaN where a face failed."""
     shop = _workshop(path)
-    rows = embeddings.astype(np.float16)
-    columns = {"embeddings": rows, "norms": np.linalg.norm(embeddings, axis=2).astype(np.float32)}
-    mean, spread = centre_and_spread([rows])
-    set_attributes(shop.store, {"mean": mean.tolist(), "spread": spread})
-    passport = replace(passport, kind="teacher", faces_root=faces_root, num_ok=len(rows))
-    _finish(shop, plan_tasks(len(rows)), columns, passport)
+    stored = embeddings.astype(np.float16)
+    norms = np.linalg.norm(embeddings, axis=2).astype(np.float32)
+    mean, spread = centre_and_spread(lambda: [stored], stored.shape[2])
+    others = write_attributes(shop.store, {"mean": mean.tolist(), "spread": spread})
+    ok = np.isfinite(stored).all(axis=(1, 2))
+    lines = [_line(task, ok[rows(task)], {}) for task in plan_tasks(len(stored), task_rows)]
+    failures = {"no_face": int((~ok).sum())} if not ok.all() else {}
+    passport = replace(
+        passport, kind="teacher", faces_root=faces_root, num_ok=int(ok.sum()), failures=failures
+    )
+    columns = {"embeddings": stored, "norms": norms}
+    _finish(shop, lines, others, columns, passport, task_rows)
     return TeacherStore.open(path)
+
+
+def _line(task: Task, ok: np.ndarray, sha256: dict[str, str]) -> LedgerLine:
+    failures = {"no_face": int((~ok).sum())} if not ok.all() else {}
+    inside = {f"store/{name}": digest for name, digest in sha256.items()}
+    return LedgerLine(task.shard, "0" * 16, inside, len(ok), int(ok.sum()), failures)
 
 
 def make_round(
@@ -124,20 +145,22 @@ def make_round(
 def _workshop(path: Path) -> Workshop:
     shop = Workshop(path.parent / f".work-{path.name}" / "only", path)
     shutil.rmtree(shop.work, ignore_errors=True)
-    shop.work.mkdir(parents=True)
-    create_store(shop.store)
+    shop.store.mkdir(parents=True)
     return shop
 
 
 def _finish(
-    shop: Workshop, tasks: list[Task], columns: dict[str, np.ndarray], passport: Passport
+    shop: Workshop,
+    lines: list[LedgerLine],
+    others: dict[str, str],
+    columns: dict[str, np.ndarray],
+    passport: Passport,
+    task_rows: int,
 ) -> None:
-    lines = []
+    num_rows = sum(line.num_rows for line in lines)
+    tasks = plan_tasks(num_rows, task_rows)
     for task in tasks:
-        rows = slice(task.start, task.stop)
-        write_piece(shop.work, task, {name: column[rows] for name, column in columns.items()})
-        count = task.stop - task.start
-        lines.append(LedgerLine(task.shard, "0" * 16, {}, count, count, {}))
-    layout = [Column(name, str(c.dtype), c.shape[1:]) for name, c in columns.items()]
-    assemble(shop.store, shop.work, tasks, layout)
-    seal(shop, lines, replace(passport, num_rows=sum(line.num_rows for line in lines)))
+        write_piece(shop.work, task, {name: c[rows(task)] for name, c in columns.items()})
+    kinds = [Column(name, str(c.dtype), c.shape[1:]) for name, c in columns.items()]
+    others |= assemble(shop.store, shop.work, tasks, kinds, task_rows)
+    seal(shop, lines, others, replace(passport, num_rows=num_rows))

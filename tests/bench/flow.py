@@ -17,13 +17,13 @@ from manifests.params import PriorRound, load_params
 from manifests.rounds import open_round
 from manifests.stores import FaceStore
 from pipeline.align import crop_to_frame, find_faces, load_aligner
+from pipeline.crews import Crew
 from pipeline.embed import embed_faces, embed_round
 from pipeline.frames import ARCFACE112, WIDE, Frame
 from pipeline.generators import load_generator
 from pipeline.numerics import in_fixed_batches
 from pipeline.render import render_round
 from pipeline.sample import prior, sample_prior, save
-from pipeline.shards import default_workers
 from pipeline.teachers import load_teacher
 from pipeline.weights import CACHE, FILES, gather
 from tests.bench.teacher import rate, spread
@@ -79,10 +79,11 @@ def _stages() -> dict[str, object]:
     params = load_params()
     manifest = sample_prior("bench", PriorRound(ROWS, 13), params)
     save(manifest)
-    workers = default_workers()
-    render = _seconds(lambda: render_round("bench", params, workers=workers))
+    workers = os.cpu_count() or 1
+    crew = Crew(workers)
+    render = _seconds(lambda: render_round("bench", params, crew=crew))
     usable = FaceStore.open(layout.faces("bench")).passport.num_ok
-    embed = _seconds(lambda: embed_round("bench", params.teacher, params, workers=workers))
+    embed = _seconds(lambda: embed_round("bench", params.teacher, params, crew=crew))
     return {
         "workers": workers,
         "render_and_align_usable": round(usable / render, 1),

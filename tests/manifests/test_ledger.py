@@ -21,16 +21,16 @@ LINES = [line(shard) for shard in range(3)]
 def test_appended_lines_come_back(tmp_path: Path) -> None:
     for each in LINES:
         append_line(tmp_path / "ledger.jsonl", each)
-    assert read_ledger(tmp_path / "ledger.jsonl") == LINES
+    assert read_ledger(tmp_path / "ledger.jsonl").shards == LINES
 
 
 def test_a_sealed_ledger_is_in_shard_order(tmp_path: Path) -> None:
     write_ledger(tmp_path / "ledger.jsonl", reversed(LINES))
-    assert read_ledger(tmp_path / "ledger.jsonl") == LINES
+    assert read_ledger(tmp_path / "ledger.jsonl").shards == LINES
 
 
 def test_no_ledger_means_no_lines(tmp_path: Path) -> None:
-    assert read_ledger(tmp_path / "ledger.jsonl") == []
+    assert read_ledger(tmp_path / "ledger.jsonl").shards == []
 
 
 @given(st.integers(0, 600))
@@ -40,7 +40,7 @@ def test_a_ledger_cut_anywhere_gives_its_first_lines(cut: int) -> None:
         write_ledger(path, LINES)
         whole = path.read_bytes()
         path.write_bytes(whole[:cut])
-        assert read_ledger(path, torn_tail=True) == LINES[: whole[:cut].count(b"\n")]
+        assert read_ledger(path, torn_tail=True).shards == LINES[: whole[:cut].count(b"\n")]
 
 
 def test_a_sealed_ledger_must_be_whole(tmp_path: Path) -> None:

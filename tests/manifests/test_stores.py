@@ -7,8 +7,9 @@ import pytest
 
 from manifests.building import Task, plan_tasks
 from manifests.errors import InputError
+from manifests.ledger import NAME as LEDGER
 from manifests.ledger import read_ledger
-from manifests.stores import LEDGER, TASK_ROWS, FaceStore, TeacherStore, store_root
+from manifests.stores import TASK_ROWS, FaceStore, TeacherStore, store_root
 from tests.toys import PASSPORT, toy_faces, toy_teacher
 
 SIZE = 8
@@ -91,7 +92,7 @@ def test_passport_holds_the_root_of_the_bytes_on_disk(faces: FaceStore) -> None:
 
 def test_sealed_ledger_lists_every_shard(tmp_path: Path) -> None:
     store = toy_faces(tmp_path / "faces.zarr", pictures(TWO_SHARDS))
-    lines = read_ledger(store.path / LEDGER)
+    lines = read_ledger(store.path / LEDGER).shards
     assert [(line.shard, line.num_rows) for line in lines] == [(0, 1024), (1, 476)]
 
 
@@ -109,7 +110,7 @@ def test_another_digest_than_expected_names_both_sides(faces: FaceStore, name: s
 
 
 def test_embeddings_of_other_faces_are_refused(tmp_path: Path) -> None:
-    store = toy_teacher(tmp_path / "t.zarr", np.ones((2, 2, 3), np.float32), faces_root="ef" * 32)
+    store = toy_teacher(tmp_path / "t.zarr", np.arange(12.0).reshape(2, 2, 3), faces_root="ef" * 32)
     with pytest.raises(InputError, match=r"made from faces efefefefefef, .* 343434343434"):
         TeacherStore.open(store.path, expect={"faces": "34" * 32})
 

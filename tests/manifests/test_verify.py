@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from manifests import layout
-from manifests.errors import InputError
 from manifests.verify import describe, find_faults, main
 from tests.toys import make_round
 
@@ -33,18 +33,13 @@ def test_a_changed_byte_is_found(faces: Path, name: str) -> None:
     data[len(data) // 2] ^= 1
     path.unlink()  # it may be a hard link
     path.write_bytes(data)
-    try:
-        assert any("root" in fault for fault in find_faults(faces))
-    except InputError as error:  # a ledger that is no longer JSON
-        assert name == "ledger.jsonl" and "ledger" in str(error)
+    assert [fault.file for fault in find_faults(faces)] == [name]
 
 
 def test_a_missing_shard_and_a_stray_file_are_found(faces: Path) -> None:
     (faces / "stray").write_text("x")
-    assert any("root" in fault for fault in find_faults(faces))
-    (faces / "stray").unlink()
     (faces / "quality/c/0").unlink()
-    assert any("root" in fault for fault in find_faults(faces))
+    assert {fault.file for fault in find_faults(faces)} == {"stray", "quality/c/0"}
 
 
 def test_embeddings_beside_other_faces_are_found(faces: Path) -> None:
@@ -53,13 +48,13 @@ def test_embeddings_beside_other_faces_are_found(faces: Path) -> None:
     make_round("pool", 70, seed=1)
     shutil.rmtree(teacher)
     shutil.move("kept.zarr", teacher)
-    assert any("made from faces" in fault for fault in find_faults(teacher))
+    assert any("made from faces" in fault.text for fault in find_faults(teacher))
 
 
 def test_a_copy_elsewhere_says_what_is_absent(faces: Path) -> None:
     shutil.copytree(layout.teacher("pool", "toy"), "elsewhere.zarr")
     assert not list(find_faults(Path("elsewhere.zarr")))
-    assert "are not here" in describe(Path("elsewhere.zarr"))
+    assert re.search(r"not here: its manifest .*, its faces", describe(Path("elsewhere.zarr")))
 
 
 def test_the_command_exits_by_what_it_finds(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from manifests.building import Task
 from manifests.ledger import LedgerLine
 from manifests.params import Params, PriorRound, load_params
 from pipeline.align import Aligner
+from pipeline.crews import Crew
 from pipeline.embed import EmbedJob, embed_round
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
@@ -67,8 +68,8 @@ def rounds_once(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path
             ("probe", PriorRound(PROBE_ROWS, 2)),
         ):
             save(sample_prior(name, prior, params))
-            render_round(name, params, workers=1)
-            embed_round(name, params.teacher, params, workers=1)
+            render_round(name, params, crew=Crew(1))
+            embed_round(name, params.teacher, params, crew=Crew(1))
     return root
 
 
@@ -120,12 +121,12 @@ def long_round(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> LongR
     with contextlib.chdir(roots[0]):
         for stage, job in (("render", RenderJob), ("embed", EmbedJob)):
             with shards_done(job, dies_at=1), pytest.raises(Interrupted):
-                build(stage, params, workers=1)
+                build(stage, params, crew=Crew(1))
             with shards_done(job) as resumed[stage]:
-                build(stage, params, workers=1)
+                build(stage, params, crew=Crew(1))
     with contextlib.chdir(roots[1]):
-        build("render", params, workers=2)
-        build("embed", params, workers=2)
+        build("render", params, crew=Crew(2))
+        build("embed", params, crew=Crew(2))
     return LongRound(*roots, resumed)
 
 
@@ -134,8 +135,8 @@ def few_found(params: Params) -> Params:
     return replace(params, render=replace(params.render, frame_size=64, detect_threshold=1.8))
 
 
-def build(stage: str, params: Params, *, workers: int) -> None:
+def build(stage: str, params: Params, *, crew: Crew) -> None:
     if stage == "render":
-        render_round("pool", params, workers=workers)
+        render_round("pool", params, crew=crew)
     else:
-        embed_round("pool", params.teacher, params, workers=workers)
+        embed_round("pool", params.teacher, params, crew=crew)

@@ -14,6 +14,7 @@ from manifests.errors import InputError
 from manifests.latents import empty
 from manifests.params import Params, PriorRound, load_params
 from manifests.stores import FaceStore, TeacherStore, store_root
+from pipeline.crews import Crew
 from pipeline.embed import EmbedJob, centre_and_spread, embed_faces, embed_round
 from pipeline.frames import Frame, to_frame
 from pipeline.numerics import in_fixed_batches
@@ -86,7 +87,7 @@ class TestRows:
 
 def test_centre_and_spread_pass_over_failed_rows() -> None:
     rows = np.array([[[1.0, 0.0]], [[np.nan, np.nan]], [[3.0, 0.0]]])
-    mean, spread = centre_and_spread([rows[:1], rows[1:]])
+    mean, spread = centre_and_spread(lambda: [rows[:1], rows[1:]], 2)
     assert mean.tolist() == [2.0, 0.0]
     assert spread == pytest.approx(np.sqrt(0.5))
 
@@ -128,12 +129,12 @@ class TestLinks:
     def test_faces_of_another_manifest_are_refused(self, rounds: Path, params: Params) -> None:
         save(sample_prior("pool", PriorRound(POOL_ROWS, seed=99), params))
         with pytest.raises(InputError, match=r"faces\.zarr: made from manifest"):
-            embed_round("pool", NAME, params, workers=1)
+            embed_round("pool", NAME, params, crew=Crew(1))
 
     def test_finished_build_is_linked_without_work(self, embedded: TeacherStore) -> None:
         shutil.rmtree(TEACHER)
         with shards_done(EmbedJob) as done:
-            embed_round("pool", NAME, load_params(), workers=1)
+            embed_round("pool", NAME, load_params(), crew=Crew(1))
         assert TeacherStore.open(TEACHER).root == embedded.root
         assert done == []
 
@@ -142,25 +143,25 @@ class TestWithoutFaces:
     @pytest.fixture
     def none(self, workspace: Path, params: Params) -> Params:
         save(empty(recipe_for("mined-9", params), origin="mined"))
-        render_round("mined-9", params, workers=1)
+        render_round("mined-9", params, crew=Crew(1))
         return params
 
     def test_an_empty_round_embeds(self, none: Params) -> None:
-        embed_round("mined-9", NAME, none, workers=2)
+        embed_round("mined-9", NAME, none, crew=Crew(2))
         store = TeacherStore.open(layout.teacher("mined-9", NAME))
         assert store.embeddings().shape == (0, 2, 128)
         assert (store.centre().tolist(), store.spread()) == ([0.0] * 128, 1.0)
 
     def test_an_imported_round_needs_no_manifest(self, none: Params) -> None:
         layout.manifest("mined-9").unlink()
-        embed_round("mined-9", NAME, none, workers=1)
+        embed_round("mined-9", NAME, none, crew=Crew(1))
         assert len(TeacherStore.open(layout.teacher("mined-9", NAME))) == 0
 
     def test_a_round_where_no_face_was_found_embeds(self, workspace: Path, params: Params) -> None:
         blind = replace(params, render=replace(params.render, detect_threshold=99.0))
         save(sample_prior("probe", PriorRound(5, 1), blind))
-        render_round("probe", blind, workers=1)
-        embed_round("probe", NAME, blind, workers=1)
+        render_round("probe", blind, crew=Crew(1))
+        embed_round("probe", NAME, blind, crew=Crew(1))
         store = TeacherStore.open(layout.teacher("probe", NAME))
         assert np.isnan(store.embeddings()).all()
         assert (store.passport.num_ok, store.passport.failures) == (0, {"face_not_ok": 5})
@@ -168,4 +169,4 @@ class TestWithoutFaces:
 
 def test_faces_that_were_never_rendered_are_named(workspace: Path, params: Params) -> None:
     with pytest.raises(InputError, match=r"data/pool/faces\.zarr: this store does not exist"):
-        embed_round("pool", NAME, params, workers=1)
+        embed_round("pool", NAME, params, crew=Crew(1))

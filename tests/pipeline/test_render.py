@@ -13,10 +13,12 @@ from manifests import layout
 from manifests.digests import folder_hashes
 from manifests.errors import InputError
 from manifests.latents import LatentManifest, empty
+from manifests.ledger import NAME as LEDGER
 from manifests.ledger import read_ledger
 from manifests.params import Params, load_params
-from manifests.stores import LEDGER, NO_FACE, OK, FaceStore, store_root
+from manifests.stores import NO_FACE, OK, FaceStore, store_root
 from pipeline.align import load_aligner
+from pipeline.crews import Crew
 from pipeline.frames import WIDE
 from pipeline.generators.base import Generator
 from pipeline.render import RenderJob, render_faces, render_round
@@ -68,7 +70,7 @@ class TestRows:
 
     def test_passport_and_ledger_count_the_failures(self, pool: FaceStore) -> None:
         num_failed = int((~pool.ok()).sum())
-        (line,) = read_ledger(pool.path / LEDGER)
+        (line,) = read_ledger(pool.path / LEDGER).shards
         for counts in (pool.passport, line):
             assert (counts.num_rows, counts.num_ok) == (POOL_ROWS, POOL_ROWS - num_failed)
             assert counts.failures == {"no_face": num_failed}
@@ -101,7 +103,7 @@ def unsealed_once(rounds_once: Path, tmp_path_factory: pytest.TempPathFactory) -
     with contextlib.chdir(root), pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline.render, "seal", _crash)
         with pytest.raises(Interrupted):
-            render_round("pool", load_params(), workers=1)
+            render_round("pool", load_params(), crew=Crew(1))
     return root
 
 
@@ -129,7 +131,7 @@ class TestAfterACrash:
     def rebuilt(self) -> tuple[str, list[int]]:
         """The root on disk after continuing, and the shards that were done for it."""
         with shards_done(RenderJob) as done:
-            render_round("pool", load_params(), workers=1)
+            render_round("pool", load_params(), crew=Crew(1))
         return store_root(FACES), done
 
     def test_finished_shards_are_not_done_again(self, work: Path, rounds_once: Path) -> None:
@@ -164,21 +166,21 @@ class TestAgain:
     def test_finished_build_is_linked_without_work(self, pool: FaceStore) -> None:
         shutil.rmtree(FACES)
         with shards_done(RenderJob) as done:
-            render_round("pool", load_params(), workers=1)
+            render_round("pool", load_params(), crew=Crew(1))
         assert FaceStore.open(FACES).root == pool.root
         assert done == []
 
     def test_damaged_output_is_made_good(self, pool: FaceStore) -> None:
         shutil.rmtree(".work/render-pool")
-        render_round("pool", load_params(), workers=1)
+        render_round("pool", load_params(), crew=Crew(1))
         flip_bit(FACES / "images/c/0/0/0/0")  # as a hard link, the scratch folder's too
-        render_round("pool", load_params(), workers=1)
+        render_round("pool", load_params(), crew=Crew(1))
         assert store_root(FACES) == pool.root
 
     def test_other_settings_make_another_store(self, pool: FaceStore) -> None:
         params = load_params()
         smaller = replace(params, render=replace(params.render, frame_size=32))
-        render_round("pool", smaller, workers=1)
+        render_round("pool", smaller, crew=Crew(1))
         found = FaceStore.open(FACES)
         assert found.images(0, 1).shape == (1, 32, 32, 3)
         assert found.root != pool.root
@@ -189,12 +191,12 @@ class TestAgain:
         recipe = replace(recipe_for("pool", params), generator_sha256="12" * 32)
         save(empty(recipe, origin="prior"))
         with pytest.raises(InputError, match=r"round pool: latents of generator .*121212121212"):
-            render_round("pool", params, workers=1)
+            render_round("pool", params, crew=Crew(1))
 
 
 def test_a_round_without_faces_renders(workspace: Path, params: Params) -> None:
     save(empty(recipe_for("mined-9", params), origin="mined"))
-    render_round("mined-9", params, workers=2)
+    render_round("mined-9", params, crew=Crew(2))
     store = FaceStore.open(layout.faces("mined-9"))
     assert (len(store), store.passport.num_ok, store.passport.failures) == (0, 0, {})
     assert store.images(0, 0).shape == (0, 96, 96, 3)
