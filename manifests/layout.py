@@ -18,6 +18,7 @@ BENCHMARKS = Path("manifests/benchmarks")
 
 # Rounds with a part of their own: references and parents, measuring, boundaries' faces.
 POOL, PROBE, IDENTITIES = "pool", "probe", "identities"
+FACES = "faces.zarr"
 MANIFESTS = Path("manifests/rounds")
 # pool, or teamA/pool: the round of another team, imported under that team's name
 ROUND = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -32,18 +33,18 @@ def manifest_summary(round: str) -> Path:
 
 
 def faces(round: str) -> Path:
-    return DATA / _checked(round) / "faces.zarr"
+    return DATA / _checked(round) / FACES
 
 
 def teacher(round: str, name: str) -> Path:
     return DATA / _checked(round) / "teachers" / f"{name}.zarr"
 
 
-def round_of(store: Path) -> str | None:
-    """The round whose store lies at this path; None if it is no such place of this checkout."""
+def round_of(store: Path) -> str:
+    """The round whose store has this path; "" if it is no such place of this checkout."""
     parts = Path(os.path.relpath(store)).parts
     if parts[:1] != DATA.parts:
-        return None
+        return ""
     last = -2 if parts[-2:-1] == ("teachers",) else -1
     return "/".join(parts[1:last])
 

@@ -34,11 +34,23 @@ class PriorRound:
 
 
 @dataclass(frozen=True)
-class Render:
-    frame_size: int  # pixels of the stored crop
+class Detection:
     detect_size: int  # pixels that a generated picture is enlarged to for the detector
     detect_threshold: float  # dlib detection score; lower finds more
+
+
+@dataclass(frozen=True)
+class Render:
+    frame_size: int  # pixels of the stored crop
+    detect_size: int
+    detect_threshold: float
+    retries: tuple[Detection, ...]  # for pictures in which the first finds no face, in turn
     shard_rows: int  # of one image shard, the unit of work: 30 to 100 MB are well
+
+    @property
+    def detections(self) -> tuple[Detection, ...]:
+        """All attempts to find a face, in their order."""
+        return (Detection(self.detect_size, self.detect_threshold), *self.retries)
 
 
 @dataclass(frozen=True)
@@ -144,12 +156,17 @@ def load_params(path: Path = PATH) -> Params:
 
 
 def parse(kind: Any, value: Any, where: str) -> Any:
-    """`value` as `kind`: a dataclass, a mapping of them, an optional or a plain type."""
+    """`value` as `kind`: a dataclass, a mapping or tuple of them, an optional or a plain type."""
     if is_dataclass(kind):
         return _parse_dataclass(kind, value, where)
     if get_origin(kind) in (Union, types.UnionType):
         options = [option for option in get_args(kind) if option is not type(None)]
         return None if value is None else parse(options[0], value, where)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise InputError(f"{where}: {value!r}, expected a list")
+        inner = get_args(kind)[0]
+        return tuple(parse(inner, item, f"{where}[{at}]") for at, item in enumerate(value))
     if get_origin(kind) is not None:
         if not isinstance(value, Mapping):
             raise InputError(f"{where}: {value!r}, expected a section with keys")

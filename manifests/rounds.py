@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
 
 from manifests import layout
 from manifests.errors import InputError
@@ -35,9 +38,10 @@ class RoundFiles:
 
 
 def read_manifest(name: str) -> LatentManifest:
-    """The manifest of round `name`, which must say so itself."""
+    """The manifest of round `name`, which must say so itself. A round imported as teamA/pool is
+    the round that teamA calls pool."""
     manifest = LatentManifest.read(layout.manifest(name))
-    if manifest.recipe.round != name:
+    if manifest.recipe.round != name.rpartition("/")[2]:
         raise InputError(
             f"{layout.manifest(name)}: the manifest of round {manifest.recipe.round}; "
             "sample the round again"
@@ -67,3 +71,17 @@ def open_round(name: str, teacher: str, *, roots: Mapping[str, str] | None = Non
     if path.as_posix() in known:
         expect["root"] = known[path.as_posix()]
     return RoundFiles(name, manifest, faces, TeacherStore.open(path, expect=expect))
+
+
+def check_no_face_twice(rounds: Sequence[RoundFiles]) -> None:
+    """Raises InputError if two rounds hold the same face: ids of unlike recipes cannot be equal,
+    so that a shared one means that a round is there under two names."""
+    made = [files for files in rounds if files.manifest is not None]
+    for earlier, later in combinations(made, 2):
+        ids, others = (files.require_manifest().face_id for files in (earlier, later))
+        shared = np.intersect1d(ids, others)
+        if len(shared):
+            raise InputError(
+                f"rounds {earlier.name} and {later.name} share {len(shared)} faces, the first is "
+                f"{shared[0]}; train on one of them"
+            )

@@ -138,7 +138,7 @@ def _value_faults(store: Path, passport: Passport) -> Iterator[Fault]:
         usable = _finite_rows(TeacherStore.open(store))
         if int(usable.sum()) != passport.num_ok:
             yield Fault("", f"{int(usable.sum())} rows are finite, not {passport.num_ok}")
-        faces_path = store.parent.parent / "faces.zarr"
+        faces_path = store.parent.parent / layout.FACES
         if (faces_path / PASSPORT).exists():
             unlike = np.flatnonzero(FaceStore.open(faces_path).ok() != usable)
             if len(unlike):
@@ -157,7 +157,7 @@ def _finite_rows(teacher: TeacherStore) -> np.ndarray:
 
 def _broken_links(store: Path, passport: Passport) -> Iterator[Fault]:
     """The manifest and the faces that lie where this checkout keeps them are its own."""
-    faces = store.parent.parent / "faces.zarr"
+    faces = store.parent.parent / layout.FACES
     if passport.faces_root is not None and (faces / PASSPORT).exists():
         found = Passport.read(faces).merkle_root
         if found != passport.faces_root:
@@ -172,7 +172,7 @@ def _broken_links(store: Path, passport: Passport) -> Iterator[Fault]:
 
 def _manifest_of(store: Path) -> Path | None:
     name = layout.round_of(store)
-    if name is None or not layout.manifest(name).exists():
+    if not name or not layout.manifest(name).exists():
         return None
     return layout.manifest(name)
 
@@ -182,7 +182,7 @@ def describe(store: Path) -> str:
     passport = Passport.read(store)
     text = f"{store}: sound {passport.kind} of {passport.num_rows} rows, {passport.num_ok} usable"
     absent = [] if _manifest_of(store) else [f"its manifest ({passport.manifest_digest[:12]})"]
-    faces = store.parent.parent / "faces.zarr"
+    faces = store.parent.parent / layout.FACES
     if passport.faces_root is not None and not faces.exists():
         absent.append(f"its faces ({passport.faces_root[:12]})")
     return text + (f"; not here: {', '.join(absent)}" if absent else "")

@@ -1,6 +1,6 @@
 """Stage embed: data/ROUND/faces.zarr -> data/ROUND/teachers/NAME.zarr.
 
-    python -m pipeline.embed ROUND [--teacher NAME] [--workers N]
+    python -m pipeline.embed ROUND [--teacher NAME] [--workers N | --scheduler ADDRESS]
 
 Each usable face is embedded twice, plain and mirrored: a mirrored face has an embedding of its
 own, never a copy (the two views of the dlib teacher have a centred cosine of 0.88 on our faces).
@@ -8,7 +8,7 @@ own, never a copy (the two views of the dlib teacher have a centred cosine of 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -38,7 +38,7 @@ from manifests.stores import FaceStore
 from pipeline.crews import Crew, add_options, crew_of
 from pipeline.frames import Frame, to_frame
 from pipeline.numerics import device_of, in_fixed_batches, numerics, require_numerics
-from pipeline.shards import Workshop, open_workshop, relink, run_tasks, seal
+from pipeline.shards import Build, Workshop, open_workshop, relink, run_tasks, seal
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import VIEWS, Teacher
 
@@ -59,6 +59,47 @@ def embed_faces(
 
 
 @dataclass(frozen=True)
+class Embedding:
+    """A round's embeddings before they are made: all that they depend on."""
+
+    name: str
+    faces: FaceStore
+    teacher: Teacher
+    made_by: Fingerprint
+    params: Params
+
+    @property
+    def build(self) -> Build:
+        inputs = {"version": VERSION, "faces": self.faces.root, **asdict(self.made_by)}
+        output = layout.teacher(self.name, self.teacher.name)
+        return Build(f"embed-{self.name}-{self.teacher.name}", inputs, output)
+
+    @property
+    def tasks(self) -> list[Task]:
+        return plan_tasks(len(self.faces), self.faces.task_rows)
+
+    def job(self, work: Path) -> EmbedJob:
+        return EmbedJob(
+            work=work,
+            faces=self.faces.path,
+            faces_root=self.faces.root,
+            weights=layout.WEIGHTS,
+            teacher=self.teacher.name,
+            device=self.params.device,
+            numerics=tuple(self.made_by.numerics.items()),
+            input_hash=work.name,
+        )
+
+
+def open_embedding(name: str, teacher_name: str, params: Params) -> Embedding:
+    """Opens the faces and the teacher."""
+    _, faces = open_faces(name)
+    teacher = load_teacher(teacher_name, layout.WEIGHTS)
+    made_by = Fingerprint(teacher.identity(), numerics(params.device))
+    return Embedding(name, faces, teacher, made_by, params)
+
+
+@dataclass(frozen=True)
 class EmbedJob:
     """Embeds one shard; travels to worker processes, where it opens its own store."""
 
@@ -72,30 +113,47 @@ class EmbedJob:
     input_hash: str
 
     def __call__(self, task: Task) -> LedgerLine:
-        teacher, faces, ok = _tools(self)
-        usable = ok[task.start : task.stop]
-        images = faces.images(task.start, task.stop)[usable]
-        found = embed_faces(teacher, images, Frame(**faces.frame))
-        rows = np.full((len(usable), *found.shape[1:]), np.nan, np.float32)
-        rows[usable] = found
+        rows = self.embed(np.arange(task.start, task.stop))
         stored = rows.astype(np.float16)
-        self._check(task, stored, usable)
+        self._check(task, stored)
         columns = {"embeddings": stored, "norms": np.linalg.norm(rows, axis=2)}
         piece, sha256 = write_piece(self.work, task, columns)
-        num_rows = task.stop - task.start
-        failures = {"face_not_ok": int((~usable).sum())} if not usable.all() else {}
-        hashes = {piece: sha256}
-        return LedgerLine(
-            task.shard, self.input_hash, hashes, num_rows, int(usable.sum()), failures
-        )
+        return LedgerLine(task.shard, self.input_hash, {piece: sha256}, *count(columns))
 
-    def _check(self, task: Task, stored: np.ndarray, usable: np.ndarray) -> None:
+    def embed(self, rows: np.ndarray) -> Float[np.ndarray, "row view width"]:
+        """Embeddings of ascending rows of the faces; NaN where a face failed."""
+        teacher, faces, ok = _tools(self)
+        usable = ok[rows]
+        first, last = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
+        images = faces.images(first, last)[rows - first][usable]
+        found = embed_faces(teacher, images, Frame(**faces.frame))
+        embeddings = np.full((len(rows), *found.shape[1:]), np.nan, np.float32)
+        embeddings[usable] = found
+        return embeddings
+
+    def _check(self, task: Task, stored: np.ndarray) -> None:
+        usable = _tools(self)[2][task.start : task.stop]
         bad = usable & ~np.isfinite(stored).all(axis=(1, 2))
         if bad.any():
             raise InputError(
                 f"{self.faces}: row {task.start + int(np.argmax(bad))} has an embedding by "
                 f"{self.teacher} that is not finite in float16; check the teacher's weights"
             )
+
+
+def count(columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
+    """(rows, usable ones, failures by reason) of a shard's columns."""
+    usable = np.isfinite(columns["embeddings"]).all(axis=(1, 2))
+    failed = int((~usable).sum())
+    return len(usable), len(usable) - failed, {"face_not_ok": failed} if failed else {}
+
+
+def columns_of(teacher: Teacher) -> tuple[Column, ...]:
+    """The arrays of a teacher store."""
+    return (
+        Column("embeddings", "float16", (len(VIEWS), teacher.width)),
+        Column("norms", "float32", (len(VIEWS),)),
+    )
 
 
 @lru_cache(maxsize=1)
@@ -142,54 +200,33 @@ def main() -> None:
 
 def embed_round(name: str, teacher_name: str, params: Params, *, crew: Crew) -> None:
     """Builds, resumes or relinks the teacher store of round `name`."""
-    _, faces = open_faces(name)
-    teacher = load_teacher(teacher_name, layout.WEIGHTS)
-    made_by = Fingerprint(teacher.identity(), numerics(params.device))
-    inputs = {"version": VERSION, "faces": faces.root, **asdict(made_by)}
-    output = layout.teacher(name, teacher_name)
-    with open_workshop(f"embed-{name}-{teacher_name}", inputs, output) as shop:
+    embedding = open_embedding(name, teacher_name, params)
+    with open_workshop(embedding.build) as shop:
         if shop.finished:
             relink(shop)
-            return
-        job = EmbedJob(
-            work=shop.work,
-            faces=faces.path,
-            faces_root=faces.root,
-            weights=layout.WEIGHTS,
-            teacher=teacher_name,
-            device=params.device,
-            numerics=tuple(made_by.numerics.items()),
-            input_hash=shop.work.name,
+        else:
+            build_embeddings(shop, embedding, crew)
+
+
+def build_embeddings(shop: Workshop, embedding: Embedding, crew: Crew) -> Passport:
+    """Does what is left to do of a teacher store, and seals it."""
+    faces, teacher, tasks = embedding.faces, embedding.teacher, embedding.tasks
+    title = f"embed {embedding.name}"
+    with timed(f"embed@{embedding.name}", rows=faces.passport.num_ok):
+        lines = run_tasks(shop, tasks, embedding.job(shop.work), crew=crew, title=title)
+        others = assemble(shop.store, shop.work, tasks, columns_of(teacher), faces.task_rows)
+        mean, spread = centre_and_spread(
+            lambda: read_pieces(shop.work, tasks, "embeddings"), teacher.width
         )
-        with timed(f"embed@{name}", rows=faces.passport.num_ok):
-            lines, others = _build(shop, faces, teacher, job, crew)
-            seal(shop, lines, others, _passport(faces, teacher, made_by, lines))
+        if spread <= 0:
+            raise InputError(f"{faces.path}: all embeddings by {teacher.name} are alike")
+        attributes = {"views": list(VIEWS), "mean": mean.tolist(), "spread": spread}
+        others |= write_attributes(shop.store, attributes)
+        return seal(shop, lines, others, _passport(embedding, lines))
 
 
-def _build(
-    shop: Workshop, faces: FaceStore, teacher: Teacher, job: EmbedJob, crew: Crew
-) -> tuple[list[LedgerLine], dict[str, str]]:
-    """Ledger lines of all shards, and {relative path: sha256} of the store's files."""
-    tasks = plan_tasks(len(faces), faces.task_rows)
-    title = f"embed {faces.passport.round}"
-    lines = run_tasks(shop, tasks, job, crew=crew, title=title)
-    columns = (
-        Column("embeddings", "float16", (len(VIEWS), teacher.width)),
-        Column("norms", "float32", (len(VIEWS),)),
-    )
-    others = assemble(shop.store, shop.work, tasks, columns, faces.task_rows)
-    mean, spread = centre_and_spread(
-        lambda: read_pieces(shop.work, tasks, "embeddings"), teacher.width
-    )
-    if spread <= 0:
-        raise InputError(f"{faces.path}: all embeddings by {teacher.name} are alike")
-    attributes = {"views": list(VIEWS), "mean": mean.tolist(), "spread": spread}
-    return lines, others | write_attributes(shop.store, attributes)
-
-
-def _passport(
-    faces: FaceStore, teacher: Teacher, made_by: Fingerprint, lines: list[LedgerLine]
-) -> Passport:
+def _passport(embedding: Embedding, lines: Sequence[LedgerLine]) -> Passport:
+    faces, teacher = embedding.faces, embedding.teacher
     own: dict[str, Any] = asdict(faces.passport)
     failed = sum(line.num_rows - line.num_ok for line in lines)
     return Passport(
@@ -201,7 +238,7 @@ def _passport(
         merkle_root="",  # sealing fills it in
         manifest_digest=faces.passport.manifest_digest,
         faces_root=faces.root,
-        fingerprint=made_by,
+        fingerprint=embedding.made_by,
         lineage={**own["lineage"], "faces": own["fingerprint"]["identity"]},
         licences={**own["licences"], teacher.name: teacher.licence},
     )

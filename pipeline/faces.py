@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from manifests.building import Column
 from manifests.stores import NO_FACE, OK
-from pipeline.align import Aligner, crop_to_frame, find_faces
+from pipeline.align import Aligner, Face, crop_to_frame, find_faces
 from pipeline.frames import Frame, to_frame
 from pipeline.generators.base import Generator
 from pipeline.numerics import BATCH, in_fixed_batches
@@ -35,36 +35,53 @@ class Faces:
     quality: np.ndarray  # float32 face
 
 
+@dataclass(frozen=True)
+class Detector:
+    """A detector and the pixels that a picture is enlarged to for it."""
+
+    aligner: Aligner
+    size: int
+
+
 def render_faces(
     generator: Generator,
-    aligner: Aligner,
+    detectors: Sequence[Detector],
     latents: Float[np.ndarray, "face width"],
     frame: Frame,
-    *,
-    detect_size: int,
 ) -> Iterator[Faces]:
-    """Aligned faces for latents, a batch at a time, in their order."""
+    """Aligned faces for latents, a batch at a time, in their order. A picture in which one
+    detector finds no face is shown to the next."""
     for at in range(0, len(latents), BATCH):
         batch = torch.from_numpy(latents[at : at + BATCH])
         pictures = in_fixed_batches(generator.render, batch).cpu()
         if generator.frame is not None:
             yield _declared(pictures, generator.frame, frame)
         else:
-            yield _detected(aligner, pictures, frame, detect_size)
+            yield _detected(detectors, pictures, frame)
 
 
-def _detected(aligner: Aligner, pictures: torch.Tensor, frame: Frame, detect_size: int) -> Faces:
-    found = find_faces(aligner, pictures, detect_size=detect_size)
+def _detected(detectors: Sequence[Detector], pictures: torch.Tensor, frame: Frame) -> Faces:
     faces = _blank(len(pictures), frame)
-    rows = [row for row, face in enumerate(found) if face is not None]
-    if rows:
-        points = np.stack([face.landmarks for face in found if face is not None])
+    for detector in detectors:
+        left = np.flatnonzero(~faces.ok)
+        found = find_faces(detector.aligner, pictures[left], detect_size=detector.size)
+        _fill(faces, pictures, frame, dict(zip(left.tolist(), found, strict=True)))
+    return faces
+
+
+def _fill(
+    faces: Faces, pictures: torch.Tensor, frame: Frame, found: Mapping[int, Face | None]
+) -> None:
+    """Cuts what was found, {row: face}, into its rows."""
+    here = {row: face for row, face in found.items() if face is not None}
+    if here:
+        rows = list(here)
+        points = np.stack([face.landmarks for face in here.values()])
         crops, moved = crop_to_frame(pictures[rows], points, frame)
         faces.images[rows] = crops.permute(0, 2, 3, 1).to(torch.uint8).numpy()
         faces.landmarks[rows] = moved
-        faces.quality[rows] = [face.score for face in found if face is not None]
+        faces.quality[rows] = [face.score for face in here.values()]
         faces.ok[rows], faces.reason[rows] = True, OK
-    return faces
 
 
 def _declared(pictures: torch.Tensor, source: Frame, frame: Frame) -> Faces:

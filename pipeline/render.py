@@ -1,6 +1,6 @@
 """Stage render: a round's manifest -> data/ROUND/faces.zarr.
 
-    python -m pipeline.render ROUND [--workers N]
+    python -m pipeline.render ROUND [--workers N | --scheduler ADDRESS]
 
 Every row is rendered by the generator, detected (unless the generator declares a frame) and
 cut to the stored frame. A face that is not found keeps its row, with ok=False and a reason.
@@ -9,7 +9,8 @@ cut to the stored frame. A face that is not found keeps its row, with ok=False a
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -36,21 +37,74 @@ from manifests.params import Params, Render, load_params
 from manifests.passport import Fingerprint, Passport
 from manifests.rounds import read_manifest
 from manifests.stores import CHUNK_ROWS, OK, REASONS
-from pipeline.align import (
-    LANDMARK_SCHEME,
-    Aligner,
-    alignment_identity,
-    load_aligner,
-)
+from pipeline.align import LANDMARK_SCHEME, alignment_identity, load_aligner
 from pipeline.crews import Crew, add_options, crew_of
-from pipeline.faces import COLUMNS, Faces, render_faces
+from pipeline.faces import COLUMNS, Detector, Faces, render_faces
 from pipeline.frames import WIDE
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
 from pipeline.numerics import device_of, numerics, require_numerics
-from pipeline.shards import Workshop, open_workshop, relink, run_tasks, seal
+from pipeline.shards import Build, Job, Workshop, open_workshop, relink, run_tasks, seal
 
 VERSION = 1  # raise it when the same inputs would give other faces
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A round's faces before they are made: all that they depend on."""
+
+    name: str
+    manifest: LatentManifest
+    generator: Generator
+    made_by: Fingerprint
+    params: Params
+
+    @property
+    def build(self) -> Build:
+        inputs = {"version": VERSION, "manifest": self.manifest.digest, **asdict(self.made_by)}
+        inputs["shard_rows"] = self.params.render.shard_rows
+        return Build(f"render-{self.name}", inputs, layout.faces(self.name))
+
+    @property
+    def tasks(self) -> list[Task]:
+        return plan_tasks(len(self.manifest), self.params.render.shard_rows)
+
+    @property
+    def pictures(self) -> Column:
+        size = self.params.render.frame_size
+        return Column("images", "uint8", (size, size, 3))
+
+    def job(self, work: Path) -> RenderJob:
+        return RenderJob(
+            work=work,
+            manifest=layout.manifest(self.name),
+            manifest_digest=self.manifest.digest,
+            weights=layout.WEIGHTS,
+            generator=self.params.generator,
+            render=self.params.render,
+            device=self.params.device,
+            numerics=tuple(self.made_by.numerics.items()),
+            input_hash=work.name,
+        )
+
+
+def open_rendering(name: str, params: Params) -> Rendering:
+    """Reads the manifest and the generator, which must fit each other."""
+    if params.render.shard_rows % CHUNK_ROWS:
+        raise InputError(
+            f"params.yaml: render: shard_rows: {params.render.shard_rows}, expected a multiple "
+            f"of {CHUNK_ROWS}"
+        )
+    manifest = read_manifest(name)
+    generator = load_generator(params.generator, layout.WEIGHTS)
+    manifest.require(
+        generator=generator.name,
+        sha256=generator.weights_sha256,
+        latent_width=generator.latent_width,
+        space=generator.latent_space,
+    )
+    made_by = fingerprint(generator, params.render, params.device)
+    return Rendering(name, manifest, generator, made_by, params)
 
 
 @dataclass(frozen=True)
@@ -62,43 +116,53 @@ class RenderJob:
     manifest_digest: str
     weights: Path
     generator: str
-    frame_size: int
-    detect_size: int
-    detect_threshold: float
-    shard_rows: int
+    render: Render
     device: str
     numerics: tuple[tuple[str, Any], ...]  # which every worker must compute with
     input_hash: str
 
     def __call__(self, task: Task) -> LedgerLine:
-        generator, aligner, manifest = _tools(self)
-        latents = np.array(manifest.latents[task.start : task.stop])
-        frame = WIDE.at(self.frame_size)
-        batches = render_faces(generator, aligner, latents, frame, detect_size=self.detect_size)
-        return self._record(task, list(batches))
+        return self.record(task, self.faces(np.arange(task.start, task.stop)))
 
-    def _record(self, task: Task, batches: list[Faces]) -> LedgerLine:
-        columns = {
-            column.name: np.concatenate([getattr(batch, column.name) for batch in batches])
-            for column in COLUMNS
-        }
-        images = np.concatenate([batch.images for batch in batches])
-        shard, sha256 = write_images(self.work / "store", task, images, self.shard_rows)
+    def faces(self, rows: np.ndarray, *, first_attempt: int = 0) -> Faces:
+        """These rows of the manifest, rendered; detections before `first_attempt` are passed
+        over."""
+        generator, detectors, manifest = _tools(self)
+        latents = np.array(manifest.latents[rows])
+        frame = WIDE.at(self.render.frame_size)
+        batches = list(render_faces(generator, detectors[first_attempt:], latents, frame))
+        return Faces(
+            *(np.concatenate([getattr(b, field.name) for b in batches]) for field in fields(Faces))
+        )
+
+    def record(self, task: Task, faces: Faces) -> LedgerLine:
+        """Writes a shard's files."""
+        columns = {column.name: getattr(faces, column.name) for column in COLUMNS}
+        shard, sha256 = write_images(
+            self.work / "store", task, faces.images, self.render.shard_rows
+        )
         piece, piece_sha256 = write_piece(self.work, task, columns)
         hashes = {f"store/{shard}": sha256, piece: piece_sha256}
-        failures = Counter(REASONS[int(code)] for code in columns["reason"] if code != OK)
-        num_ok = int(columns["ok"].sum())
-        rows = task.stop - task.start
-        return LedgerLine(task.shard, self.input_hash, hashes, rows, num_ok, dict(failures))
+        return LedgerLine(task.shard, self.input_hash, hashes, *count(columns))
+
+
+def count(columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
+    """(rows, usable ones, failures by reason) of a shard's columns."""
+    failures = Counter(REASONS[int(code)] for code in columns["reason"] if code != OK)
+    return len(columns["ok"]), int(columns["ok"].sum()), dict(failures)
 
 
 @lru_cache(maxsize=1)
-def _tools(job: RenderJob) -> tuple[Generator, Aligner, LatentManifest]:
+def _tools(job: RenderJob) -> tuple[Generator, list[Detector], LatentManifest]:
     require_numerics(dict(job.numerics), numerics_of(job.device))
     generator = load_generator(job.generator, job.weights)
     generator.to(device_of(job.device))
     manifest = LatentManifest.read(job.manifest, expect=job.manifest_digest)
-    return generator, load_aligner(job.weights, job.detect_threshold), manifest
+    detectors = [
+        Detector(load_aligner(job.weights, attempt.detect_threshold), attempt.detect_size)
+        for attempt in job.render.detections
+    ]
+    return generator, detectors, manifest
 
 
 def main() -> None:
@@ -111,49 +175,27 @@ def main() -> None:
 
 def render_round(name: str, params: Params, *, crew: Crew) -> None:
     """Builds, resumes or relinks the face store of round `name`."""
-    manifest = read_manifest(name)
-    generator = load_generator(params.generator, layout.WEIGHTS)
-    manifest.require(
-        generator=generator.name,
-        sha256=generator.weights_sha256,
-        latent_width=generator.latent_width,
-        space=generator.latent_space,
-    )
-    made_by = fingerprint(generator, params.render, params.device)
-    inputs = {"version": VERSION, "manifest": manifest.digest, **asdict(made_by)}
-    inputs["shard_rows"] = params.render.shard_rows
-    with open_workshop(f"render-{name}", inputs, layout.faces(name)) as shop:
+    rendering = open_rendering(name, params)
+    with open_workshop(rendering.build) as shop:
         if shop.finished:
             relink(shop)
-            return
-        job = _job(shop, name, manifest, made_by, params)
-        with timed(f"render@{name}", rows=len(manifest)):
-            lines, others = _build(shop, manifest, job, crew)
-            seal(shop, lines, others, _passport(manifest, generator, made_by, lines))
+        else:
+            build_faces(shop, rendering, rendering.job(shop.work), crew)
 
 
-def _job(
-    shop: Workshop, name: str, manifest: LatentManifest, made_by: Fingerprint, params: Params
-) -> RenderJob:
-    if params.render.shard_rows % CHUNK_ROWS:
-        raise InputError(
-            f"params.yaml: render: shard_rows {params.render.shard_rows}, expected a multiple "
-            f"of {CHUNK_ROWS}"
-        )
-    return RenderJob(
-        work=shop.work,
-        manifest=layout.manifest(name),
-        manifest_digest=manifest.digest,
-        weights=layout.WEIGHTS,
-        generator=params.generator,
-        frame_size=params.render.frame_size,
-        detect_size=params.render.detect_size,
-        detect_threshold=params.render.detect_threshold,
-        shard_rows=params.render.shard_rows,
-        device=params.device,
-        numerics=tuple(made_by.numerics.items()),
-        input_hash=shop.work.name,
-    )
+def build_faces(shop: Workshop, rendering: Rendering, job: Job, crew: Crew) -> Passport:
+    """Does what is left to do of a face store, and seals it."""
+    rows = rendering.params.render.shard_rows
+    frame = asdict(WIDE.at(rendering.params.render.frame_size))
+    tasks = rendering.tasks
+    with timed(f"render@{rendering.name}", rows=len(rendering.manifest)):
+        lines = run_tasks(shop, tasks, job, crew=crew, title=f"render {rendering.name}")
+        count = len(rendering.manifest)
+        others = write_metadata(shop.store, rendering.pictures, count, rows, images=True)
+        others |= assemble(shop.store, shop.work, tasks, COLUMNS, rows)
+        attributes = {"frame": frame, "landmark_scheme": LANDMARK_SCHEME}
+        others |= write_attributes(shop.store, attributes)
+        return seal(shop, lines, others, _passport(rendering, lines))
 
 
 def fingerprint(generator: Generator, settings: Render, device: str) -> Fingerprint:
@@ -164,6 +206,8 @@ def fingerprint(generator: Generator, settings: Render, device: str) -> Fingerpr
             "detect_size": settings.detect_size,
             "detect_threshold": settings.detect_threshold,
         }
+        if settings.retries:
+            identity["alignment"]["retries"] = [asdict(attempt) for attempt in settings.retries]
     return Fingerprint(generator.identity() | identity, numerics_of(device))
 
 
@@ -171,28 +215,11 @@ def numerics_of(device: str) -> dict[str, Any]:
     return numerics(device) | {"dlib": dlib.__version__}
 
 
-def _build(
-    shop: Workshop, manifest: LatentManifest, job: RenderJob, crew: Crew
-) -> tuple[list[LedgerLine], dict[str, str]]:
-    """Ledger lines of all shards, and {relative path: sha256} of the store's other files."""
-    rows, size = job.shard_rows, job.frame_size
-    tasks = plan_tasks(len(manifest), rows)
-    title = f"render {manifest.recipe.round}"
-    lines = run_tasks(shop, tasks, job, crew=crew, title=title)
-    pictures = Column("images", "uint8", (size, size, 3))
-    others = write_metadata(shop.store, pictures, len(manifest), rows, images=True)
-    others |= assemble(shop.store, shop.work, tasks, COLUMNS, rows)
-    frame = asdict(WIDE.at(size))
-    others |= write_attributes(shop.store, {"frame": frame, "landmark_scheme": LANDMARK_SCHEME})
-    return lines, others
-
-
-def _passport(
-    manifest: LatentManifest, generator: Generator, made_by: Fingerprint, lines: list[LedgerLine]
-) -> Passport:
+def _passport(rendering: Rendering, lines: Sequence[LedgerLine]) -> Passport:
     failures: Counter[str] = Counter()
     for line in lines:
         failures.update(line.failures)
+    manifest, generator = rendering.manifest, rendering.generator
     return Passport(
         kind="faces",
         round=manifest.recipe.round,
@@ -202,7 +229,7 @@ def _passport(
         merkle_root="",  # sealing fills it in
         manifest_digest=manifest.digest,
         faces_root=None,
-        fingerprint=made_by,
+        fingerprint=rendering.made_by,
         lineage={"generator": asdict(manifest.recipe)},
         licences={generator.name: generator.licence},
     )

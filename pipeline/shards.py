@@ -34,6 +34,22 @@ Job = Callable[[Task], LedgerLine]  # picklable: it is called in worker processe
 
 
 @dataclass(frozen=True)
+class Build:
+    """A store that is to be made: by which stage, from what (version number, params and
+    digests), and where it goes."""
+
+    stage: str
+    inputs: Mapping[str, Any]
+    output: Path
+
+    @property
+    def work(self) -> Path:
+        """The scratch folder of exactly these inputs."""
+        digest = sha256_text(canonical_json(dict(self.inputs)))
+        return layout.WORK / self.stage / digest[:16]
+
+
+@dataclass(frozen=True)
 class Workshop:
     """The scratch folder of one build: `store` grows into the result, `pieces` are scratch."""
 
@@ -54,12 +70,10 @@ class Workshop:
 
 
 @contextmanager
-def open_workshop(stage: str, inputs: Mapping[str, Any], output: Path) -> Iterator[Workshop]:
-    """The scratch folder for exactly these inputs (version number, params and digests), with
-    the stage's lock held: a second writer is refused."""
-    folder = layout.WORK / stage
-    with only_writer(folder):
-        shop = Workshop(folder / sha256_text(canonical_json(dict(inputs)))[:16], output)
+def open_workshop(build: Build) -> Iterator[Workshop]:
+    """The scratch folder of a build, with the stage's lock held: a second writer is refused."""
+    with only_writer(build.work.parent):
+        shop = Workshop(build.work, build.output)
         if shop.finished and not _sound(shop.store):
             shutil.rmtree(shop.work)  # damaged since (it shares its files with the output)
         shop.store.mkdir(parents=True, exist_ok=True)

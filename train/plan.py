@@ -16,7 +16,7 @@ from manifests.digests import canonical_json, sha256_text
 from manifests.errors import InputError, pick
 from manifests.layout import PROBE
 from manifests.params import Params, Run
-from manifests.rounds import open_round
+from manifests.rounds import check_no_face_twice, open_round
 from pipeline.numerics import numerics
 from train.batches import Source, check_one_teacher, num_usable, open_source
 from train.checkpoint import Student, load_student
@@ -88,10 +88,11 @@ def open_plan(name: str, rounds: Sequence[str], after: str | None, params: Param
         )
     student = load_student(layout.run(after)) if after else None
     known: Mapping[str, str] = json.loads(student.card.stores) if student else {}
-    earlier = [Path(path).parent.name for path in known if path.endswith("/faces.zarr")]
+    earlier = [layout.round_of(Path(path)) for path in known if Path(path).name == layout.FACES]
     if student is not None:
         _check_same_kind(student, earlier[0], known, params)
     opened = [open_round(name, params.teacher, roots=known) for name in [*earlier, *rounds]]
+    check_no_face_twice(opened)
     sources = [open_source(files.faces, files.teacher) for files in opened]
     check_one_teacher(sources)
     plan = Plan(name, params, sources, len(rounds), student)

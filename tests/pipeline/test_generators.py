@@ -8,10 +8,10 @@ import torch
 
 from manifests.errors import InputError
 from pipeline.align import Aligner
+from pipeline.faces import Detector, render_faces
 from pipeline.frames import ARCFACE112, WIDE, Frame, to_frame
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
-from pipeline.render import render_faces
 from tests.contracts import FileContract, GeneratorContract
 
 
@@ -62,7 +62,7 @@ def blind(weights: Path) -> Aligner:
 def test_declared_frame_is_rendered_without_detection(blind: Aligner) -> None:
     latents = np.random.default_rng(0).standard_normal((70, 2), np.float32)
     stored = WIDE.at(48)
-    batches = list(render_faces(AlignedToy(), blind, latents, stored, detect_size=96))
+    batches = list(render_faces(AlignedToy(), [Detector(blind, 96)], latents, stored))
     assert [len(batch.ok) for batch in batches] == [64, 6]
     assert all(batch.ok.all() and np.isnan(batch.landmarks).all() for batch in batches)
     pictures = to_frame(AlignedToy().render(torch.from_numpy(latents)), ARCFACE112.at(32), stored)

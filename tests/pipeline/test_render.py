@@ -19,6 +19,7 @@ from manifests.params import Params, load_params
 from manifests.stores import NO_FACE, OK, FaceStore, store_root
 from pipeline.align import load_aligner
 from pipeline.crews import Crew
+from pipeline.faces import Detector
 from pipeline.frames import WIDE
 from pipeline.generators.base import Generator
 from pipeline.render import RenderJob, render_faces, render_round
@@ -63,9 +64,8 @@ class TestRows:
         settings = load_params().render
         latents = np.array(LatentManifest.read(layout.manifest("pool")).latents[[row]])
         aligner = load_aligner(weights, settings.detect_threshold)
-        (alone,) = render_faces(
-            dcgan, aligner, latents, WIDE.at(96), detect_size=settings.detect_size
-        )
+        detectors = [Detector(aligner, settings.detect_size)]
+        (alone,) = render_faces(dcgan, detectors, latents, WIDE.at(96))
         assert np.array_equal(alone.images, pool.images(row, row + 1))
 
     def test_passport_and_ledger_count_the_failures(self, pool: FaceStore) -> None:
