@@ -63,7 +63,7 @@ def deliver(finished: Path, output: Path) -> None:
     for stray in output.parent.glob(f".{output.name}.*.tmp"):  # of a killed process
         shutil.rmtree(stray)
     scratch.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(finished, scratch, copy_function=_link_or_copy)
+    shutil.copytree(finished, scratch, copy_function=link_or_copy)
     shutil.rmtree(output, ignore_errors=True)
     scratch.replace(output)
 
@@ -75,8 +75,9 @@ def forget_others(work: Path) -> None:
             shutil.rmtree(other)
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def link_or_copy(source: str, target: str) -> None:
+    """A hard link, or a copy where another file system begins."""
     try:
         os.link(source, target)
-    except OSError:  # another file system
+    except OSError:
         shutil.copy2(source, target)

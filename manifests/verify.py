@@ -48,11 +48,12 @@ def find_faults(store: Path) -> list[Fault]:
     try:
         passport = Passport.read(store)
     except InputError as error:
-        return [Fault(PASSPORT, str(error))]
-    return [*_file_faults(store, passport)] or [*_content_faults(store, passport)]
+        return [Fault(PASSPORT, str(error)), *_file_faults(store, "")]
+    return [*_file_faults(store, passport.merkle_root)] or [*_content_faults(store, passport)]
 
 
-def _file_faults(store: Path, passport: Passport) -> Iterator[Fault]:
+def _file_faults(store: Path, root: str) -> Iterator[Fault]:
+    """`root`: of all files but the passport; empty if that is lost."""
     try:
         names = sorted(set(files_of(store)) - {PASSPORT})
         ledger = read_ledger(store / LEDGER)
@@ -64,9 +65,9 @@ def _file_faults(store: Path, passport: Passport) -> Iterator[Fault]:
     if ledger.files:  # of version 2 on it names every file
         strays = set(found) - set(ledger.sha256) - {LEDGER}
         faults += [Fault(name, f"{name} is no part of the store") for name in sorted(strays)]
-    root, wanted = merkle_root(found), passport.merkle_root
-    if root != wanted and not faults:
-        faults = [Fault(LEDGER, f"it has root {root[:12]}, its passport says {wanted[:12]}")]
+    have = merkle_root(found)
+    if root not in ("", have) and not faults:
+        faults = [Fault(LEDGER, f"it has root {have[:12]}, its passport says {root[:12]}")]
     yield from faults
 
 

@@ -8,22 +8,20 @@ own, never a copy (the two views of the dlib teacher have a centred cosine of 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from manifests import layout
 from manifests.building import (
     Column,
     Task,
     assemble,
-    plan_tasks,
     read_pieces,
     write_attributes,
     write_piece,
@@ -36,30 +34,18 @@ from manifests.passport import Fingerprint, Passport
 from manifests.rounds import open_faces
 from manifests.stores import FaceStore
 from pipeline.crews import Crew, add_options, crew_of
-from pipeline.frames import Frame, to_frame
-from pipeline.numerics import device_of, in_fixed_batches, numerics, require_numerics
-from pipeline.shards import Build, Workshop, open_workshop, relink, run_tasks, seal
+from pipeline.embeddings import centre_and_spread, columns_of, count, embed_faces
+from pipeline.frames import Frame
+from pipeline.numerics import device_of, numerics, require_numerics
+from pipeline.shards import Build, Making, Workshop, open_workshop, relink, run_tasks, seal
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import VIEWS, Teacher
 
 VERSION = 2  # raise it when the same inputs would give other embeddings
 
 
-def embed_faces(
-    teacher: Teacher, images: UInt8[np.ndarray, "face size size 3"], frame: Frame
-) -> Float[np.ndarray, "face view width"]:
-    """Raw float32 embeddings of stored crops, plain and mirrored."""
-
-    def both_views(batch: torch.Tensor) -> torch.Tensor:
-        crops = to_frame(batch.permute(0, 3, 1, 2).float(), frame, teacher.frame)
-        views = [teacher.embed(crops), teacher.embed(crops.flip(3))]
-        return torch.stack(views, dim=1).cpu()
-
-    return in_fixed_batches(both_views, torch.from_numpy(images)).numpy()
-
-
 @dataclass(frozen=True)
-class Embedding:
+class Embedding(Making):
     """A round's embeddings before they are made: all that they depend on."""
 
     name: str
@@ -75,8 +61,30 @@ class Embedding:
         return Build(f"embed-{self.name}-{self.teacher.name}", inputs, output)
 
     @property
-    def tasks(self) -> list[Task]:
-        return plan_tasks(len(self.faces), self.faces.task_rows)
+    def source(self) -> str:
+        return self.faces.root
+
+    @property
+    def task_rows(self) -> int:
+        return self.faces.task_rows
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.faces)
+
+    @property
+    def pictures(self) -> None:
+        return None
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        return columns_of(self.teacher)
+
+    def count(self, columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
+        return count(columns)
+
+    def finish(self, shop: Workshop, crew: Crew) -> Passport:
+        return build_embeddings(shop, self, crew)
 
     def job(self, work: Path) -> EmbedJob:
         return EmbedJob(
@@ -141,21 +149,6 @@ class EmbedJob:
             )
 
 
-def count(columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
-    """(rows, usable ones, failures by reason) of a shard's columns."""
-    usable = np.isfinite(columns["embeddings"]).all(axis=(1, 2))
-    failed = int((~usable).sum())
-    return len(usable), len(usable) - failed, {"face_not_ok": failed} if failed else {}
-
-
-def columns_of(teacher: Teacher) -> tuple[Column, ...]:
-    """The arrays of a teacher store."""
-    return (
-        Column("embeddings", "float16", (len(VIEWS), teacher.width)),
-        Column("norms", "float32", (len(VIEWS),)),
-    )
-
-
 @lru_cache(maxsize=1)
 def _tools(job: EmbedJob) -> tuple[Teacher, FaceStore, np.ndarray]:
     require_numerics(dict(job.numerics), numerics(job.device))
@@ -163,29 +156,6 @@ def _tools(job: EmbedJob) -> tuple[Teacher, FaceStore, np.ndarray]:
     teacher.to(device_of(job.device))
     faces = FaceStore.open(job.faces, expect={"root": job.faces_root})
     return teacher, faces, faces.ok()
-
-
-def centre_and_spread(
-    pieces: Callable[[], Iterable[np.ndarray]], width: int
-) -> tuple[np.ndarray, float]:
-    """Mean embedding, and the standard deviation of all centred coordinates, in float64.
-
-    `pieces` gives (face, view, width) arrays and is called twice, so that one is in memory at
-    a time. With no usable face: zeros and one.
-    """
-    total, count = np.zeros(width), 0
-    for rows in map(_usable, pieces()):
-        total, count = total + rows.sum(axis=0), count + len(rows)
-    if not count:
-        return total, 1.0
-    mean = total / count
-    squares = sum(float(((rows - mean) ** 2).sum()) for rows in map(_usable, pieces()))
-    return mean, float(np.sqrt(squares / (count * width)))
-
-
-def _usable(piece: np.ndarray) -> np.ndarray:
-    rows = piece.reshape(-1, piece.shape[-1]).astype(np.float64)
-    return rows[np.isfinite(rows).all(axis=1)]
 
 
 def main() -> None:
@@ -205,7 +175,7 @@ def embed_round(name: str, teacher_name: str, params: Params, *, crew: Crew) -> 
         if shop.finished:
             relink(shop)
         else:
-            build_embeddings(shop, embedding, crew)
+            embedding.finish(shop, crew)
 
 
 def build_embeddings(shop: Workshop, embedding: Embedding, crew: Crew) -> Passport:

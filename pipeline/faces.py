@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Float
 
 from manifests.building import Column
-from manifests.stores import NO_FACE, OK
+from manifests.stores import NO_FACE, OK, REASONS
 from pipeline.align import Aligner, Face, crop_to_frame, find_faces
 from pipeline.frames import Frame, to_frame
 from pipeline.generators.base import Generator
@@ -33,6 +34,12 @@ class Faces:
     reason: np.ndarray  # uint8 face, see manifests.stores.REASONS
     landmarks: np.ndarray  # float32 face 5 2, in the stored crop
     quality: np.ndarray  # float32 face
+
+
+def count(columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
+    """(rows, usable ones, failures by reason) of a shard's columns."""
+    failures = Counter(REASONS[int(code)] for code in columns["reason"] if code != OK)
+    return len(columns["ok"]), int(columns["ok"].sum()), dict(failures)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from manifests.building import (
     Column,
     Task,
     assemble,
-    plan_tasks,
     write_attributes,
     write_images,
     write_metadata,
@@ -36,21 +35,21 @@ from manifests.ledger import LedgerLine
 from manifests.params import Params, Render, load_params
 from manifests.passport import Fingerprint, Passport
 from manifests.rounds import read_manifest
-from manifests.stores import CHUNK_ROWS, OK, REASONS
+from manifests.stores import CHUNK_ROWS
 from pipeline.align import LANDMARK_SCHEME, alignment_identity, load_aligner
 from pipeline.crews import Crew, add_options, crew_of
-from pipeline.faces import COLUMNS, Detector, Faces, render_faces
+from pipeline.faces import COLUMNS, Detector, Faces, count, render_faces
 from pipeline.frames import WIDE
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
 from pipeline.numerics import device_of, numerics, require_numerics
-from pipeline.shards import Build, Job, Workshop, open_workshop, relink, run_tasks, seal
+from pipeline.shards import Build, Job, Making, Workshop, open_workshop, relink, run_tasks, seal
 
 VERSION = 1  # raise it when the same inputs would give other faces
 
 
 @dataclass(frozen=True)
-class Rendering:
+class Rendering(Making):
     """A round's faces before they are made: all that they depend on."""
 
     name: str
@@ -66,13 +65,31 @@ class Rendering:
         return Build(f"render-{self.name}", inputs, layout.faces(self.name))
 
     @property
-    def tasks(self) -> list[Task]:
-        return plan_tasks(len(self.manifest), self.params.render.shard_rows)
+    def source(self) -> str:
+        return self.manifest.digest
+
+    @property
+    def task_rows(self) -> int:
+        return self.params.render.shard_rows
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.manifest)
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        return COLUMNS
 
     @property
     def pictures(self) -> Column:
         size = self.params.render.frame_size
         return Column("images", "uint8", (size, size, 3))
+
+    def count(self, columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
+        return count(columns)
+
+    def finish(self, shop: Workshop, crew: Crew) -> Passport:
+        return build_faces(shop, self, self.job(shop.work), crew)
 
     def job(self, work: Path) -> RenderJob:
         return RenderJob(
@@ -146,12 +163,6 @@ class RenderJob:
         return LedgerLine(task.shard, self.input_hash, hashes, *count(columns))
 
 
-def count(columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
-    """(rows, usable ones, failures by reason) of a shard's columns."""
-    failures = Counter(REASONS[int(code)] for code in columns["reason"] if code != OK)
-    return len(columns["ok"]), int(columns["ok"].sum()), dict(failures)
-
-
 @lru_cache(maxsize=1)
 def _tools(job: RenderJob) -> tuple[Generator, list[Detector], LatentManifest]:
     require_numerics(dict(job.numerics), numerics_of(job.device))
@@ -180,19 +191,17 @@ def render_round(name: str, params: Params, *, crew: Crew) -> None:
         if shop.finished:
             relink(shop)
         else:
-            build_faces(shop, rendering, rendering.job(shop.work), crew)
+            rendering.finish(shop, crew)
 
 
 def build_faces(shop: Workshop, rendering: Rendering, job: Job, crew: Crew) -> Passport:
     """Does what is left to do of a face store, and seals it."""
-    rows = rendering.params.render.shard_rows
     frame = asdict(WIDE.at(rendering.params.render.frame_size))
-    tasks = rendering.tasks
-    with timed(f"render@{rendering.name}", rows=len(rendering.manifest)):
+    tasks, task_rows, num_rows = rendering.tasks, rendering.task_rows, rendering.num_rows
+    with timed(f"render@{rendering.name}", rows=num_rows):
         lines = run_tasks(shop, tasks, job, crew=crew, title=f"render {rendering.name}")
-        count = len(rendering.manifest)
-        others = write_metadata(shop.store, rendering.pictures, count, rows, images=True)
-        others |= assemble(shop.store, shop.work, tasks, COLUMNS, rows)
+        others = write_metadata(shop.store, rendering.pictures, num_rows, task_rows, images=True)
+        others |= assemble(shop.store, shop.work, tasks, COLUMNS, task_rows)
         attributes = {"frame": frame, "landmark_scheme": LANDMARK_SCHEME}
         others |= write_attributes(shop.store, attributes)
         return seal(shop, lines, others, _passport(rendering, lines))

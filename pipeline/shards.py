@@ -8,25 +8,26 @@ input hash comes up again is linked to the output without any work.
 from __future__ import annotations
 
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from manifests import layout
-from manifests.building import METADATA, Task
-from manifests.digests import canonical_json, merkle_root, sha256_file, sha256_text
+from manifests.building import Column, Task, plan_tasks, seal_store
+from manifests.digests import canonical_json, sha256_file, sha256_text
 from manifests.errors import InputError
 from manifests.files import deliver, forget_others
 from manifests.ledger import NAME as LEDGER
 from manifests.ledger import LedgerLine, append_line, read_ledger, write_ledger
 from manifests.locks import only_writer
-from manifests.metadata import files_of
 from manifests.passport import NAME as PASSPORT
-from manifests.passport import Passport
+from manifests.passport import Fingerprint, Passport
 from manifests.stores import store_root
 from pipeline.crews import Crew
 
@@ -67,6 +68,54 @@ class Workshop:
     @property
     def finished(self) -> bool:
         return (self.store / PASSPORT).exists()
+
+
+class Making(ABC):
+    """What a stage that builds stores knows of one before it is made."""
+
+    made_by: Fingerprint
+
+    @property
+    @abstractmethod
+    def build(self) -> Build: ...
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """Digest of the manifest, or root of the faces, that it is made from."""
+
+    @property
+    @abstractmethod
+    def num_rows(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def task_rows(self) -> int:
+        """Rows of one shard."""
+
+    @property
+    def tasks(self) -> list[Task]:
+        return plan_tasks(self.num_rows, self.task_rows)
+
+    @property
+    @abstractmethod
+    def pictures(self) -> Column | None: ...
+
+    @property
+    @abstractmethod
+    def columns(self) -> Sequence[Column]: ...
+
+    @abstractmethod
+    def count(self, columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
+        """(rows, usable ones, failures by reason) of a shard's columns."""
+
+    @abstractmethod
+    def job(self, work: Path) -> Any:
+        """The job of one shard, with `work` as its scratch folder."""
+
+    @abstractmethod
+    def finish(self, shop: Workshop, crew: Crew) -> Passport:
+        """Does what is left to do, and seals the store."""
 
 
 @contextmanager
@@ -127,26 +176,9 @@ def seal(
     """
     inside = f"{shop.store.name}/"
     kept = [replace(line, output_sha256=_inside(line.output_sha256, inside)) for line in lines]
-    write_ledger(shop.store / LEDGER, kept, others)
-    hashes = {LEDGER: sha256_file(shop.store / LEDGER), **others}
-    for line in kept:
-        hashes |= line.output_sha256
-    _sweep(shop.store, hashes)
-    sealed = replace(
-        passport,
-        merkle_root=merkle_root(hashes),
-        num_files=len(hashes),
-        metadata={name: sha for name, sha in others.items() if name.endswith(METADATA)},
-    )
-    sealed.write(shop.store)
+    sealed = seal_store(shop.store, kept, others, passport)
     relink(shop)
     return sealed
-
-
-def _sweep(store: Path, named: Mapping[str, str]) -> None:
-    """Removes what a killed process left."""
-    for name in set(files_of(store)) - set(named):
-        (store / name).unlink()
 
 
 def _inside(hashes: Mapping[str, str], folder: str) -> dict[str, str]:

@@ -24,7 +24,7 @@ from manifests.latents import LatentManifest, Recipe, build
 from manifests.ledger import LedgerLine
 from manifests.passport import Fingerprint, Passport
 from manifests.stores import TASK_ROWS, FaceStore, TeacherStore
-from pipeline.embed import centre_and_spread
+from pipeline.embeddings import centre_and_spread
 from pipeline.frames import WIDE
 from pipeline.shards import Workshop, seal
 

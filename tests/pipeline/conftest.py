@@ -28,6 +28,7 @@ from tests.conftest import lay_out
 
 POOL_ROWS, PROBE_ROWS = 72, 40
 LONG_ROWS = 1100  # two shards
+SHARD_ROWS, SHARDED_ROWS = 64, 150  # three shards
 
 
 class Interrupted(Exception):
@@ -140,3 +141,30 @@ def build(stage: str, params: Params, *, crew: Crew) -> None:
         render_round("pool", params, crew=crew)
     else:
         embed_round("pool", params.teacher, params, crew=crew)
+
+
+def small_shards(params: Params) -> Params:
+    """Few faces found, and shards of one chunk."""
+    params = few_found(params)
+    return replace(params, render=replace(params.render, shard_rows=SHARD_ROWS))
+
+
+@pytest.fixture(scope="session")
+def sharded_once(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
+    """Round pool of three small shards, rendered and embedded; not to be changed."""
+    root = lay_out(tmp_path_factory.mktemp("sharded"), weights)
+    with contextlib.chdir(root):
+        params = small_shards(load_params())
+        save(sample_prior("pool", PriorRound(SHARDED_ROWS, 5), params))
+        build("render", params, crew=Crew(1))
+        build("embed", params, crew=Crew(1))
+    return root
+
+
+@pytest.fixture
+def sharded(sharded_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    """A copy of that round without scratch folders, as the current folder; its parameters."""
+    copy = tmp_path / "sharded"
+    shutil.copytree(sharded_once, copy, symlinks=True, ignore=shutil.ignore_patterns(".work"))
+    monkeypatch.chdir(copy)
+    return small_shards(load_params())

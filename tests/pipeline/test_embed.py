@@ -15,7 +15,8 @@ from manifests.latents import empty
 from manifests.params import Params, PriorRound, load_params
 from manifests.stores import FaceStore, TeacherStore, store_root
 from pipeline.crews import Crew
-from pipeline.embed import EmbedJob, centre_and_spread, embed_faces, embed_round
+from pipeline.embed import EmbedJob, embed_round
+from pipeline.embeddings import centre_and_spread, embed_faces
 from pipeline.frames import Frame, to_frame
 from pipeline.numerics import in_fixed_batches
 from pipeline.render import render_round

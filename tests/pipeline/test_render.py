@@ -19,10 +19,10 @@ from manifests.params import Params, load_params
 from manifests.stores import NO_FACE, OK, FaceStore, store_root
 from pipeline.align import load_aligner
 from pipeline.crews import Crew
-from pipeline.faces import Detector
+from pipeline.faces import Detector, render_faces
 from pipeline.frames import WIDE
 from pipeline.generators.base import Generator
-from pipeline.render import RenderJob, render_faces, render_round
+from pipeline.render import RenderJob, render_round
 from pipeline.sample import recipe_for, save
 from tests.pipeline.conftest import POOL_ROWS, Interrupted, LongRound, shards_done
 

@@ -1,0 +1,193 @@
+"""Rebuilding what is damaged of a store, and nothing else.
+
+    python -m pipeline.repair STORE … [--workers N | --scheduler ADDRESS]
+
+Shards that verify finds sound are taken over; the stage builds the others, as if it had been
+interrupted there. What comes out has the root that the store had before, or the command fails.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from tqdm import tqdm
+
+from manifests import layout
+from manifests.building import Column, Task, shard_path, write_metadata, write_piece
+from manifests.digests import canonical_json, sha256_file
+from manifests.errors import InputError, Parser, run_command
+from manifests.files import link_or_copy
+from manifests.ledger import LedgerLine, write_ledger
+from manifests.params import Params, load_params
+from manifests.passport import Passport
+from manifests.stores import COLUMN_SHARD_TASKS
+from manifests.verify import Fault, find_faults
+from pipeline.crews import Crew, add_options, crew_of
+from pipeline.embed import open_embedding
+from pipeline.render import open_rendering
+from pipeline.shards import Making, Workshop, open_workshop, relink
+
+
+def open_making(store: Path, params: Params) -> Making:
+    """What would be done to build the store that lies at this path."""
+    name = layout.round_of(store)
+    if not name:
+        raise InputError(
+            f"{store}: only a store in its place can be built again (data/ROUND/{layout.FACES}, "
+            "data/ROUND/teachers/NAME.zarr): bring it there with its manifest"
+        )
+    if store.name == layout.FACES:
+        return open_rendering(name, params)
+    return open_embedding(name, store.stem, params)
+
+
+def repair(store: Path, params: Params, crew: Crew) -> str:
+    """Makes a damaged store whole; says what was done.
+
+    Raises InputError if today's parts or parameters would make another store.
+    """
+    faults = find_faults(store)
+    if not faults:
+        return f"{store}: sound, nothing to do"
+    making = open_making(store, params)
+    wanted = _passport_before(store, making)
+    sealed, kept = _rebuild(store, faults, making, crew)
+    if wanted is not None and sealed.merkle_root != wanted.merkle_root and kept:
+        # Its ledger was damaged, so that nobody could say what else was: all of it again.
+        shutil.rmtree(making.build.work)
+        sealed, kept = _rebuild(store, [Fault("", "")], making, crew)
+    if wanted is not None and sealed.merkle_root != wanted.merkle_root:
+        raise InputError(
+            f"{store}: built again with root {sealed.merkle_root[:12]}, before it had "
+            f"{wanted.merkle_root[:12]}: this machine or code makes other bytes"
+        )
+    same = "root as before" if wanted else "its passport was lost: compare the root by hand"
+    return f"{store}: {len(making.tasks) - kept} of {len(making.tasks)} shards built again; {same}"
+
+
+def _passport_before(store: Path, making: Making) -> Passport | None:
+    """The passport, if it can be read; it must be of what would be built today."""
+    try:
+        before = Passport.read(store)
+    except InputError:
+        return None
+    if before.schema_version < 2:
+        raise InputError(
+            f"{store}: of version 1, whose ledger does not name every file; build it again"
+        )
+    for what, have, now in (
+        ("manifest or faces", before.faces_root or before.manifest_digest, making.source),
+        ("identity", canonical_json(before.fingerprint.identity), _canonical(making, "identity")),
+        ("numerics", canonical_json(before.fingerprint.numerics), _canonical(making, "numerics")),
+    ):
+        if have != now:
+            raise InputError(
+                f"{store}: made with {what} {have[:200]}, today's would be {now[:200]}; repair it "
+                "where it was made, or build it anew"
+            )
+    return before
+
+
+def _canonical(making: Making, part: str) -> str:
+    return canonical_json(getattr(making.made_by, part))
+
+
+def _rebuild(
+    store: Path, faults: Sequence[Fault], making: Making, crew: Crew
+) -> tuple[Passport, int]:
+    """The new passport, and how many shards were taken over."""
+    bad = {fault.file for fault in faults}
+    with open_workshop(making.build) as shop:
+        if shop.finished:  # the scratch folder has all of it, undamaged
+            relink(shop)
+            return Passport.read(shop.store), len(making.tasks)
+        kept = 0 if "" in bad else take_over(shop, store, bad, making)
+        return making.finish(shop, crew), kept
+
+
+def take_over(shop: Workshop, store: Path, bad: Collection[str], making: Making) -> int:
+    """Fills a workshop with the shards whose files are all sound; returns their number."""
+    shutil.rmtree(shop.work)
+    shop.store.mkdir(parents=True)
+    arrays = [_readable(shop.store, store, bad, column, making) for column in making.columns]
+    lines = []
+    for task in tqdm(making.tasks, desc="take over", unit="shard", leave=False):
+        line = _taken(shop, store, bad, making, task, arrays)
+        if line is not None:
+            lines.append(line)
+    write_ledger(shop.ledger, lines)
+    return len(lines)
+
+
+def _readable(
+    target: Path, store: Path, bad: Collection[str], column: Column, making: Making
+) -> Any:
+    """A column of the damaged store behind fresh metadata, with the shards that are sound."""
+    write_metadata(target, column, making.num_rows, making.task_rows, images=False)
+    for shard in range(-(-len(making.tasks) // COLUMN_SHARD_TASKS)):
+        _link(store, target, shard_path(column.name, shard, 1 + len(column.shape)), bad)
+    return zarr.open_array(target / column.name, mode="r", zarr_format=3)
+
+
+def _taken(
+    shop: Workshop,
+    store: Path,
+    bad: Collection[str],
+    making: Making,
+    task: Task,
+    arrays: Sequence[Any],
+) -> LedgerLine | None:
+    """The ledger line of a task with all of its rows in sound files."""
+    group = task.shard // COLUMN_SHARD_TASKS
+    needed = [shard_path(c.name, group, 1 + len(c.shape)) for c in making.columns]
+    hashes = {}
+    if making.pictures is not None:
+        picture = shard_path("images", task.shard, 1 + len(making.pictures.shape))
+        if not _link(store, shop.store, picture, bad):
+            return None
+        hashes[f"store/{picture}"] = sha256_file(shop.store / picture)
+    if any(not (shop.store / path).exists() for path in needed):
+        return None
+    columns = _rows(making.columns, arrays, task)
+    if columns is None:
+        return None
+    piece, sha256 = write_piece(shop.work, task, columns)
+    return LedgerLine(task.shard, shop.work.name, hashes | {piece: sha256}, *making.count(columns))
+
+
+def _rows(
+    columns: Sequence[Column], arrays: Sequence[Any], task: Task
+) -> dict[str, np.ndarray] | None:
+    try:
+        return {
+            column.name: np.asarray(array[task.start : task.stop])
+            for column, array in zip(columns, arrays, strict=True)
+        }
+    except (ValueError, RuntimeError, TypeError):  # where no ledger could say that it is damaged
+        return None
+
+
+def _link(store: Path, target: Path, name: str, bad: Collection[str]) -> bool:
+    if name in bad or not (store / name).is_file():
+        return False
+    (target / name).parent.mkdir(parents=True, exist_ok=True)
+    link_or_copy(str(store / name), str(target / name))
+    return True
+
+
+def main() -> None:
+    parser = Parser(description="Rebuild the damaged shards of stores.")
+    parser.add_argument("stores", nargs="+", type=Path, metavar="STORE")
+    add_options(parser)
+    args = parser.parse_args()
+    for store in args.stores:
+        print(repair(store, load_params(), crew_of(args)))
+
+
+if __name__ == "__main__":
+    run_command(main)

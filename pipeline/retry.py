@@ -1,0 +1,103 @@
+"""Another try at the faces that were not found, without rendering the others again.
+
+    (add an attempt to render.retries in params.yaml)
+    python -m pipeline.retry ROUND … [--workers N | --scheduler ADDRESS]
+
+The result is byte for byte the store that `pipeline.render` would build from nothing with the
+same parameters, so that `dvc repro` afterwards finds it done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from manifests import layout
+from manifests.building import Task
+from manifests.digests import canonical_json
+from manifests.errors import InputError, Parser, run_command
+from manifests.ledger import LedgerLine
+from manifests.params import Params, load_params
+from manifests.rounds import open_faces
+from manifests.stores import FaceStore
+from pipeline.audit import read_faces
+from pipeline.crews import Crew, add_options, crew_of
+from pipeline.faces import Faces
+from pipeline.render import Rendering, RenderJob, build_faces, fingerprint, open_rendering
+from pipeline.shards import open_workshop, relink
+
+
+@dataclass(frozen=True)
+class RetryJob:
+    """One shard of the new store: the old rows, and the failed ones tried on."""
+
+    again: RenderJob
+    old: Path
+    old_root: str
+    num_tried: int  # detections that the old store has behind it
+
+    def __call__(self, task: Task) -> LedgerLine:
+        rows = np.arange(task.start, task.stop)
+        old = read_faces(FaceStore.open(self.old, expect={"root": self.old_root}), rows)
+        failed = ~old.ok
+        if failed.any():
+            _replace_rows(old, failed, self.again.faces(rows[failed], first_attempt=self.num_tried))
+        return self.again.record(task, old)
+
+
+def _replace_rows(faces: Faces, rows: np.ndarray, new: Faces) -> None:
+    for field in fields(Faces):
+        getattr(faces, field.name)[rows] = getattr(new, field.name)
+
+
+def num_tried(old: FaceStore, rendering: Rendering) -> int:
+    """How many of today's detections the store has behind it.
+
+    Raises InputError if it differs from today's parameters in anything else.
+    """
+    render = rendering.params.render
+    for tried in range(len(render.retries)):
+        fewer = replace(render, retries=render.retries[:tried])
+        before = fingerprint(rendering.generator, fewer, rendering.params.device)
+        if canonical_json(before.identity) == canonical_json(old.passport.fingerprint.identity):
+            return tried + 1
+    raise InputError(
+        f"{old.path}: not made with the parameters of today less the last of render.retries; "
+        "add an attempt there (params.yaml) and change nothing else, or render it anew"
+    )
+
+
+def retry_round(name: str, params: Params, *, crew: Crew) -> str:
+    """Builds the store of today's parameters out of the one that is there; says what it found."""
+    rendering = open_rendering(name, params)
+    _, old = open_faces(name)
+    with open_workshop(rendering.build) as shop:
+        if shop.finished:
+            relink(shop)
+            return f"{layout.faces(name)}: done before"
+        tried = num_tried(old, rendering)
+        if canonical_json(old.passport.fingerprint.numerics) != canonical_json(
+            rendering.made_by.numerics
+        ):
+            raise InputError(f"{old.path}: rendered on another kind of machine; render it anew")
+        job = RetryJob(rendering.job(shop.work), old.path, old.root, tried)
+        found = build_faces(shop, rendering, job, crew).num_ok - old.passport.num_ok
+    failed = len(old) - old.passport.num_ok
+    return f"{layout.faces(name)}: {found} of {failed} failed faces found; embed the round again"
+
+
+def main() -> None:
+    parser = Parser(description="Try failed faces again with further detections.")
+    parser.add_argument("rounds", nargs="+", metavar="ROUND")
+    add_options(parser)
+    args = parser.parse_args()
+    for name in args.rounds:
+        print(retry_round(name, load_params(), crew=crew_of(args)))
+
+
+if __name__ == "__main__":
+    from pipeline.retry import main as command  # workers know the job by this module's name
+
+    run_command(command)

@@ -1,0 +1,137 @@
+"""A damaged store comes back with the root it had, and only what was damaged is made again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from manifests import layout
+from manifests.digests import folder_hashes
+from manifests.errors import InputError
+from manifests.ledger import NAME as LEDGER
+from manifests.params import Params
+from manifests.passport import NAME as PASSPORT
+from manifests.verify import find_faults
+from pipeline.crews import Crew
+from pipeline.embed import EmbedJob
+from pipeline.render import RenderJob
+from pipeline.repair import repair
+from tests.pipeline.conftest import shards_done
+
+FACES = layout.faces("pool")
+TEACHER = layout.teacher("pool", "dlib-resnet")
+
+
+def change_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x55
+    path.unlink()
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+DAMAGE = [change_byte, cut, Path.unlink]
+ALL = [0, 1, 2]
+
+
+def mended(store: Path, params: Params) -> list[int]:
+    """Repairs a store; the shards that were made again for it."""
+    before = None if damaged_passport(store) else (store / PASSPORT).read_bytes()
+    with shards_done(RenderJob) as rendered, shards_done(EmbedJob) as embedded:
+        repair(store, params, Crew(1))
+    assert not find_faults(store)
+    if before is not None:
+        assert (store / PASSPORT).read_bytes() == before
+    return [*rendered, *embedded]
+
+
+def damaged_passport(store: Path) -> bool:
+    return any(fault.file == PASSPORT for fault in find_faults(store))
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    ("name", "made_again"),
+    [
+        ("images/c/1/0/0/0", [1]),
+        ("ok/c/0", ALL),  # one shard of a small column holds the rows of all three
+        ("images/zarr.json", []),
+        ("landmarks/zarr.json", []),
+        ("zarr.json", []),
+        (LEDGER, []),
+        (PASSPORT, []),
+    ],
+)
+def test_faces_are_mended_by_the_damaged_shards_alone(
+    sharded: Params,
+    sharded_once: Path,
+    damage: Callable[[Path], None],
+    name: str,
+    made_again: list[int],
+) -> None:
+    damage(FACES / name)
+    assert mended(FACES, sharded) == made_again
+    assert folder_hashes(FACES) == folder_hashes(sharded_once / FACES)
+
+
+@pytest.mark.parametrize(("name", "made_again"), [("norms/c/0/0", ALL), ("zarr.json", [])])
+def test_embeddings_are_mended(
+    sharded: Params, sharded_once: Path, name: str, made_again: list[int]
+) -> None:
+    change_byte(TEACHER / name)
+    assert mended(TEACHER, sharded) == made_again
+    assert folder_hashes(TEACHER) == folder_hashes(sharded_once / TEACHER)
+
+
+def test_with_the_ledger_a_damaged_shard_is_found_all_the_same(
+    sharded: Params, sharded_once: Path
+) -> None:
+    change_byte(FACES / LEDGER)
+    change_byte(FACES / "images/c/2/0/0/0")
+    mended(FACES, sharded)
+    assert folder_hashes(FACES) == folder_hashes(sharded_once / FACES)
+
+
+def test_a_stray_file_goes(sharded: Params, sharded_once: Path) -> None:
+    (FACES / "images/c/7").mkdir()
+    (FACES / "images/c/7/stray").write_text("x")
+    assert mended(FACES, sharded) == []
+    assert folder_hashes(FACES) == folder_hashes(sharded_once / FACES)
+
+
+def test_a_sound_store_is_left_alone(sharded: Params) -> None:
+    assert "nothing to do" in repair(FACES, sharded, Crew(1))
+    assert not layout.WORK.exists()
+
+
+def test_nothing_is_done_where_other_faces_would_come_of_it(sharded: Params) -> None:
+    (FACES / "ok/c/0").unlink()
+    other = replace(sharded, render=replace(sharded.render, detect_size=96))
+    before = folder_hashes(FACES)
+    with pytest.raises(InputError, match=r"made with identity .*112.* today's would be .*96"):
+        repair(FACES, other, Crew(1))
+    assert folder_hashes(FACES) == before
+
+
+def test_a_store_elsewhere_cannot_be_mended(sharded: Params, tmp_path: Path) -> None:
+    shutil.copytree(FACES, tmp_path / "faces.zarr")
+    (tmp_path / "faces.zarr/ok/c/0").unlink()
+    with pytest.raises(InputError, match="only a store in its place"):
+        repair(tmp_path / "faces.zarr", sharded, Crew(1))
+
+
+def test_a_store_of_version_1_is_built_anew(sharded: Params) -> None:
+    values = json.loads((FACES / PASSPORT).read_text())
+    del values["digest"], values["metadata"]
+    (FACES / PASSPORT).write_text(json.dumps(values | {"schema_version": 1}))
+    (FACES / "ok/c/0").unlink()
+    with pytest.raises(InputError, match="of version 1"):
+        repair(FACES, sharded, Crew(1))
