@@ -1,0 +1,105 @@
+"""A round's dataset card, from its stores and manifest: croissant.json and DATASHEET.md.
+
+    python -m manifests.card ROUND [--out DIR] [--url URL] [--date DATE] [--creator NAME]
+                                   [--version VERSION]
+
+Paths in croissant.json start at the folder that holds data/ and manifests/: publish it there,
+or write it there with `--out .`, and Croissant tools load the round from it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from manifests import layout, statements
+from manifests.croissant import Publication, describe
+from manifests.errors import Parser, run_command
+from manifests.facts import RoundFacts, leaves, read_round
+from manifests.files import write_json, write_text
+
+CROISSANT, DATASHEET = "croissant.json", "DATASHEET.md"
+TEMPLATE = "datasheet.md.jinja"
+# To Markdown: anywhere within a line, or where a line or list item begins.
+MEANINGFUL = re.compile(r"[\\`*_\[\]|~$#!]|^\d*[-+=.)]")
+
+
+class Markdown(str):
+    """Text that is Markdown already: the template does not escape it again."""
+
+    def __html__(self) -> str:
+        return self
+
+
+def inline(value: Any) -> Any:
+    """Any value as plain text within one line of Markdown, also of a table."""
+    if hasattr(value, "__html__"):  # Markdown, or the template's own macro
+        return value
+    text = _one_line(f"{value:,}" if type(value) is int else str(value))
+    return Markdown(MEANINGFUL.sub(_escape, html.escape(text, quote=False)))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"{found[0][:-1]}\\{found[0][-1]}"
+
+
+def code(value: Any) -> Any:
+    """A name or digest as code; what cannot stand between backticks, as plain text."""
+    text = _one_line(str(value))
+    return inline(text) if set(text) & set("`|") or not text else Markdown(f"`{text}`")
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks, control characters and marks that turn the direction of text."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def stated(record: Any) -> Iterator[tuple[str, Any]]:
+    """(dotted path, value) of all that a passport or recipe holds."""
+    return leaves(asdict(record))
+
+
+def datasheet(facts: RoundFacts, publication: Publication) -> str:
+    """The Markdown datasheet; every value that the template shows is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        finalize=inline,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(code=code, stated=stated, raw=Markdown)
+    template = environment.get_template(TEMPLATE)
+    return template.render(round=facts, publication=publication, say=statements)
+
+
+def write_card(facts: RoundFacts, publication: Publication, out: Path) -> None:
+    write_json(out / CROISSANT, describe(facts, publication))
+    write_text(out / DATASHEET, datasheet(facts, publication))
+
+
+def main() -> None:
+    parser = Parser(description="Write a round's dataset card: croissant.json and DATASHEET.md.")
+    parser.add_argument("round", help="name of a round under data/")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: data/ROUND/card")
+    parser.add_argument("--url", help="web page of the round; left out unless given, as are")
+    parser.add_argument("--date", help="the day it was published,")
+    parser.add_argument("--creator", help="the organisation that publishes it,")
+    parser.add_argument("--version", help="and its version")
+    args = parser.parse_args()
+    facts = read_round(args.round)
+    publication = Publication(args.url, args.date, args.creator, args.version)
+    out = args.out or layout.faces(args.round).with_name("card")
+    write_card(facts, publication, out)
+    print(f"{out / CROISSANT}, {out / DATASHEET}")
+
+
+if __name__ == "__main__":
+    run_command(main)
