@@ -96,7 +96,7 @@ def main() -> None:
     args = parser.parse_args()
     facts = read_round(args.round)
     publication = Publication(args.url, args.date, args.creator, args.version)
-    out = args.out or layout.faces(args.round).with_name("card")
+    out = args.out or layout.card(args.round)
     write_card(facts, publication, out)
     print(f"{out / CROISSANT}, {out / DATASHEET}")
 

@@ -59,6 +59,14 @@ def _checked(round: str) -> str:
     return round
 
 
+def marks(round: str) -> Path:
+    return DATA / _checked(round) / "marks.parquet"
+
+
+def card(round: str) -> Path:
+    return DATA / _checked(round) / "card"
+
+
 def boundaries(round: str) -> Path:
     return DATA / round / "boundaries.parquet"
 

@@ -54,6 +54,12 @@ class Render:
 
 
 @dataclass(frozen=True)
+class Screen:
+    least_cosine: float  # of centred embeddings: above it, the later face is a near-duplicate
+    least_quality: float  # the detector's score: below it, a face is of low quality
+
+
+@dataclass(frozen=True)
 class BoundaryParams:
     solver: str  # ridge or linear_svc
     references: int
@@ -113,6 +119,7 @@ class Train:
     warmup_faces: int
     pool_rows: int  # faces that are shuffled together in memory
     seed: int
+    leave_out: tuple[str, ...]  # reasons of the screen stage for not training on a face
     checkpoint_faces: int  # a resumable state is written every so many faces
     runs: Mapping[str, Run]
 
@@ -140,6 +147,7 @@ class Params:
     device: str
     sample: Mapping[str, PriorRound]
     render: Render
+    screen: Screen
     boundaries: BoundaryParams
     identities: Identities
     train: Train

@@ -38,8 +38,10 @@ def _items(loop: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, Any]]:
 ORDER = """
 weights | sample pool | sample probe | render pool | render probe | embed pool | embed probe
 boundaries | sample identities | render identities | embed identities
-train start | gap start | mine mined-1 | render mined-1 | embed mined-1 | train mined-1
-gap mined-1 | mine mined-2 | render mined-2 | embed mined-2 | train mined-2 | gap mined-2
+screen pool | screen identities | train start | gap start
+mine mined-1 | render mined-1 | embed mined-1 | screen mined-1 | train mined-1 | gap mined-1
+mine mined-2 | render mined-2 | embed mined-2 | screen mined-2 | train mined-2 | gap mined-2
+card pool | card probe | card identities | card mined-1 | card mined-2
 verify --stage | report mined-2
 """.replace("\n", "|")
 

@@ -86,3 +86,13 @@ def hardness(
         shrunken.append((sum(mine) + shrinkage * overall) / (len(mine) + shrinkage))
     ranked = sorted(range(count), key=lambda number: -shrunken[number])
     return means, shrunken, set(ranked[: max(1, round(count * hard_share))])
+
+
+def near_duplicates(vectors: np.ndarray, first: int, least_cosine: float) -> set[int]:
+    """Indices from `first` on that repeat an earlier, unmarked vector of unit length."""
+    marked: set[int] = set()
+    for index in range(first, len(vectors)):
+        for before in range(index):
+            if before not in marked and vectors[index] @ vectors[before] > least_cosine:
+                marked.add(index)
+    return marked

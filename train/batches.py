@@ -20,6 +20,7 @@ from manifests.errors import InputError
 from manifests.stores import CHUNK_ROWS, FaceStore, TeacherStore
 from pipeline.frames import Frame
 
+NO_ROWS = np.empty(0, int)
 BLOCKS, ROWS = 1, 2  # what a random stream is for, beside its seed
 Block = tuple[int, int]  # (source, first row)
 
@@ -40,8 +41,12 @@ class Batch:
     targets: Float[Tensor, "batch view width"]  # raw embeddings of every stored view
 
 
-def open_source(faces: FaceStore, teacher: TeacherStore) -> Source:
-    return Source(faces, teacher, np.flatnonzero(faces.ok()), teacher.embeddings())
+def open_source(
+    faces: FaceStore, teacher: TeacherStore, leave_out: Int[np.ndarray, " row"] = NO_ROWS
+) -> Source:
+    """A round to train on; rows of `leave_out` are there and not used."""
+    usable = np.setdiff1d(np.flatnonzero(faces.ok()), leave_out)
+    return Source(faces, teacher, usable, teacher.embeddings())
 
 
 def stored_frame(sources: Sequence[Source]) -> Frame:

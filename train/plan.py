@@ -15,10 +15,11 @@ from manifests import layout
 from manifests.digests import canonical_json, sha256_text
 from manifests.errors import InputError, pick
 from manifests.layout import PROBE
+from manifests.marks import REASONS, Marks
 from manifests.params import Params, Run
-from manifests.rounds import check_no_face_twice, open_round
+from manifests.rounds import RoundFiles, check_no_face_twice, open_round
 from pipeline.numerics import numerics
-from train.batches import Source, check_one_teacher, num_usable, open_source
+from train.batches import NO_ROWS, Source, check_one_teacher, num_usable, open_source
 from train.checkpoint import Student, load_student
 
 VERSION = 1  # raise it when the same inputs would give another student
@@ -33,6 +34,7 @@ class Plan:
     sources: Sequence[Source]
     num_new: int  # of the sources, the last ones, that no earlier run trained on
     after: Student | None
+    marks: Mapping[str, str]  # {relative path: digest} of the marks that faces are left out by
 
     @cached_property
     def run(self) -> Run:
@@ -47,12 +49,13 @@ class Plan:
 
     @cached_property
     def stores(self) -> dict[str, str]:
-        """{relative path: Merkle root} of everything that is trained on, in order."""
-        return {
+        """{relative path: Merkle root or digest} of everything that is trained on, in order."""
+        roots = {
             store.path.as_posix(): store.root
             for source in self.sources
             for store in (source.faces, source.teacher)
         }
+        return roots | dict(self.marks)
 
     @property
     def num_steps(self) -> int:
@@ -86,22 +89,55 @@ def open_plan(name: str, rounds: Sequence[str], after: str | None, params: Param
         raise InputError(
             f"rounds {', '.join(rounds)}: {PROBE} is never trained on, and no round is named twice"
         )
+    for reason in params.train.leave_out:
+        pick("reason in train.leave_out", reason, dict.fromkeys(REASONS))
     student = load_student(layout.run(after)) if after else None
     known: Mapping[str, str] = json.loads(student.card.stores) if student else {}
     earlier = [layout.round_of(Path(path)) for path in known if Path(path).name == layout.FACES]
     if student is not None:
         _check_same_kind(student, earlier[0], known, params)
-    opened = [open_round(name, params.teacher, roots=known) for name in [*earlier, *rounds]]
-    check_no_face_twice(opened)
-    sources = [open_source(files.faces, files.teacher) for files in opened]
-    check_one_teacher(sources)
-    plan = Plan(name, params, sources, len(rounds), student)
+    sources, marks = open_sources([*earlier, *rounds], params, known)
+    plan = Plan(name, params, sources, len(rounds), student, marks)
     if plan.run.faces_seen and plan.run.faces_seen < params.train.batch:
         raise InputError(
             f"train.runs.{name}: faces_seen {plan.run.faces_seen} is less than one batch of "
             f"{params.train.batch}; change params.yaml"
         )
     return plan
+
+
+def open_sources(
+    names: Sequence[str], params: Params, known: Mapping[str, str]
+) -> tuple[list[Source], dict[str, str]]:
+    """The rounds to train on, without the faces to be left out, and {path: digest} of the marks
+    that say so. `known`: what an earlier run recorded of them."""
+    opened = [open_round(name, params.teacher, roots=known) for name in names]
+    check_no_face_twice(opened)
+    sources, digests = [], {}
+    for files in opened:
+        rows = NO_ROWS
+        if params.train.leave_out:
+            marks, digest = _read_marks(files, known)
+            rows = marks.rows(params.train.leave_out)
+            digests[layout.marks(files.name).as_posix()] = digest
+        sources.append(open_source(files.faces, files.teacher, rows))
+    check_one_teacher(sources)
+    return sources, digests
+
+
+def _read_marks(files: RoundFiles, known: Mapping[str, str]) -> tuple[Marks, str]:
+    """A round's marks and their digest, which an earlier run may have recorded."""
+    path = layout.marks(files.name)
+    if not path.exists():
+        raise InputError(
+            f"{path}: no such file; run `python -m pipeline.screen {files.name}`, or leave nothing "
+            "out (params.yaml: train: leave_out: [])"
+        )
+    roots = {"faces_root": files.faces.root, "teacher_root": files.teacher.root}
+    marks, digest = Marks.read(path, **roots)
+    if known.get(path.as_posix(), digest) != digest:
+        raise InputError(f"{path}: drawn anew since the last run; train that run again")
+    return marks, digest
 
 
 def _check_same_kind(student: Student, pool: str, known: Mapping[str, str], params: Params) -> None:

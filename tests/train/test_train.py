@@ -8,13 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import train.train as stage
+from manifests import layout
 from manifests.digests import sha256_file
 from manifests.errors import InputError
+from manifests.marks import Mark, Marks
 from manifests.params import Params, Run, load_params
+from manifests.rounds import open_round
 from tests.conftest import ROOT
 from tests.toys import make_round
 from train.checkpoint import FILE, LOG, load_student
@@ -33,7 +37,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     run = Run(faces_seen=16 * 12, rate_from=1.0, rate_to=0.1)
     train = replace(
         params.train, student=small, batch=16, pool_rows=64, warmup_faces=32, checkpoint_faces=64,
-        runs={"start": run, "mined-1": run},
+        runs={"start": run, "mined-1": run}, leave_out=(),
     )  # fmt: skip
     return replace(params, teacher="toy", train=train)
 
@@ -186,3 +190,50 @@ def test_weights_digest_does_not_depend_on_metadata(params: Params) -> None:
     renamed = replace(student.card, git_commit="another")
     stage.save_student(Path("runs/third") / FILE, load_student(OUT).network, renamed)
     assert weights(Path("runs/third")) == student.sha256
+
+
+class TestLeavingFacesOut:
+    @pytest.fixture
+    def choosy(self, params: Params) -> Params:
+        """Parameters that leave out near-duplicates; two faces of the pool are marked so."""
+        self.mark(3, 7)
+        return replace(params, train=replace(params.train, leave_out=("near_duplicate",)))
+
+    def mark(self, *rows: int) -> None:
+        files = open_round("pool", "toy")
+        usable = np.flatnonzero(files.faces.ok())
+        marks = tuple(Mark(int(usable[at]), "near_duplicate", 0.99, "pool", 0) for at in rows)
+        other = Mark(int(usable[20]), "low_quality", -1.0)
+        roots = files.faces.root, files.teacher.root
+        Marks((*marks, other), *roots, {}).write(layout.marks("pool"))
+
+    def test_marked_faces_are_not_trained_on(self, choosy: Params) -> None:
+        plan = open_plan("start", ["pool"], None, choosy)
+        usable = np.flatnonzero(plan.sources[0].faces.ok())
+        assert set(usable) - set(plan.sources[0].usable) == {usable[3], usable[7]}
+
+    def test_the_student_names_the_marks(self, choosy: Params) -> None:
+        train_run(open_plan("start", ["pool"], None, choosy), OUT)
+        assert "data/pool/marks.parquet" in json.loads(load_student(OUT).card.stores)
+
+    def test_other_marks_are_another_run(self, choosy: Params) -> None:
+        before = open_plan("start", ["pool"], None, choosy).work
+        self.mark(3)
+        assert open_plan("start", ["pool"], None, choosy).work != before
+
+    def test_marks_drawn_anew_do_not_fit_the_earlier_run(self, choosy: Params) -> None:
+        train_run(open_plan("start", ["pool"], None, choosy), OUT)
+        make_round("mined-1", 100, seed=9)
+        self.mark(3)
+        with pytest.raises(InputError, match=r"marks\.parquet: drawn anew since the last run"):
+            open_plan("mined-1", ["mined-1"], "start", choosy)
+
+    def test_without_marks_it_says_how_to_draw_them(self, choosy: Params) -> None:
+        layout.marks("pool").unlink()
+        with pytest.raises(InputError, match=r"run `python -m pipeline\.screen pool`"):
+            open_plan("start", ["pool"], None, choosy)
+
+    def test_an_unknown_reason_lists_the_valid_ones(self, choosy: Params) -> None:
+        odd = replace(choosy, train=replace(choosy.train, leave_out=("ugly",)))
+        with pytest.raises(InputError, match="'ugly'; valid names: low_quality, near_duplicate"):
+            open_plan("start", ["pool"], None, odd)

@@ -1,0 +1,124 @@
+"""Stage screen: a round's stores -> data/ROUND/marks.parquet.
+
+    python -m pipeline.screen ROUND [--against ROUND …]
+
+Faces that nearly repeat an earlier one, and faces that the detector was least sure of, are
+marked with the reason. They stay where they are: whoever reads a round decides (train.leave_out).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
+
+from manifests import layout
+from manifests.costs import timed
+from manifests.errors import InputError, Parser, run_command
+from manifests.marks import LOW_QUALITY, NEAR_DUPLICATE, Mark, Marks
+from manifests.params import Params, Screen, load_params
+from manifests.rounds import RoundFiles, open_round
+
+QUERIES = 1024  # rows searched at a time: their hits are in memory
+
+
+@dataclass(frozen=True)
+class Place:
+    """A face by round and row."""
+
+    round: str
+    row: int
+
+
+def near_duplicates(
+    earlier: Float[np.ndarray, "first width"],
+    rows: Float[np.ndarray, "second width"],
+    least_cosine: float,
+) -> list[tuple[int, int, float]]:
+    """(row, index of the face that it repeats, cosine) for unit vectors; the index counts
+    through `earlier` and then `rows`.
+
+    A row is a near-duplicate if a face before it, that is none itself, has a cosine above
+    `least_cosine`; of several the closest is named. So of every cluster the first face stays.
+    """
+    everything = np.concatenate([earlier, rows]).astype(np.float32)
+    index = faiss.IndexFlatIP(everything.shape[1])
+    index.add(everything)
+    first, found = len(earlier), []
+    marked: set[int] = set()
+    for at in tqdm(range(0, len(rows), QUERIES), desc="duplicates", unit="block", leave=False):
+        ends, cosines, hits = index.range_search(everything[first + at :][:QUERIES], least_cosine)
+        for row in range(at, min(at + QUERIES, len(rows))):
+            span = slice(int(ends[row - at]), int(ends[row - at + 1]))
+            before = [
+                (-float(cosine), int(hit))
+                for cosine, hit in zip(cosines[span], hits[span], strict=True)
+                if hit < first + row and int(hit) not in marked
+            ]
+            if before:
+                cosine, hit = min(before)  # ties go to the earlier face
+                found.append((row, hit, -cosine))
+                marked.add(first + row)
+    return found
+
+
+def centred(files: RoundFiles, centre: Float[np.ndarray, " width"]) -> tuple[np.ndarray, list[int]]:
+    """Unit vectors of the usable faces' plain view, and their rows."""
+    rows = np.flatnonzero(files.faces.ok())
+    vectors = files.teacher.embeddings()[rows, 0].astype(np.float32) - centre
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), rows.tolist()
+
+
+def draw_marks(files: RoundFiles, against: Sequence[RoundFiles], settings: Screen) -> Marks:
+    """The marks of a round; faces of `against` count as earlier ones."""
+    centre = files.teacher.centre()
+    vectors, rows = centred(files, centre)
+    others = [(other.name, *centred(other, centre)) for other in against]
+    places = [Place(name, row) for name, _, their_rows in others for row in their_rows]
+    places += [Place(files.name, row) for row in rows]
+    earlier = np.concatenate([vectors[:0], *(their_vectors for _, their_vectors, _ in others)])
+    marks = [
+        Mark(rows[row], NEAR_DUPLICATE, cosine, places[of].round, places[of].row)
+        for row, of, cosine in near_duplicates(earlier, vectors, settings.least_cosine)
+    ]
+    quality = files.faces.column("quality")
+    marks += [
+        Mark(row, LOW_QUALITY, float(quality[row]))
+        for row in rows
+        if quality[row] < settings.least_quality  # never true of NaN: no detector was needed
+    ]
+    rule = {
+        "least_cosine": str(settings.least_cosine),
+        "least_quality": str(settings.least_quality),
+        "against": " ".join(other.faces.root for other in against),
+    }
+    return Marks(tuple(marks), files.faces.root, files.teacher.root, rule)
+
+
+def screen_round(name: str, against: Sequence[str], params: Params) -> Marks:
+    """Marks round `name` and writes the marks."""
+    if name in against or len(set(against)) < len(against):
+        raise InputError(f"--against {' '.join(against)}: each round once, and not {name} itself")
+    files = open_round(name, params.teacher)
+    others = [open_round(other, params.teacher) for other in against]
+    with timed(f"screen@{name}"):
+        marks = draw_marks(files, others, params.screen)
+        marks.write(layout.marks(name))
+    return marks
+
+
+def main() -> None:
+    parser = Parser(description="Mark near-duplicates and faces of low quality.")
+    parser.add_argument("round", help="name of an embedded round")
+    parser.add_argument("--against", nargs="+", default=[], metavar="ROUND", help="earlier rounds")
+    args = parser.parse_args()
+    marks = screen_round(args.round, args.against, load_params())
+    print(f"{args.round}: {', '.join(f'{n} {reason}' for reason, n in marks.counts.items())}")
+
+
+if __name__ == "__main__":
+    run_command(main)
