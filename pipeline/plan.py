@@ -1,0 +1,125 @@
+"""Dry run of render and embed: shards, files, bytes and hours, before anything is made.
+
+    python -m pipeline.plan [ROUND …] [--faces N] [--teacher NAME] [--workers W] [--json FILE]
+
+Rounds are planned together, each number of faces for itself; without either, all rounds that
+have a manifest. Shards and files are exact; bytes and hours are estimates that say where they
+are from. Exit 1 if what is still to be written does not fit on the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from manifests import layout
+from manifests.errors import InputError, Parser, run_command
+from manifests.files import write_json
+from manifests.ledger import NAME as LEDGER
+from manifests.ledger import read_ledger
+from manifests.params import load_params
+from manifests.passport import NAME as PASSPORT
+from manifests.passport import Passport
+from pipeline.embed import open_embedding
+from pipeline.generators import load_generator
+from pipeline.planning.estimates import estimate, spread_over
+from pipeline.planning.forecasts import forecast
+from pipeline.planning.outlook import Outlook, as_json, notes, table, warnings
+from pipeline.planning.parts import Parts, num_cores
+from pipeline.render import check_shard_rows, open_rendering
+from pipeline.shards import Build, Workshop
+from pipeline.teachers import load_teacher
+
+
+def main() -> int:
+    args = _arguments()
+    params = load_params()
+    check_shard_rows(params.render)
+    names = args.round or ([] if args.faces else rounds_here())
+    generator = load_generator(params.generator, layout.WEIGHTS)
+    parts = Parts(params, generator, load_teacher(args.teacher or params.teacher, layout.WEIGHTS))
+    outlook = look_ahead(names, args.faces, parts, workers=args.workers)
+    warned = [f"warning: {text}" for text in warnings(outlook)]
+    print("\n".join([*table(outlook), "", *notes(outlook), *warned]))
+    if args.json:
+        _write(args.json, outlook)
+    return 0 if outlook.fits else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = Parser(description="What rendering and embedding would take. Makes no store.")
+    parser.add_argument("round", nargs="*", help="default: all that have a manifest")
+    parser.add_argument(
+        "--faces", metavar="N", type=int, action="append", default=[],
+        help="a round of N latents; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--teacher", help="default: the one in params.yaml")
+    parser.add_argument("--workers", type=int, help="hours with so many; default: as measured")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="writes the numbers there")
+    args = parser.parse_args()
+    for option, given in (("--faces", args.faces), ("--workers", [args.workers])):
+        bad = [count for count in given if count is not None and count < 1]
+        if bad:
+            raise InputError(f"{option} {bad[0]}: expected at least 1")
+    return args
+
+
+def _write(path: Path, outlook: Outlook) -> None:
+    try:
+        write_json(path, as_json(outlook))
+    except (OSError, ValueError) as error:  # no name of a file, say
+        raise InputError(f"--json {path}: cannot be written ({error})") from None
+
+
+def rounds_here() -> list[str]:
+    """Names of the rounds that this checkout makes; those of other teams lie deeper."""
+    names = sorted(path.stem for path in layout.MANIFESTS.glob("*.parquet"))
+    if not names:
+        raise InputError(f"{layout.MANIFESTS}: no manifest; sample a round, or give --faces N")
+    return names
+
+
+def look_ahead(
+    names: Sequence[str], counts: Sequence[int], parts: Parts, *, workers: int | None = None
+) -> Outlook:
+    """For rounds by their names, and for numbers of latents. `workers`: in place of as many as
+    this machine has cores, by which the rates are taken to be measured."""
+    cores = num_cores()
+    known = {name: _rows_and_done(name, parts) for name in names}
+    estimates = estimate(parts)
+    if workers is not None:
+        estimates = spread_over(estimates, workers, cores)
+    rounds = [
+        forecast(name, rows, parts, estimates, done=done) for name, (rows, done) in known.items()
+    ]
+    simulated = [forecast(f"{count:,}", count, parts, estimates) for count in counts]
+    free = shutil.disk_usage(layout.DATA if layout.DATA.exists() else ".").free
+    return Outlook(rounds, simulated, parts, estimates, free, workers or cores)
+
+
+def _rows_and_done(name: str, parts: Parts) -> tuple[int, tuple[int, int]]:
+    rendering = open_rendering(name, parts.params)
+    return rendering.num_rows, shards_done(name, rendering.build, parts)
+
+
+def shards_done(name: str, render: Build, parts: Parts) -> tuple[int, int]:
+    """(rendered, embedded) shards of a round that ledgers in .work name; whether their files
+    are sound is for the stages to see."""
+    rendered = _named(render)
+    shop = Workshop(render.work, render.output)
+    if not shop.finished or not (shop.output / PASSPORT).exists():
+        return rendered, 0
+    if Passport.read(shop.store).merkle_root != Passport.read(shop.output).merkle_root:
+        return rendered, 0  # faces of other inputs, which will go
+    return rendered, _named(open_embedding(name, parts.teacher.name, parts.params).build)
+
+
+def _named(build: Build) -> int:
+    lines = read_ledger(build.work / LEDGER, torn_tail=True).shards
+    return len({line.shard for line in lines})
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,130 @@
+"""What rendering and embedding a number of latents will take. Pure arithmetic: shards and files
+are exact, bytes and seconds are as good as the estimates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from manifests.building import Column
+from manifests.stores import COLUMN_SHARD_TASKS
+from pipeline.planning.estimates import Estimates
+from pipeline.planning.parts import Parts, row_bytes
+from pipeline.teachers.base import VIEWS
+
+# SynthDistill as released: 21 epochs of 7,812 steps, each with 128 fresh and 128 resampled faces,
+# all of them rendered and embedded by the teacher while the student trains.
+ONLINE_FACES = 21 * 7_812 * 128 * 2
+COPIES = 2  # of every stored byte at worst: where DVC cannot link, its cache holds files again
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage does for a round, or for several."""
+
+    num_shards: int
+    num_done: int  # of them, that a build with the same inputs has left in .work
+    num_files: int  # of the sealed store
+    num_bytes: float
+    bytes_left: float  # to be written
+    scratch_bytes: float  # of the pieces that lie in .work until the store is sealed
+    seconds: float
+    seconds_left: float
+
+    def __add__(self, other: Stage) -> Stage:
+        """Both, one after the other: their pieces never lie there at the same time."""
+        both = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Stage)}
+        both["scratch_bytes"] = max(self.scratch_bytes, other.scratch_bytes)
+        return Stage(**both)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What both stages do for a round, or for several."""
+
+    name: str
+    num_faces: int  # latents, rows of the manifest
+    num_usable: int
+    render: Stage
+    embed: Stage
+
+    @property
+    def both(self) -> Stage:
+        return self.render + self.embed
+
+    @property
+    def bytes_needed(self) -> float:
+        """Of free disk, at worst, until all is sealed."""
+        return COPIES * self.both.bytes_left + self.both.scratch_bytes
+
+
+def count_files(num_rows: int, task_rows: int, columns: Sequence[Column], *, pictures: bool) -> int:
+    """Files of a sealed store: a shard of pictures a task, a shard of each column for every
+    COLUMN_SHARD_TASKS tasks; zarr.json of every array and of the group; ledger, passport."""
+    tasks = math.ceil(num_rows / task_rows)
+    column_shards = math.ceil(tasks / COLUMN_SHARD_TASKS)
+    return len(columns) * (column_shards + 1) + (tasks + 1 if pictures else 0) + 3
+
+
+def forecast(
+    name: str, num_faces: int, parts: Parts, estimates: Estimates, *, done: tuple[int, int] = (0, 0)
+) -> Forecast:
+    """For so many latents; `done`: shards that are rendered and embedded already."""
+    task_rows = parts.params.render.shard_rows
+    usable = num_faces * estimates.usable.value
+    render = _stage(
+        (num_faces, task_rows, done[0]),
+        count_files(num_faces, task_rows, parts.face_columns, pictures=True),
+        stored=num_faces * estimates.face_bytes.value,
+        pieces=num_faces * row_bytes(parts.face_columns),
+        seconds=num_faces / estimates.render_rate.value,
+    )
+    embed = _stage(
+        (num_faces, task_rows, done[1]),
+        count_files(num_faces, task_rows, parts.teacher_columns, pictures=False),
+        stored=num_faces * estimates.embedding_bytes.value,
+        pieces=num_faces * row_bytes(parts.teacher_columns),
+        seconds=usable / estimates.embed_rate.value,
+    )
+    return Forecast(name, num_faces, round(usable), render, embed)
+
+
+def _stage(
+    shards: tuple[int, int, int], num_files: int, *, stored: float, pieces: int, seconds: float
+) -> Stage:
+    """`shards`: rows of all, rows of one, number of those that are done."""
+    num_rows, task_rows, num_done = shards
+    num_shards = math.ceil(num_rows / task_rows)
+    left = 1 - num_done / num_shards if num_shards else 0.0
+    return Stage(
+        num_shards=num_shards,
+        num_done=num_done,
+        num_files=num_files,
+        num_bytes=stored,
+        bytes_left=left * stored,
+        scratch_bytes=float(pieces) if left else 0.0,
+        seconds=seconds,
+        seconds_left=left * seconds,
+    )
+
+
+def total(name: str, rounds: Sequence[Forecast]) -> Forecast:
+    """Several rounds, one after the other; at least one."""
+    first, *others = rounds
+    render, embed = first.render, first.embed
+    for other in others:
+        render, embed = render + other.render, embed + other.embed
+    faces, usable = (sum(getattr(r, n) for r in rounds) for n in ("num_faces", "num_usable"))
+    return Forecast(name, faces, usable, render, embed)
+
+
+def online_seconds(estimates: Estimates) -> float:
+    """Of rendering and embedding, one view each, for one online run of SynthDistill."""
+    embeddings_a_second = len(VIEWS) * estimates.embed_rate.value
+    return ONLINE_FACES / estimates.render_rate.value + ONLINE_FACES / embeddings_a_second
+
+
+def memory_bytes(num_faces: int, parts: Parts) -> float:
+    """Of the latents alone in each process that renders: the manifest's table, and an array."""
+    return 2.0 * 4 * parts.generator.latent_width * num_faces
