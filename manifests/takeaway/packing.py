@@ -1,0 +1,163 @@
+"""A take-away: any rows of a round in one HDF5 file. manifests.takeaway.unpacking brings them back.
+
+    manifest/COLUMN, valid/COLUMN     a column of the manifest, and where it is not null
+    faces/ARRAY, teachers/NAME/ARRAY  the arrays of the stores, as they are stored
+    papers/STORE/…                    texts: passport, attributes, and the ledger if whole
+    contents                          what else is in the file; see manifests.takeaway.hdf5
+
+Row i of every data set is the same face. The file depends on round, rows and teachers alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from manifests import layout
+from manifests.errors import InputError
+from manifests.files import replacing
+from manifests.latents import REQUIRED, LatentManifest
+from manifests.ledger import NAME as LEDGER
+from manifests.metadata import array_form, array_names
+from manifests.passport import NAME as PASSPORT
+from manifests.rounds import open_faces
+from manifests.stores import FaceStore, TeacherStore, read_rows
+from manifests.takeaway.columns import to_numpy
+from manifests.takeaway.hdf5 import TEACHER, Form, Part, array_part, text_part, write_file
+from manifests.takeaway.selections import ALL, select_rows
+
+FACES = "faces"
+LARGEST_MANIFEST = 1 << 33  # bytes: all of it is in memory
+Store = FaceStore | TeacherStore
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was exported or imported."""
+
+    num_rows: int
+    num_ok: int
+    num_source_rows: int
+    teachers: Sequence[str]
+
+    def __str__(self) -> str:
+        rows = f"{self.num_rows} of {self.num_source_rows} rows, {self.num_ok} usable"
+        return f"{rows}; teachers: {', '.join(self.teachers) or 'none'}"
+
+
+def export_round(
+    name: str, out: Path, *, selection: str = ALL, teachers: Sequence[str] | None = None
+) -> Summary:
+    """Writes rows of round `name` with the embeddings of these teachers (None: of all that are
+    there) to `out`, which is replaced whole or not touched.
+
+    Raises InputError if a link of the round's chain is missing or does not fit.
+    """
+    if out.is_dir():
+        raise InputError(f"{out}: a folder, expected the name of the file to write")
+    manifest, faces = open_faces(name)
+    if manifest is None:
+        raise InputError(f"{layout.manifest(name)}: no such file; bring it, its rows go with them")
+    ok = faces.ok()
+    rows = select_rows(selection, manifest.face_id, ok)
+    chosen = teachers_of(name) if teachers is None else list(dict.fromkeys(teachers))
+    stores: dict[str, Store] = {FACES: faces}
+    for teacher in chosen:
+        stores[f"teachers/{teacher}"] = _open_teacher(name, teacher, faces)
+    _write(out, manifest, rows, stores)
+    return Summary(len(rows), int(ok[rows].sum()), len(manifest), chosen)
+
+
+def teachers_of(name: str) -> list[str]:
+    """Teachers whose embeddings of this round are there."""
+    names = (path.stem for path in layout.teacher(name, "any").parent.glob("*.zarr"))
+    return sorted(name for name in names if re.fullmatch(TEACHER, name))
+
+
+def _open_teacher(name: str, teacher: str, faces: FaceStore) -> TeacherStore:
+    if not re.fullmatch(TEACHER, teacher):
+        raise InputError(f"teacher {teacher[:80]!r}: a name has letters, digits, dots and dashes")
+    return TeacherStore.open(layout.teacher(name, teacher), expect={"faces": faces.root})
+
+
+def _write(
+    out: Path, manifest: LatentManifest, rows: np.ndarray, stores: Mapping[str, Store]
+) -> None:
+    whole = len(rows) == len(manifest)
+    table = manifest.table if whole else manifest.table.take(pa.array(rows))
+    chosen = LatentManifest(manifest.recipe, table)
+    parts = list(_manifest_parts(chosen))
+    for store, opened in stores.items():
+        parts += [*_array_parts(store, opened, rows), *_papers(store, opened, whole)]
+    task_rows = {store: rows_of_task(opened) for store, opened in stores.items()}
+    check_size({part.name: part.form for part in parts})
+    with replacing(out) as scratch:
+        write_file(scratch, parts, chosen.recipe, chosen.digest, task_rows)
+
+
+def check_size(forms: Mapping[str, Form]) -> None:
+    """Raises InputError for a manifest that is too large: an import has all of it in memory."""
+    table = [form for name, form in forms.items() if name.startswith(("manifest/", "valid/"))]
+    size = sum(form.num_bytes for form in table)
+    if size > LARGEST_MANIFEST:
+        raise InputError(
+            f"a manifest of {size} bytes, at most {LARGEST_MANIFEST} are carried; take fewer rows"
+        )
+
+
+def rows_of_task(store: Store) -> int:
+    """Rows of one task of a store: of an image shard, of a chunk of any other array."""
+    if isinstance(store, FaceStore):
+        return store.task_rows
+    return array_form(store.path, "embeddings")[2]
+
+
+def _manifest_parts(manifest: LatentManifest) -> Iterator[Part]:
+    for field in manifest.table.schema:
+        column = manifest.table[field.name].combine_chunks()
+        yield array_part(f"manifest/{field.name}", to_numpy(column))
+        if field.name not in REQUIRED:
+            yield array_part(f"valid/{field.name}", np.asarray(column.is_valid()))
+
+
+def _array_parts(store: str, opened: Store, rows: np.ndarray) -> Iterator[Part]:
+    for name in array_names(opened.path):
+        array: Any = opened.group[name]
+        part = Part(f"{store}/{name}", array.dtype, (len(rows), *array.shape[1:]), [])
+        blocks = _picked(opened, name, rows, part.form.block_rows)
+        yield replace(part, blocks=blocks)
+
+
+def _picked(opened: Store, name: str, rows: np.ndarray, block: int) -> Iterator[np.ndarray]:
+    """These rows of an array, `block` at a time; as many are read at once.
+
+    Neighbours are read in one go, rows that lie more than a chunk apart are not.
+    """
+    chunk = array_form(opened.path, name)[2]
+    for at in range(0, len(rows), block):
+        wanted = rows[at : at + block]
+        cuts = (np.diff(wanted // block) > 0) | (np.diff(wanted) > chunk)
+        runs = np.split(wanted, np.flatnonzero(cuts) + 1)
+        yield np.concatenate([_read(opened, name, run) for run in runs])
+
+
+def _read(opened: Store, name: str, run: np.ndarray) -> np.ndarray:
+    first = int(run[0])
+    return read_rows(opened.path, opened.group, name, slice(first, int(run[-1]) + 1))[run - first]
+
+
+def _papers(store: str, opened: Store, whole: bool) -> Iterator[Part]:
+    """What a store is beside its arrays. The attributes of a teacher store are the source's,
+    also for a selection: mean and spread stay those that targets were made with."""
+    attributes = json.dumps(dict(opened.group.attrs))  # in their order, as the store has them
+    yield text_part(f"papers/{store}/attributes", attributes)
+    for name, file in (("passport", PASSPORT), ("ledger", LEDGER))[: 2 if whole else 1]:
+        text = (opened.path / file).read_text(encoding="utf-8")
+        yield text_part(f"papers/{store}/{name}", text)
