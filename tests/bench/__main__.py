@@ -2,8 +2,9 @@
 
     python -m tests.bench [NAME …]
 
-A benchmark is a file with `measure() -> dict`. Figures are ratios within one run, or rates with
-their spread over repeats; absolute times of another machine say little.
+A benchmark is a file with `measure() -> dict`; those named in APART are none. Figures are ratios
+within one run, or rates with their spread over repeats; absolute times of another machine say
+little.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from manifests.errors import pick, run_command
 from manifests.files import write_json
 from tests import bench
 
+APART = {"__main__", "scale", "throughput"}  # itself, `make scale`, and a part of `store`
+
 
 def main() -> None:
-    files = [info.name for info in pkgutil.iter_modules(bench.__path__) if info.name != "__main__"]
+    files = [info.name for info in pkgutil.iter_modules(bench.__path__) if info.name not in APART]
     wanted = sys.argv[1:] or files
     results: dict[str, object] = {"machine": machine()}
     for name in wanted:

@@ -18,7 +18,8 @@ from manifests.rounds import open_round
 from manifests.stores import FaceStore
 from pipeline.align import crop_to_frame, find_faces, load_aligner
 from pipeline.crews import Crew
-from pipeline.embed import embed_faces, embed_round
+from pipeline.embed import embed_round
+from pipeline.embeddings import embed_faces
 from pipeline.frames import ARCFACE112, WIDE, Frame
 from pipeline.generators import load_generator
 from pipeline.numerics import in_fixed_batches
