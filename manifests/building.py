@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,16 @@ import numpy as np
 import zarr
 from zarr.storage import MemoryStore
 
+from manifests.digests import merkle_root, sha256_file
 from manifests.files import put
+from manifests.ledger import NAME as LEDGER
+from manifests.ledger import LedgerLine, write_ledger
+from manifests.metadata import METADATA, files_of
+from manifests.passport import Passport
 from manifests.stores import CHUNK_ROWS, COLUMN_SHARD_TASKS, TASK_ROWS
 
 COMPRESSOR: Any = {"name": "zstd", "configuration": {"level": 1, "checksum": False}}
 CHECKSUM: Any = {"name": "crc32c"}
-METADATA = "zarr.json"
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,30 @@ def write_attributes(store: Path, attributes: Mapping[str, Any]) -> dict[str, st
     memory = MemoryStore()
     zarr.create_group(memory, zarr_format=3, attributes=dict(attributes))
     return {METADATA: put(store / METADATA, _bytes_of(memory, METADATA))}
+
+
+def seal_store(
+    store: Path, lines: Sequence[LedgerLine], others: Mapping[str, str], passport: Passport
+) -> Passport:
+    """Writes ledger and passport (with the root over all files); returns the latter.
+
+    `lines` name files by their path in the store; `others`: {relative path: sha256} of those
+    that are no task's. A file that neither names is removed: a killed process left it.
+    """
+    write_ledger(store / LEDGER, lines, others)
+    hashes = {LEDGER: sha256_file(store / LEDGER), **others}
+    for line in lines:
+        hashes |= line.output_sha256
+    for name in set(files_of(store)) - set(hashes):
+        (store / name).unlink()
+    sealed = replace(
+        passport,
+        merkle_root=merkle_root(hashes),
+        num_files=len(hashes),
+        metadata={name: sha for name, sha in others.items() if name.endswith(METADATA)},
+    )
+    sealed.write(store)
+    return sealed
 
 
 def _encode(rows: np.ndarray, inner: int, outer: int) -> bytes:

@@ -18,10 +18,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from manifests import layout, statements
-from manifests.croissant import Publication, describe
+from manifests import layout
+from manifests.cards import statements
+from manifests.cards.croissant import Publication, describe
+from manifests.cards.facts import RoundFacts, leaves, read_round
 from manifests.errors import Parser, run_command
-from manifests.facts import RoundFacts, leaves, read_round
 from manifests.files import write_json, write_text
 
 CROISSANT, DATASHEET = "croissant.json", "DATASHEET.md"
@@ -68,7 +69,7 @@ def stated(record: Any) -> Iterator[tuple[str, Any]]:
 def datasheet(facts: RoundFacts, publication: Publication) -> str:
     """The Markdown datasheet; every value that the template shows is escaped."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).parent / "cards"),
         autoescape=True,
         finalize=inline,
         undefined=StrictUndefined,

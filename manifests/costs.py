@@ -12,7 +12,8 @@ from manifests.layout import COSTS
 
 @contextmanager
 def timed(stage: str, *, rows: int | None = None) -> Iterator[None]:
-    """Adds one line with the wall seconds of the block, if it succeeds. `rows`: faces done."""
+    """Adds one line with the wall seconds of the block, if it succeeds. `rows`: faces done in
+    them, if that is known."""
     start = time.perf_counter()
     yield
     COSTS.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Mapping
 from typing import NoReturn, TypeVar
@@ -21,14 +22,42 @@ class InputError(Exception):
     """Bad input or usage: one line saying what was found, expected, where, and what to do."""
 
 
+ROOM, PERMISSION = "make room", "make it writable, or remove it"
+# What a machine may refuse however right the program is; any other OSError is a fault of ours.
+REFUSALS = {
+    errno.ENOSPC: ROOM,
+    errno.EDQUOT: ROOM,
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    errno.EACCES: PERMISSION,
+    errno.EPERM: PERMISSION,
+    errno.EROFS: PERMISSION,
+    errno.EIO: "look after the disk",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENFILE: "close other programs",
+}
+
+
 def run_command(main: Callable[[], int | None]) -> None:
-    """Runs a stage's `main` and exits: 0 good, 1 the check failed, 2 usage or bad input."""
+    """Runs a stage's `main` and exits: 0 good, 1 the check failed, 2 usage, bad input, or a
+    machine that refused (a full disk)."""
     try:
         status = main()
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        status = 2
+        status = _complain(str(error))
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        status = _complain(
+            f"{where}{error.strerror}; {REFUSALS[error.errno]} and run it again, what is finished "
+            "is kept"
+        )
     sys.exit(status or 0)
+
+
+def _complain(text: str) -> int:
+    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    return 2
 
 
 def pick(kind: str, name: str, choices: Mapping[str, T]) -> T:

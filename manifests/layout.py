@@ -59,8 +59,9 @@ def _checked(round: str) -> str:
     return round
 
 
-def marks(round: str) -> Path:
-    return DATA / _checked(round) / "marks.parquet"
+def marks(round: str, teacher: str) -> Path:
+    """Of the faces, as that teacher sees them."""
+    return DATA / _checked(round) / "marks" / f"{teacher}.parquet"
 
 
 def card(round: str) -> Path:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from manifests.digests import canonical_json
 from manifests.errors import InputError
-from manifests.files import write_text
+from manifests.files import naming, write_text
 
 NAME = "ledger.jsonl"
-LONGEST_LINE = 1 << 16  # bytes: a stranger's ledger must not fill the memory
+LONGEST_LINE, LARGEST = 1 << 16, 1 << 28  # bytes: a stranger's must not fill the memory
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class LedgerLine:
 
 def append_line(path: Path, line: LedgerLine) -> None:
     """Adds a line durably; call it after the shard's own files are on disk."""
-    with path.open("a", encoding="utf-8") as file:
+    with naming(path), path.open("a", encoding="utf-8") as file:
         file.write(canonical_json(asdict(line)) + "\n")
         file.flush()
         os.fsync(file.fileno())
@@ -82,8 +82,10 @@ def read_ledger(path: Path, *, torn_tail: bool = False) -> Ledger:
 
 
 def _whole_lines(path: Path, torn_tail: bool) -> Iterator[bytes]:
-    if not path.exists():
+    if not path.is_file():
         return
+    if path.stat().st_size > LARGEST:
+        raise InputError(f"{path}: larger than {LARGEST} bytes; build the store again")
     with path.open("rb") as file:
         while raw := file.readline(LONGEST_LINE):
             if raw.endswith(b"\n"):
@@ -95,13 +97,23 @@ def _whole_lines(path: Path, torn_tail: bool) -> Iterator[bytes]:
 def _parse(path: Path, raw: bytes) -> LedgerLine | dict[str, str]:
     try:
         values = json.loads(raw)
-        if set(values) == {"file", "sha256"} and all(type(v) is str for v in values.values()):
+        if set(values) == {"file", "sha256"}:
+            _check_files({values["file"]: values["sha256"]})
             return values
         line = LedgerLine(**values)
+        _check_files(line.output_sha256)
         counts = (line.shard, line.num_rows, line.num_ok, *line.failures.values())
-        if not all(type(count) is int for count in counts):
+        if type(line.input_hash) is not str or not all(type(n) is int and n >= 0 for n in counts):
             raise ValueError("a count is no whole number")
-        return replace(line, output_sha256=dict(line.output_sha256))
+        return line
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         text = raw[:80].decode(errors="replace").rstrip("\n")
         raise InputError(f"{path}: not a ledger line ({error}): {text}") from None
+
+
+def _check_files(sha256: Mapping[str, str]) -> None:
+    """Names of files in the store: none leads out of it, or disturbs the screen it is shown on."""
+    for name, digest in sha256.items():
+        inside = not name.startswith("/") and ".." not in name.split("/")
+        if not (inside and name.isprintable() and type(digest) is str):
+            raise ValueError(f"{name!r} is no file of a store")

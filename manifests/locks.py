@@ -33,6 +33,8 @@ def only_writer(folder: Path) -> Iterator[None]:
             f"{folder}: being written by {_holder(note)}; wait for it, or stop it first"
         ) from None
     with held:
+        for stray in note.parent.glob(f".{note.name}.*.tmp"):  # of a killed process
+            stray.unlink(missing_ok=True)
         if note.exists():
             tqdm.write(f"{folder}: {_holder(note)} ended before it was done; going on from there")
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -45,7 +45,7 @@ class Render:
     detect_size: int
     detect_threshold: float
     retries: tuple[Detection, ...]  # for pictures in which the first finds no face, in turn
-    shard_rows: int  # of one image shard, the unit of work: 30 to 100 MB are well
+    shard_rows: int  # of one image shard, the unit of work: 10 to 100 MB are well
 
     @property
     def detections(self) -> tuple[Detection, ...]:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from manifests.digests import canonical_json, sha256_text
 from manifests.errors import InputError
-from manifests.files import write_text
+from manifests.files import parse_json, write_text
+from manifests.layout import ROUND
 
 NAME = "passport.json"
 SCHEMA_VERSION = 2
 LARGEST = 1 << 22  # bytes: a stranger's passport must not fill the memory
+LONGEST_TEXT = 200  # characters of a name or digest
 COUNTS = ("num_rows", "num_ok", "num_files", "schema_version")
+DIGEST = re.compile("[0-9a-f]*")  # empty before sealing
+FORMS = {
+    "kind": re.compile("[a-z]+"), "round": ROUND, "merkle_root": DIGEST,
+    "manifest_digest": DIGEST, "faces_root": DIGEST,
+}  # fmt: skip
+MAPPINGS = {
+    "failures": int, "lineage": object, "licences": str, "fingerprint": object, "metadata": str
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class Passport:
     fingerprint: Fingerprint
     lineage: Mapping[str, Any]
     licences: Mapping[str, str]
+    shard_rows: int = 1024  # of one image shard, and of one task
     num_files: int = 0  # beside this one: a store that lost a file does not open
     metadata: Mapping[str, str] = field(default_factory=dict)  # {path: sha256} of each zarr.json
     schema_version: int = field(default=SCHEMA_VERSION)
@@ -60,29 +71,29 @@ class Passport:
         Raises InputError if there is none, or if a byte of it is not as it was written.
         """
         path = store / NAME
-        if not path.exists():
+        if not path.is_file():
             what = "is unfinished (it has no passport)" if store.exists() else "does not exist"
             raise InputError(f"{store}: this store {what}; run the stage that builds it")
         try:
-            return _parse(path, _read_text(path))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            return _parse(path, _read_bytes(path))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"{path}: not a passport ({error}); build the store again") from None
 
 
-def _read_text(path: Path) -> str:
+def _read_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         raw = file.read(LARGEST + 1)
     if len(raw) > LARGEST:
         raise ValueError(f"larger than {LARGEST} bytes")
-    return raw.decode("utf-8")
+    return raw
 
 
-def _parse(path: Path, text: str) -> Passport:
-    values = json.loads(text)
+def _parse(path: Path, raw: bytes) -> Passport:
+    values = parse_json(raw)
     _check_version(path, values["schema_version"])
     if values["schema_version"] >= 2:
         digest = values.pop("digest")
-        if digest != _digest(values) or text != _canonical({**values, "digest": digest}):
+        if digest != _digest(values) or raw != _canonical({**values, "digest": digest}).encode():
             raise ValueError("its bytes are not those that were written")
     _check_types(values)
     values["fingerprint"] = Fingerprint(**values["fingerprint"])
@@ -98,16 +109,29 @@ def _check_version(path: Path, version: int) -> None:
 
 
 def _check_types(values: Mapping[str, Any]) -> None:
+    """Values of a stranger are used like our own from here on: in paths, sums and on screens."""
     for name in COUNTS:
-        if type(values[name]) is not int or values[name] < 0:
-            raise ValueError(f"{name} is {values[name]!r}, expected a count")
-    texts = [f.name for f in fields(Passport) if f.type == "str"]
-    for name in texts:
-        if type(values[name]) is not str:
-            raise ValueError(f"{name} is {values[name]!r}, expected a text")
-    for name in ("failures", "lineage", "licences", "fingerprint"):
-        if type(values[name]) is not dict:
-            raise ValueError(f"{name} is {values[name]!r}, expected a mapping")
+        value = values.get(name, 0)
+        _require(name, value, type(value) is int and value >= 0)
+    for name, form in FORMS.items():
+        value = values[name]
+        absent = value is None and name == "faces_root"
+        text = type(value) is str and len(value) <= LONGEST_TEXT and form.fullmatch(value)
+        _require(name, value, absent or bool(text))
+    for name, kind in MAPPINGS.items():
+        value = values.get(name, {})
+        _require(name, value, type(value) is dict)
+        for item in value.values():
+            _require(name, item, kind is object or type(item) is kind)
+    made_by = values["fingerprint"]
+    _require("fingerprint", made_by, all(type(part) is dict for part in made_by.values()))
+    counts = [values["num_ok"], *values["failures"].values()]
+    _require("num_ok or failures", counts, all(0 <= n <= values["num_rows"] for n in counts))
+
+
+def _require(name: str, value: Any, sound: bool) -> None:
+    if not sound:
+        raise ValueError(f"{name} is {str(value)[:80]!r}")
 
 
 def _digest(values: Mapping[str, Any]) -> str:

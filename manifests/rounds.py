@@ -77,6 +77,9 @@ def check_no_face_twice(rounds: Sequence[RoundFiles]) -> None:
     """Raises InputError if two rounds hold the same face: ids of unlike recipes cannot be equal,
     so that a shared one means that a round is there under two names."""
     made = [files for files in rounds if files.manifest is not None]
+    for one, other in combinations(rounds, 2):
+        if one.faces.passport.manifest_digest == other.faces.passport.manifest_digest:
+            raise InputError(f"rounds {one.name} and {other.name} are the same; train on one")
     for earlier, later in combinations(made, 2):
         ids, others = (files.require_manifest().face_id for files in (earlier, later))
         shared = np.intersect1d(ids, others)

@@ -6,18 +6,20 @@ its digests; builders write through manifests.building.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import zarr
 from jaxtyping import Bool, Float, UInt8
 
+from manifests.chunks import CODEC
 from manifests.digests import folder_hashes, merkle_root
 from manifests.errors import InputError
-from manifests.metadata import array_form, check_folder
+from manifests.metadata import array_form, array_names, check_folder
 from manifests.passport import NAME as PASSPORT
 from manifests.passport import Passport
 
@@ -26,8 +28,22 @@ CHUNK_ROWS = 64  # rows of one image chunk: 1.8 MB at 96 px
 COLUMN_SHARD_TASKS = 16  # tasks whose small columns share a shard
 FRAME = ("name", "size", "left", "top", "extent")  # of a face store's attribute `frame`
 READERS = 4  # chunks that are decoded at a time
+LONGEST_NAME, FARTHEST = 80, 1e6  # of a frame: characters, units of its plane
+# Of an embedding's coordinates, which are float16; a spread of nothing would divide by zero.
+SMALLEST, LARGEST = float(np.finfo(np.float16).tiny) ** 2, float(np.finfo(np.float16).max)
 OK, NO_FACE = 0, 1
 REASONS = {OK: "ok", NO_FACE: "no_face"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The arrays of a store, each opened once (which takes as long as reading some chunks)."""
+
+    arrays: Mapping[str, Any]  # zarr.Array, read-only
+    attrs: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arrays[name]
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,7 @@ class FaceStore:
 
     path: Path
     passport: Passport
-    group: zarr.Group
+    group: Group
 
     @classmethod
     def open(cls, path: Path, *, expect: Mapping[str, str] | None = None) -> FaceStore:
@@ -58,22 +74,22 @@ class FaceStore:
     @property
     def task_rows(self) -> int:
         """Rows of one image shard, which are the rows of one task."""
-        return array_form(self.path, "images")[1]
+        return self.passport.shard_rows
 
     @property
     def frame(self) -> dict[str, Any]:
         """Name, size (pixels) and place of the frame that the images are stored in."""
-        return dict(self.group.attrs["frame"])  # type: ignore[arg-type]
+        return dict(self.group.attrs["frame"])
 
     def images(self, start: int, stop: int) -> UInt8[np.ndarray, "face size size 3"]:
         """Rows start..stop; cheap when they are whole chunks."""
-        return _read(self.path, self.group, "images", slice(start, stop))
+        return read_rows(self.path, self.group, "images", slice(start, stop))
 
     def ok(self) -> Bool[np.ndarray, " face"]:
-        return _read(self.path, self.group, "ok")
+        return read_rows(self.path, self.group, "ok")
 
     def column(self, name: str) -> np.ndarray:
-        return _read(self.path, self.group, name)
+        return read_rows(self.path, self.group, name)
 
 
 @dataclass(frozen=True)
@@ -82,7 +98,7 @@ class TeacherStore:
 
     path: Path
     passport: Passport
-    group: zarr.Group
+    group: Group
 
     @classmethod
     def open(cls, path: Path, *, expect: Mapping[str, str] | None = None) -> TeacherStore:
@@ -100,17 +116,17 @@ class TeacherStore:
 
     @property
     def width(self) -> int:
-        return int(self.group["embeddings"].shape[2])  # type: ignore[union-attr]
+        return int(self.group["embeddings"].shape[2])
 
     def embeddings(
         self, start: int = 0, stop: int | None = None
     ) -> Float[np.ndarray, "face view width"]:
         """Rows start..stop, by default all, float16 as stored."""
-        return _read(self.path, self.group, "embeddings", slice(start, stop))
+        return read_rows(self.path, self.group, "embeddings", slice(start, stop))
 
     def norms(self) -> Float[np.ndarray, "face view"]:
         """Norms of the raw embeddings before they were rounded to float16."""
-        return _read(self.path, self.group, "norms")
+        return read_rows(self.path, self.group, "norms")
 
     def centre(self) -> Float[np.ndarray, " width"]:
         """Mean embedding over this round's usable faces and views."""
@@ -118,22 +134,28 @@ class TeacherStore:
 
     def spread(self) -> float:
         """Standard deviation over all coordinates of the centred embeddings."""
-        return float(self.group.attrs["spread"])  # type: ignore[arg-type]
+        return float(self.group.attrs["spread"])
 
 
 ALL_ROWS = slice(None)
+DAMAGE = (ValueError, RuntimeError, TypeError, LookupError, ArithmeticError, OSError, MemoryError)
+_CHOOSING = Lock()  # zarr's settings are the whole process's, and readers have threads
 
 
-def _read(path: Path, group: zarr.Group, name: str, rows: slice = ALL_ROWS) -> np.ndarray:
+def read_rows(path: Path, group: Group, name: str, rows: slice = ALL_ROWS) -> np.ndarray:
     """Rows of an array, whose checksums zarr compares."""
     try:
         with zarr.config.set({"async.concurrency": READERS}):
-            return np.asarray(group[name][rows])  # type: ignore[index]
-    except (ValueError, RuntimeError, TypeError, OSError, MemoryError) as error:
-        raise InputError(
-            f"{path}: {name} is damaged ({error}); run `python -m manifests.verify {path}`, "
-            "then bring or build the store again"
-        ) from None
+            return np.asarray(group[name][rows])
+    except DAMAGE as error:
+        raise _damaged(path, name, error) from None
+
+
+def _damaged(path: Path, name: str, error: BaseException) -> InputError:
+    return InputError(
+        f"{path}: {name} is damaged ({str(error)[:200]}); run `python -m manifests.verify {path}`, "
+        "then bring or build the store again"
+    )
 
 
 def store_root(path: Path) -> str:
@@ -141,7 +163,7 @@ def store_root(path: Path) -> str:
     return merkle_root(folder_hashes(path, leave_out=[PASSPORT]))
 
 
-def _open(path: Path, kind: str, expect: Mapping[str, str]) -> tuple[Passport, zarr.Group]:
+def _open(path: Path, kind: str, expect: Mapping[str, str]) -> tuple[Passport, Group]:
     passport = Passport.read(path)
     if passport.kind != kind:
         raise InputError(f"{path}: a {passport.kind} store, expected a {kind} store")
@@ -157,19 +179,34 @@ def _open(path: Path, kind: str, expect: Mapping[str, str]) -> tuple[Passport, z
                 f"{wanted[:12]}; build the store again, or bring the {name} it was made from"
             )
     check_folder(path, passport)
-    return passport, zarr.open_group(path, mode="r", zarr_format=3)
+    return passport, _open_group(path)
+
+
+def _open_group(path: Path) -> Group:
+    """The arrays, all of which zarr understands. What the group's own metadata may say of them
+    (consolidated) is passed over: nothing has checked it."""
+    name = "its metadata"
+    try:
+        with _CHOOSING, zarr.config.set(CODEC):
+            group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
+            return Group({name: group[name] for name in array_names(path)}, group.attrs.asdict())
+    except DAMAGE as error:
+        raise _damaged(path, name, error) from None
 
 
 def _check_frame(store: FaceStore) -> None:
     """The stored frame is a square of as many pixels as the pictures have."""
     frame: Any = store.group.attrs.get("frame")
-    shape = store.group["images"].shape  # type: ignore[union-attr]
-    sound = isinstance(frame, dict) and set(frame) == set(FRAME)
+    shape = store.group["images"].shape
     if not (
-        sound
-        and all(type(frame[name]) in (int, float) for name in FRAME[1:])
-        and np.isfinite([float(frame[name]) for name in FRAME[1:]]).all()
+        isinstance(frame, dict)
+        and set(frame) == set(FRAME)
+        and type(frame["name"]) is str
+        and len(frame["name"]) <= LONGEST_NAME
+        and type(frame["size"]) is int
         and shape[1:] == (frame["size"], frame["size"], 3)
+        and _within([frame["left"], frame["top"]], -FARTHEST, FARTHEST)
+        and _within([frame["extent"]], 1 / FARTHEST, FARTHEST)
     ):
         raise InputError(
             f"{store.path}: its frame {str(frame)[:200]} does not fit images of shape {shape}; "
@@ -181,14 +218,18 @@ def _check_centre(store: TeacherStore) -> None:
     """Mean and spread, without which no target can be made, are there and finite."""
     mean: Any = store.group.attrs.get("mean")
     spread: Any = store.group.attrs.get("spread")
-    sound = isinstance(mean, list) and len(mean) == store.width
     if not (
-        sound
-        and all(type(number) in (int, float) for number in [*mean, spread])
-        and np.isfinite([float(number) for number in [*mean, spread]]).all()
-        and spread > 0
+        isinstance(mean, list)
+        and len(mean) == store.width
+        and _within(mean, -LARGEST, LARGEST)
+        and _within([spread], SMALLEST, LARGEST)
     ):
         raise InputError(
-            f"{store.path}: its mean is not {store.width} finite numbers, or its spread {spread!r} "
-            "is not above zero; bring or build the store again"
+            f"{store.path}: its mean is not {store.width} finite numbers, or its spread "
+            f"{str(spread)[:80]} is not above zero; bring or build the store again"
         )
+
+
+def _within(numbers: Iterable[Any], low: float, high: float) -> bool:
+    """Also for integers of a thousand digits, which are no float."""
+    return all(type(number) in (int, float) and low <= number <= high for number in numbers)

@@ -15,17 +15,24 @@ import numpy as np
 from tqdm import tqdm
 
 from manifests import layout
+from manifests.chunks import faulty_chunks
 from manifests.digests import merkle_root, sha256_file
 from manifests.errors import InputError, Parser, run_command
 from manifests.latents import LatentManifest
 from manifests.ledger import NAME as LEDGER
 from manifests.ledger import read_ledger
-from manifests.metadata import array_form, array_names, check_folder, expected_shards, files_of
+from manifests.metadata import (
+    array_form,
+    array_names,
+    check_folder,
+    expected_shards,
+    files_of,
+    row_bytes,
+)
 from manifests.passport import NAME as PASSPORT
 from manifests.passport import Passport
 from manifests.stores import OK, FaceStore, TeacherStore
 
-NOT_WRITTEN = np.iinfo(np.uint64).max  # a chunk's place in its shard's index, if it has none
 BLOCK_ROWS = 1 << 14  # embeddings in memory at a time
 
 
@@ -106,26 +113,17 @@ def _count_faults(store: Path, passport: Passport) -> Iterator[Fault]:
 
 
 def _holes(store: Path, passport: Passport) -> Iterator[Fault]:
-    """Chunks that were never written, which would read as the fill value."""
+    """Chunks that were never written, which would read as the fill value, and such as inflate
+    to more than is declared."""
     for name in array_names(store):
         shape, shard_rows, chunk_rows = array_form(store, name)
+        chunk_bytes = chunk_rows * row_bytes(store, name)
         for at, file in enumerate(expected_shards(store, name, passport.num_rows)):
             rows = min(shard_rows, shape[0] - at * shard_rows)
-            index = _chunk_index(store / file, shard_rows // chunk_rows)
-            if (index[: -(-rows // chunk_rows)] == NOT_WRITTEN).any():
-                yield Fault(file, f"{file} has chunks that were never written")
-
-
-def _chunk_index(file: Path, num_chunks: int) -> np.ndarray:
-    """Where each chunk starts, from the index at the end of a shard: uint64 pairs (offset,
-    bytes), then a checksum of four bytes (Zarr v3, sharding_indexed)."""
-    size = 16 * num_chunks + 4
-    with file.open("rb") as opened:
-        opened.seek(-min(size, file.stat().st_size), 2)
-        tail = opened.read(size)
-    if len(tail) < size:
-        return np.full(num_chunks, NOT_WRITTEN)
-    return np.frombuffer(tail[:-4], "<u8").reshape(num_chunks, 2)[:, 0]
+            used = -(-rows // chunk_rows)
+            text = faulty_chunks(store / file, shard_rows // chunk_rows, used, chunk_bytes)
+            if text:
+                yield Fault(file, f"{file} {text}")
 
 
 def _value_faults(store: Path, passport: Passport) -> Iterator[Fault]:
@@ -201,7 +199,7 @@ def main() -> int:
     if faulty:
         print(
             f"error: {faulty} damaged store(s); `python -m pipeline.repair STORE` rebuilds what is "
-            "damaged, `dvc checkout --force` brings the recorded one",
+            "damaged; docs/SHARING.md says how to bring a store again",
             file=sys.stderr,
         )
     return 1 if faulty else 0

@@ -19,8 +19,7 @@ from tqdm import tqdm
 
 from manifests import layout
 from manifests.building import Task
-from manifests.digests import canonical_json
-from manifests.errors import InputError, Parser, run_command
+from manifests.errors import Parser, run_command
 from manifests.files import write_json
 from manifests.params import Params, load_params
 from manifests.passport import Passport
@@ -29,7 +28,7 @@ from pipeline.crews import Crew, add_options, crew_of
 from pipeline.embed import EmbedJob
 from pipeline.faces import Faces
 from pipeline.render import RenderJob
-from pipeline.repair import open_making
+from pipeline.repair import check_same, open_making, with_shards_of
 
 PIXEL, PIXEL_SHARE, LANDMARK, COSINE = 1, 1e-4, 0.5, 0.9999
 
@@ -138,12 +137,9 @@ def audit(store: Path, params: Params, crew: Crew, *, rows: int, seed: int) -> A
 
     Raises InputError if those are not the parts that its passport names.
     """
-    passport, making = Passport.read(store), open_making(store, params)
-    have, now = (canonical_json(made.identity) for made in (passport.fingerprint, making.made_by))
-    if have != now:
-        raise InputError(f"{store}: made by {have[:300]}; today's parts are {now[:300]}")
-    if (passport.faces_root or passport.manifest_digest) != making.source:
-        raise InputError(f"{store}: made from other faces or another manifest than lie here")
+    passport = Passport.read(store)
+    making = open_making(store, with_shards_of(passport, params))
+    check_same(store, passport, making, numerics=False)
     job = AuditJob(store, making.job(Path("unused")), passport.num_rows, rows, seed)
     tasks = [task for task in making.tasks if _any_drawn(job, task)]
     title = f"audit {store}"

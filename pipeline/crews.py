@@ -7,10 +7,11 @@ wherever it runs, and a worker that dies costs the task that it was at.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,6 +21,12 @@ from manifests.errors import InputError
 
 R = TypeVar("R")
 DEATHS = 3  # workers that one task may cost before it is given up
+PATIENCE = "10s"  # for a cluster to answer
+SETTINGS = {
+    "distributed.scheduler.allowed-failures": DEATHS,
+    # What goes wrong in a job reaches the user as an error of one line, not from every process.
+    "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
+}
 _ONE_AT_A_TIME = threading.Lock()  # a cluster's worker may have threads; our backends have none
 
 
@@ -36,8 +43,9 @@ class Crew:
             yield from map(job, tasks)  # in this process, with all its threads
             return
         with _client(self, len(tasks)) as client:
-            executor = client.get_executor(pure=False)
-            for future in as_completed([executor.submit(_one, job, task) for task in tasks]):
+            from distributed import as_completed
+
+            for future in as_completed([client.submit(_one, job, t, pure=False) for t in tasks]):
                 yield _result(future)
 
 
@@ -56,28 +64,54 @@ def _result(future: Any) -> Any:
             f"{DEATHS + 1} workers died over one shard (out of memory?); {error.last_worker}: "
             "take fewer workers and run it again, finished shards are kept"
         ) from None
+    except CancelledError:
+        raise InputError(
+            "the cluster went away; start one and run it again, finished shards are kept"
+        ) from None
+    finally:
+        future.release()  # else the task is done again when the worker that did it dies later
 
 
 @contextmanager
 def _client(crew: Crew, num_tasks: int) -> Iterator[Any]:
     import dask
-    from distributed import Client, LocalCluster  # half a second that one process need not wait
+    from distributed import Client  # half a second that one process need not wait
 
-    with dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}):
+    with dask.config.set(SETTINGS), _quiet():
         if crew.scheduler:
             with _connected(crew.scheduler) as client:
                 yield client
             return
-        with (
-            LocalCluster(
-                n_workers=min(crew.workers, num_tasks),
+        with _local_cluster(min(crew.workers, num_tasks)) as cluster, Client(cluster) as client:
+            yield client
+
+
+def _local_cluster(workers: int) -> Any:
+    """Worker processes of this machine. One that dies before it is ready takes the others with
+    it, so that they are started again."""
+    from distributed import LocalCluster
+
+    for _ in range(DEATHS + 1):
+        try:
+            return LocalCluster(
+                n_workers=workers,
                 threads_per_worker=1,
                 memory_limit=0,  # a worker's memory is a shard's; it is not to be spilled
                 dashboard_address=None,
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            yield client
+            )
+        except RuntimeError as error:
+            cause = error.__cause__ or error
+    raise InputError(f"no worker process starts ({cause}); take fewer workers and run it again")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager
@@ -85,7 +119,7 @@ def _connected(address: str) -> Iterator[Any]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout="10s")
+        client = Client(address, timeout=PATIENCE)
     except (OSError, ValueError, TimeoutError) as error:
         raise InputError(
             f"--scheduler {address}: no cluster answers there ({error}); start one: "

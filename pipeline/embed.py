@@ -84,7 +84,9 @@ class Embedding(Making):
         return count(columns)
 
     def finish(self, shop: Workshop, crew: Crew) -> Passport:
-        return build_embeddings(shop, self, crew)
+        rows = None if shop.begun else self.faces.passport.num_ok
+        with timed(f"embed@{self.name}", rows=rows):
+            return build_embeddings(shop, self, crew)
 
     def job(self, work: Path) -> EmbedJob:
         return EmbedJob(
@@ -172,27 +174,25 @@ def embed_round(name: str, teacher_name: str, params: Params, *, crew: Crew) -> 
     """Builds, resumes or relinks the teacher store of round `name`."""
     embedding = open_embedding(name, teacher_name, params)
     with open_workshop(embedding.build) as shop:
-        if shop.finished:
-            relink(shop)
-        else:
+        if not shop.finished:
             embedding.finish(shop, crew)
+        relink(shop)
 
 
 def build_embeddings(shop: Workshop, embedding: Embedding, crew: Crew) -> Passport:
     """Does what is left to do of a teacher store, and seals it."""
     faces, teacher, tasks = embedding.faces, embedding.teacher, embedding.tasks
     title = f"embed {embedding.name}"
-    with timed(f"embed@{embedding.name}", rows=faces.passport.num_ok):
-        lines = run_tasks(shop, tasks, embedding.job(shop.work), crew=crew, title=title)
-        others = assemble(shop.store, shop.work, tasks, columns_of(teacher), faces.task_rows)
-        mean, spread = centre_and_spread(
-            lambda: read_pieces(shop.work, tasks, "embeddings"), teacher.width
-        )
-        if spread <= 0:
-            raise InputError(f"{faces.path}: all embeddings by {teacher.name} are alike")
-        attributes = {"views": list(VIEWS), "mean": mean.tolist(), "spread": spread}
-        others |= write_attributes(shop.store, attributes)
-        return seal(shop, lines, others, _passport(embedding, lines))
+    lines = run_tasks(shop, tasks, embedding.job(shop.work), crew=crew, title=title)
+    others = assemble(shop.store, shop.work, tasks, columns_of(teacher), faces.task_rows)
+    mean, spread = centre_and_spread(
+        lambda: read_pieces(shop.work, tasks, "embeddings"), teacher.width
+    )
+    if spread <= 0:
+        raise InputError(f"{faces.path}: all embeddings by {teacher.name} are alike")
+    attributes = {"views": list(VIEWS), "mean": mean.tolist(), "spread": spread}
+    others |= write_attributes(shop.store, attributes)
+    return seal(shop, lines, others, _passport(embedding, lines))
 
 
 def _passport(embedding: Embedding, lines: Sequence[LedgerLine]) -> Passport:
@@ -203,6 +203,7 @@ def _passport(embedding: Embedding, lines: Sequence[LedgerLine]) -> Passport:
         kind="teacher",
         round=faces.passport.round,
         num_rows=len(faces),
+        shard_rows=faces.task_rows,
         num_ok=sum(line.num_ok for line in lines),
         failures={"face_not_ok": failed} if failed else {},
         merkle_root="",  # sealing fills it in

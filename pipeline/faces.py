@@ -25,6 +25,11 @@ COLUMNS = (
 )
 
 
+def pictures_of(size: int) -> Column:
+    """The array of stored faces of `size` pixels a side."""
+    return Column("images", "uint8", (size, size, 3))
+
+
 @dataclass(frozen=True)
 class Faces:
     """One task's rows, failed ones included (black, NaN landmarks)."""

@@ -38,7 +38,7 @@ from manifests.rounds import read_manifest
 from manifests.stores import CHUNK_ROWS
 from pipeline.align import LANDMARK_SCHEME, alignment_identity, load_aligner
 from pipeline.crews import Crew, add_options, crew_of
-from pipeline.faces import COLUMNS, Detector, Faces, count, render_faces
+from pipeline.faces import COLUMNS, Detector, Faces, count, pictures_of, render_faces
 from pipeline.frames import WIDE
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
@@ -82,14 +82,14 @@ class Rendering(Making):
 
     @property
     def pictures(self) -> Column:
-        size = self.params.render.frame_size
-        return Column("images", "uint8", (size, size, 3))
+        return pictures_of(self.params.render.frame_size)
 
     def count(self, columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
         return count(columns)
 
     def finish(self, shop: Workshop, crew: Crew) -> Passport:
-        return build_faces(shop, self, self.job(shop.work), crew)
+        with timed(f"render@{self.name}", rows=None if shop.begun else self.num_rows):
+            return build_faces(shop, self, self.job(shop.work), crew)
 
     def job(self, work: Path) -> RenderJob:
         return RenderJob(
@@ -107,11 +107,7 @@ class Rendering(Making):
 
 def open_rendering(name: str, params: Params) -> Rendering:
     """Reads the manifest and the generator, which must fit each other."""
-    if params.render.shard_rows % CHUNK_ROWS:
-        raise InputError(
-            f"params.yaml: render: shard_rows: {params.render.shard_rows}, expected a multiple "
-            f"of {CHUNK_ROWS}"
-        )
+    check_shard_rows(params.render)
     manifest = read_manifest(name)
     generator = load_generator(params.generator, layout.WEIGHTS)
     manifest.require(
@@ -122,6 +118,15 @@ def open_rendering(name: str, params: Params) -> Rendering:
     )
     made_by = fingerprint(generator, params.render, params.device)
     return Rendering(name, manifest, generator, made_by, params)
+
+
+def check_shard_rows(settings: Render) -> None:
+    """A shard is whole chunks."""
+    if settings.shard_rows % CHUNK_ROWS:
+        raise InputError(
+            f"params.yaml: render: shard_rows: {settings.shard_rows}, expected a multiple "
+            f"of {CHUNK_ROWS}"
+        )
 
 
 @dataclass(frozen=True)
@@ -188,23 +193,21 @@ def render_round(name: str, params: Params, *, crew: Crew) -> None:
     """Builds, resumes or relinks the face store of round `name`."""
     rendering = open_rendering(name, params)
     with open_workshop(rendering.build) as shop:
-        if shop.finished:
-            relink(shop)
-        else:
+        if not shop.finished:
             rendering.finish(shop, crew)
+        relink(shop)
 
 
 def build_faces(shop: Workshop, rendering: Rendering, job: Job, crew: Crew) -> Passport:
     """Does what is left to do of a face store, and seals it."""
     frame = asdict(WIDE.at(rendering.params.render.frame_size))
     tasks, task_rows, num_rows = rendering.tasks, rendering.task_rows, rendering.num_rows
-    with timed(f"render@{rendering.name}", rows=num_rows):
-        lines = run_tasks(shop, tasks, job, crew=crew, title=f"render {rendering.name}")
-        others = write_metadata(shop.store, rendering.pictures, num_rows, task_rows, images=True)
-        others |= assemble(shop.store, shop.work, tasks, COLUMNS, task_rows)
-        attributes = {"frame": frame, "landmark_scheme": LANDMARK_SCHEME}
-        others |= write_attributes(shop.store, attributes)
-        return seal(shop, lines, others, _passport(rendering, lines))
+    lines = run_tasks(shop, tasks, job, crew=crew, title=f"render {rendering.name}")
+    others = write_metadata(shop.store, rendering.pictures, num_rows, task_rows, images=True)
+    others |= assemble(shop.store, shop.work, tasks, COLUMNS, task_rows)
+    attributes = {"frame": frame, "landmark_scheme": LANDMARK_SCHEME}
+    others |= write_attributes(shop.store, attributes)
+    return seal(shop, lines, others, _passport(rendering, lines))
 
 
 def fingerprint(generator: Generator, settings: Render, device: str) -> Fingerprint:
@@ -233,6 +236,7 @@ def _passport(rendering: Rendering, lines: Sequence[LedgerLine]) -> Passport:
         kind="faces",
         round=manifest.recipe.round,
         num_rows=len(manifest),
+        shard_rows=rendering.task_rows,
         num_ok=sum(line.num_ok for line in lines),
         failures=dict(failures),
         merkle_root="",  # sealing fills it in

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from manifests.ledger import LedgerLine, write_ledger
 from manifests.params import Params, load_params
 from manifests.passport import Passport
 from manifests.stores import COLUMN_SHARD_TASKS
-from manifests.verify import Fault, find_faults
+from manifests.verify import find_faults
 from pipeline.crews import Crew, add_options, crew_of
 from pipeline.embed import open_embedding
 from pipeline.render import open_rendering
@@ -49,29 +50,22 @@ def open_making(store: Path, params: Params) -> Making:
 def repair(store: Path, params: Params, crew: Crew) -> str:
     """Makes a damaged store whole; says what was done.
 
-    Raises InputError if today's parts or parameters would make another store.
+    Raises InputError if today's parts or parameters would make another store; what is there
+    then stays as it is.
     """
     faults = find_faults(store)
     if not faults:
         return f"{store}: sound, nothing to do"
-    making = open_making(store, params)
-    wanted = _passport_before(store, making)
-    sealed, kept = _rebuild(store, faults, making, crew)
-    if wanted is not None and sealed.merkle_root != wanted.merkle_root and kept:
-        # Its ledger was damaged, so that nobody could say what else was: all of it again.
-        shutil.rmtree(making.build.work)
-        sealed, kept = _rebuild(store, [Fault("", "")], making, crew)
-    if wanted is not None and sealed.merkle_root != wanted.merkle_root:
-        raise InputError(
-            f"{store}: built again with root {sealed.merkle_root[:12]}, before it had "
-            f"{wanted.merkle_root[:12]}: this machine or code makes other bytes"
-        )
-    same = "root as before" if wanted else "its passport was lost: compare the root by hand"
+    before = _passport_before(store)
+    making = open_making(store, with_shards_of(before, params))
+    if before is not None:
+        check_same(store, before, making)
+    kept = _rebuild(store, {fault.file for fault in faults}, making, before, crew)
+    same = "root as before" if before else "its passport was lost: compare the root by hand"
     return f"{store}: {len(making.tasks) - kept} of {len(making.tasks)} shards built again; {same}"
 
 
-def _passport_before(store: Path, making: Making) -> Passport | None:
-    """The passport, if it can be read; it must be of what would be built today."""
+def _passport_before(store: Path) -> Passport | None:
     try:
         before = Passport.read(store)
     except InputError:
@@ -80,17 +74,30 @@ def _passport_before(store: Path, making: Making) -> Passport | None:
         raise InputError(
             f"{store}: of version 1, whose ledger does not name every file; build it again"
         )
-    for what, have, now in (
-        ("manifest or faces", before.faces_root or before.manifest_digest, making.source),
-        ("identity", canonical_json(before.fingerprint.identity), _canonical(making, "identity")),
-        ("numerics", canonical_json(before.fingerprint.numerics), _canonical(making, "numerics")),
-    ):
+    return before
+
+
+def with_shards_of(before: Passport | None, params: Params) -> Params:
+    """A store of another team may have been cut otherwise."""
+    if before is None:
+        return params
+    return replace(params, render=replace(params.render, shard_rows=before.shard_rows))
+
+
+def check_same(store: Path, passport: Passport, making: Making, *, numerics: bool = True) -> None:
+    """Raises InputError unless a store like that of the passport would be made today; without
+    `numerics` its low bits may be others."""
+    links = [
+        ("manifest or faces", passport.faces_root or passport.manifest_digest, making.source),
+        ("identity", canonical_json(passport.fingerprint.identity), _canonical(making, "identity")),
+        ("numerics", canonical_json(passport.fingerprint.numerics), _canonical(making, "numerics")),
+    ]
+    for what, have, now in links if numerics else links[:-1]:
         if have != now:
             raise InputError(
-                f"{store}: made with {what} {have[:200]}, today's would be {now[:200]}; repair it "
+                f"{store}: made with {what} {have[:300]}, today's would be {now[:300]}; repair it "
                 "where it was made, or build it anew"
             )
-    return before
 
 
 def _canonical(making: Making, part: str) -> str:
@@ -98,22 +105,38 @@ def _canonical(making: Making, part: str) -> str:
 
 
 def _rebuild(
-    store: Path, faults: Sequence[Fault], making: Making, crew: Crew
-) -> tuple[Passport, int]:
-    """The new passport, and how many shards were taken over."""
-    bad = {fault.file for fault in faults}
+    store: Path, bad: Collection[str], making: Making, before: Passport | None, crew: Crew
+) -> int:
+    """Delivers the store of before; returns how many shards were taken over.
+
+    If its ledger was damaged nobody could say what else was: then, if what is taken over does
+    not give the root, everything is made again.
+    """
+    wanted = before.merkle_root if before else None
     with open_workshop(making.build) as shop:
-        if shop.finished:  # the scratch folder has all of it, undamaged
-            relink(shop)
-            return Passport.read(shop.store), len(making.tasks)
-        kept = 0 if "" in bad else take_over(shop, store, bad, making)
-        return making.finish(shop, crew), kept
+        for bad_files in (None if "" in bad else bad, None):
+            kept = len(making.tasks)
+            if not shop.finished:  # else the scratch folder has all of it, undamaged
+                kept = take_over(shop, store, bad_files, making)
+                making.finish(shop, crew)
+            root = Passport.read(shop.store).merkle_root
+            if wanted in (None, root):
+                relink(shop)
+                return kept
+            shutil.rmtree(shop.work)
+    raise InputError(
+        f"{store}: built again it has root {root[:12]}, before it had {str(wanted)[:12]}: "
+        "this machine or code makes other bytes; it was left as it is"
+    )
 
 
-def take_over(shop: Workshop, store: Path, bad: Collection[str], making: Making) -> int:
-    """Fills a workshop with the shards whose files are all sound; returns their number."""
-    shutil.rmtree(shop.work)
+def take_over(shop: Workshop, store: Path, bad: Collection[str] | None, making: Making) -> int:
+    """Fills a workshop with the shards whose files are all sound; returns their number. `bad`:
+    files that are not; None: no file is to be trusted."""
+    shutil.rmtree(shop.work, ignore_errors=True)
     shop.store.mkdir(parents=True)
+    if bad is None:
+        return 0
     arrays = [_readable(shop.store, store, bad, column, making) for column in making.columns]
     lines = []
     for task in tqdm(making.tasks, desc="take over", unit="shard", leave=False):
@@ -176,7 +199,7 @@ def _link(store: Path, target: Path, name: str, bad: Collection[str]) -> bool:
     if name in bad or not (store / name).is_file():
         return False
     (target / name).parent.mkdir(parents=True, exist_ok=True)
-    link_or_copy(str(store / name), str(target / name))
+    link_or_copy(store / name, target / name)
     return True
 
 

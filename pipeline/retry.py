@@ -16,6 +16,7 @@ import numpy as np
 
 from manifests import layout
 from manifests.building import Task
+from manifests.costs import timed
 from manifests.digests import canonical_json
 from manifests.errors import InputError, Parser, run_command
 from manifests.ledger import LedgerLine
@@ -83,7 +84,9 @@ def retry_round(name: str, params: Params, *, crew: Crew) -> str:
         ):
             raise InputError(f"{old.path}: rendered on another kind of machine; render it anew")
         job = RetryJob(rendering.job(shop.work), old.path, old.root, tried)
-        found = build_faces(shop, rendering, job, crew).num_ok - old.passport.num_ok
+        with timed(f"retry@{name}"):
+            found = build_faces(shop, rendering, job, crew).num_ok - old.passport.num_ok
+        relink(shop)
     failed = len(old) - old.passport.num_ok
     return f"{layout.faces(name)}: {found} of {failed} failed faces found; embed the round again"
 

@@ -1,4 +1,4 @@
-"""Stage screen: a round's stores -> data/ROUND/marks.parquet.
+"""Stage screen: a round's stores -> data/ROUND/marks/TEACHER.parquet.
 
     python -m pipeline.screen ROUND [--against ROUND …]
 
@@ -107,7 +107,7 @@ def screen_round(name: str, against: Sequence[str], params: Params) -> Marks:
     others = [open_round(other, params.teacher) for other in against]
     with timed(f"screen@{name}"):
         marks = draw_marks(files, others, params.screen)
-        marks.write(layout.marks(name))
+        marks.write(layout.marks(name, params.teacher))
     return marks
 
 

@@ -22,7 +22,7 @@ from manifests import layout
 from manifests.building import Column, Task, plan_tasks, seal_store
 from manifests.digests import canonical_json, sha256_file, sha256_text
 from manifests.errors import InputError
-from manifests.files import deliver, forget_others
+from manifests.files import deliver, forget_others, require_writable
 from manifests.ledger import NAME as LEDGER
 from manifests.ledger import LedgerLine, append_line, read_ledger, write_ledger
 from manifests.locks import only_writer
@@ -64,6 +64,11 @@ class Workshop:
     @property
     def ledger(self) -> Path:
         return self.work / LEDGER
+
+    @property
+    def begun(self) -> bool:
+        """Has an earlier, interrupted build left something?"""
+        return self.ledger.exists()
 
     @property
     def finished(self) -> bool:
@@ -115,12 +120,13 @@ class Making(ABC):
 
     @abstractmethod
     def finish(self, shop: Workshop, crew: Crew) -> Passport:
-        """Does what is left to do, and seals the store."""
+        """Does what is left to do, and seals the store in the workshop."""
 
 
 @contextmanager
 def open_workshop(build: Build) -> Iterator[Workshop]:
     """The scratch folder of a build, with the stage's lock held: a second writer is refused."""
+    require_writable(build.output)
     with only_writer(build.work.parent):
         shop = Workshop(build.work, build.output)
         if shop.finished and not _sound(shop.store):
@@ -169,16 +175,14 @@ def run_tasks(
 def seal(
     shop: Workshop, lines: Sequence[LedgerLine], others: Mapping[str, str], passport: Passport
 ) -> Passport:
-    """Writes ledger and passport (with the root over all files), then delivers the store.
+    """Writes ledger and passport (with the root over all files).
 
     `others`: {relative path: sha256} of the store's files that are no task's. The sealed ledger
     keeps only files that are in the store: scratch pieces are gone.
     """
     inside = f"{shop.store.name}/"
     kept = [replace(line, output_sha256=_inside(line.output_sha256, inside)) for line in lines]
-    sealed = seal_store(shop.store, kept, others, passport)
-    relink(shop)
-    return sealed
+    return seal_store(shop.store, kept, others, passport)
 
 
 def _inside(hashes: Mapping[str, str], folder: str) -> dict[str, str]:
@@ -191,4 +195,6 @@ def relink(shop: Workshop) -> None:
     """Delivers a finished store; pieces and older builds of this stage are let go."""
     deliver(shop.store, shop.output)
     shutil.rmtree(shop.work / "pieces", ignore_errors=True)
+    for stray in shop.work.glob(".*.tmp"):  # of a killed process
+        stray.unlink()
     forget_others(shop.work)

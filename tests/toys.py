@@ -26,7 +26,7 @@ from manifests.passport import Fingerprint, Passport
 from manifests.stores import TASK_ROWS, FaceStore, TeacherStore
 from pipeline.embeddings import centre_and_spread
 from pipeline.frames import WIDE
-from pipeline.shards import Workshop, seal
+from pipeline.shards import Workshop, relink, seal
 
 WIDTH, EMBEDDING_WIDTH, FACE_SIZE = 4, 16, 32
 RECIPE = Recipe("toy", "toy-generator", "ab" * 32, WIDTH)
@@ -163,4 +163,5 @@ def _finish(
         write_piece(shop.work, task, {name: c[rows(task)] for name, c in columns.items()})
     kinds = [Column(name, str(c.dtype), c.shape[1:]) for name, c in columns.items()]
     others |= assemble(shop.store, shop.work, tasks, kinds, task_rows)
-    seal(shop, lines, others, replace(passport, num_rows=num_rows))
+    seal(shop, lines, others, replace(passport, num_rows=num_rows, shard_rows=task_rows))
+    relink(shop)

@@ -21,6 +21,7 @@ from manifests.stores import CHUNK_ROWS, FaceStore, TeacherStore
 from pipeline.frames import Frame
 
 NO_ROWS = np.empty(0, int)
+CHECKED_ROWS = 1 << 14  # targets looked at, at a time
 BLOCKS, ROWS = 1, 2  # what a random stream is for, beside its seed
 Block = tuple[int, int]  # (source, first row)
 
@@ -46,7 +47,26 @@ def open_source(
 ) -> Source:
     """A round to train on; rows of `leave_out` are there and not used."""
     usable = np.setdiff1d(np.flatnonzero(faces.ok()), leave_out)
-    return Source(faces, teacher, usable, teacher.embeddings())
+    source = Source(faces, teacher, usable, teacher.embeddings())
+    _check_targets(source)
+    return source
+
+
+def _check_targets(source: Source) -> None:
+    """A face without an embedding would turn the whole student into NaN, far from its cause."""
+    path, num_rows = source.teacher.path, len(source.targets)
+    if num_rows != len(source.faces):
+        raise InputError(
+            f"{path}: {num_rows} rows, {source.faces.path} has {len(source.faces)}; embed it again"
+        )
+    for at in range(0, len(source.usable), CHECKED_ROWS):
+        rows = source.usable[at : at + CHECKED_ROWS]
+        finite = np.isfinite(source.targets[rows]).all(axis=(1, 2))
+        if not finite.all():
+            raise InputError(
+                f"{path}: row {rows[np.argmin(finite)]} is a usable face, its embedding is not "
+                f"finite; run `python -m manifests.verify {path}`, then embed the round again"
+            )
 
 
 def stored_frame(sources: Sequence[Source]) -> Frame:

@@ -117,17 +117,17 @@ def open_sources(
     for files in opened:
         rows = NO_ROWS
         if params.train.leave_out:
-            marks, digest = _read_marks(files, known)
+            marks, digest = _read_marks(files, params.teacher, known)
             rows = marks.rows(params.train.leave_out)
-            digests[layout.marks(files.name).as_posix()] = digest
+            digests[layout.marks(files.name, params.teacher).as_posix()] = digest
         sources.append(open_source(files.faces, files.teacher, rows))
     check_one_teacher(sources)
     return sources, digests
 
 
-def _read_marks(files: RoundFiles, known: Mapping[str, str]) -> tuple[Marks, str]:
+def _read_marks(files: RoundFiles, teacher: str, known: Mapping[str, str]) -> tuple[Marks, str]:
     """A round's marks and their digest, which an earlier run may have recorded."""
-    path = layout.marks(files.name)
+    path = layout.marks(files.name, teacher)
     if not path.exists():
         raise InputError(
             f"{path}: no such file; run `python -m pipeline.screen {files.name}`, or leave nothing "

@@ -168,7 +168,7 @@ def save_run(plan: Plan, network: nn.Module, state: State, folder: Path) -> None
     log: dict[str, Any] = {
         "student": asdict(card)
         | {"num_params": num_params(network), "sha256": weights_sha256(network)},
-        "rounds": [source.faces.passport.round for source in plan.sources],
+        "rounds": [layout.round_of(source.faces.path) for source in plan.sources],
         "num_faces": num_usable(plan.sources),
         "after": Path(plan.after.folder).name if plan.after else None,
         "params": plan.settings,

@@ -19,9 +19,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from manifests import statements
-from manifests.errors import InputError
-from manifests.facts import (
+from manifests.cards import statements
+from manifests.cards.facts import (
     NOT_STATED,
     ArrayFacts,
     FileFacts,
@@ -30,6 +29,7 @@ from manifests.facts import (
     StoreFacts,
     leaves,
 )
+from manifests.errors import InputError
 from manifests.passport import NAME as PASSPORT
 
 Json = dict[str, Any]

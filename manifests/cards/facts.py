@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import zarr
 
 from manifests import layout
 from manifests.digests import sha256_file
@@ -22,7 +21,7 @@ from manifests.errors import InputError
 from manifests.latents import LatentManifest, Recipe
 from manifests.passport import Passport
 from manifests.rounds import open_faces
-from manifests.stores import TeacherStore
+from manifests.stores import Group, TeacherStore
 
 NOT_STATED = "not stated"
 
@@ -142,7 +141,7 @@ def _check_name(path: Path) -> None:
         )
 
 
-def _store(name: str, path: Path, passport: Passport, group: zarr.Group) -> StoreFacts:
+def _store(name: str, path: Path, passport: Passport, group: Group) -> StoreFacts:
     files = sorted(file for file in path.iterdir() if file.is_file())
     arrays = sorted(file.parent for file in path.glob("*/zarr.json"))
     for each in (path, *files, *arrays):

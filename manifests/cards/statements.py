@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from manifests.facts import NOT_STATED, RoundFacts, StoreFacts, leaves
+from manifests.cards.facts import NOT_STATED, RoundFacts, StoreFacts, leaves
 from manifests.layout import PROBE
 from manifests.passport import Passport
 

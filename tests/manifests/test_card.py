@@ -14,10 +14,10 @@ from markdown_it import MarkdownIt
 
 from manifests import layout
 from manifests.card import code, datasheet, inline, main
-from manifests.croissant import Publication
+from manifests.cards.croissant import Publication
+from manifests.cards.facts import RoundFacts, leaves, read_round
 from manifests.digests import folder_hashes
 from manifests.errors import InputError
-from manifests.facts import RoundFacts, leaves, read_round
 from manifests.files import read_json
 from manifests.passport import Passport
 from tests.manifests.test_croissant import HOSTILE, with_texts

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests import layout
-from manifests.croissant import Json, Publication, describe
+from manifests.cards.croissant import Json, Publication, describe
+from manifests.cards.facts import RoundFacts, leaves, read_round
 from manifests.digests import sha256_file
 from manifests.errors import InputError
-from manifests.facts import RoundFacts, leaves, read_round
 from manifests.files import write_json
 from manifests.latents import LatentManifest
 from manifests.passport import Fingerprint

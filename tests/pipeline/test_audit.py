@@ -63,7 +63,7 @@ def test_forged_embeddings_are_found_out(sharded: Params) -> None:
 
 def test_other_parts_cannot_audit(sharded: Params) -> None:
     other = replace(sharded, render=replace(sharded.render, frame_size=48))
-    with pytest.raises(InputError, match="today's parts are"):
+    with pytest.raises(InputError, match="today's would be"):
         audit(FACES, other, Crew(1), rows=4, seed=0)
 
 

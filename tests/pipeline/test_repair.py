@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from manifests import layout
@@ -19,6 +20,7 @@ from manifests.passport import NAME as PASSPORT
 from manifests.verify import find_faults
 from pipeline.crews import Crew
 from pipeline.embed import EmbedJob
+from pipeline.faces import Faces
 from pipeline.render import RenderJob
 from pipeline.repair import repair
 from tests.pipeline.conftest import shards_done
@@ -118,6 +120,31 @@ def test_nothing_is_done_where_other_faces_would_come_of_it(sharded: Params) -> 
     before = folder_hashes(FACES)
     with pytest.raises(InputError, match=r"made with identity .*112.* today's would be .*96"):
         repair(FACES, other, Crew(1))
+    assert folder_hashes(FACES) == before
+
+
+def test_a_store_of_other_shards_keeps_them(sharded: Params, sharded_once: Path) -> None:
+    change_byte(FACES / "images/c/0/0/0/0")
+    larger = replace(sharded, render=replace(sharded.render, shard_rows=128))
+    assert mended(FACES, larger) == [0]
+    assert folder_hashes(FACES) == folder_hashes(sharded_once / FACES)
+
+
+def test_a_store_that_cannot_come_out_the_same_is_left_as_it_is(
+    sharded: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_byte(FACES / "images/c/0/0/0/0")
+    before = folder_hashes(FACES)
+    call = RenderJob.faces
+
+    def other_bits(self: RenderJob, rows: np.ndarray, *, first_attempt: int = 0) -> Faces:
+        faces = call(self, rows, first_attempt=first_attempt)
+        faces.images[0, 0, 0, 0] ^= 1
+        return faces
+
+    monkeypatch.setattr(RenderJob, "faces", other_bits)
+    with pytest.raises(InputError, match="makes other bytes; it was left as it is"):
+        repair(FACES, sharded, Crew(1))
     assert folder_hashes(FACES) == before
 
 

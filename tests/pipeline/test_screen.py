@@ -95,7 +95,7 @@ class TestARound:
         marks = screen_round("pool", [], params)
         files = open_round("pool", "toy")
         roots = {"faces_root": files.faces.root, "teacher_root": files.teacher.root}
-        assert Marks.read(layout.marks("pool"), **roots)[0].rows([NEAR_DUPLICATE]) == (
+        assert Marks.read(layout.marks("pool", "toy"), **roots)[0].rows([NEAR_DUPLICATE]) == (
             marks.rows([NEAR_DUPLICATE])
         )
 

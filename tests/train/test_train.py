@@ -205,7 +205,7 @@ class TestLeavingFacesOut:
         marks = tuple(Mark(int(usable[at]), "near_duplicate", 0.99, "pool", 0) for at in rows)
         other = Mark(int(usable[20]), "low_quality", -1.0)
         roots = files.faces.root, files.teacher.root
-        Marks((*marks, other), *roots, {}).write(layout.marks("pool"))
+        Marks((*marks, other), *roots, {}).write(layout.marks("pool", "toy"))
 
     def test_marked_faces_are_not_trained_on(self, choosy: Params) -> None:
         plan = open_plan("start", ["pool"], None, choosy)
@@ -214,7 +214,7 @@ class TestLeavingFacesOut:
 
     def test_the_student_names_the_marks(self, choosy: Params) -> None:
         train_run(open_plan("start", ["pool"], None, choosy), OUT)
-        assert "data/pool/marks.parquet" in json.loads(load_student(OUT).card.stores)
+        assert "data/pool/marks/toy.parquet" in json.loads(load_student(OUT).card.stores)
 
     def test_other_marks_are_another_run(self, choosy: Params) -> None:
         before = open_plan("start", ["pool"], None, choosy).work
@@ -225,11 +225,11 @@ class TestLeavingFacesOut:
         train_run(open_plan("start", ["pool"], None, choosy), OUT)
         make_round("mined-1", 100, seed=9)
         self.mark(3)
-        with pytest.raises(InputError, match=r"marks\.parquet: drawn anew since the last run"):
+        with pytest.raises(InputError, match=r"marks/toy\.parquet: drawn anew since the last run"):
             open_plan("mined-1", ["mined-1"], "start", choosy)
 
     def test_without_marks_it_says_how_to_draw_them(self, choosy: Params) -> None:
-        layout.marks("pool").unlink()
+        layout.marks("pool", "toy").unlink()
         with pytest.raises(InputError, match=r"run `python -m pipeline\.screen pool`"):
             open_plan("start", ["pool"], None, choosy)
 
