@@ -1,4 +1,4 @@
-"""Making a round of a take-away; see manifests.takeaway.unpacking, for this file cannot be imported.
+"""Making a round of a take-away (manifests.takeaway.unpacking): this file cannot be imported.
 
 python -m manifests.import FILE.h5 ROUND
 """

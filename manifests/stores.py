@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, UInt8
 from manifests.chunks import CODEC
 from manifests.digests import folder_hashes, merkle_root
 from manifests.errors import InputError
-from manifests.metadata import array_form, array_names, check_folder
+from manifests.metadata import array_names, check_folder
 from manifests.passport import NAME as PASSPORT
 from manifests.passport import Passport
 
