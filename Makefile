@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PRESET ?=
 
-.PHONY: help setup repro toy test check bench scale clean
+.PHONY: help setup repro toy test check bench scale campaign clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,9 @@ bench: setup ## performance as ratios within one run -> reports/bench.json
 
 scale: setup ## 10,000 and 100,000 faces, a quarter of an hour -> reports/scale.json
 	$(BIN)/python -m tests.bench.scale
+
+campaign: setup ## kills, damage, full disks: a quarter of an hour -> reports/campaign.json
+	$(BIN)/python -m tests.campaign
 
 clean: ## everything that can be made again, but for .venv and DVC's cache
 	rm -rf data runs reports .work

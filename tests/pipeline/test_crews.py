@@ -1,0 +1,196 @@
+"""Whoever does the work, the same bytes come of it; who dies over it costs only their own task."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import pipeline.crews
+import pipeline.render
+from manifests import layout
+from manifests.building import Task
+from manifests.digests import folder_hashes
+from manifests.errors import InputError, run_command
+from manifests.params import PriorRound, load_params
+from pipeline.crews import DEATHS, Crew
+from pipeline.sample import sample_prior, save
+from tests.campaign.processes import cluster
+from tests.conftest import lay_out
+from tests.pipeline.conftest import build
+from tests.pipeline.jobs import (
+    FATAL,
+    DiskFull,
+    Faulty,
+    Job,
+    Killed,
+    KilledOnce,
+    Refused,
+    begun,
+)
+
+ROWS, SHARD_ROWS = 200, 64  # four shards
+TASKS = [Task(shard, shard, shard + 1) for shard in range(6)]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
+    root = lay_out(tmp_path_factory.mktemp("crews") / "prepared", weights)
+    with contextlib.chdir(root):
+        save(sample_prior("pool", PriorRound(ROWS, 3), load_params()))
+    return root
+
+
+def build_both(prepared: Path, folder: Path, crew: Crew) -> dict[str, str]:
+    """Render and embed by `crew`; the hashes of both stores."""
+    if not folder.exists():
+        shutil.copytree(prepared, folder, symlinks=True)
+    with contextlib.chdir(folder):
+        params = load_params()
+        small = replace(params.render, frame_size=64, shard_rows=SHARD_ROWS)
+        for stage in ("render", "embed"):
+            build(stage, replace(params, render=small), crew=crew)
+    return folder_hashes(folder / layout.DATA / "pool")
+
+
+@pytest.fixture(scope="module")
+def alone(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    hashes = build_both(prepared, tmp_path_factory.mktemp("alone") / "folder", Crew(1))
+    assert len([name for name in hashes if name.startswith("faces.zarr/images/c/")]) == 4
+    return hashes
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_any_number_of_workers_writes_the_same_bytes(
+    prepared: Path, alone: dict[str, str], tmp_path: Path, workers: int
+) -> None:
+    assert build_both(prepared, tmp_path / "folder", Crew(workers)) == alone
+
+
+def test_a_cluster_writes_the_same_bytes(
+    prepared: Path, alone: dict[str, str], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(prepared, tmp_path / "folder", symlinks=True))
+    with cluster(folder) as machines:
+        assert build_both(prepared, folder, Crew(scheduler=machines.address)) == alone
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_task_is_done_once(tmp_path: Path, workers: int) -> None:
+    assert sorted(Crew(workers).run(Job(tmp_path), TASKS)) == list(range(6))
+    assert begun(tmp_path) == {task.shard: 1 for task in TASKS}
+
+
+def test_nothing_to_do_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline.crews, "_client", None)
+    assert list(Crew(2).run(Job(tmp_path), [])) == []
+
+
+def test_a_worker_that_dies_costs_the_task_it_was_at(tmp_path: Path) -> None:
+    assert sorted(Crew(2).run(KilledOnce(tmp_path), TASKS)) == list(range(6))
+    assert begun(tmp_path) == {task.shard: 1 + (task.shard == FATAL) for task in TASKS}
+
+
+def test_a_task_that_always_kills_is_given_up(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"4 workers died over one shard .*take fewer workers"):
+        list(Crew(2).run(Killed(tmp_path), TASKS))
+    assert begun(tmp_path)[FATAL] == DEATHS + 1
+
+
+@pytest.mark.parametrize(
+    ("job", "line"),
+    [
+        (Refused, "error: faces.zarr: row 3 is no face\n"),
+        (
+            DiskFull,
+            "error: store/images/c/3: No space left on device; make room and run it again, what "
+            "is finished is kept\n",
+        ),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_a_worker_is_refused_is_said_in_one_line(
+    tmp_path: Path, job: type[Job], line: str, workers: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_command(lambda: list(Crew(workers).run(job(tmp_path), TASKS)) and 0)
+    assert caught.value.code == 2
+    assert capfd.readouterr().err == line  # of all processes
+
+
+def test_a_bug_in_a_worker_is_not_hidden(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="a bug"):
+        list(Crew(2).run(Faulty(tmp_path), TASKS))
+
+
+def test_a_cluster_that_goes_away_is_said_in_one_line(tmp_path: Path) -> None:
+    folder, marks = tmp_path / "folder", tmp_path / "marks"
+    folder.mkdir()
+    marks.mkdir()
+    with cluster(folder) as machines:
+        results = Crew(scheduler=machines.address).run(Job(marks), TASKS)
+        next(results)
+        machines.scheduler.kill(group=True)
+        with pytest.raises(InputError, match="the cluster went away"):
+            list(results)
+
+
+@pytest.mark.parametrize("dies", range(1, DEATHS + 2))
+def test_workers_that_die_before_they_are_ready_are_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: int
+) -> None:
+    import distributed
+
+    started = []
+
+    def start(**how: object) -> distributed.LocalCluster:
+        started.append(how)
+        if len(started) <= dies:
+            raise RuntimeError("Nanny failed to start.")
+        return original(**how)
+
+    original = distributed.LocalCluster
+    monkeypatch.setattr(distributed, "LocalCluster", start)
+    if dies > DEATHS:
+        with pytest.raises(InputError, match=r"no worker process starts .*take fewer workers"):
+            list(Crew(2).run(Job(tmp_path), TASKS))
+    else:
+        assert sorted(Crew(2).run(Job(tmp_path), TASKS)) == list(range(6))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", "0"], r"--workers 0: expected at least 1"),
+        (["--workers", "-1"], r"--workers -1: expected at least 1"),
+        (["--workers", "two"], r"invalid int value: 'two'"),
+        (["--scheduler", "nonsense"], r"--scheduler nonsense: no cluster answers there"),
+        (
+            ["--scheduler", f"tcp://127.0.0.1:{free_port()}"],
+            r"no cluster answers there .*start one",
+        ),
+    ],
+    ids=["none", "less than none", "a word", "no address", "nobody there"],
+)
+def test_a_crew_that_cannot_be_is_refused_quickly(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
+) -> None:
+    monkeypatch.chdir(prepared)
+    monkeypatch.setattr(pipeline.crews, "PATIENCE", "1s")
+    monkeypatch.setattr(sys, "argv", ["render", "pool", *options])
+    begin = time.monotonic()
+    with pytest.raises(InputError, match=message):
+        pipeline.render.main()
+    assert time.monotonic() - begin < 10
