@@ -24,11 +24,19 @@ class BoundedZstd(ZstdCodec):
     """Zstandard that refuses a chunk which does not inflate to exactly what its array declares."""
 
     async def _decode_single(self, chunk_bytes: Any, chunk_spec: Any) -> Any:
-        wanted = math.prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize
-        found = inflated_bytes(chunk_bytes[:LONGEST_HEADER].to_bytes())
-        if found != wanted:
-            raise ValueError(f"a chunk that inflates to {found} bytes, its array says {wanted}")
+        _check_inflation(chunk_bytes, chunk_spec)
         return await super()._decode_single(chunk_bytes, chunk_spec)
+
+    def _decode_sync(self, chunk_bytes: Any, chunk_spec: Any) -> Any:
+        _check_inflation(chunk_bytes, chunk_spec)  # later versions of zarr may come this way
+        return super()._decode_sync(chunk_bytes, chunk_spec)
+
+
+def _check_inflation(chunk_bytes: Any, chunk_spec: Any) -> None:
+    wanted = math.prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize
+    found = inflated_bytes(chunk_bytes[:LONGEST_HEADER].to_bytes())
+    if found != wanted:
+        raise ValueError(f"a chunk that inflates to {found} bytes, its array says {wanted}")
 
 
 register_codec("zstd", BoundedZstd)

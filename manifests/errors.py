@@ -22,7 +22,7 @@ class InputError(Exception):
     """Bad input or usage: one line saying what was found, expected, where, and what to do."""
 
 
-ROOM, PERMISSION = "make room", "make it writable, or remove it"
+ROOM, PERMISSION = "make room", "change its permissions, or remove it"
 # What a machine may refuse however right the program is; any other OSError is a fault of ours.
 REFUSALS = {
     errno.ENOSPC: ROOM,
@@ -30,7 +30,7 @@ REFUSALS = {
     errno.EFBIG: "allow larger files (ulimit -f)",
     errno.EACCES: PERMISSION,
     errno.EPERM: PERMISSION,
-    errno.EROFS: PERMISSION,
+    errno.EROFS: "mount it for writing",
     errno.EIO: "look after the disk",
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.ENFILE: "close other programs",

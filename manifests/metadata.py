@@ -60,8 +60,19 @@ def check_folder(store: Path, passport: Passport) -> None:
         declared = _read_json(store / name / METADATA)
         if (declared.get("data_type"), len(declared.get("shape", ()))) != form:
             raise _broken(store, f"{name} is not {form[0]} in {form[1]} dimensions")
+    _check_task_rows(store, passport)
     for name in array_names(store):
         _check_shards(store, name, passport.num_rows, found)
+
+
+def _check_task_rows(store: Path, passport: Passport) -> None:
+    """As many rows as the passport says are worked on at a time, and held in memory."""
+    if passport.kind not in REQUIRED or passport.schema_version < 2:
+        return
+    faces = passport.kind == "faces"
+    rows = array_form(store, "images")[1] if faces else array_form(store, "embeddings")[2]
+    if rows != passport.shard_rows:
+        raise _broken(store, f"shards of {rows} rows, its passport says {passport.shard_rows}")
 
 
 def _check_shards(store: Path, name: str, num_rows: int, found: set[str]) -> None:

@@ -17,7 +17,7 @@ NAME = "passport.json"
 SCHEMA_VERSION = 2
 LARGEST = 1 << 22  # bytes: a stranger's passport must not fill the memory
 LONGEST_TEXT = 200  # characters of a name or digest
-COUNTS = ("num_rows", "num_ok", "num_files", "schema_version")
+COUNTS = ("num_rows", "num_ok", "num_files", "shard_rows", "schema_version")
 DIGEST = re.compile("[0-9a-f]*")  # empty before sealing
 FORMS = {
     "kind": re.compile("[a-z]+"), "round": ROUND, "merkle_root": DIGEST,

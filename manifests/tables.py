@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.digests import table_digest
 from manifests.errors import InputError
-from manifests.files import replacing
+from manifests.files import parse_json, replacing
 
 KEY = b"facestill"
 BATCH_ROWS = 1 << 14
@@ -61,9 +60,14 @@ def _open(path: Path) -> pa.Table:
 
 def _metadata(path: Path, table: pa.Table, kind: str) -> dict[str, str]:
     packed: bytes = (table.schema.metadata or {}).get(KEY, b"{}")
-    metadata: dict[str, Any] = json.loads(packed)
-    if metadata.get("kind") != kind or "digest" not in metadata:
-        raise InputError(f"{path}: holds {metadata.get('kind', 'an unknown table')}, not {kind}")
+    try:
+        metadata = parse_json(packed)
+    except ValueError as error:
+        raise InputError(f"{path}: its metadata is not JSON ({error}); make it again") from None
+    texts = type(metadata) is dict and all(type(item) is str for item in metadata.values())
+    if not texts or metadata.get("kind") != kind or "digest" not in metadata:
+        found = str(metadata.get("kind", "an unknown table"))[:80] if texts else "another table"
+        raise InputError(f"{path}: holds {found}, not {kind}")
     return metadata
 
 

@@ -97,7 +97,7 @@ def _local_cluster(workers: int) -> Any:
                 n_workers=workers,
                 threads_per_worker=1,
                 memory_limit=0,  # a worker's memory is a shard's; it is not to be spilled
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # any free port: 8787 may be another run's
             )
         except RuntimeError as error:
             cause = error.__cause__ or error
@@ -123,7 +123,8 @@ def _connected(address: str) -> Iterator[Any]:
     except (OSError, ValueError, TimeoutError) as error:
         raise InputError(
             f"--scheduler {address}: no cluster answers there ({error}); start one: "
-            "dask scheduler, then dask worker ADDRESS from this folder"
+            "`python -m distributed.cli.dask_scheduler`, then on every machine, from this folder, "
+            "`python -m distributed.cli.dask_worker ADDRESS --nthreads 1`"
         ) from None
     with client:
         yield client

@@ -3,22 +3,28 @@ folder, hang a reader or fill its memory: it is refused in one error, and verify
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from manifests import layout
+from manifests.digests import table_digest
 from manifests.errors import InputError
 from manifests.files import parse_json
+from manifests.latents import LatentManifest
 from manifests.ledger import LARGEST as LARGEST_LEDGER
 from manifests.ledger import NAME as LEDGER
 from manifests.metadata import METADATA
 from manifests.passport import NAME as PASSPORT
+from manifests.tables import KEY
 from manifests.verify import find_faults
 from tests.forgery import ROWS, check_refused, nested, put, read_everything, reseal, within_bounds
+from tests.toys import toy_manifest
 
 SHARD = "images/c/1/0/0/0"
 
@@ -42,6 +48,9 @@ PASSPORTS: dict[str, dict[str, Any]] = {
     "broken rows": {"num_rows": 1.5},
     "more usable rows than rows": {"num_ok": ROWS + 1},
     "files without end": {"num_files": 10**30},
+    "tasks of no row": {"shard_rows": 0},
+    "tasks without end": {"shard_rows": 10**9},
+    "tasks of a text": {"shard_rows": "64"},
     "faces root is a mapping": {"faces_root": {"a": 1}},
     "faces root is a number": {"faces_root": 5},
     "merkle root of two lines": {"merkle_root": "\n\n"},
@@ -150,3 +159,34 @@ def test_a_round_cannot_be_named_out_of_its_folder(name: str) -> None:
     for path in (layout.manifest, layout.faces, layout.manifest_summary):
         with pytest.raises(InputError, match="letters, digits"):
             path(name)
+
+
+TABLES: dict[str, Any] = {
+    "no text": b"\xff",
+    "nothing": b"",
+    "a list": b"[]",
+    "nested without end": b"[" * 100_000,
+    "digest is a number": {"digest": 5},
+    "round is a number": {"round": 5},
+    "width is a word": {"latent_width": "x"},
+    "kind is a list": {"kind": []},
+    "no round": {"round": None},
+}
+
+
+@pytest.mark.parametrize("metadata", TABLES.values(), ids=TABLES)
+def test_a_manifest_of_wrong_metadata_is_refused(
+    tmp_path: Path, metadata: bytes | dict[str, Any]
+) -> None:
+    path = tmp_path / "pool.parquet"
+    toy_manifest(5).write(path)
+    table = pq.read_table(path)
+    if isinstance(metadata, dict):
+        values = {**json.loads(table.schema.metadata[KEY]), **metadata}
+        texts = {name: value for name, value in values.items() if name != "digest"}
+        if "digest" not in metadata and all(type(text) is str for text in texts.values()):
+            values["digest"] = table_digest(table.replace_schema_metadata(None), texts)
+        metadata = json.dumps(values).encode()
+    pq.write_table(table.replace_schema_metadata({KEY: metadata}), path)
+    with within_bounds(), pytest.raises(InputError, match=r"pool\.parquet: "):
+        LatentManifest.read(path)

@@ -1,9 +1,11 @@
-"""One writer at a time, by name; a dead one's lock is free and its note is told."""
+"""One writer at a time: the second is told who the first is, a dead one is no hindrance."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -29,51 +31,79 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "render-pool"
 
 
-def hold(folder: Path) -> subprocess.Popen[str]:
-    """Another process that holds the lock."""
-    holder = subprocess.Popen(
+def other_writer(folder: Path) -> subprocess.Popen[str]:
+    """Another process, which holds the lock."""
+    process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
-    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    return holder
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
 
 
-def test_a_second_writer_is_refused_and_told_by_whom(folder: Path) -> None:
-    with (
-        only_writer(folder),
-        pytest.raises(InputError, match=rf"being written by process {os.getpid()} on \S+ since"),
-        only_writer(folder),
-    ):
+def end(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def test_a_second_writer_is_told_of_the_first(folder: Path) -> None:
+    first = other_writer(folder)
+    try:
+        who = rf"process {first.pid} on {socket.gethostname()} since 20\d\d-"
+        with pytest.raises(InputError, match=rf"render-pool: being written by {who}.*stop it"):
+            with only_writer(folder):
+                pytest.fail("two writers")
+        assert (
+            json.loads(folder.with_name("render-pool.holder.json").read_text())["pid"] == first.pid
+        )
+    finally:
+        end(first)
+
+
+def test_a_killed_writer_is_spoken_of_and_leaves_no_lock(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = other_writer(folder)
+    end(first)
+    for said in (f"process {first.pid} on {socket.gethostname()} since ", ""):
+        with only_writer(folder):
+            pass
+        out = capsys.readouterr().out
+        assert (said in out and "ended before it was done" in out) if said else not out
+
+
+def test_the_same_process_is_no_exception(folder: Path) -> None:
+    with only_writer(folder), pytest.raises(InputError, match=f"process {os.getpid()} on "):
+        with only_writer(folder):
+            pytest.fail("two writers")
+
+
+def test_writers_of_two_stages_do_not_meet(folder: Path) -> None:
+    with only_writer(folder), only_writer(folder.with_name("embed-pool")):
         pass
 
 
-def test_another_process_is_a_writer_too(folder: Path) -> None:
-    with hold(folder) as holder:
-        with pytest.raises(InputError, match=f"process {holder.pid} on"), only_writer(folder):
-            pass
-        holder.send_signal(signal.SIGKILL)
-
-
-def test_the_lock_of_a_killed_writer_is_free(
+def test_an_error_leaves_word_for_the_next_writer(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with hold(folder) as holder:
-        holder.send_signal(signal.SIGKILL)
+    with pytest.raises(ValueError, match="half done"), only_writer(folder):
+        raise ValueError("half done")
     with only_writer(folder):
-        assert f"process {holder.pid}" in capsys.readouterr().out
-    with only_writer(folder):
-        assert capsys.readouterr().out == ""
+        assert f"process {os.getpid()} on " in capsys.readouterr().out
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["render-pool.lock"]
 
 
-def test_the_next_writer_hears_of_an_error(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("note", ["", "{", "[]", "{}", '{"pid": 1}', "\0"])
+def test_a_note_cut_short_is_another_process(
+    folder: Path, note: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ZeroDivisionError), only_writer(folder):
-        1 / 0  # noqa: B018
+    folder.with_name("render-pool.holder.json").write_text(note)
     with only_writer(folder):
-        assert "ended before it was done; going on from there" in capsys.readouterr().out
+        assert "another process ended before it was done" in capsys.readouterr().out
 
 
-def test_writers_of_other_folders_do_not_wait(folder: Path) -> None:
-    with only_writer(folder), only_writer(folder.with_name("render-probe")):
-        assert not folder.exists()  # it is the lock beside it that is held
+def test_half_a_note_of_a_killed_process_does_not_stay(folder: Path) -> None:
+    folder.with_name(".render-pool.holder.json.77-ab.tmp").write_text("{")
+    with only_writer(folder):
+        pass
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["render-pool.lock"]

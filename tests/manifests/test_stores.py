@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +143,14 @@ def test_a_lost_shard_changes_the_root(faces: FaceStore) -> None:
 def test_a_store_cannot_be_written_through_its_reader(faces: FaceStore) -> None:
     with pytest.raises(ValueError, match="read-only"):
         faces.group["images"][0] = 0  # type: ignore[index]
+
+
+def test_a_store_of_version_1_opens(faces: FaceStore) -> None:
+    path = faces.path / "passport.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("digest", "metadata", "shard_rows"):
+        del values[name]
+    path.write_text(json.dumps(values | {"schema_version": 1}), encoding="utf-8")
+    opened = FaceStore.open(faces.path)
+    assert np.array_equal(opened.images(0, 5), pictures(5))
+    assert opened.task_rows == TASK_ROWS and opened.passport.metadata == {}

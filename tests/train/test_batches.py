@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from manifests.errors import InputError
-from tests.toys import make_round
+from tests.toys import make_round, toy_teacher
 from train.batches import Batch, BatchStream, Source, num_usable, open_source, stored_frame
 
 
@@ -77,6 +77,30 @@ def test_rounds_are_mixed(sources: list[Source]) -> None:
 def test_fewer_faces_than_a_batch_is_refused(sources: list[Source]) -> None:
     with pytest.raises(InputError, match="fewer than one batch of 32"):
         stream([sources[1]])
+
+
+def test_a_usable_face_must_have_an_embedding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    faces, teacher = make_round("a", 200, failed=0.0)
+    rows = teacher.embeddings().astype(np.float32)
+    rows[[7, 150], 1, 3] = np.nan, np.inf
+    holed = toy_teacher(tmp_path / "holed.zarr", rows, faces_root=faces.root)
+    with pytest.raises(InputError, match=r"holed\.zarr: row 7 is a usable face, its embedding"):
+        open_source(faces, holed)
+    with pytest.raises(InputError, match=r"row 150 "):
+        open_source(faces, holed, leave_out=np.array([7]))
+    assert len(open_source(faces, holed, leave_out=np.array([7, 150])).usable) == 198
+
+
+def test_faces_and_embeddings_must_be_as_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (faces, _), (_, shorter) = make_round("a", 70), make_round("b", 69)
+    with pytest.raises(InputError, match=r"toy\.zarr: 69 rows, .*a/faces\.zarr has 70"):
+        open_source(faces, shorter)
 
 
 def test_all_sources_must_share_a_frame(
