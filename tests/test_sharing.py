@@ -213,7 +213,7 @@ def test_one_round_under_two_names_is_refused(team_b: Team, checked: Sequence[st
     with chdir(team_b.folder):
         for folder in (layout.DATA, layout.MANIFESTS):
             shutil.copytree(folder / "teama", folder / "again", copy_function=os.link)
-        with pytest.raises(InputError, match="share 64 faces"):
+        with pytest.raises(InputError, match="are the same; train on one"):
             open_plan("both", ["teama/pool", "again/pool"], None, load_params())
         for folder in (layout.DATA, layout.MANIFESTS):
             shutil.rmtree(folder / "again")
