@@ -27,7 +27,7 @@ from pipeline.crews import Crew
 from pipeline.embed import Embedding, EmbedJob, open_embedding
 from pipeline.faces import Faces
 from pipeline.render import Rendering, RenderJob, open_rendering
-from pipeline.shards import Making, finished_lines, open_workshop, run_tasks
+from pipeline.shards import Making, finished_lines, open_workshop, relink, run_tasks
 from train.batches import BatchStream, open_source
 
 SMALL = "small"  # the round whose faces are copied
@@ -97,7 +97,7 @@ def seal(making: Making) -> dict[str, float]:
     """From all shards to the sealed store, as a build goes on that was stopped there."""
     with open_workshop(making.build) as shop:
         recheck = _seconds(lambda: finished_lines(shop))
-        resume = _seconds(lambda: making.finish(shop, Crew(1)))
+        resume = _seconds(lambda: (making.finish(shop, Crew(1)), relink(shop)))
     return {"recheck_seconds": recheck, "seconds": resume}
 
 
