@@ -96,7 +96,7 @@ def _write(
     parts = list(_manifest_parts(chosen))
     for store, opened in stores.items():
         parts += [*_array_parts(store, opened, rows), *_papers(store, opened, whole)]
-    task_rows = {store: rows_of_task(opened) for store, opened in stores.items()}
+    task_rows = {store: opened.passport.shard_rows for store, opened in stores.items()}
     check_size({part.name: part.form for part in parts})
     with replacing(out) as scratch:
         write_file(scratch, parts, chosen.recipe, chosen.digest, task_rows)
@@ -110,13 +110,6 @@ def check_size(forms: Mapping[str, Form]) -> None:
         raise InputError(
             f"a manifest of {size} bytes, at most {LARGEST_MANIFEST} are carried; take fewer rows"
         )
-
-
-def rows_of_task(store: Store) -> int:
-    """Rows of one task of a store: of an image shard, of a chunk of any other array."""
-    if isinstance(store, FaceStore):
-        return store.task_rows
-    return array_form(store.path, "embeddings")[2]
 
 
 def _manifest_parts(manifest: LatentManifest) -> Iterator[Part]:
