@@ -27,10 +27,12 @@ from manifests.params import Params, load_params
 from manifests.rounds import open_round
 from manifests.stores import CHUNK_ROWS, FaceStore, TeacherStore
 from pipeline.frames import Frame, to_frame
+from pipeline.neighbours import disagreement
 from pipeline.numerics import device_of, in_fixed_batches
 from train.checkpoint import Student, load_student
 
 READ_ROWS = 16 * CHUNK_ROWS
+NEIGHBOURS = 10  # nearest faces that student and teacher are compared by
 
 
 def student_embeddings(student: Student, faces: FaceStore) -> Float[np.ndarray, "face view width"]:
@@ -99,10 +101,15 @@ def gap_table(
     both = gaps(outputs, targets)
     margins = impostor_margins(outputs[:, 0], targets[:, 0])
     unassigned = np.full(len(both), -1, np.int32)
+    flipped = disagreement(unit(targets[:, 0]), unit(outputs[:, 0]), NEIGHBOURS)
     return GapTable(
-        manifest.face_id[ok], both[:, 0], both[:, 1], margins, unassigned,
+        manifest.face_id[ok], both[:, 0], both[:, 1], margins, unassigned, flipped,
         student.sha256, teacher.root,
     )  # fmt: skip
+
+
+def unit(rows: Float[np.ndarray, "face width"]) -> Float[np.ndarray, "face width"]:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def check_never_trained_on(student: Student, teacher: TeacherStore) -> None:

@@ -10,10 +10,10 @@ import pyarrow as pa
 from jaxtyping import Float, Int
 
 from manifests.errors import InputError
-from manifests.tables import read_table, write_table
+from manifests.tables import read_versions, write_table
 
-KIND = "gap-table-1"
-SCHEMA = pa.schema(
+KIND, FIRST_KIND = "gap-table-2", "gap-table-1"
+FIRST_SCHEMA = pa.schema(
     {
         "face_id": pa.int64(),
         "gap": pa.float32(),
@@ -22,6 +22,7 @@ SCHEMA = pa.schema(
         "region": pa.int32(),
     }
 )
+SCHEMA = FIRST_SCHEMA.append(pa.field("neighbour_disagreement", pa.float32()))
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,15 @@ class GapTable:
     flip_gap: Float[np.ndarray, " face"]  # mirrored view
     impostor_margin: Float[np.ndarray, " face"]  # own teacher cosine less the best other's
     region: Int[np.ndarray, " face"]  # -1: not assigned
+    # share of the teacher's nearest faces that are none of the student's; NaN: version 1 table
+    neighbour_disagreement: Float[np.ndarray, " face"]
     student_digest: str
     teacher_root: str
 
     def __post_init__(self) -> None:
-        columns = (self.gap, self.flip_gap, self.impostor_margin, self.region)
-        if any(len(column) != len(self.face_id) for column in columns):
+        if any(len(column) != len(self.face_id) for column in self._columns()):
             raise InputError("gap table: columns of unlike lengths")
-        if not all(np.isfinite(column).all() for column in columns[:3]):
+        if not all(np.isfinite(column).all() for column in self._columns()[1:4]):
             raise InputError("gap table: a gap is not finite; the student diverged: train again")
 
     @property
@@ -50,21 +52,29 @@ class GapTable:
         return float(both.mean()) if len(both) else 0.0
 
     def write(self, path: Path) -> str:
-        columns = [self.face_id, self.gap, self.flip_gap, self.impostor_margin, self.region]
-        arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+        arrays = [pa.array(c, f.type) for c, f in zip(self._columns(), SCHEMA, strict=True)]
         return write_table(path, KIND, pa.Table.from_arrays(arrays, schema=SCHEMA), self._links())
 
     @classmethod
     def read(cls, path: Path, *, expect_teacher: str | None = None) -> GapTable:
-        table, metadata, _ = read_table(path, KIND, SCHEMA)
+        table, metadata, _ = read_versions(path, {FIRST_KIND: FIRST_SCHEMA, KIND: SCHEMA})
         links = metadata["student_digest"], metadata["teacher_root"]
         if expect_teacher is not None and links[1] != expect_teacher:
             raise InputError(
                 f"{path}: measured against teacher store {links[1][:12]}, the store at hand is "
                 f"{expect_teacher[:12]}; run the gap stage again"
             )
-        face_id, gap, flip_gap, margin, region = (c.to_numpy() for c in table.itercolumns())
-        return cls(face_id, gap, flip_gap, margin, region, *links)
+        columns = [column.to_numpy() for column in table.itercolumns()]
+        if metadata["kind"] == FIRST_KIND:
+            columns.append(np.full(len(table), np.nan, np.float32))
+        return cls(*columns, student_digest=links[0], teacher_root=links[1])
+
+    def _columns(self) -> list[np.ndarray]:
+        """In the order of the schema."""
+        return [
+            self.face_id, self.gap, self.flip_gap, self.impostor_margin, self.region,
+            self.neighbour_disagreement,
+        ]  # fmt: skip
 
     def _links(self) -> dict[str, str]:
         return {"student_digest": self.student_digest, "teacher_root": self.teacher_root}

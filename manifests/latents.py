@@ -130,14 +130,15 @@ def build(
     latents: Float[np.ndarray, "face width"],
     *,
     origin: str,
-    law: str | None = None,
+    law: str | np.ndarray | None = None,
     key: str = "",
     **columns: np.ndarray | None,
 ) -> LatentManifest:
     """A manifest of freshly made latents; face ids and seeds are derived, never chosen.
 
     `key` names everything else the latents depend on (seeds, digests of inputs), so that two
-    rounds made differently have different ids. `columns` fills the nullable columns.
+    rounds made differently have different ids. `law` is one for all or one a row; `columns`
+    fills the nullable columns, a masked array's masked rows with null.
     """
     count = len(latents)
     ids = face_ids(recipe, origin, key, count)
@@ -148,7 +149,7 @@ def build(
         "latent": _fixed_lists(latents, recipe.latent_width),
         "seed": ids & 0x7FFFFFFF,
         "origin": [origin] * count,
-        "law": [law] * count,
+        "law": law if isinstance(law, np.ndarray) else [law] * count,
         **columns,
     }
     layout = schema(recipe.latent_width)
@@ -171,6 +172,8 @@ def empty(recipe: Recipe, *, origin: str, key: str = "") -> LatentManifest:
 def _array(values: Any, kind: pa.DataType, count: int) -> pa.Array:
     if values is None:
         return pa.nulls(count, kind)
+    if isinstance(values, np.ma.MaskedArray):
+        return pa.array(values.data, kind, mask=np.ma.getmaskarray(values))
     return values if isinstance(values, pa.Array) else pa.array(values, kind)
 
 

@@ -23,7 +23,7 @@ PATH = Path("params.yaml")
 MERGED = "merged in"
 POSITIVE = {
     "frame_size", "detect_size", "references", "neighbours", "per_side", "input_size", "batch",
-    "pool_rows", "regions", "shard_rows",
+    "pool_rows", "regions", "shard_rows", "points_per_region", "parent_cap",
 }  # fmt: skip
 
 
@@ -127,10 +127,22 @@ class Train:
 @dataclass(frozen=True)
 class Mine:
     regions: int
-    hard_share: float  # of the regions, hardest first, that parents are drawn from
+    points_per_region: int  # faces of a region that k-means looks at
     shrinkage: float  # faces: a region's mean gap is pulled to the overall mean by as many
-    coefficient: float  # c of the SynthDistill rule
+    false_discovery_rate: float  # of regions called hard, the share that may be so by chance
+    hardness: str  # of one face: gap, margin or neighbours
+    hard_share: float  # of a hard region's faces, the hardest ones, that parents are drawn from
+    law: str  # dynamic, hard-near, boundary-walk, interpolate or prior
+    coefficient: float  # dynamic: c of the SynthDistill rule
+    near_step: float  # hard-near: standard deviations
+    walk_step: float  # boundary-walk: the longest step along the unit normal
     count: int
+    prior_share: float  # of a round's latents, drawn without parents
+    region_cap: float  # largest share of the mined latents from one region
+    parent_cap: int  # most children of one parent
+    least_distance: float  # of a child to any other, in mean distances of two prior latents
+    least_spread: float  # of the mined latents, in the pool's; below it the round collapsed
+    least_gain: float  # fall of the probe's mean gap that a round must promise to be worth it
     seed: int
 
 

@@ -34,8 +34,17 @@ def read_table(path: Path, kind: str, schema: pa.Schema) -> tuple[pa.Table, dict
     Raises InputError for another kind of file, another schema, or values that were changed
     after the digest was made.
     """
+    return read_versions(path, {kind: schema})
+
+
+def read_versions(
+    path: Path, schemas: Mapping[str, pa.Schema]
+) -> tuple[pa.Table, dict[str, str], str]:
+    """The same for a contract of several versions, {kind: schema}, the newest last; the
+    metadata's `kind` says which one was read."""
     table = _open(path)
-    metadata = _metadata(path, table, kind)
+    metadata = _metadata(path, table, list(schemas))
+    schema = schemas[metadata["kind"]]
     stored = metadata.pop("digest")
     table = _conform(path, table, schema)
     digest = table_digest(table, metadata)
@@ -58,16 +67,16 @@ def _open(path: Path) -> pa.Table:
         raise InputError(f"{path}: not a readable Parquet file ({error})") from None
 
 
-def _metadata(path: Path, table: pa.Table, kind: str) -> dict[str, str]:
+def _metadata(path: Path, table: pa.Table, kinds: list[str]) -> dict[str, str]:
     packed: bytes = (table.schema.metadata or {}).get(KEY, b"{}")
     try:
         metadata = parse_json(packed)
     except ValueError as error:
         raise InputError(f"{path}: its metadata is not JSON ({error}); make it again") from None
     texts = type(metadata) is dict and all(type(item) is str for item in metadata.values())
-    if not texts or metadata.get("kind") != kind or "digest" not in metadata:
+    if not texts or metadata.get("kind") not in kinds or "digest" not in metadata:
         found = str(metadata.get("kind", "an unknown table"))[:80] if texts else "another table"
-        raise InputError(f"{path}: holds {found}, not {kind}")
+        raise InputError(f"{path}: holds {found}, not {kinds[-1]}")
     return metadata
 
 

@@ -1,199 +1,218 @@
 """Stage mine: gaps and pool -> manifests/rounds/mined-K.parquet, data/mined-K/regions.parquet.
 
     python -m pipeline.mine mined-1 --gaps start
+    python -m pipeline.mine summary mined-1         what a reviewer wants to know of a round
+    python -m pipeline.mine explain FACE_ID         a face's lineage, back to the prior
 
-Regions are clusters of the pool's centred teacher embeddings (FAISS spherical k-means). How
-hard a region is, is measured on the probe, which is never trained on; parents are the pool's
-faces in the hardest regions; children are their latents, moved by the SynthDistill rule.
+How hard a region is, is measured on the probe, which is never trained on; parents are the pool's
+faces in the hard regions. A round is empty where mining has nothing left to gain.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-import faiss
 import numpy as np
 from jaxtyping import Float, Int
 
 from manifests import layout
 from manifests.costs import timed
 from manifests.digests import canonical_json
-from manifests.errors import InputError, Parser, run_command
+from manifests.errors import InputError, Parser, pick, run_command
+from manifests.files import read_json, write_json
 from manifests.gaps import GapTable
-from manifests.latents import build
+from manifests.latents import LatentManifest, build, empty
 from manifests.layout import IDENTITIES, POOL, PROBE
-from manifests.params import Mine, Params, load_params
-from manifests.rounds import open_round
-from pipeline.sample import recipe_for, save
+from manifests.params import Params, load_params
+from manifests.rounds import RoundFiles, open_round
+from pipeline.mining.hardness import HARDNESS
+from pipeline.mining.laws import LAWS, PRIOR
+from pipeline.mining.lineage import describe, trace
+from pipeline.mining.proposals import Pool, Proposals, propose
+from pipeline.mining.regions import Region, assign, find_regions, measure_regions
+from pipeline.mining.review import mining_facts, review
+from pipeline.mining.stopping import Decision, decide
+from pipeline.sample import recipe_for, summary
 
-LAW = "dynamic"
-PARENTS, STEPS = 1, 2  # what a random stream is for, beside its seed
+EMBEDDED_ROWS = 1 << 15  # centred at a time
 
 
 @dataclass(frozen=True)
-class Round:
-    """A round's usable faces: ids, latents, unit centred embeddings and gaps (mean of views)."""
+class Measured:
+    """A round's usable faces with their gaps."""
 
-    face_id: Int[np.ndarray, " face"]
-    latents: Float[np.ndarray, "face width"]
-    embeddings: Float[np.ndarray, "face embedding"]
+    manifest: LatentManifest
+    rows: Int[np.ndarray, " face"]  # of the manifest
+    embeddings: Float[np.ndarray, "face embedding"]  # unit, centred, plain view
     table: GapTable
 
     @property
-    def gap(self) -> Float[np.ndarray, " face"]:
-        return (self.table.gap.astype(np.float64) + self.table.flip_gap) / 2
+    def face_id(self) -> Int[np.ndarray, " face"]:
+        return self.manifest.face_id[self.rows]
 
 
 @dataclass(frozen=True)
-class Region:
-    """A cluster of faces and how far the student is from the teacher in it."""
+class Mining:
+    """A finished look at the pool: what was found, decided and proposed."""
 
-    region: int
-    num_faces: int  # of the probe
-    mean_gap: float
-    shrunken_gap: float
-    hard: bool
-
-
-def find_regions(
-    embeddings: Float[np.ndarray, "face width"], count: int, seed: int
-) -> Float[np.ndarray, "region width"]:
-    """Unit centroids of a spherical k-means over unit rows, which must come in a fixed order."""
-    count = min(count, len(embeddings))
-    kmeans = faiss.Kmeans(
-        embeddings.shape[1], count, niter=20, seed=seed, spherical=True,
-        max_points_per_centroid=len(embeddings), min_points_per_centroid=1,
-    )  # fmt: skip
-    kmeans.train(np.ascontiguousarray(embeddings, np.float32))
-    return np.asarray(kmeans.centroids)
+    regions: Sequence[Region]
+    decision: Decision
+    proposals: Proposals | None  # None: mining stopped
+    pool: Pool
+    probe_home: Int[np.ndarray, " face"]
 
 
-def assign(
-    embeddings: Float[np.ndarray, "face width"], centroids: Float[np.ndarray, "region width"]
-) -> Int[np.ndarray, " face"]:
-    """The region of the largest inner product, for each row."""
-    if not len(embeddings):
-        return np.empty(0, np.int32)
-    index = faiss.IndexFlatIP(centroids.shape[1])
-    index.add(np.ascontiguousarray(centroids, np.float32))
-    _, nearest = index.search(np.ascontiguousarray(embeddings, np.float32), 1)
-    return nearest[:, 0].astype(np.int32)
-
-
-def hardness(
-    gap: Float[np.ndarray, " face"], region: Int[np.ndarray, " face"], count: int, settings: Mine
-) -> list[Region]:
-    """Every region's mean gap, pulled towards the overall mean by `shrinkage` faces, and which
-    are the hard ones: a small region is not hard because of two unlucky faces."""
-    sizes = np.bincount(region, minlength=count)
-    sums = np.bincount(region, weights=gap, minlength=count)
-    overall = float(gap.mean()) if len(gap) else 0.0
-    means = np.divide(sums, sizes, out=np.full(count, overall), where=sizes > 0)
-    weight = sizes + settings.shrinkage
-    pulled = sums + settings.shrinkage * overall
-    shrunken = np.divide(pulled, weight, out=np.full(count, overall), where=weight > 0)
-    num_hard = max(1, round(count * settings.hard_share))
-    hard = set(np.argsort(-shrunken, kind="stable")[:num_hard].tolist())
-    return [
-        Region(i, int(sizes[i]), float(means[i]), float(shrunken[i]), i in hard)
-        for i in range(count)
-    ]
-
-
-def draw_parents(
-    region: Int[np.ndarray, " face"], regions: list[Region], settings: Mine
-) -> Int[np.ndarray, " child"]:
-    """Rows of the pool, with replacement, from the hard regions; a region's share grows with
-    its shrunken gap."""
-    hard = [item for item in regions if item.hard]
-    weight_of = {item.region: item.shrunken_gap for item in hard}
-    rows = np.flatnonzero(np.isin(region, list(weight_of)))
-    if not len(rows):
-        return rows
-    sizes = np.bincount(region[rows], minlength=len(regions))
-    weights = np.array([weight_of[int(r)] / sizes[int(r)] for r in region[rows]])
-    if weights.sum() <= 0:  # nothing is hard: an empty round
-        return rows[:0]
-    rng = np.random.default_rng((settings.seed, PARENTS))
-    return rng.choice(rows, size=settings.count, p=weights / weights.sum())
-
-
-def dynamic(
-    latents: Float[np.ndarray, "face width"], step: Float[np.ndarray, " face"], seed: int
+def unit_embeddings(
+    files: RoundFiles, rows: Int[np.ndarray, " face"], centre: Float[np.ndarray, " width"]
 ) -> Float[np.ndarray, "face width"]:
-    """z' = (z + step * eps) / sqrt(1 + step^2), eps standard normal: still Gaussian where z is.
+    """Unit centred embeddings of ascending rows; the store is read block by block."""
+    units = np.empty((len(rows), files.teacher.width), np.float32)
+    for at in range(0, len(files.teacher), EMBEDDED_ROWS):
+        low, high = np.searchsorted(rows, (at, at + EMBEDDED_ROWS))
+        block = files.teacher.embeddings(at, min(at + EMBEDDED_ROWS, len(files.teacher)))
+        part = block[rows[low:high] - at, 0].astype(np.float32) - centre
+        units[low:high] = part / np.linalg.norm(part, axis=1, keepdims=True)
+    return units
 
-    step = c * (cos + 1) / 2, SynthDistill's rule: where student and teacher agree the child
-    lies far, where they differ it lies near.
-    """
-    eps = np.random.default_rng((seed, STEPS)).standard_normal(latents.shape)
-    scaled = step[:, None]
-    return ((latents + scaled * eps) / np.sqrt(1.0 + scaled**2)).astype(np.float32)
 
-
-def load_round(name: str, gaps: str, params: Params, centre: np.ndarray) -> Round:
+def load_round(name: str, gaps: str, params: Params, centre: np.ndarray) -> Measured:
     """A round's usable faces with their gaps; the whole chain of digests is checked."""
     files = open_round(name, params.teacher)
-    manifest = files.require_manifest()
     table = GapTable.read(layout.gap_table(gaps, name), expect_teacher=files.teacher.root)
-    ok = files.faces.ok()
-    if not np.array_equal(manifest.face_id[ok], table.face_id):
+    rows = np.flatnonzero(files.faces.ok())
+    manifest = files.require_manifest()
+    if not np.array_equal(manifest.face_id[rows], table.face_id):
         raise InputError(f"round {name}: the gap table of {gaps} holds other faces; run gap again")
-    centred = files.teacher.embeddings()[ok, 0].astype(np.float32) - centre
-    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
-    return Round(manifest.face_id[ok], manifest.latents[ok], unit, table)
+    return Measured(manifest, rows, unit_embeddings(files, rows, centre), table)
 
 
-def mine(
-    pool: Round, probe: Round, settings: Mine
-) -> tuple[dict[str, np.ndarray], list[Region], GapTable]:
-    """Columns of the new round, the regions, and the probe's gaps with its regions filled in."""
-    centroids = find_regions(pool.embeddings, settings.regions, settings.seed)
-    home, probe_home = assign(pool.embeddings, centroids), assign(probe.embeddings, centroids)
-    regions = hardness(probe.gap, probe_home, len(centroids), settings)
-    parents = draw_parents(home, regions, settings)
-    cosine = 1.0 - pool.gap[parents]
-    step = settings.coefficient * (cosine + 1.0) / 2.0
-    columns = {
-        "latents": dynamic(pool.latents[parents], step, settings.seed),
-        "parent_id": pool.face_id[parents],
-        "region_id": home[parents],
-        "step": step.astype(np.float32),
-        "score": pool.gap[parents].astype(np.float32),
-    }
-    return columns, regions, replace(probe.table, region=probe_home)
+def check_one_student(gaps: str, pool: Measured, probe: Measured) -> None:
+    """Raises InputError unless both tables are of the student that the run holds."""
+    log = layout.run(gaps) / "log.json"
+    student = str(read_json(log)["student"]["sha256"])
+    for name, measured in ((POOL, pool), (PROBE, probe)):
+        found = measured.table.student_digest
+        if found != student:
+            raise InputError(
+                f"{layout.gap_table(gaps, name)}: of student {found[:12]}, run {gaps} holds "
+                f"{student[:12]}; run gap again"
+            )
 
 
-def mine_round(name: str, gaps: str, params: Params) -> list[Region]:
+def check_apart(pool: Measured, probe: Measured) -> None:
+    """Raises InputError naming faces of the probe that are trained on, by id or by latent."""
+    known = {row.tobytes() for row in pool.manifest.latents}
+    twin = np.array([row.tobytes() in known for row in probe.manifest.latents], bool)
+    shared = probe.manifest.face_id[twin | np.isin(probe.manifest.face_id, pool.manifest.face_id)]
+    if len(shared):
+        raise InputError(
+            f"{len(shared)} faces of {PROBE} are in {POOL}, too, the first of them "
+            f"{', '.join(map(str, shared[:3].tolist()))}; sample one round with another seed"
+        )
+
+
+def mine(pool: Measured, probe: Measured, params: Params) -> Mining:
+    """Regions of the pool, hardness on the probe, and the proposals that follow."""
+    settings = params.mine
+    measure = pick("hardness", settings.hardness, HARDNESS)
+    pick("mining law", settings.law, {**LAWS, PRIOR: None})
+    centroids = find_regions(
+        pool.embeddings, settings.regions, settings.seed, settings.points_per_region
+    )
+    probe_home = assign(probe.embeddings, centroids)
+    regions = measure_regions(HARDNESS["gap"](probe.table), probe_home, settings, len(centroids))
+    source = Pool(
+        latents=pool.manifest.latents[pool.rows],
+        embeddings=pool.embeddings,
+        gap=HARDNESS["gap"](pool.table),
+        hardness=measure(pool.table),
+        home=assign(pool.embeddings, centroids),
+        space=pool.manifest.recipe.latent_space,
+    )
+    decision = decide(regions, settings)
+    found = None if decision.stop else propose(source, regions, settings, params.boundaries)
+    return Mining(regions, decision, found, source, probe_home)
+
+
+def mine_round(name: str, gaps: str, params: Params) -> Mining:
     """Mines with the gaps of run `gaps` and writes round `name`."""
     centre = open_round(POOL, params.teacher).teacher.centre()
     pool = load_round(POOL, gaps, params, centre)
     probe = load_round(PROBE, gaps, params, centre)
+    check_one_student(gaps, pool, probe)
+    check_apart(pool, probe)
     # Every round draws anew, also where two students should find the same faces hard.
     seed = int(np.random.SeedSequence([params.mine.seed, *name.encode()]).generate_state(1)[0])
-    settings = replace(params.mine, seed=seed >> 1)
-    columns, regions, table = mine(pool, probe, settings)
+    mined = mine(pool, probe, replace(params, mine=replace(params.mine, seed=seed >> 1)))
+    manifest = manifest_of(name, mined, pool, probe, params)
+    manifest.write(layout.manifest(name))
+    facts = mining_facts(mined.regions, mined.decision, mined.proposals, mined.pool, params.mine)
+    links = {"gaps": gaps, "student_sha256": pool.table.student_digest}
+    write_json(layout.manifest_summary(name), summary(manifest) | {"mining": links | facts})
+    replace(probe.table, region=mined.probe_home).write(layout.regions(name))
+    return mined
+
+
+def manifest_of(
+    name: str, mined: Mining, pool: Measured, probe: Measured, params: Params
+) -> LatentManifest:
+    """The round's rows with their lineage; none where mining stopped."""
     links = [pool.table.student_digest, pool.table.teacher_root, probe.table.teacher_root]
-    key = canonical_json([asdict(settings), links])
+    key = canonical_json([asdict(params.mine), links])
     recipe = recipe_for(name, params)
-    save(build(recipe, columns.pop("latents"), origin="mined", law=LAW, key=key, **columns))
-    table.write(layout.regions(name))
-    return regions
+    found = mined.proposals
+    if found is None:
+        return empty(recipe, origin="mined", key=key)
+    law = np.where(found.mined, params.mine.law, PRIOR)
+    columns = lineage_of(found, pool, mined)
+    return build(recipe, found.latents, origin="mined", law=law, key=key, **columns)
+
+
+def lineage_of(found: Proposals, pool: Measured, mined: Mining) -> dict[str, np.ndarray]:
+    """Nullable columns of the manifest: rows of the prior have a law alone."""
+    row = np.where(found.mined, found.parent, 0)
+    nothing = ~found.mined
+    columns = {
+        "parent_id": pool.face_id[row],
+        "region_id": mined.pool.home[row],
+        "step": found.step,
+        "score": mined.pool.hardness[row].astype(np.float32),
+    }
+    return {name: np.ma.masked_array(values, nothing) for name, values in columns.items()}
 
 
 def main() -> None:
-    parser = Parser(description="Mine a new round where the student is weak.")
-    parser.add_argument("round", help="name of the new round")
+    verbs = {"explain": explain, "summary": summarise}
+    verb = verbs.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    if verb is not None:
+        verb(sys.argv[2:])
+        return
+    parser = Parser(description="Mine a round where the student is weak, or: explain, summary.")
+    parser.add_argument("round", help="name of the round to make")
     parser.add_argument("--gaps", required=True, help="the run whose gaps are read")
     args = parser.parse_args()
     params = load_params()
     if args.round not in params.train.runs or args.round in (*params.sample, IDENTITIES):
         raise InputError(f"{args.round}: mined rounds are keys of train.runs in params.yaml")
     with timed(f"mine@{args.round}"):
-        regions = mine_round(args.round, args.gaps, params)
-    hard = [region for region in regions if region.hard]
-    means = [np.mean([r.mean_gap for r in group]) for group in (hard, regions)]
-    print(f"{len(hard)} hard regions of {len(regions)}: gap {means[0]:.3f}, all {means[1]:.3f}")
+        mine_round(args.round, args.gaps, params)
+    print(review(read_json(layout.manifest_summary(args.round))))
+
+
+def explain(arguments: list[str]) -> None:
+    parser = Parser(prog="mine explain", description="Walk a face back to the prior.")
+    parser.add_argument("face_id", type=int)
+    face_id = parser.parse_args(arguments).face_id
+    for line in describe(trace(face_id, layout.MANIFESTS)):
+        print(line)
+
+
+def summarise(arguments: list[str]) -> None:
+    parser = Parser(prog="mine summary", description="What a mined round holds, and why.")
+    parser.add_argument("round")
+    print(review(read_json(layout.manifest_summary(parser.parse_args(arguments).round))))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ ARROWS = {
     "train": {"manifests", "train", "pipeline.frames", "pipeline.numerics"},
     "eval": {
         "manifests", "eval", "train.checkpoint", "pipeline.frames", "pipeline.teachers",
-        "pipeline.align", "pipeline.numerics",
+        "pipeline.align", "pipeline.neighbours", "pipeline.numerics",
     },
 }  # fmt: skip
 

@@ -1,0 +1,86 @@
+"""Guards of a round: latents stay where the generator knows its way, no near-duplicates, and
+the round as a whole does not collapse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+
+from manifests.errors import InputError
+from manifests.params import Mine
+from pipeline.neighbours import nearest
+
+TAIL = 1e-3  # of the norms of standard normal latents, on either side
+
+
+def within_shell(latents: Float[np.ndarray, "face width"]) -> Float[np.ndarray, "face width"]:
+    """Latents in z with norms outside the central 99.8 % of a standard normal's brought to its
+    edge: a generator has seen none beyond it."""
+    low, high = stats.chi.ppf([TAIL, 1.0 - TAIL], latents.shape[1])
+    norms = np.linalg.norm(latents, axis=1, keepdims=True)
+    return latents * (np.clip(norms, low, high) / np.maximum(norms, 1e-12))
+
+
+def far_enough(
+    children: Float[np.ndarray, "child width"],
+    pool: Float[np.ndarray, "face width"],
+    least_distance: float,
+    scale: Float[np.ndarray, " width"],
+) -> Bool[np.ndarray, " child"]:
+    """Which children are no near-duplicate of a pool latent or of a child before them.
+
+    Distances are in units of the mean distance of two independent latents of that `scale`.
+    """
+    known = np.concatenate([pool, children]) / scale
+    unit = np.sqrt(2.0 * pool.shape[1])
+    distances, rows = nearest(known, known[len(pool) :], 8)
+    own = np.arange(len(pool), len(known))[:, None]
+    close = (np.sqrt(distances) / unit < least_distance) & (rows < own) & (rows >= 0)
+    return ~close.any(axis=1)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How the mined rows of a round lie to the pool; independent draws have spread 1, shift 0."""
+
+    spread: float  # root of the total variance, as a share of the pool's
+    shift: float  # distance of the means, in units of the pool's spread
+    effective_parents: float  # inverse Simpson index
+    effective_regions: float
+
+
+def measure_drift(
+    latents: Float[np.ndarray, "child width"],
+    pool: Float[np.ndarray, "face width"],
+    parents: Int[np.ndarray, " child"],
+    regions: Int[np.ndarray, " child"],
+) -> Drift:
+    """Of mined rows, with the pool rows of their parents and the regions of those; without any
+    mined row, that of the prior."""
+    if not len(latents):
+        return Drift(1.0, 0.0, 0.0, 0.0)
+    spread = np.sqrt(pool.var(axis=0, dtype=np.float64).sum())
+    own = np.sqrt(latents.var(axis=0, dtype=np.float64).sum())
+    shift = np.linalg.norm(latents.mean(axis=0) - pool.mean(axis=0))
+    return Drift(
+        float(own / spread), float(shift / spread), _effective(parents), _effective(regions)
+    )
+
+
+def check_not_collapsed(drift: Drift, settings: Mine) -> None:
+    """Raises InputError for a round whose mined faces are too much alike."""
+    if drift.spread < settings.least_spread:
+        raise InputError(
+            f"the round collapsed: its mined latents spread {drift.spread:.2f} times the pool's, "
+            f"mine.least_spread asks for {settings.least_spread:g}; raise the law's step, "
+            "mine.prior_share or sample.pool, or lower mine.parent_cap"
+        )
+
+
+def _effective(values: Int[np.ndarray, " row"]) -> float:
+    """How many equally frequent values would be as varied (inverse Simpson index)."""
+    shares = np.unique(values, return_counts=True)[1] / len(values)
+    return float(1.0 / (shares**2).sum())

@@ -1,0 +1,135 @@
+"""Proposals: from a pool with gaps to the latents and lineage of a round. Arrays only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from manifests.errors import InputError, pick
+from manifests.params import BoundaryParams, Mine
+from pipeline.boundaries import median_labels, ridge
+from pipeline.mining.guards import (
+    Drift,
+    check_not_collapsed,
+    far_enough,
+    measure_drift,
+    within_shell,
+)
+from pipeline.mining.laws import LAWS, PRIOR, Children, Parents
+from pipeline.mining.parents import draw_mates, draw_parents
+from pipeline.mining.regions import Region
+
+PARENTS, MATES, STEPS, FRESH, ORDER = range(5)  # what a random stream is for, beside its seed
+SOLVED = 512  # boundaries at a time: their labels are in memory
+NO_REGION = -1
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The usable faces that parents are drawn from."""
+
+    latents: Float[np.ndarray, "face width"]
+    embeddings: Float[np.ndarray, "face embedding"]  # unit, centred
+    gap: Float[np.ndarray, " face"]  # mean of both views, 0..2
+    hardness: Float[np.ndarray, " face"]  # by the chosen measure
+    home: Int[np.ndarray, " face"]  # region
+    space: str
+
+    @property
+    def scale(self) -> Float[np.ndarray, " width"]:
+        return np.maximum(self.latents.std(axis=0, dtype=np.float64), 1e-9)
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Rows of a round, in their final order; parent is a row of the pool, -1 for the prior."""
+
+    latents: Float[np.ndarray, "row width"]
+    parent: Int[np.ndarray, " row"]
+    step: Float[np.ndarray, " row"]
+    drift: Drift
+    num_rejected: int  # near-duplicates, whose places prior faces took
+
+    @property
+    def mined(self) -> Bool[np.ndarray, " row"]:
+        return self.parent >= 0
+
+
+def propose(
+    pool: Pool, regions: Sequence[Region], settings: Mine, boundaries: BoundaryParams
+) -> Proposals:
+    """`settings.count` latents: children of hard faces by the law, and a share of the prior's.
+
+    What caps and near-duplicates leave free is filled from the prior.
+    """
+    children, parents, num_rejected = _children(pool, regions, settings, boundaries)
+    drift = measure_drift(children.latents, pool.latents, parents, pool.home[parents])
+    check_not_collapsed(drift, settings)
+    width = pool.latents.shape[1]
+    fresh = _stream(settings, FRESH).standard_normal((settings.count - len(parents), width))
+    if len(fresh) and pool.space != "z":
+        raise InputError(f"prior faces in {pool.space} need a mapping; set mine.prior_share to 0")
+    latents = np.concatenate([children.latents, fresh]).astype(np.float32)
+    parent = np.concatenate([parents, np.full(len(fresh), -1)])
+    step = np.concatenate([children.step, np.full(len(fresh), np.nan)]).astype(np.float32)
+    order = _stream(settings, ORDER).permutation(len(latents))
+    return Proposals(latents[order], parent[order], step[order], drift, num_rejected)
+
+
+def _children(
+    pool: Pool, regions: Sequence[Region], settings: Mine, boundaries: BoundaryParams
+) -> tuple[Children, Int[np.ndarray, " child"], int]:
+    """Children that pass the guards, their parents' rows, and how many did not pass."""
+    num_mined = round(settings.count * (1.0 - settings.prior_share))
+    if settings.law == PRIOR:
+        num_mined = 0
+    rng = _stream(settings, PARENTS)
+    rows = draw_parents(pool.home, pool.hardness, regions, num_mined, settings, rng)
+    if not len(rows):
+        return Children(pool.latents[:0].astype(np.float64), np.empty(0)), rows, 0
+    parents = _parents(pool, rows, settings, boundaries)
+    law = pick("mining law", settings.law, {**LAWS})
+    children = law(parents, _stream(settings, STEPS), settings)
+    latents = within_shell(children.latents) if parents.gaussian else children.latents
+    keep = far_enough(latents, pool.latents, settings.least_distance, parents.scale)
+    return Children(latents[keep], children.step[keep]), rows[keep], int((~keep).sum())
+
+
+def _parents(
+    pool: Pool, rows: Int[np.ndarray, " child"], settings: Mine, boundaries: BoundaryParams
+) -> Parents:
+    normals = np.zeros((len(rows), pool.latents.shape[1]))
+    if settings.law == "boundary-walk":
+        normals = own_normals(pool.latents, pool.embeddings, rows, boundaries)
+    return Parents(
+        latents=pool.latents[rows].astype(np.float64),
+        gap=pool.gap[rows].astype(np.float64),
+        mates=pool.latents[draw_mates(rows, pool.home, _stream(settings, MATES))].astype(float),
+        normals=normals,
+        scale=pool.scale,
+        gaussian=pool.space == "z",
+    )
+
+
+def own_normals(
+    latents: Float[np.ndarray, "face width"],
+    embeddings: Float[np.ndarray, "face embedding"],
+    rows: Int[np.ndarray, " child"],
+    settings: BoundaryParams,
+) -> Float[np.ndarray, "child width"]:
+    """Unit normals of the identity boundaries of faces `rows`, towards faces unlike them; the
+    whole pool are their neighbours (`pipeline.boundaries`, solver `ridge`)."""
+    distinct, back = np.unique(rows, return_inverse=True)
+    parts = []
+    for at in range(0, len(distinct), SOLVED):
+        references = embeddings[distinct[at : at + SOLVED]]
+        weights, _ = ridge(latents, median_labels(references, embeddings), settings)
+        parts.append(weights / np.linalg.norm(weights, axis=1, keepdims=True))
+    return np.concatenate(parts)[back]
+
+
+def _stream(settings: Mine, purpose: int) -> np.random.Generator:
+    return np.random.default_rng((settings.seed, purpose))

@@ -1,0 +1,118 @@
+"""Regions: clusters of the pool's centred teacher embeddings, and how hard each one is.
+
+A region's hardness is the mean gap of the probe's faces in it, shrunken towards the overall
+mean; it is hard where that mean is significantly above the rest's (slice discovery with a
+false discovery rate: Benjamini and Hochberg 1995).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+
+from manifests.errors import InputError
+from manifests.params import Mine
+
+ITERATIONS = 20
+ROWS = 1 << 16  # assigned at a time
+Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Region:
+    """A cluster of faces and how far the student is from the teacher in it."""
+
+    region: int
+    num_faces: int  # of the probe
+    mean_gap: float
+    shrunken_gap: float
+    ci95: tuple[float, float]  # of the shrunken gap
+    p_value: float  # of not being worse than the rest; one-sided Welch test
+    hard: bool
+
+
+def find_regions(
+    embeddings: Float[np.ndarray, "face width"], count: int, seed: int, points: int
+) -> Float[np.ndarray, "region width"]:
+    """Unit centroids of a spherical k-means over unit rows, which must come in a fixed order.
+
+    `points`: faces of a region that k-means looks at, drawn by `seed` where there are more.
+    Raises InputError for fewer faces than regions.
+    """
+    if len(embeddings) < count:
+        raise InputError(
+            f"{count} regions of {len(embeddings)} usable pool faces; lower mine.regions in "
+            "params.yaml or enlarge sample.pool"
+        )
+    kmeans = faiss.Kmeans(
+        embeddings.shape[1], count, niter=ITERATIONS, seed=seed, spherical=True,
+        max_points_per_centroid=points, min_points_per_centroid=1,
+    )  # fmt: skip
+    kmeans.train(np.ascontiguousarray(embeddings, np.float32))
+    return np.asarray(kmeans.centroids)
+
+
+def assign(
+    embeddings: Float[np.ndarray, "face width"], centroids: Float[np.ndarray, "region width"]
+) -> Int[np.ndarray, " face"]:
+    """The region of the largest inner product, for each row."""
+    home = np.empty(len(embeddings), np.int32)
+    index = faiss.IndexFlatIP(centroids.shape[1])
+    index.add(np.ascontiguousarray(centroids, np.float32))
+    for at in range(0, len(embeddings), ROWS):
+        part = np.ascontiguousarray(embeddings[at : at + ROWS], np.float32)
+        home[at : at + ROWS] = index.search(part, 1)[1][:, 0]
+    return home
+
+
+def measure_regions(
+    gap: Float[np.ndarray, " face"], region: Int[np.ndarray, " face"], settings: Mine, count: int
+) -> list[Region]:
+    """Every region's gap on the probe, with its interval, and which ones are hard.
+
+    The mean is pulled towards the overall mean as if `shrinkage` faces more had it: a small
+    region is not hard because of two unlucky faces. A region of fewer than two faces, or gaps
+    that are all equal, cannot be told from the rest.
+    """
+    sizes = np.bincount(region, minlength=count)
+    sums = np.bincount(region, weights=gap, minlength=count)
+    overall = float(gap.mean()) if len(gap) else 0.0
+    means = np.divide(sums, sizes, out=np.full(count, overall), where=sizes > 0)
+    weight = np.maximum(sizes + settings.shrinkage, 1e-12)
+    shrunken = (sums + settings.shrinkage * overall) / weight
+    shrunken[sizes + settings.shrinkage == 0] = overall
+    half = Z95 * (gap.std(ddof=1) if len(gap) > 1 else 0.0) / np.sqrt(np.maximum(weight, 1.0))
+    p_values = worse_than_the_rest(gap, region, count)
+    hard = discoveries(p_values, settings.false_discovery_rate)
+    return [
+        Region(
+            i, int(sizes[i]), float(means[i]), float(shrunken[i]),
+            (float(shrunken[i] - half[i]), float(shrunken[i] + half[i])),
+            float(p_values[i]), bool(hard[i]),
+        )
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def worse_than_the_rest(
+    gap: Float[np.ndarray, " face"], region: Int[np.ndarray, " face"], count: int
+) -> Float[np.ndarray, " region"]:
+    """One-sided p-values of Welch's t-test: a region's faces against all other faces."""
+    p_values = np.ones(count)
+    for number in range(count):
+        inside = region == number
+        ours, others = gap[inside], gap[~inside]
+        if min(len(ours), len(others)) >= 2 and max(ours.std(), others.std()) > 0:
+            test = stats.ttest_ind(ours, others, equal_var=False, alternative="greater")
+            p_values[number] = test.pvalue
+    return p_values
+
+
+def discoveries(p_values: Float[np.ndarray, " test"], rate: float) -> Bool[np.ndarray, " test"]:
+    """Which hypotheses to reject so that a share of at most `rate` of them is rejected wrongly
+    (Benjamini and Hochberg)."""
+    return stats.false_discovery_control(p_values) <= rate
