@@ -66,6 +66,14 @@ class LatentManifest:
         rows[np.asarray(column.is_valid())] = flat.reshape(-1, self.recipe.latent_width)
         return rows
 
+    def latents_of(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row width"]:
+        """The latents of some rows, without a copy of all of them where none is missing."""
+        column = self.table["latent"].combine_chunks()
+        if column.null_count:
+            return self.latents[rows]
+        flat = column.flatten().to_numpy(zero_copy_only=False)
+        return flat.reshape(-1, self.recipe.latent_width)[rows]
+
     def column(self, name: str) -> np.ndarray:
         """A nullable column of small numbers as float64, null as NaN; face ids do not fit."""
         return self.table[name].cast(pa.float64()).to_numpy()

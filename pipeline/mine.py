@@ -36,7 +36,7 @@ from pipeline.mining.review import mining_facts, review
 from pipeline.mining.stopping import Decision, decide
 from pipeline.sample import recipe_for, summary
 
-EMBEDDED_ROWS = 1 << 15  # centred at a time
+BLOCK_ROWS = 1 << 15  # of stores and manifests, worked on at a time
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def unit_embeddings(
 ) -> Float[np.ndarray, "face width"]:
     """Unit centred embeddings of ascending rows; the store is read block by block."""
     units = np.empty((len(rows), files.teacher.width), np.float32)
-    for at in range(0, len(files.teacher), EMBEDDED_ROWS):
-        low, high = np.searchsorted(rows, (at, at + EMBEDDED_ROWS))
-        block = files.teacher.embeddings(at, min(at + EMBEDDED_ROWS, len(files.teacher)))
+    for at in range(0, len(files.teacher), BLOCK_ROWS):
+        low, high = np.searchsorted(rows, (at, at + BLOCK_ROWS))
+        block = files.teacher.embeddings(at, min(at + BLOCK_ROWS, len(files.teacher)))
         part = block[rows[low:high] - at, 0].astype(np.float32) - centre
         units[low:high] = part / np.linalg.norm(part, axis=1, keepdims=True)
     return units
@@ -103,14 +103,26 @@ def check_one_student(gaps: str, pool: Measured, probe: Measured) -> None:
 
 def check_apart(pool: Measured, probe: Measured) -> None:
     """Raises InputError naming faces of the probe that are trained on, by id or by latent."""
-    known = {row.tobytes() for row in pool.manifest.latents}
-    twin = np.array([row.tobytes() in known for row in probe.manifest.latents], bool)
+    twin = np.isin(latent_hashes(probe.manifest), latent_hashes(pool.manifest))
     shared = probe.manifest.face_id[twin | np.isin(probe.manifest.face_id, pool.manifest.face_id)]
     if len(shared):
         raise InputError(
             f"{len(shared)} faces of {PROBE} are in {POOL}, too, the first of them "
             f"{', '.join(map(str, shared[:3].tolist()))}; sample one round with another seed"
         )
+
+
+def latent_hashes(manifest: LatentManifest) -> Int[np.ndarray, " face"]:
+    """64 bits of every latent's bit pattern: equal latents have equal ones, and of a million
+    others two agree with a chance of 1 in 10^7."""
+    width = manifest.recipe.latent_width
+    odd = np.random.default_rng(0).integers(0, 1 << 63, width, dtype=np.uint64) * 2 + 1
+    hashes = np.empty(len(manifest), np.uint64)
+    for at in range(0, len(manifest), BLOCK_ROWS):
+        rows = np.arange(at, min(at + BLOCK_ROWS, len(manifest)))
+        bits = np.ascontiguousarray(manifest.latents_of(rows)).view(np.uint32)
+        hashes[rows] = (bits * odd).sum(axis=1, dtype=np.uint64)
+    return hashes
 
 
 def mine(pool: Measured, probe: Measured, params: Params) -> Mining:
@@ -124,7 +136,7 @@ def mine(pool: Measured, probe: Measured, params: Params) -> Mining:
     probe_home = assign(probe.embeddings, centroids)
     regions = measure_regions(HARDNESS["gap"](probe.table), probe_home, settings, len(centroids))
     source = Pool(
-        latents=pool.manifest.latents[pool.rows],
+        latents=pool.manifest.latents_of(pool.rows),
         embeddings=pool.embeddings,
         gap=HARDNESS["gap"](pool.table),
         hardness=measure(pool.table),

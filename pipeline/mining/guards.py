@@ -13,6 +13,7 @@ from manifests.errors import InputError
 from manifests.params import Mine
 from pipeline.neighbours import nearest
 
+CLOSEST = 8  # neighbours looked at; one of a denser heap is a near-duplicate of several
 TAIL = 1e-3  # of the norms of standard normal latents, on either side
 
 
@@ -26,18 +27,18 @@ def within_shell(latents: Float[np.ndarray, "face width"]) -> Float[np.ndarray, 
 
 def far_enough(
     children: Float[np.ndarray, "child width"],
-    pool: Float[np.ndarray, "face width"],
+    others: Float[np.ndarray, "other width"],
     least_distance: float,
     scale: Float[np.ndarray, " width"],
 ) -> Bool[np.ndarray, " child"]:
-    """Which children are no near-duplicate of a pool latent or of a child before them.
+    """Which children are no near-duplicate of one of the others or of a child before them.
 
     Distances are in units of the mean distance of two independent latents of that `scale`.
     """
-    known = np.concatenate([pool, children]) / scale
-    unit = np.sqrt(2.0 * pool.shape[1])
-    distances, rows = nearest(known, known[len(pool) :], 8)
-    own = np.arange(len(pool), len(known))[:, None]
+    known = (np.concatenate([others, children]) / scale).astype(np.float32)
+    unit = np.sqrt(2.0 * children.shape[1])
+    distances, rows = nearest(known, known[len(others) :], CLOSEST)
+    own = np.arange(len(others), len(known))[:, None]
     close = (np.sqrt(distances) / unit < least_distance) & (rows < own) & (rows >= 0)
     return ~close.any(axis=1)
 

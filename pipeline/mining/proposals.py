@@ -94,7 +94,8 @@ def _children(
     law = pick("mining law", settings.law, {**LAWS})
     children = law(parents, _stream(settings, STEPS), settings)
     latents = within_shell(children.latents) if parents.gaussian else children.latents
-    keep = far_enough(latents, pool.latents, settings.least_distance, parents.scale)
+    known = np.unique(np.concatenate([parents.latents, parents.mates]), axis=0)
+    keep = far_enough(latents, known, settings.least_distance, parents.scale)
     return Children(latents[keep], children.step[keep]), rows[keep], int((~keep).sum())
 
 
