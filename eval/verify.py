@@ -192,7 +192,7 @@ def _check_folder(out: Path) -> None:
 
 def main() -> None:
     parser = Parser(description="Verify a model on photographs.")
-    parser.add_argument("--model", help="a run directory, or teacher:NAME")
+    parser.add_argument("--model", help="a run directory, teacher:NAME or onnx:PATH")
     parser.add_argument("--benchmark", help="orl or pairs:DIR")
     parser.add_argument("--out", type=Path, help="folder for metrics.json and scores.parquet")
     parser.add_argument("--stage", metavar="RUN", help="run and teacher, into reports/verify/")

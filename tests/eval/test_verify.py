@@ -14,7 +14,6 @@ import pytest
 
 from eval.benchmarks import open_benchmark
 from eval.metrics import verification_figures
-from eval.models import load_model
 from eval.verify import _check_folder, verify_models, write
 from manifests.errors import InputError
 from tests.conftest import ROOT
@@ -50,13 +49,6 @@ def test_metrics_follow_from_the_scores_file_alone(orl: tuple[Path, dict[str, An
         assert again[name] == metrics[name]
     assert table.schema.names == ["pair_id", "fold", "left", "right", "same", "score", "failed"]
     assert np.isfinite(columns["score"]).all()
-
-
-def test_unknown_models_are_answered_with_the_valid_forms(weights: Path) -> None:
-    with pytest.raises(InputError, match="valid names: dlib-resnet"):
-        load_model("teacher:arcface", weights)
-    with pytest.raises(InputError, match="valid: a run directory, or teacher:NAME"):
-        load_model("huggingface:me/model", weights)
 
 
 def test_the_command_ends_with_one_line_and_status_two(tmp_path: Path) -> None:
