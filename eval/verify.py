@@ -21,20 +21,23 @@ from jaxtyping import Bool, Float
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from eval.allpairs import all_pairs_figures
 from eval.benchmarks import open_benchmark
-from eval.benchmarks.base import Protocol, subject_of
-from eval.metrics import rank_one, tar_table, verification_figures
+from eval.benchmarks.base import Protocol
+from eval.metrics import figures_of
 from eval.models import Model, load_model
+from eval.ranking import Faces, identify, rank_k
 from manifests import layout
 from manifests.costs import timed
 from manifests.errors import InputError, Parser, run_command
 from manifests.files import write_json
 from manifests.params import Params, load_params
-from manifests.scores import KIND, SCHEMA
+from manifests.scores import KIND, SCHEMA, subject_of
 from manifests.tables import write_table
 from pipeline.align import Aligner, Face, crop_photograph, find_in_photograph
 from pipeline.frames import Frame
 
+SUBJECT_RULE = "folder"
 DETECT_THRESHOLD = 0.0  # dlib's own: photographs have backgrounds that a lower one finds faces in
 
 
@@ -96,6 +99,7 @@ def verify(
         ids, benchmark.fold, benchmark.left, benchmark.right, benchmark.same, scores, failed
     ]  # fmt: skip
     arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+    table = pa.Table.from_arrays(arrays, schema=SCHEMA)
     metrics = {
         "model": model.name,
         "model_sha256": model.sha256,
@@ -104,36 +108,27 @@ def verify(
         "benchmark": benchmark.name,
         "protocol_sha256": benchmark.protocol_sha256,
         "num_failed": int((~detected).sum()),
-        **verification_figures(scores, benchmark.same, benchmark.fold, model.metric),
-        **_all_pairs(protocol, model, embeddings, scores),
+        "subject_rule": SUBJECT_RULE,
+        **figures_of(table, model.metric, SUBJECT_RULE),
+        **_all_pairs(protocol, model, embeddings),
     }
-    return Verification(pa.Table.from_arrays(arrays, schema=SCHEMA), metrics)
+    return Verification(table, metrics)
 
 
-def _all_pairs(
-    protocol: Protocol, model: Model, embeddings: np.ndarray, scores: np.ndarray
-) -> dict[str, Any]:
-    """TAR@FAR (and rank-1) over all pairs of images where the benchmark allows it."""
+def _all_pairs(protocol: Protocol, model: Model, embeddings: np.ndarray) -> dict[str, Any]:
+    """TAR@FAR and rank-1 over all pairs of images where the benchmark allows it."""
     if not protocol.all_pairs:
-        return {"tar_at_far": tar_table(scores, protocol.benchmark.same)}
-    names = [subject_of(name) for name in protocol.benchmark.images]
-    subject = np.unique(names, return_inverse=True)[1]
-    similarity = np.stack(
-        [model.similarity(np.broadcast_to(row, embeddings.shape), embeddings) for row in embeddings]
-    )
-    upper = np.triu_indices(len(subject), 1)
-    same = subject[upper[0]] == subject[upper[1]]
-    return {
-        "tar_at_far": tar_table(similarity[upper], same),
-        "tar_at_far_num_pairs": len(same),
-        "rank_1": rank_one(similarity, subject),
-    }
+        return {}
+    names = [subject_of(name, SUBJECT_RULE) for name in protocol.benchmark.images]
+    faces = Faces(embeddings, np.unique(names, return_inverse=True)[1])
+    found = identify(faces, faces, model.metric, itself=True)
+    return {**all_pairs_figures(faces, model.metric), "rank_1": rank_k(found, 1)}
 
 
 def write(done: Verification, out: Path) -> None:
     """metrics.json and scores.parquet, and a line to read."""
     metrics = done.metrics
-    facts = ("model", "model_sha256", "metric", "benchmark", "protocol_sha256")
+    facts = ("model", "model_sha256", "metric", "benchmark", "protocol_sha256", "subject_rule")
     write_table(
         out / "scores.parquet", KIND, done.scores, {name: str(metrics[name]) for name in facts}
     )
