@@ -14,6 +14,7 @@ import pytest
 
 from eval.benchmarks import open_benchmark
 from eval.metrics import figures_of
+from eval.models import load_model
 from eval.verify import _check_folder, verify_models, write
 from manifests.errors import InputError
 from tests.conftest import ROOT
@@ -27,7 +28,7 @@ def orl(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     (root / "data/weights").symlink_to(weights)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        (done,) = verify_models(["teacher:dlib-resnet"], open_benchmark("orl"))
+        (done,) = verify_models([load_model("teacher:dlib-resnet", weights)], open_benchmark("orl"))
         write(done, Path("out"))
         return root, done.metrics
 
