@@ -7,15 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.metrics import (
-    equal_error_rate,
-    facexzoo_accuracy,
-    insightface_accuracy,
-    rank_one,
-    squared_distances,
-    tar_at_far,
-    wilson,
-)
+from eval.folds import facexzoo_accuracy, insightface_accuracy, squared_distances
+from eval.intervals import wilson
+from eval.roc import roc
 
 
 def example(seed: int, count: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -78,38 +72,25 @@ def test_tar_at_far_by_hand() -> None:
     genuine = np.array([0.985, 0.9895, 0.995, 2.0])
     scores = np.concatenate([genuine, impostor])
     same = np.arange(len(scores)) < 4
-    found = tar_at_far(scores, same, 0.01)  # ten impostors may pass: those above 0.989
-    assert found is not None
-    assert found["threshold"] == pytest.approx(0.989)
-    assert found["value"] == 0.75
-
-
-def test_tar_at_far_is_null_where_impostors_are_too_few() -> None:
-    scores, same, _ = example(0)
-    assert tar_at_far(scores, same, 0.1) is None
-    assert tar_at_far(scores, same, 0.34) is not None
+    found = roc(scores, same)  # ten impostors may pass: those above 0.989
+    assert found.threshold_at(0.01) == 0.989
+    assert found.tar_at(0.01) == 0.75
 
 
 @given(st.integers(0, 10_000))
 def test_far_of_the_chosen_threshold_is_never_above_the_wanted_one(seed: int) -> None:
     scores, same, _ = example(seed, 400)
     scores = np.round(scores, 1)  # many ties
-    found = tar_at_far(scores, same, 0.1)
-    assert found is not None
-    assert (scores[~same] > found["threshold"]).mean() <= 0.1
+    threshold = roc(scores, same).threshold_at(0.1)
+    assert (scores[~same] > threshold).mean() <= 0.1
 
 
 def test_equal_error_rate_by_hand() -> None:
     scores = np.array([0.9, 0.8, 0.7, 0.2, 0.6, 0.3, 0.2, 0.1])
     same = np.array([True] * 4 + [False] * 4)
-    assert equal_error_rate(scores, same) == pytest.approx(0.25)
+    assert roc(scores, same).eer() == pytest.approx(0.25)
 
 
 def test_wilson_matches_a_published_value() -> None:
     low, high = wilson(81, 263)  # Newcombe 1998, Table I: 0.2553 to 0.3662
     assert (low, high) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-
-
-def test_rank_one_leaves_a_face_itself_out() -> None:
-    similarity = np.array([[9.0, 1.0, 2.0], [1.0, 9.0, 0.0], [2.0, 0.0, 9.0]])
-    assert rank_one(similarity, np.array([0, 1, 0])) == pytest.approx(2 / 3)
