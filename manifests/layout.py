@@ -13,6 +13,7 @@ RUNS = Path("runs")
 REPORTS = Path("reports")
 WEIGHTS = DATA / "weights"
 COSTS = RUNS / "costs"
+PHOTOGRAPHS = DATA / "photographs"
 WORK = Path(".work")  # scratch: whatever lies there can be made again
 BENCHMARKS = Path("manifests/benchmarks")
 
@@ -66,6 +67,15 @@ def marks(round: str, teacher: str) -> Path:
 
 def card(round: str) -> Path:
     return DATA / _checked(round) / "card"
+
+
+def attributes(round: str, annotator: str) -> Path:
+    return DATA / _checked(round) / "attributes" / f"{annotator}.parquet"
+
+
+def photograph_attributes(name: str, annotator: str) -> Path:
+    """Of a set of photographs: measured, and nowhere trained on."""
+    return PHOTOGRAPHS / name / f"{annotator}.parquet"
 
 
 def boundaries(round: str) -> Path:

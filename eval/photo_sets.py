@@ -1,0 +1,87 @@
+"""Sets of photographs to measure: which files they are, and the faces in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from manifests import layout
+from manifests.digests import merkle_root, sha256_file
+from manifests.errors import InputError
+from pipeline.align import Aligner, Face, find_in_photograph
+
+KINDS = ("orl", "pairs", "folder")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff"}
+MOST_PIXELS = 100_000_000  # of a photograph, before it is decoded
+DETECT_THRESHOLD = 0.0  # dlib's own, as in eval.verify
+
+
+@dataclass(frozen=True)
+class PhotographSet:
+    """Photographs below one folder, named relative to it."""
+
+    name: str
+    folder: Path
+    images: tuple[str, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """Merkle root over the names and hashes of all photographs."""
+        return merkle_root({name: sha256_file(self.folder / name) for name in self.images})
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The person of each photograph: the folder it lies in; "" where there is none."""
+        parents = (Path(name).parent.as_posix() for name in self.images)
+        return tuple("" if parent == "." else parent for parent in parents)
+
+
+def is_photographs(text: str) -> bool:
+    """Does `text` name photographs, not a round?"""
+    return text.partition(":")[0] in KINDS and (":" in text or text == "orl")
+
+
+def open_photographs(text: str) -> PhotographSet:
+    """orl; pairs:DIR, the photographs below DIR/images; folder:DIR, those below DIR.
+
+    Raises InputError if there are none.
+    """
+    kind, _, argument = text.partition(":")
+    if kind == "orl" and argument:
+        raise InputError(f"photographs orl take no folder, found {argument!r}")
+    if kind != "orl" and not argument:
+        raise InputError(f"photographs {kind} need a folder: {kind}:DIR")
+    places = {"orl": layout.WEIGHTS / "orl", "pairs": Path(argument) / "images"}
+    folder = places.get(kind, Path(argument))
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; {text} needs one with photographs")
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    names = sorted(path.relative_to(folder).as_posix() for path in files if path.is_file())
+    if not names:
+        raise InputError(f"{folder}: no photographs ({', '.join(sorted(SUFFIXES))}) below it")
+    return PhotographSet(kind, folder, tuple(names))
+
+
+def read_photograph(path: Path) -> np.ndarray:
+    """RGB uint8, upright; raises InputError for what is not an image, or too large a one."""
+    try:
+        with Image.open(path) as opened:
+            width, height = opened.size
+            if width * height > MOST_PIXELS:
+                raise InputError(f"{path}: {width} x {height} pixels, at most {MOST_PIXELS:,}")
+            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not a readable image ({error})") from None
+
+
+def found_faces(photographs: PhotographSet) -> Iterator[tuple[np.ndarray, Face]]:
+    """Every photograph with its most central face, one at a time, in the order of the names."""
+    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
+    for name in photographs.images:
+        picture = read_photograph(photographs.folder / name)
+        yield picture, find_in_photograph(aligner, picture)
