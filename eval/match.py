@@ -27,6 +27,7 @@ from eval.photo_embeddings import crop_of, embed_folder, write_embeddings
 from eval.scored import read_scores
 from eval.verify import DETECT_THRESHOLD
 from manifests import layout
+from manifests.benchmarks import ALIGNMENT
 from manifests.errors import InputError, Parser, run_command
 from manifests.files import read_json
 from pipeline.align import Aligner
@@ -96,14 +97,15 @@ def _check_model(folder: Path, metrics: Any, model: Model) -> None:
         "model_sha256": model.sha256,
         "metric": model.metric,
         "mirrored_view_added": model.mirrored,
+        "alignment": ALIGNMENT,
     }
     if type(metrics) is not dict or not wanted.keys() <= metrics.keys():
         raise InputError(f"{folder / 'metrics.json'}: not a result of eval.verify")
     for name, own in wanted.items():
         if metrics[name] != own:
             raise InputError(
-                f"{folder}: measured with {name} {str(metrics[name])[:12]}, model {model.name} has "
-                f"{str(own)[:12]}; {how_to_verify(model)}"
+                f"{folder}: measured with {name} {str(metrics[name])[:20]!r}, {model.name} is "
+                f"used here with {str(own)[:20]!r}; {how_to_verify(model)}"
             )
 
 

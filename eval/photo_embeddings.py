@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from eval.models import Model
-from eval.verify import read_photograph
+from eval.photographs import read_photograph
 from manifests.errors import InputError
 from manifests.tables import write_table
 from pipeline.align import Aligner, crop_photograph, find_in_photograph

@@ -17,6 +17,7 @@ from eval.match import OperatingPoint, decide, in_words, operating_point, usual_
 from eval.models import Model, load_model
 from eval.photo_embeddings import KIND as EMBEDDINGS
 from eval.photo_embeddings import embed_folder, embedding_schema
+from manifests.benchmarks import ALIGNMENT
 from manifests.errors import InputError
 from manifests.files import write_json
 from manifests.scores import KIND, SCHEMA
@@ -45,6 +46,7 @@ def write_result(
     facts = {"model_sha256": model.sha256, "protocol_sha256": "b" * 64, "subject_rule": "image"}
     write_table(folder / "scores.parquet", KIND, pa.Table.from_arrays(arrays, schema=SCHEMA), facts)
     metrics = {"benchmark": "toy", "metric": model.metric, "mirrored_view_added": model.mirrored}
+    metrics["alignment"] = ALIGNMENT
     write_json(folder / "metrics.json", metrics | facts | changes)
     return folder
 
@@ -79,9 +81,13 @@ def test_a_pair_is_the_same_above_the_threshold(score: float, same: bool, close:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_sha256": "f" * 64}, "measured with model_sha256 ffffffffffff, model toy has aaaa"),
-        ({"metric": "euclidean"}, "measured with metric euclidean"),
-        ({"mirrored_view_added": True}, "measured with mirrored_view_added True"),
+        (
+            {"model_sha256": "f" * 64},
+            "measured with model_sha256 'f{20}', toy is used here with 'a{20}'",
+        ),
+        ({"metric": "euclidean"}, "measured with metric 'euclidean'"),
+        ({"mirrored_view_added": True}, "measured with mirrored_view_added 'True'"),
+        ({"alignment": "none: the images are crops"}, "measured with alignment 'none: the"),
         ({"protocol_sha256": "f" * 64}, "unlike protocol_sha256"),
     ],
 )
