@@ -37,7 +37,7 @@ def lightness(rgb: UInt8[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape"]
 
 def lab(rgb: UInt8[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
     """L*, a*, b* of sRGB pixels under D65."""
-    ratios = LINEAR[rgb] @ (SRGB_TO_XYZ / WHITE[:, None]).T
+    ratios = (LINEAR[rgb][..., None, :] * (SRGB_TO_XYZ / WHITE[:, None])).sum(axis=-1)
     x, y, z = np.moveaxis(_lightness_curve(ratios), -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 

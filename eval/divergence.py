@@ -1,7 +1,7 @@
 """How far two histograms lie apart, and how well that is known. Counts in, nats out.
 
-The last axis of a histogram is its bins: below the first edge, the declared bins, from the last
-edge on. Faces of one person are drawn together, so that ten photographs of somebody do not
+The last axis of a histogram is its bins: below the first edge, the declared bins, beyond the last
+edge. Faces of one person are drawn together, so that ten photographs of somebody do not
 count as ten people.
 """
 
@@ -19,9 +19,10 @@ Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def bin_of(values: Float[np.ndarray, " face"], edges: Sequence[float]) -> Int[np.ndarray, " face"]:
-    """0 below the first edge, i in [edges[i - 1], edges[i]), len(edges) from the last one on;
-    -1 for NaN."""
-    found = np.searchsorted(np.asarray(edges, np.float32), values, side="right")
+    """0 below the first edge, i in [edges[i - 1], edges[i]), len(edges) beyond the last one, -1
+    for NaN. The last edge itself is in the bin below it, as in numpy.histogram."""
+    bounds = np.asarray(edges, np.float32)
+    found = np.searchsorted(bounds, values, side="right") - (values == bounds[-1])
     return np.where(np.isnan(values), -1, found)
 
 

@@ -8,16 +8,15 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
+from eval.photographs import ImageFolder, decode
 from manifests import layout
 from manifests.digests import merkle_root, sha256_file
 from manifests.errors import InputError
 from pipeline.align import Aligner, Face, find_in_photograph
 
 KINDS = ("orl", "pairs", "folder")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff"}
-MOST_PIXELS = 100_000_000  # of a photograph, before it is decoded
+ENDINGS = {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 DETECT_THRESHOLD = 0.0  # dlib's own, as in eval.verify
 
 
@@ -60,28 +59,17 @@ def open_photographs(text: str) -> PhotographSet:
     folder = places.get(kind, Path(argument))
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; {text} needs one with photographs")
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
     names = sorted(path.relative_to(folder).as_posix() for path in files if path.is_file())
     if not names:
-        raise InputError(f"{folder}: no photographs ({', '.join(sorted(SUFFIXES))}) below it")
+        raise InputError(f"{folder}: no photographs ({', '.join(sorted(ENDINGS))}) below it")
     return PhotographSet(kind, folder, tuple(names))
-
-
-def read_photograph(path: Path) -> np.ndarray:
-    """RGB uint8, upright; raises InputError for what is not an image, or too large a one."""
-    try:
-        with Image.open(path) as opened:
-            width, height = opened.size
-            if width * height > MOST_PIXELS:
-                raise InputError(f"{path}: {width} x {height} pixels, at most {MOST_PIXELS:,}")
-            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a readable image ({error})") from None
 
 
 def found_faces(photographs: PhotographSet) -> Iterator[tuple[np.ndarray, Face]]:
     """Every photograph with its most central face, one at a time, in the order of the names."""
     aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
+    source = ImageFolder(photographs.folder)
     for name in photographs.images:
-        picture = read_photograph(photographs.folder / name)
+        picture = decode(source.read(name), source.where(name))
         yield picture, find_in_photograph(aligner, picture)

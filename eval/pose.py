@@ -93,7 +93,8 @@ def head_pose(landmarks: Float[np.ndarray, "face 5 2"]) -> Float[np.ndarray, "fa
 
 def _standardised(landmarks: Float[np.ndarray, "face 5 2"]) -> Complex[np.ndarray, "face 5"]:
     """x + iy about their mean, as large as the model is from the front."""
-    points = landmarks.astype(np.float64) @ np.array([1.0, 1.0j])
+    x, y = np.moveaxis(landmarks.astype(np.float64), 2, 0)
+    points = x + 1j * y
     points = points - points.mean(axis=1, keepdims=True)
     size = np.linalg.norm(points, axis=1, keepdims=True)
     return points * np.linalg.norm(five_point_model()[:, :2]) / size
@@ -105,17 +106,19 @@ def _fit(
     """Yaw, pitch and roll in radians from one start, and how badly they fit."""
     low, high = np.radians([YAW_RANGE, PITCH_RANGE]).T
     state = np.tile([*start, 0.0], (len(points), 1))  # yaw, pitch, what the nose is longer by
+    moving = np.ones(len(points), bool)  # each face stops by itself: its company changes no bit
     for _ in range(MOST_ITERATIONS):
         seen, *slopes = _shaped(state)
         factor, rest = _similarity(seen, points)
         columns = [-factor[:, None] * (s - _factor(seen, s)[:, None] * seen) for s in slopes]
         turned = state - _step(np.stack(columns, axis=2), rest, state)
         turned[:, :2] = np.clip(turned[:, :2], low, high)
-        moved, state = np.abs(turned - state).max(initial=0.0), turned
-        if moved < CONVERGED:
+        moving = moving & (np.abs(turned - state).max(axis=1) >= CONVERGED)
+        state = np.where(moving[:, None], turned, state)
+        if not moving.any():
             break
     factor, rest = _similarity(_shaped(state)[0], points)
-    misfit = (np.abs(rest) ** 2).sum(axis=1) + (state**2 @ _prior())
+    misfit = (np.abs(rest) ** 2).sum(axis=1) + (state**2 * _prior()).sum(axis=1)
     return np.column_stack([state[:, :2], np.angle(factor)]), misfit
 
 

@@ -35,7 +35,7 @@ class Attribute:
     unit: str
     low: float  # the values that can be
     high: float
-    edges: tuple[float, ...]  # of the bins: bin i is [edges[i], edges[i + 1])
+    edges: tuple[float, ...]  # bin i is [edges[i], edges[i + 1]), the last with its end
     meaning: str  # in words, the direction of the axis included
 
     def __post_init__(self) -> None:
@@ -212,4 +212,5 @@ def _attribute(value: Any) -> Attribute:
     numbers = [value["low"], value["high"], *(edges if type(edges) is list else ["none"])]
     if not texts or not all(type(number) in (int, float) for number in numbers):
         raise InputError("an attribute is declared with values of the wrong types")
-    return Attribute(**{**value, "edges": tuple(map(float, edges))})
+    low, high, *rest = map(float, numbers)
+    return Attribute(value["name"], value["unit"], low, high, tuple(rest), value["meaning"])

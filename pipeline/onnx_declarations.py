@@ -23,7 +23,7 @@ PREFIX = "facestill."
 KEYS = (
     "frame", "colours", "normalisation", "layout", "size", "output",  # of any network
     "metric", "views", "embedding_width", "name", "licence",  # of one that embeds
-    "attribute", "classes",  # of one that names what it sees
+    "attribute", "classes", "activation",  # of one that names what it sees
 )  # fmt: skip
 MAX_SIDECAR_BYTES = 1 << 16
 MAX_SIDE = 1024  # pixels of a picture

@@ -172,11 +172,12 @@ def sharpness(image: np.ndarray) -> float:
 
 
 def histogram(values: np.ndarray, edges: list[float]) -> list[int]:
-    """Counts below the first edge, in every bin, and from the last edge on."""
+    """Counts below the first edge, in every bin, and beyond the last edge."""
     counts = [0] * (len(edges) + 1)
     for value in values:
         if not np.isnan(value):
-            counts[sum(value >= edge for edge in edges)] += 1
+            passed = sum(value >= edge for edge in edges[:-1]) + (value > edges[-1])
+            counts[passed] += 1
     return counts
 
 

@@ -34,21 +34,21 @@ def ratios(low: float, count: int, ratio: float) -> tuple[float, ...]:
 
 
 ATTRIBUTES = (
-    Attribute("yaw", "degrees", *YAW_RANGE, steps(*YAW_RANGE, 5),
+    Attribute("yaw", "degrees", *YAW_RANGE, steps(*YAW_RANGE, 5.0),
               "the face looks to the right of the picture"),
-    Attribute("pitch", "degrees", *PITCH_RANGE, steps(*PITCH_RANGE, 5),
+    Attribute("pitch", "degrees", *PITCH_RANGE, steps(*PITCH_RANGE, 5.0),
               "the face looks up; 0 is the average face of dlib's landmarks"),
-    Attribute("roll", "degrees", -180, 180, steps(-45, 45, 5),
+    Attribute("roll", "degrees", -180.0, 180.0, steps(-45.0, 45.0, 5.0),
               "the face is tilted clockwise in its source picture"),
-    Attribute("sharpness", "grey levels squared", 0, MOST_SHARP, ratios(1, 16, 10**0.25),
+    Attribute("sharpness", "grey levels squared", 0.0, MOST_SHARP, ratios(1.0, 16, 10**0.25),
               "variance of the Laplacian of the grey crop"),
-    Attribute("brightness", "L*", 0, 100, steps(0, 100, 5),
+    Attribute("brightness", "L*", 0.0, 100.0, steps(0.0, 100.0, 5.0),
               "mean CIELAB lightness of the crop"),
-    Attribute("contrast", "L*", 0, 50, steps(0, 40, 2.5),
+    Attribute("contrast", "L*", 0.0, 50.0, steps(0.0, 40.0, 2.5),
               "standard deviation of the CIELAB lightness of the crop"),
-    Attribute("skin angle", "degrees", -90, 90, steps(-90, 90, 10),
+    Attribute("skin angle", "degrees", -90.0, 90.0, steps(-90.0, 90.0, 10.0),
               "individual typology angle of forehead and cheeks; larger is lighter"),
-    Attribute("eye distance", "pixels", 0, 65536, ratios(8, 12, 2**0.5),
+    Attribute("eye distance", "pixels", 0.0, 65536.0, ratios(8.0, 12, 2**0.5),
               "between the eyes' centres in the source picture"),
 )  # fmt: skip
 
@@ -64,10 +64,10 @@ class Measured(Annotator):
         kept = np.isfinite(source).all(axis=(1, 2))
         pose = head_pose(np.where(kept[:, None, None], source, faces.landmarks))
         roll = np.where(kept, pose[:, 2], np.nan)
-        light = lightness(faces.images).reshape(len(faces), -1).astype(np.float64)
+        light = lightness(faces.images).astype(np.float64)
         columns = [
-            pose[:, 0], pose[:, 1], roll, sharpness(faces.images), light.mean(axis=1),
-            light.std(axis=1), typology_angle(skin_colour(faces.images, faces.landmarks)),
+            pose[:, 0], pose[:, 1], roll, sharpness(faces.images), light.mean(axis=(1, 2)),
+            light.std(axis=(1, 2)), typology_angle(skin_colour(faces.images, faces.landmarks)),
             eye_distance(source),
         ]  # fmt: skip
         values = np.stack(columns, axis=1).astype(np.float32)
@@ -84,10 +84,11 @@ def load(argument: str) -> Measured:
 def sharpness(images: UInt8[np.ndarray, "face size size 3"]) -> Float[np.ndarray, " face"]:
     """Variance of the 4-neighbour Laplacian of the grey picture, its border left out
     (Pech-Pacheco et al., ICPR 2000)."""
-    grey = images.astype(np.float32) @ LUMA
+    red, green, blue = (images[..., i] * weight for i, weight in enumerate(LUMA))
+    grey = red + green + blue  # not by a matrix product, whose low bits depend on its size
     around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
     laplacian = around - 4 * grey[:, 1:-1, 1:-1]
-    return laplacian.reshape(len(images), -1).astype(np.float64).var(axis=1)
+    return laplacian.astype(np.float64).var(axis=(1, 2))
 
 
 def skin_colour(
@@ -98,13 +99,15 @@ def skin_colour(
     size = images.shape[1]
     known = np.isfinite(landmarks).all(axis=(1, 2), keepdims=True)
     places = patch_pixels(np.where(known, landmarks, dlib5_in(ARCFACE112.at(size))), size)
-    rows = np.arange(len(images))[:, None]
-    return np.median(lab(images[rows, places[:, :, 1], places[:, :, 0]]), axis=1)
+    rows = np.arange(len(images))[:, None, None]
+    colours = lab(images[rows, places[..., 1], places[..., 0]])
+    _, patches, pixels, _ = colours.shape
+    return np.median(colours.reshape(-1, patches * pixels, 3), axis=1)
 
 
 def patch_pixels(
     landmarks: Float[np.ndarray, "face 5 2"], size: int
-) -> Int[np.ndarray, "face pixel 2"]:
+) -> Int[np.ndarray, "face patch pixel 2"]:
     """Columns and rows of the pixels of the three patches; at the picture's edge they repeat."""
     eyes = eye_centres(landmarks)
     middle = eyes.mean(axis=1)
@@ -114,7 +117,7 @@ def patch_pixels(
     grid = np.stack(np.meshgrid(*[np.linspace(-PATCH, PATCH, 7)] * 2), axis=-1).reshape(-1, 2)
     offsets = grid[None, None] * width[:, None, None, None]
     places = np.stack(centres, axis=1)[:, :, None] + offsets
-    return np.clip(np.floor(places), 0, size - 1).astype(np.int64).reshape(len(landmarks), -1, 2)
+    return np.clip(np.floor(places), 0, size - 1).astype(np.int64)
 
 
 def eye_centres(landmarks: Float[np.ndarray, "face 5 2"]) -> Float[np.ndarray, "face 2 2"]:
