@@ -13,7 +13,7 @@ from eval.subjects import PairSubjects
 
 Z95 = 1.959963984540054
 RESAMPLES = 1000
-NOISE_SHARE = 4  # the variance of pair noise is estimated with a quarter of the resamples
+NOISE_SHARE = 2  # the variance of pair noise is estimated with half as many resamples
 IDENTITIES, PAIRS = 0, 1  # what a stream of random numbers is for
 
 Statistic = Callable[[Float[np.ndarray, " pair"]], Float[np.ndarray, " figure"]]
