@@ -115,7 +115,9 @@ def verification_statistic(pairs: ScoredPairs, correct: Bool[np.ndarray, " pair"
         curve = ranked.curve(weights)
         points = [curve.at_far(fmr) for fmr in FMRS]
         own = weights * shares
-        rates = (own[correct].sum() / own.sum(), curve.auc(), curve.eer())
+        with np.errstate(invalid="ignore"):  # NaN where a few people's draw leaves no pair
+            accuracy = own[correct].sum() / own.sum()
+        rates = (accuracy, curve.auc(), curve.eer())
         return np.array([*rates, *curve.tar[points], *curve.threshold[points]])
 
     return statistic

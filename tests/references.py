@@ -213,3 +213,25 @@ def gini_coefficient(rates: np.ndarray) -> float:
     count = len(rates)
     differences = sum(abs(a - b) for a in rates for b in rates)
     return count / (count - 1) * differences / (2 * count**2 * (sum(rates) / count))
+
+
+# Template protocols
+
+
+def pool_media(
+    members: list[tuple[str, str, str]], embedding: Mapping[str, np.ndarray], unit: bool
+) -> dict[str, np.ndarray]:
+    """(template, medium, image) rows: the mean of each medium's images, then of the media."""
+
+    def length_one(row: np.ndarray) -> np.ndarray:
+        return row.astype(float) / np.linalg.norm(row.astype(float)) if unit else row.astype(float)
+
+    pooled = {}
+    for template in {row[0] for row in members}:
+        media: dict[str, list[np.ndarray]] = {}
+        for name, medium, image in members:
+            if name == template:
+                media.setdefault(medium, []).append(length_one(embedding[image]))
+        means = [sum(images) / len(images) for images in media.values()]
+        pooled[template] = length_one(sum(means) / len(means))
+    return pooled

@@ -48,9 +48,11 @@ def file_of(module: str) -> Path | None:
 def closure(path: Path, seen: set[Path]) -> set[Path]:
     if path not in seen:
         seen.add(path)
-        for module in imports(path):
-            if (target := file_of(module)) is not None:
-                closure(target, seen)
+        found = [file_of(module) for module in imports(path)]
+        if path.name == "__init__.py" and path.parent.relative_to(ROOT).as_posix() in FOLDERS:
+            found += path.parent.glob("*.py")  # backends are imported by name
+        for target in filter(None, found):
+            closure(target, seen)
     return seen
 
 
