@@ -1,28 +1,38 @@
-"""Makes a frozen benchmark manifest of a folder of photographs.
+"""Makes a frozen benchmark manifest: pairs, folds, the sha256 of every image, the alignment rule.
 
 python -m eval.freeze pairs:DIR --out FILE.parquet
+python -m eval.freeze pairs:DIR --disjoint --out FILE.parquet     no person is in two folds
 python -m eval.freeze orl:DIR --out manifests/benchmarks/orl.parquet
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from eval import benchmarks
-from manifests.backends import find_backend
-from manifests.benchmarks import Benchmark
+from eval.benchmarks import open_benchmark
+from eval.benchmarks.base import require_disjoint
 from manifests.errors import Parser, run_command
 
 
 def main() -> None:
     parser = Parser(description="Freeze a benchmark.")
-    parser.add_argument("benchmark", help="KIND:FOLDER")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("benchmark", help="KIND:ARGUMENT, as in eval.verify --benchmark")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.parquet")
+    parser.add_argument(
+        "--disjoint", action="store_true", help="declare that folds share no person; refuse if not"
+    )
     args = parser.parse_args()
-    kind, _, folder = args.benchmark.partition(":")
-    frozen: Benchmark = find_backend(benchmarks, "benchmark", kind).freeze(Path(folder))
+    protocol = open_benchmark(args.benchmark)
+    if args.disjoint:
+        protocol = replace(protocol, disjoint=True)
+        require_disjoint(protocol.benchmark, protocol.subject_rule)
+    frozen = protocol.frozen()
     frozen.write(args.out)
-    print(f"{args.out}: {len(frozen.fold)} pairs, protocol {frozen.protocol_sha256}")
+    print(
+        f"{args.out}: {len(frozen.fold)} pairs, {len(frozen.images)} images, subjects by "
+        f"{protocol.subject_rule}, protocol {frozen.protocol_sha256}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,152 +1,240 @@
-"""Verification figures from plain arrays of scores (higher: more alike)."""
+"""The figures of metrics.json, from a table of scored pairs alone.
+
+A pair is accepted where its score is above the threshold. docs/EVALUATION.md defines every key.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from sklearn.metrics import roc_auc_score, roc_curve
+import pyarrow as pa
+from jaxtyping import Bool, Float
 
-Z95 = 1.959963984540054
+from eval.folds import (
+    FACEXZOO,
+    INSIGHTFACE,
+    FoldResult,
+    check_folds,
+    facexzoo_accuracy,
+    insightface_accuracy,
+)
+from eval.intervals import (
+    RESAMPLES,
+    Resampled,
+    Statistic,
+    at_least,
+    identity_bootstrap,
+    wilson,
+)
+from eval.roc import RankedPairs
+from eval.scored import ScoredPairs, check_pairs, parse_scores
+from eval.subjects import PairSubjects
+from manifests.errors import InputError
+
 MIN_FALSE_ACCEPTS = 10  # a FAR is not reported where fewer impostors would pass by chance
+FARS = (0.01, 0.001, 0.0001)
+FMRS = (0.1, *FARS)  # the FNMR at 0.01 is the field's FMR100, at 0.001 FMR1000
+IDENTITY_METHOD = (
+    "bootstrap over subjects, pair noise counted once; never narrower than Wilson's interval"
+)
 
 
-@dataclass(frozen=True)
-class FoldResult:
-    """Accuracy on each fold at the threshold that the other folds chose."""
-
-    accuracies: Float[np.ndarray, " fold"]
-    correct: Bool[np.ndarray, " pair"]
-    thresholds: Float[np.ndarray, " fold"]
-
-
-def squared_distances(scores: Float[np.ndarray, " pair"], metric: str) -> np.ndarray:
-    """Squared L2 distances: of unit vectors for cosine scores, raw for negated distances."""
-    return 2.0 - 2.0 * scores if metric == "cosine" else scores**2
-
-
-def insightface_accuracy(
-    scores: Float[np.ndarray, " pair"],
-    same: Bool[np.ndarray, " pair"],
-    fold: Int[np.ndarray, " pair"],
+def figures_of(
+    table: pa.Table,
     metric: str,
-) -> FoldResult:
-    """InsightFace's rule: of the squared-distance thresholds 0, 0.01, … 3.99 the first that is
-    most often right on the other folds; a pair is called the same below it."""
-    grid = np.arange(0.0, 4.0, 0.01)
-    distances = squared_distances(scores, metric)
+    subject_rule: str,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Every figure of metrics.json that follows from a scores table (manifests.scores.SCHEMA).
 
-    def choose(train: np.ndarray) -> float:
-        right = [((distances[train] < t) == same[train]).mean() for t in grid]
-        return float(grid[int(np.argmax(right))])
-
-    return _by_fold(distances, same, fold, choose)
-
-
-def facexzoo_accuracy(
-    scores: Float[np.ndarray, " pair"],
-    same: Bool[np.ndarray, " pair"],
-    fold: Int[np.ndarray, " pair"],
-) -> FoldResult:
-    """FaceX-Zoo's rule: of 1000 thresholds over the range of the scores the one with the
-    largest TPR - FPR on the other folds; a pair is called the same above it."""
-
-    def choose(train: np.ndarray) -> float:
-        grid = np.linspace(scores[train].min(), scores[train].max(), 1000)
-        genuine, impostor = scores[train & same], scores[train & ~same]
-        gain = [(genuine > t).mean() - (impostor > t).mean() for t in grid]
-        return -float(grid[int(np.argmax(gain))])
-
-    return _by_fold(-scores, same, fold, choose)
+    `metric` is the model's (cosine, or euclidean with negated distances), `subject_rule` one of
+    manifests.scores. Figures that the pairs do not allow are null: accuracy with a single fold,
+    rates with fewer than 10 impostors behind them.
+    Raises InputError for no pairs, pairs of one kind only and scores that are not finite.
+    """
+    pairs = parse_scores(table)
+    return figures_of_pairs(pairs, metric, subject_rule, resamples=resamples, seed=seed)
 
 
-def _by_fold(distances: np.ndarray, same: np.ndarray, fold: np.ndarray, choose: Any) -> FoldResult:
-    correct = np.zeros(len(same), bool)
-    numbers = np.unique(fold)
-    thresholds = np.array([choose(fold != number) for number in numbers])
-    for number, threshold in zip(numbers, thresholds, strict=True):
-        held = fold == number
-        correct[held] = (distances[held] < threshold) == same[held]
-    accuracies = np.array([correct[fold == number].mean() for number in numbers])
-    return FoldResult(accuracies, correct, thresholds)
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a proportion."""
-    if not trials:
-        return 0.0, 1.0
-    p, z2 = successes / trials, Z95**2
-    centre = (p + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = Z95 / (1 + z2 / trials) * np.sqrt(p * (1 - p) / trials + z2 / (4 * trials**2))
-    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
-
-
-def tar_at_far(
-    scores: Float[np.ndarray, " pair"], same: Bool[np.ndarray, " pair"], far: float
-) -> dict[str, Any] | None:
-    """Share of genuine pairs above the lowest threshold that lets at most `far` of the
-    impostors pass; None where impostors are too few (under 10 / far) to speak of it."""
-    genuine, impostor = scores[same], np.sort(scores[~same])[::-1]
-    if len(impostor) * far < MIN_FALSE_ACCEPTS or not len(genuine):
-        return None
-    threshold = impostor[int(np.floor(len(impostor) * far))]
-    accepted = int((genuine > threshold).sum())
+def figures_of_pairs(
+    pairs: ScoredPairs,
+    metric: str,
+    subject_rule: str,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """As `figures_of`, of parsed pairs."""
+    folds = fold_results(pairs, metric)
+    subjects = pairs.subjects(subject_rule)
+    correct = folds[0].correct if folds else np.zeros(len(pairs), bool)
+    statistic = verification_statistic(pairs, correct)
+    resampled = identity_bootstrap(statistic, subjects, resamples=resamples, seed=seed)
     return {
-        "value": accepted / len(genuine),
-        "ci95": list(wilson(accepted, len(genuine))),
-        "threshold": float(threshold),
+        **_accuracy_figures(pairs, folds, resampled),
+        **_curve_figures(resampled),
+        **_rate_figures(pairs, resampled),
+        "ci95_identity_method": IDENTITY_METHOD,
+        "num_pairs": len(pairs),
+        "num_genuine": int(pairs.same.sum()),
+        "num_impostors": int((~pairs.same).sum()),
+        "num_subjects": subjects.count,
+        "num_folds": pairs.num_folds,
+        "num_pairs_failed": int(pairs.failed.sum()),
     }
 
 
-def equal_error_rate(scores: Float[np.ndarray, " pair"], same: Bool[np.ndarray, " pair"]) -> float:
-    """Where false accepts and false rejects are equally frequent, between two thresholds."""
-    far, tar, _ = roc_curve(same, scores, drop_intermediate=False)
-    difference = (1.0 - tar) - far  # falls from 1 to -1
-    after = int(np.argmax(difference <= 0))
-    before = max(0, after - 1)
-    span = difference[before] - difference[after]
-    share = difference[before] / span if span else 0.0
-    return float(far[before] + share * (far[after] - far[before]))
+def fold_results(pairs: ScoredPairs, metric: str) -> tuple[FoldResult, FoldResult] | None:
+    """InsightFace's and FaceX-Zoo's; None with a single fold, which leaves no other one to
+    choose a threshold on. Raises InputError where the other folds lack a kind of pair."""
+    if pairs.num_folds < 2:
+        return None
+    check_folds(pairs.fold, pairs.same)
+    return (
+        insightface_accuracy(pairs.score, pairs.same, pairs.fold, metric),
+        facexzoo_accuracy(pairs.score, pairs.same, pairs.fold),
+    )
 
 
-def rank_one(
-    similarity: Float[np.ndarray, "face face"], subject: Int[np.ndarray, " face"]
-) -> float:
-    """Share of faces whose most similar other face is of the same person."""
-    others = similarity.copy()
-    np.fill_diagonal(others, -np.inf)
-    return float((subject[others.argmax(axis=1)] == subject).mean())
+FIGURES = ("accuracy", "auc", "eer", *(f"tar@{fmr:g}" for fmr in FMRS))
+THRESHOLDS = tuple(f"threshold@{fmr:g}" for fmr in FMRS)
+PLACE = {name: place for place, name in enumerate((*FIGURES, *THRESHOLDS))}
 
 
-def verification_figures(
-    scores: Float[np.ndarray, " pair"],
-    same: Bool[np.ndarray, " pair"],
-    fold: Int[np.ndarray, " pair"],
-    metric: str,
+def verification_statistic(pairs: ScoredPairs, correct: Bool[np.ndarray, " pair"]) -> Statistic:
+    """Pair weights -> FIGURES, then THRESHOLDS. Decisions of the folds stay as they are: their
+    thresholds are not chosen again. Folds count alike, however many pairs they have."""
+    ranked = RankedPairs.of(pairs.score, pairs.same)
+    _, home, sizes = np.unique(pairs.fold, return_inverse=True, return_counts=True)
+    shares = 1.0 / sizes[home]
+
+    def statistic(weights: Float[np.ndarray, " pair"]) -> Float[np.ndarray, " figure"]:
+        curve = ranked.curve(weights)
+        points = [curve.at_far(fmr) for fmr in FMRS]
+        own = weights * shares
+        with np.errstate(invalid="ignore"):  # NaN where a few people's draw leaves no pair
+            accuracy = own[correct].sum() / own.sum()
+        rates = (accuracy, curve.auc(), curve.eer())
+        return np.array([*rates, *curve.tar[points], *curve.threshold[points]])
+
+    return statistic
+
+
+def _accuracy_figures(
+    pairs: ScoredPairs, folds: tuple[FoldResult, FoldResult] | None, resampled: Resampled
 ) -> dict[str, Any]:
-    """The figures of metrics.json that follow from scores alone."""
-    insight = insightface_accuracy(scores, same, fold, metric)
-    facexzoo = facexzoo_accuracy(scores, same, fold)
-    num_folds = len(facexzoo.accuracies)
+    names = ("accuracy", "accuracy_std", "accuracy_ci95", "accuracy_ci95_identity")
+    if folds is None:
+        return dict.fromkeys((*names, "accuracy_facexzoo"), None)
+    insight, facexzoo = folds
+    own = wilson(int(insight.correct.sum()), len(pairs))
+    wider = at_least(resampled.interval(PLACE["accuracy"]), own)
     return {
         "accuracy": float(insight.accuracies.mean()),
         "accuracy_std": float(insight.accuracies.std()),
-        "accuracy_ci95": list(wilson(int(insight.correct.sum()), len(same))),
-        "accuracy_convention": "insightface: best on a 0.01 grid of squared L2; std ddof 0",
+        "accuracy_ci95": list(own),
+        "accuracy_ci95_identity": list(wider),
+        "accuracy_convention": INSIGHTFACE,
         "accuracy_ci95_method": "Wilson over the held-out decisions",
+        "accuracy_by_fold": insight.accuracies.tolist(),
         "accuracy_facexzoo": float(facexzoo.accuracies.mean()),
         "accuracy_facexzoo_standard_error": float(
-            facexzoo.accuracies.std(ddof=1) / np.sqrt(num_folds)
+            facexzoo.accuracies.std(ddof=1) / np.sqrt(pairs.num_folds)
         ),
-        "auc": float(roc_auc_score(same, scores)),
-        "eer": equal_error_rate(scores, same),
-        "num_pairs": len(same),
+        "accuracy_facexzoo_convention": FACEXZOO,
     }
 
 
-def tar_table(
-    scores: Float[np.ndarray, " pair"], same: Bool[np.ndarray, " pair"]
-) -> dict[str, Any]:
-    return {f"{far:g}": tar_at_far(scores, same, far) for far in (0.01, 0.001, 0.0001)}
+def _curve_figures(resampled: Resampled) -> dict[str, Any]:
+    return {
+        key: value
+        for name in ("auc", "eer")
+        for key, value in (
+            (name, float(resampled.point[PLACE[name]])),
+            (f"{name}_ci95_identity", list(resampled.interval(PLACE[name]))),
+        )
+    }
+
+
+def _rate_figures(pairs: ScoredPairs, resampled: Resampled) -> dict[str, Any]:
+    impostors = int((~pairs.same).sum())
+    rates = {
+        fmr: _rate(pairs, resampled, fmr) if enough_impostors(impostors, fmr) else None
+        for fmr in FMRS
+    }
+    return {
+        "tar_at_far": {f"{far:g}": rates[far] for far in FARS},
+        "fnmr_at_fmr": {f"{fmr:g}": _complement(rate) for fmr, rate in rates.items()},
+    }
+
+
+def _rate(pairs: ScoredPairs, resampled: Resampled, far: float) -> dict[str, Any]:
+    """The TAR, Wilson's interval (of the TAR at this very threshold) and the identities' (the
+    threshold moves with the people)."""
+    tar, threshold = PLACE[f"tar@{far:g}"], PLACE[f"threshold@{far:g}"]
+    genuine = int(pairs.same.sum())
+    value = float(resampled.point[tar])
+    own = wilson(round(value * genuine), genuine)
+    return {
+        "value": value,
+        "ci95": list(own),
+        "ci95_identity": list(at_least(resampled.interval(tar), own)),
+        "threshold": float(resampled.point[threshold]),
+        "threshold_ci95": list(resampled.interval(threshold)),
+    }
+
+
+def _complement(rate: dict[str, Any] | None) -> dict[str, Any] | None:
+    if rate is None:
+        return None
+    flipped = {name: [1.0 - end for end in rate[name][::-1]] for name in ("ci95", "ci95_identity")}
+    return {**rate, "value": 1.0 - rate["value"], **flipped}
+
+
+def enough_impostors(count: int, far: float) -> bool:
+    """Whether `count` impostor pairs bear a FAR: 10 of them are to pass."""
+    return count * far * (1 + 1e-12) >= MIN_FALSE_ACCEPTS
+
+
+def require_impostors(count: int, fmr: float) -> None:
+    """Raises InputError unless `count` impostor pairs bear this false match rate."""
+    if not 0.0 < fmr < 1.0:
+        raise InputError(f"a false match rate of {fmr:g}; state one between 0 and 1")
+    if not enough_impostors(count, fmr):
+        raise InputError(
+            f"{count} impostor pairs are too few for a false match rate of {fmr:g}: "
+            f"state one of at least {MIN_FALSE_ACCEPTS / max(count, 1):.2g}, or bring "
+            f"{int(np.ceil(MIN_FALSE_ACCEPTS / fmr))} such pairs"
+        )
+
+
+def threshold_at(
+    scores: Float[np.ndarray, " pair"],
+    same: Bool[np.ndarray, " pair"],
+    fmr: float,
+    *,
+    subjects: PairSubjects | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, tuple[float, float]]:
+    """The operating threshold at a false match rate, and its 95 % interval.
+
+    The lowest threshold that at most the share `fmr` of the impostor pairs is above; of other
+    people's pairs it lets `fmr` pass only within the interval. The interval comes from
+    resampling the subjects; without `subjects` every pair is taken for independent.
+    Raises InputError where fewer than 10 impostor pairs would pass, and for unfit scores.
+    """
+    check_pairs(scores, same)
+    require_impostors(int((~same).sum()), fmr)
+    ranked = RankedPairs.of(scores, same)
+    each = np.arange(len(same))
+    resampled = identity_bootstrap(
+        lambda weights: np.array([ranked.curve(weights).threshold_at(fmr)]),
+        subjects or PairSubjects(each, each, len(same)),
+        resamples=resamples,
+        seed=seed,
+    )
+    return float(resampled.point[0]), resampled.interval(0)

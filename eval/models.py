@@ -1,4 +1,4 @@
-"""Models to measure: a run directory or `teacher:NAME`, behind one face."""
+"""Models to measure: a run directory, `teacher:NAME` or `onnx:PATH`, behind one face."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from manifests.errors import InputError
 from pipeline.frames import Frame
 from pipeline.numerics import in_fixed_batches
 from pipeline.teachers import load_teacher
+from pipeline.teachers.onnx import load_file
 from train.checkpoint import load_student
 
 
@@ -54,15 +55,25 @@ class Model:
 
 
 def load_model(text: str, weights: Path) -> Model:
-    """The model that `text` names: a run directory such as runs/mined-2, or teacher:NAME."""
+    """The model that `text` names: a run directory such as runs/mined-2, teacher:NAME, or
+    onnx:PATH.
+
+    Raises InputError for anything else, and for a file that does not declare how to use it.
+    """
     kind, _, name = text.partition(":")
     if kind == "teacher" and name:
         teacher = load_teacher(name, weights)
         return Model(
             text, teacher.weights_sha256, teacher.frame, teacher.metric, False, teacher.embed
         )
+    if kind == "onnx" and name:
+        file = load_file(Path(name))
+        mirrored = file.verification_views == "plain+flip"
+        return Model(text, file.weights_sha256, file.frame, file.metric, mirrored, file.embed)
     if name:
-        raise InputError(f"unknown model {text!r}; valid: a run directory, or teacher:NAME")
+        raise InputError(
+            f"unknown model {text!r}; valid: a run directory, teacher:NAME, or onnx:PATH"
+        )
     student = load_student(Path(text))
     mirrored = student.card.views == "plain+flip"
     card = student.card

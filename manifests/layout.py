@@ -13,6 +13,7 @@ RUNS = Path("runs")
 REPORTS = Path("reports")
 WEIGHTS = DATA / "weights"
 COSTS = RUNS / "costs"
+PHOTOGRAPHS = DATA / "photographs"
 WORK = Path(".work")  # scratch: whatever lies there can be made again
 BENCHMARKS = Path("manifests/benchmarks")
 
@@ -68,6 +69,15 @@ def card(round: str) -> Path:
     return DATA / _checked(round) / "card"
 
 
+def attributes(round: str, annotator: str) -> Path:
+    return DATA / _checked(round) / "attributes" / f"{annotator}.parquet"
+
+
+def photograph_attributes(name: str, annotator: str) -> Path:
+    """Of a set of photographs: measured, and nowhere trained on."""
+    return PHOTOGRAPHS / name / f"{annotator}.parquet"
+
+
 def boundaries(round: str) -> Path:
     return DATA / round / "boundaries.parquet"
 
@@ -86,6 +96,10 @@ def run(name: str) -> Path:
 
 def gap_report(run: str) -> Path:
     return REPORTS / "gap" / f"{run}.json"
+
+
+def retention_report(run: str) -> Path:
+    return REPORTS / "retention" / f"{run}.json"
 
 
 def verification(benchmark: str, role: str) -> Path:

@@ -42,6 +42,8 @@ screen pool | screen identities | train start | gap start
 mine mined-1 | render mined-1 | embed mined-1 | screen mined-1 | train mined-1 | gap mined-1
 mine mined-2 | render mined-2 | embed mined-2 | screen mined-2 | train mined-2 | gap mined-2
 card pool | card probe | card identities | card mined-1 | card mined-2
+annotate pool | annotate identities | annotate mined-1 | annotate mined-2
+annotate --photographs | drift --real
 verify --stage | report mined-2
 """.replace("\n", "|")
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,7 +19,11 @@ from manifests.stores import FaceStore, TeacherStore, store_root
 from tests.flow import ROOT, build, ordered_commands, resolved_commands
 
 ROUNDS = ("pool", "probe", "identities", "mined-1", "mined-2")
-FOLDERS = ("pipeline/generators", "pipeline/teachers", "train/students", "eval/benchmarks")
+FOLDERS = (
+    "pipeline/generators", "pipeline/teachers", "train/students", "eval/annotators",
+    "eval/benchmarks",
+)  # fmt: skip
+MEASURES_PHOTOGRAPHS = {"verify", "annotate-photographs", "drift"}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 ARROWS = {
     "manifests": {"manifests"},
@@ -25,7 +31,8 @@ ARROWS = {
     "train": {"manifests", "train", "pipeline.frames", "pipeline.numerics"},
     "eval": {
         "manifests", "eval", "train.checkpoint", "pipeline.frames", "pipeline.teachers",
-        "pipeline.align", "pipeline.neighbours", "pipeline.numerics",
+        "pipeline.align", "pipeline.neighbours", "pipeline.numerics", "pipeline.onnx_files",
+        "pipeline.onnx_declarations",
     },
 }  # fmt: skip
 
@@ -48,9 +55,11 @@ def file_of(module: str) -> Path | None:
 def closure(path: Path, seen: set[Path]) -> set[Path]:
     if path not in seen:
         seen.add(path)
-        for module in imports(path):
-            if (target := file_of(module)) is not None:
-                closure(target, seen)
+        found = [file_of(module) for module in imports(path)]
+        if path.name == "__init__.py" and path.parent.relative_to(ROOT).as_posix() in FOLDERS:
+            found += path.parent.glob("*.py")  # backends are imported by name
+        for target in filter(None, found):
+            closure(target, seen)
     return seen
 
 
@@ -77,6 +86,40 @@ def test_nothing_that_trains_or_mines_reads_a_verification() -> None:
         if any("reports/verify" in str(dep) for dep in stage.get("do", stage)["deps"])
     }
     assert readers == {"report"}
+
+
+def outputs(stage: dict[str, Any]) -> Iterator[str]:
+    """What a stage makes, its loop left rolled: data/${item}/faces.zarr."""
+    for kind in ("outs", "metrics", "plots"):
+        for out in stage.get(kind, []):
+            yield from out if isinstance(out, dict) else [out]
+
+
+def unrolled(pattern: str) -> str:
+    """One text for a path and for the loop's pattern that stands for it."""
+    return re.sub(r"pool|probe|identities|mined-[12]|start|\$\{[a-z.]+\}", "*", pattern)
+
+
+def made_from(name: str, seen: set[str]) -> set[str]:
+    """A stage and all that it depends on, directly or not."""
+    if name not in seen:
+        seen.add(name)
+        deps = {unrolled(str(dep)) for dep in STAGES[name].get("do", STAGES[name])["deps"]}
+        for other, stage in STAGES.items():
+            made = {unrolled(out) for out in outputs(stage.get("do", stage))}
+            if any(dep == out or dep.startswith(f"{out}/") for dep in deps for out in made):
+                made_from(other, seen)
+    return seen
+
+
+@pytest.mark.parametrize("name", sorted(set(STAGES) - MEASURES_PHOTOGRAPHS - {"report"}))
+def test_nothing_that_trains_or_mines_comes_from_photographs(name: str) -> None:
+    assert not made_from(name, set()) & MEASURES_PHOTOGRAPHS
+
+
+def test_what_is_measured_on_photographs_is_traced() -> None:
+    assert {"annotate-photographs", "annotate", "render"} <= made_from("drift", set())
+    assert "mine" in made_from("train-on", set())
 
 
 def test_imports_follow_the_arrows() -> None:

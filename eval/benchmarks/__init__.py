@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from eval.benchmarks.base import Protocol
+from eval.benchmarks.base import DISJOINT, Protocol, require_disjoint
 from manifests.backends import find_backend
+from manifests.benchmarks import Benchmark
+from manifests.errors import InputError
 
 
 def open_benchmark(text: str) -> Protocol:
-    """The protocol that `text` names: orl, or KIND:FOLDER. Its images are checked."""
+    """The protocol that `text` names, KIND or KIND:ARGUMENT, as it lies there.
+
+    Every image of it is there, can be decoded and has the hash that the protocol says.
+    Raises InputError for the first thing that is not so.
+    """
     kind, _, argument = text.partition(":")
     source = find_backend(sys.modules[__name__], "benchmark", kind)
     protocol: Protocol = source.open_protocol(argument)
-    protocol.benchmark.check_images(protocol.folder)
+    if protocol.disjoint:
+        require_disjoint(protocol.benchmark, protocol.subject_rule)
     return protocol
+
+
+def require_frozen(protocol: Protocol, frozen: Benchmark, path: Path) -> None:
+    """Raises InputError naming the first image or pair in which an opened protocol is not the
+    one that was frozen in the file at `path`."""
+    try:
+        frozen.check_same(protocol.benchmark)
+        if frozen.recorded.get("folds") == DISJOINT:
+            require_disjoint(protocol.benchmark, protocol.subject_rule)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None

@@ -11,39 +11,44 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.benchmarks.base import Protocol, subject_of
+from eval.benchmarks.base import NUM_FOLDS, SEED, Protocol, Row, as_benchmark, need_folder
+from eval.photographs import ImageFolder, image_hashes
 from manifests import layout
-from manifests.benchmarks import Benchmark
-from manifests.digests import sha256_file
-from manifests.errors import InputError
+from manifests.benchmarks import ALIGNMENT, Benchmark
+from manifests.scores import subject_of
 
 NAME = "orl"
-NUM_FOLDS, IMPOSTORS_PER_FOLD, SEED = 10, 180, 2026
+IMPOSTORS_PER_FOLD = 180
 SUBJECTS = [f"s{number}" for number in range(1, 41)]
 
 
 def open_protocol(argument: str) -> Protocol:
+    """The frozen protocol; with a folder of s1/1.pgm … s40/10.pgm, the one of that folder."""
+    folder = layout.WEIGHTS / "orl"
     if argument:
-        raise InputError(f"benchmark orl takes no folder, found {argument!r}")
-    frozen = Benchmark.read(layout.BENCHMARKS / "orl.parquet")
-    return Protocol(frozen, layout.WEIGHTS / "orl", all_pairs=True)
+        folder = need_folder(NAME, argument, "s1/1.pgm … s40/10.pgm")
+        benchmark = build(folder)
+    else:
+        benchmark = Benchmark.read(layout.BENCHMARKS / "orl.parquet")
+        benchmark.check_images(folder)
+    return Protocol(benchmark, ImageFolder(folder), "folder", all_pairs=True, disjoint=True)
 
 
-def freeze(folder: Path) -> Benchmark:
-    """The protocol from a folder of s1/1.pgm … s40/10.pgm."""
+def build(folder: Path) -> Benchmark:
+    """The protocol over a folder's photographs."""
     rng = np.random.default_rng(SEED)
-    rows: list[tuple[int, str, str, bool]] = []
+    rows: list[Row] = []
     for fold, people in enumerate(np.split(rng.permutation(SUBJECTS), NUM_FOLDS)):
         names = [f"{person}/{number}.pgm" for person in people for number in range(1, 11)]
         pairs = list(combinations(names, 2))
-        genuine = [pair for pair in pairs if subject_of(pair[0]) == subject_of(pair[1])]
-        strangers = [pair for pair in pairs if subject_of(pair[0]) != subject_of(pair[1])]
+        genuine = [pair for pair in pairs if _same(*pair)]
+        strangers = [pair for pair in pairs if not _same(*pair)]
         drawn = rng.choice(len(strangers), IMPOSTORS_PER_FOLD, replace=False)
         rows += [(fold, *pair, True) for pair in genuine]
         rows += [(fold, *strangers[index], False) for index in sorted(drawn)]
-    folds, left, right, same = zip(*rows, strict=True)
-    missing = [name for name in {*left, *right} if not (folder / name).is_file()]
-    if missing:
-        raise InputError(f"{folder / min(missing)}: missing; expected s1/1.pgm … s40/10.pgm")
-    hashes = {name: sha256_file(folder / name) for name in sorted({*left, *right})}
-    return Benchmark(NAME, np.array(folds, np.int16), left, right, np.array(same), hashes)
+    hashes = image_hashes(ImageFolder(folder), {name for row in rows for name in row[1:3]})
+    return as_benchmark(NAME, rows, hashes, ALIGNMENT)
+
+
+def _same(left: str, right: str) -> bool:
+    return subject_of(left, "folder") == subject_of(right, "folder")

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.benchmarks import open_benchmark, orl, pairs
-from eval.benchmarks.base import subject_of
-from eval.verify import read_photograph
+from eval.benchmarks import open_benchmark
 from manifests.benchmarks import Benchmark
 from manifests.errors import InputError
+from manifests.scores import subject_of
 from tests.conftest import ROOT
 
 HEADER = "fold,left,right,same\n"
@@ -34,14 +33,17 @@ def test_orl_folds_are_disjoint_in_people_and_balanced() -> None:
     people: list[set[str]] = []
     for fold in range(10):
         rows = np.flatnonzero(frozen.fold == fold)
-        people.append({subject_of(n) for r in rows for n in (frozen.left[r], frozen.right[r])})
+        people.append(
+            {subject_of(n, "folder") for r in rows for n in (frozen.left[r], frozen.right[r])}
+        )
         assert frozen.same[rows].sum() == 180
     assert sum(map(len, people)) == len(set().union(*people)) == 40
 
 
 def test_freezing_orl_again_gives_the_committed_protocol(weights: Path) -> None:
     frozen = Benchmark.read(ROOT / "manifests/benchmarks/orl.parquet")
-    assert orl.freeze(weights / "orl").protocol_sha256 == frozen.protocol_sha256
+    again = open_benchmark(f"orl:{weights / 'orl'}").benchmark
+    assert again.protocol_sha256 == frozen.protocol_sha256
 
 
 def test_pairs_are_read_as_they_stand(folder: Path) -> None:
@@ -51,11 +53,12 @@ def test_pairs_are_read_as_they_stand(folder: Path) -> None:
 
 
 def test_the_protocol_hash_moves_with_an_image_and_with_a_pair(folder: Path) -> None:
-    before = pairs.freeze(folder).protocol_sha256
+    before = open_benchmark(f"pairs:{folder}").benchmark.protocol_sha256
     Image.new("RGB", (60, 60), (1, 2, 3)).save(folder / "images/c.png")
-    after = pairs.freeze(folder).protocol_sha256
+    after = open_benchmark(f"pairs:{folder}").benchmark.protocol_sha256
     (folder / "pairs.csv").write_text(HEADER + GOOD.replace("1,b.png,a.png", "1,c.png,a.png"))
-    assert len({before, after, pairs.freeze(folder).protocol_sha256}) == 3
+    last = open_benchmark(f"pairs:{folder}").benchmark.protocol_sha256
+    assert len({before, after, last}) == 3
 
 
 @pytest.mark.parametrize(
@@ -79,9 +82,9 @@ def test_bad_pairs_are_refused_in_one_line(folder: Path, text: str, message: str
 def test_a_file_that_is_no_image_is_named(folder: Path) -> None:
     (folder / "images/c.png").write_text("not an image")
     with pytest.raises(InputError, match=r"c\.png: not a readable image"):
-        read_photograph(folder / "images/c.png")
+        open_benchmark(f"pairs:{folder}")
 
 
 def test_unknown_benchmark_lists_the_valid_ones() -> None:
-    with pytest.raises(InputError, match="unknown benchmark 'ijb'; valid names: orl, pairs"):
+    with pytest.raises(InputError, match="unknown benchmark 'ijb'; valid names: bin, folder, orl"):
         open_benchmark("ijb:/nowhere")

@@ -14,10 +14,12 @@ import pytest
 import torch
 
 from eval.benchmarks.base import Protocol
+from eval.embedding import Embedded
 from eval.models import Model
 from eval.page import cost_table, duration
+from eval.photographs import ImageFolder
 from eval.report import gather, write_reports
-from eval.verify import verify
+from eval.verification import verify
 from manifests import layout
 from manifests.benchmarks import Benchmark
 from manifests.boundaries import Boundaries
@@ -110,11 +112,12 @@ def make_verification(name: str, student_sha256: str) -> None:
     benchmark = Benchmark(
         name, fold, tuple(names[:-1]), tuple(names[1:]), same, dict.fromkeys(names, "0" * 64)
     )
-    protocol = Protocol(benchmark, Path("photographs"), all_pairs=False)
-    crops = torch.rand((60, 3, 4, 4), generator=generator)
+    protocol = Protocol(benchmark, ImageFolder(Path("photographs")), "image")
+    outputs = torch.rand((60, 48), generator=generator).numpy()
     for role, sha256 in (("student", student_sha256), ("teacher", "1" * 64)):
         model = Model(role, sha256, ARCFACE112.at(4), "cosine", False, lambda x: x.flatten(1))
-        done = verify(protocol, model, crops, np.ones(60, bool))
+        embedded = Embedded(model, {"plain": outputs})
+        done = verify(protocol, embedded, np.ones(60, bool), "plain")
         folder = layout.verification(name, role)
         write_table(folder / "scores.parquet", KIND, done.scores, {})
         write_json(folder / "metrics.json", done.metrics)

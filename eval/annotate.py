@@ -1,0 +1,210 @@
+"""Stage annotate: attributes of every face of a store, or of every photograph of a set.
+
+    python -m eval.annotate pool                      -> data/pool/attributes/measured.parquet
+    python -m eval.annotate folder:DIR --out FILE     also orl, pairs:DIR
+    python -m eval.annotate pool --annotator onnx:PATH
+    python -m eval.annotate --photographs             orl, and the pairs that params.yaml names
+
+Photographs go through the aligner that cut the training faces. What is measured on them is for
+reports: nothing that trains or mines reads it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from tqdm import tqdm
+
+from eval.annotators import load_annotator
+from eval.annotators.base import ROWS, AlignedFaces, Annotator
+from eval.photo_sets import PhotographSet, found_faces, is_photographs, open_photographs
+from manifests import layout
+from manifests.attributes import FACES, PHOTOGRAPHS, AttributeTable, Source
+from manifests.costs import timed
+from manifests.errors import InputError, Parser, run_command
+from manifests.files import require_writable
+from manifests.latents import LatentManifest
+from manifests.params import Params, load_params
+from manifests.rounds import open_faces
+from manifests.stores import CHUNK_ROWS, FaceStore
+from pipeline.align import Face, crop_photograph
+from pipeline.frames import Frame, between, dlib5_in, similarity, to_frame
+
+READ_ROWS = 16 * CHUNK_ROWS
+
+
+def cut_to(
+    images: UInt8[np.ndarray, "face stored stored 3"], source: Frame, frame: Frame
+) -> UInt8[np.ndarray, "face size size 3"]:
+    """Stored pictures in another frame: sliced where its pixels are theirs, else resampled."""
+    (ratio, _, left), (_, _, top) = between(source, frame)
+    across, down, last = round(left), round(top), source.size - frame.size
+    whole = np.allclose([ratio, left, top], [1.0, across, down], atol=1e-9)
+    if whole and 0 <= across <= last and 0 <= down <= last:
+        return images[:, down : down + frame.size, across : across + frame.size]
+    crops = to_frame(torch.from_numpy(images).permute(0, 3, 1, 2).float(), source, frame)
+    return crops.clamp(0, 255).round().permute(0, 2, 3, 1).to(torch.uint8).numpy()
+
+
+def place_in(
+    landmarks: Float[np.ndarray, "*face 5 2"], matrix: Float[np.ndarray, "2 3"]
+) -> Float[np.ndarray, "*face 5 2"]:
+    """Landmarks of a picture in a crop, whose pixel places the matrix takes to the picture's."""
+    return (landmarks - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+
+
+def annotate_rows(annotator: Annotator, faces: AlignedFaces) -> Float[np.ndarray, "face attribute"]:
+    """As `annotate`, a few faces at a time."""
+    parts = [np.empty((0, len(annotator.attributes)), np.float32)]
+    for at in range(0, len(faces), ROWS):
+        some = slice(at, at + ROWS)
+        parts.append(
+            annotator.annotate(
+                AlignedFaces(
+                    faces.images[some], faces.landmarks[some], faces.source_landmarks[some]
+                )
+            )
+        )
+    return np.concatenate(parts)
+
+
+def annotate_store(
+    annotator: Annotator, manifest: LatentManifest, faces: FaceStore
+) -> AttributeTable:
+    """Every row of a store; a failed face is undefined."""
+    ok, landmarks = faces.ok(), faces.column("landmarks") if has_landmarks(faces) else None
+    values = np.full((len(faces), len(annotator.attributes)), np.nan, np.float32)
+    stored = Frame(**faces.frame)
+    matrix = between(stored, annotator.frame)
+    starts = range(0, len(faces), READ_ROWS)
+    for at in tqdm(starts, desc=f"annotate {faces.passport.round}", unit="block"):
+        rows = at + np.flatnonzero(ok[at : at + READ_ROWS])
+        images = faces.images(at, min(at + READ_ROWS, len(faces)))[rows - at]
+        unknown = np.full((len(rows), 5, 2), np.nan)
+        points = unknown if landmarks is None else place_in(landmarks[rows].astype(float), matrix)
+        crops = cut_to(images, stored, annotator.frame)
+        values[rows] = annotate_rows(annotator, AlignedFaces(crops, points, unknown))
+    source = Source(FACES, faces.passport.round, faces.root)
+    subject = tuple(str(i) if i is not None else "" for i in identities(manifest))
+    identity, attributes = annotator.identity(), annotator.attributes
+    return AttributeTable(identity, source, attributes, values, manifest.face_id, None, subject)
+
+
+def has_landmarks(faces: FaceStore) -> bool:
+    return "landmarks" in faces.group.arrays
+
+
+def identities(manifest: LatentManifest) -> list[int | None]:
+    return manifest.table["identity_id"].to_pylist()
+
+
+def align(picture: np.ndarray, face: Face, frame: Frame) -> AlignedFaces:
+    """One photograph's face, as it is cut for a network."""
+    crop = crop_photograph(picture, face, frame)
+    matrix = similarity(face.landmarks, dlib5_in(frame))
+    pixels = crop.permute(1, 2, 0).to(torch.uint8).numpy()
+    points = place_in(face.landmarks, matrix)
+    return AlignedFaces(pixels[None], points[None], face.landmarks[None])
+
+
+def stacked(faces: Iterable[AlignedFaces], rows: int) -> Iterator[AlignedFaces]:
+    """The same faces, `rows` at a time."""
+    waiting: list[AlignedFaces] = []
+    for face in faces:
+        waiting.append(face)
+        if len(waiting) == rows:
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(faces: list[AlignedFaces]) -> AlignedFaces:
+    names = ("images", "landmarks", "source_landmarks")
+    return AlignedFaces(*(np.concatenate([getattr(f, name) for f in faces]) for name in names))
+
+
+def annotate_photographs(annotator: Annotator, photographs: PhotographSet) -> AttributeTable:
+    """Every photograph of a set; one in which no face is found is undefined."""
+    detected: list[bool] = []
+
+    def usable() -> Iterator[AlignedFaces]:
+        title = f"annotate {photographs.name}"
+        with tqdm(found_faces(photographs), title, len(photographs.images), unit="image") as found:
+            for picture, face in found:
+                detected.append(face.detected)
+                if face.detected:
+                    yield align(picture, face, annotator.frame)
+
+    rows = [annotator.annotate(faces) for faces in stacked(usable(), ROWS)]
+    values = np.full((len(photographs.images), len(annotator.attributes)), np.nan, np.float32)
+    values[np.array(detected)] = np.concatenate([values[:0], *rows])
+    source = Source(PHOTOGRAPHS, photographs.name, photographs.digest)
+    return AttributeTable(
+        annotator.identity(), source, annotator.attributes, values, None,
+        photographs.images, photographs.subjects,
+    )  # fmt: skip
+
+
+def annotate(text: str, annotator: Annotator) -> AttributeTable:
+    """A round by name, or photographs."""
+    if is_photographs(text):
+        return annotate_photographs(annotator, open_photographs(text))
+    manifest, faces = open_faces(text)
+    if manifest is None:
+        raise InputError(f"{layout.manifest(text)}: no such file; it has the faces' ids")
+    return annotate_store(annotator, manifest, faces)
+
+
+def output_of(text: str, annotator: Annotator) -> Path:
+    """Where the table of a round, or of orl, belongs."""
+    if text == "orl":
+        return layout.photograph_attributes(text, annotator.name)
+    if is_photographs(text):
+        raise InputError(f"{text}: name a file for its table with --out")
+    return layout.attributes(text, annotator.name)
+
+
+def stage_photographs(annotator: Annotator, params: Params) -> None:
+    """orl, and the pairs that params name, below one folder."""
+    shutil.rmtree(layout.PHOTOGRAPHS, ignore_errors=True)  # a set that is not named any more
+    pairs = [] if params.verify.pairs is None else [f"pairs:{params.verify.pairs}"]
+    for text in ["orl", *pairs]:
+        table = annotate(text, annotator)
+        report(table, layout.photograph_attributes(table.source.name, annotator.name))
+
+
+def report(table: AttributeTable, out: Path) -> None:
+    """Writes a table, and says how much of it is defined."""
+    table.write(out)
+    defined = (~np.isnan(table.values)).sum(axis=0)
+    counts = ", ".join(f"{name} {n}" for name, n in zip(table.names, defined, strict=True))
+    print(f"{out}: {len(table)} rows; defined: {counts}")
+
+
+def main() -> None:
+    parser = Parser(description="Measure attributes of faces.")
+    parser.add_argument("source", nargs="?", help="a round, orl, pairs:DIR or folder:DIR")
+    parser.add_argument("--annotator", default="measured", help="measured, or onnx:PATH")
+    parser.add_argument("--out", type=Path, help="a Parquet file")
+    parser.add_argument("--photographs", action="store_true", help="orl and params.yaml's pairs")
+    args = parser.parse_args()
+    if (args.source is None) != args.photographs or (args.photographs and args.out):
+        raise InputError("give one source, or --photographs alone")
+    annotator = load_annotator(args.annotator)
+    with timed(f"annotate@{'photographs' if args.photographs else args.source}"):
+        if args.photographs:
+            stage_photographs(annotator, load_params())
+        else:
+            out = args.out or output_of(args.source, annotator)
+            require_writable(out)
+            report(annotate(args.source, annotator), out)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,46 @@
+"""What an annotator promises: a file here with `load(argument) -> Annotator`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from manifests.attributes import Attribute
+from pipeline.frames import Frame
+
+ROWS = 128  # faces that are handed to an annotator at a time: they fit in the processor's cache
+
+
+@dataclass(frozen=True)
+class AlignedFaces:
+    """Usable faces, cut to an annotator's frame."""
+
+    images: UInt8[np.ndarray, "face size size 3"]
+    landmarks: Float[np.ndarray, "face 5 2"]  # dlib's five in those images; NaN: not known
+    # The same in the picture that the face was cut from, whose tilt and size are gone from the
+    # crop; NaN: not kept
+    source_landmarks: Float[np.ndarray, "face 5 2"]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class Annotator(ABC):
+    """Measures attributes of faces; each row depends on its own face alone."""
+
+    name: str
+    version: str  # raise it when the same faces would get other values
+    frame: Frame
+    attributes: tuple[Attribute, ...]
+
+    @abstractmethod
+    def annotate(self, faces: AlignedFaces) -> Float[np.ndarray, "face attribute"]:
+        """A value for each of `attributes` within its range, or NaN where it is undefined."""
+
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for the values of two tables to be compared."""
+        return {"name": self.name, "version": self.version, "frame": asdict(self.frame)}

@@ -1,0 +1,81 @@
+"""InsightFace's .bin files: a pickle of (JPEG buffers, same or not); images 2i and 2i+1 are pair i.
+
+The images are crops in the frame arcface112 already, so nothing is detected in them. Folds are
+ten contiguous blocks of pairs, as InsightFace's own evaluation cuts them (its KFold without
+shuffling: the first folds are one longer where ten does not divide the count).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.benchmarks.base import NUM_FOLDS, Protocol, as_benchmark
+from eval.photographs import MOST_BYTES, ImageList, image_hashes
+from manifests.benchmarks import ALIGNED
+from manifests.errors import InputError
+from manifests.pickled_arrays import ARRAYS, PickledArray
+from manifests.pickles import load_pickle
+from pipeline.frames import ARCFACE112
+
+MOST_FILE_BYTES = 4 << 30
+MOST_STEPS = 20_000_000  # instructions; a file of 6,000 pairs has about 50,000
+
+
+def open_protocol(argument: str) -> Protocol:
+    """Raises InputError for a pickle that asks for more than arrays and bytes, and for images
+    and labels that do not fit each other."""
+    if not argument:
+        raise InputError("benchmark bin needs a file: bin:FILE, as InsightFace packs them")
+    path = Path(argument)
+    value = load_pickle(path, ARRAYS, most_bytes=MOST_FILE_BYTES, most_steps=MOST_STEPS)
+    try:
+        buffers, same = _parse(value)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    names = [f"{index:06}" for index in range(len(buffers))]
+    source = ImageList(path, dict(zip(names, buffers, strict=True)))
+    fold = np.concatenate(
+        [np.full(len(block), k) for k, block in enumerate(np.array_split(same, NUM_FOLDS))]
+    )
+    hashes = image_hashes(source, names, square=True)
+    rows = list(zip(fold.tolist(), names[::2], names[1::2], same, strict=True))
+    benchmark = as_benchmark("bin", rows, hashes, ALIGNED)
+    return Protocol(benchmark, source, "image", frame=ARCFACE112)
+
+
+def _parse(value: Any) -> tuple[list[bytes], list[bool]]:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise InputError("holds no pair of lists (images, same or not)")
+    images, labels = (_as_list(part) for part in value)
+    if len(images) != 2 * len(labels) or len(labels) < NUM_FOLDS:
+        raise InputError(
+            f"{len(images)} images and {len(labels)} labels; expected two images a label, and at "
+            f"least {NUM_FOLDS} labels"
+        )
+    return [_bytes(k, image) for k, image in enumerate(images)], [_truth(x) for x in labels]
+
+
+def _as_list(part: Any) -> list[Any]:
+    if isinstance(part, PickledArray):
+        return [*part.values] if part.values.ndim != 1 else part.values.tolist()
+    if not isinstance(part, tuple | list):
+        raise InputError(f"a {type(part).__name__} where a list was expected")
+    return list(part)
+
+
+def _bytes(index: int, image: Any) -> bytes:
+    if isinstance(image, PickledArray) and image.values.dtype == np.uint8:
+        image = image.values.tobytes()
+    if not isinstance(image, bytes | bytearray) or len(image) > MOST_BYTES:
+        kind = type(image).__name__
+        raise InputError(f"image {index:06} is a {kind}, expected at most {MOST_BYTES} bytes")
+    return bytes(image)
+
+
+def _truth(label: Any) -> bool:
+    if label not in (0, 1):  # True and False are among them
+        raise InputError(f"label {label!r}, expected true or false"[:80])
+    return bool(label)

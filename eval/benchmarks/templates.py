@@ -1,0 +1,118 @@
+"""Templates in the manner of IJB: several photographs of one person, compared as one.
+
+    DIR/templates.csv   template_id,subject_id,media_id,image
+    DIR/pairs.csv       left,right (templates), or fold,left,right
+    DIR/gallery.csv, DIR/probes.csv     template_id; both or none, for identification (1:N)
+    DIR/images/
+
+Each list may be Parquet instead. Whether a pair is genuine follows from the subjects. Pairs
+without folds are dealt to ten in turn, genuine and impostor ones apart.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from eval.benchmarks.base import NUM_FOLDS, Protocol, need_folder
+from eval.listings import has_list, read_list
+from eval.photographs import ImageFolder, image_hashes
+from manifests.benchmarks import Benchmark
+from manifests.errors import InputError
+from manifests.templates import TemplateSet
+
+MEMBERS = ("template_id", "subject_id", "media_id", "image")
+MOST_FOLDS = 1000
+
+
+def open_protocol(argument: str) -> Protocol:
+    """Raises InputError naming the line of a template of two people, or an unknown one."""
+    folder = need_folder("templates", argument, "templates.csv, pairs.csv and images/")
+    full, members = _members(folder)
+    lists = (_templates(folder, stem, full) for stem in ("gallery", "probes"))
+    templates = TemplateSet(*members, *lists)
+    left, right, fold = _pairs(folder, full)
+    same = np.array([_subject(a) == _subject(b) for a, b in zip(left, right, strict=True)], bool)
+    source = ImageFolder(folder / "images")
+    hashes = image_hashes(source, templates.image)
+    benchmark = Benchmark(
+        "templates",
+        np.array(fold, np.int16) if fold else _deal(same),
+        left,
+        right,
+        same,
+        hashes,
+        templates=templates,
+    )
+    return Protocol(benchmark, source, "folder")
+
+
+def _subject(template: str) -> str:
+    return template.split("/")[0]
+
+
+def _members(folder: Path) -> tuple[dict[str, str], list[tuple[str, ...]]]:
+    """{template_id: SUBJECT/TEMPLATE}, and the columns of the member table."""
+    full: dict[str, str] = {}
+    rows = []
+    for line, row in read_list(folder, "templates", MEMBERS):
+        identity, subject = row["template_id"], row["subject_id"]
+        if "/" in identity + subject:
+            raise InputError(f"{folder / 'templates'}, line {line}: a slash in an id")
+        name = f"{subject}/{identity}"
+        if full.setdefault(identity, name) != name:
+            raise InputError(
+                f"{folder / 'templates'}, line {line}: template {identity} is of subject "
+                f"{subject}, above of {_subject(full[identity])}"
+            )
+        rows.append((name, row["media_id"], row["image"]))
+    if not rows:
+        raise InputError(f"{folder / 'templates'}: no templates")
+    return full, [*zip(*rows, strict=True)]
+
+
+def _pairs(
+    folder: Path, full: dict[str, str]
+) -> tuple[tuple[str, ...], tuple[str, ...], list[int]]:
+    """Of every pair; no folds where the list has none."""
+    left, right, fold = [], [], []
+    for line, row in read_list(folder, "pairs", ("left", "right"), ("fold", "left", "right")):
+        where = f"{folder / 'pairs'}, line {line}"
+        left.append(_known(where, row["left"], full))
+        right.append(_known(where, row["right"], full))
+        if "fold" in row:
+            fold.append(_number(where, row["fold"]))
+    return tuple(left), tuple(right), fold
+
+
+def _number(where: str, text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text[:9]) >= MOST_FOLDS:
+        raise InputError(f"{where}: fold {text[:40]!r}, expected 0, 1, 2, …")
+    return int(text)
+
+
+def _templates(folder: Path, stem: str, full: dict[str, str]) -> tuple[str, ...]:
+    if not has_list(folder, stem):
+        return ()
+    return tuple(
+        _known(f"{folder / stem}, line {line}", row["template_id"], full)
+        for line, row in read_list(folder, stem, ("template_id",))
+    )
+
+
+def _known(where: str, identity: str, full: dict[str, str]) -> str:
+    if identity not in full:
+        raise InputError(f"{where}: no template {identity[:40]!r} in templates.csv")
+    return full[identity]
+
+
+def _deal(same: Bool[np.ndarray, " pair"]) -> Int[np.ndarray, " pair"]:
+    """Folds in turn for genuine and for impostor pairs, as many as have both."""
+    num_folds = max(1, min(NUM_FOLDS, int(same.sum()), int((~same).sum())))
+    fold = np.zeros(len(same), np.int16)
+    for kind in (True, False):
+        rows = np.flatnonzero(same == kind)
+        fold[rows] = np.arange(len(rows)) % num_folds
+    return fold

@@ -1,0 +1,157 @@
+"""Stage drift: how far the attributes of synthetic faces lie from those of real ones.
+
+    python -m eval.drift --real data/photographs --synthetic TABLE… --out reports/drift.json
+
+Tables of one annotator; --real takes tables, or a folder with some. The synthetic tables count
+as one set. Divergences are given both ways: D(real || synthetic) is large where real faces have
+what synthetic ones lack, D(synthetic || real) where synthetic faces have what real ones lack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.coverage import FEWEST, NUM_DRAWS, SEED, FaceSet, chosen, compare, lacking, why_not
+from eval.divergence import SMOOTHING
+from manifests import layout
+from manifests.attributes import FACES, Attribute, AttributeTable
+from manifests.costs import timed
+from manifests.digests import canonical_json
+from manifests.errors import InputError, Parser, run_command
+from manifests.files import require_writable, write_json
+from manifests.rounds import open_faces
+
+MOST_LACKING = 24  # bins that are listed
+
+
+def check_alike(tables: Sequence[AttributeTable]) -> None:
+    """Raises InputError unless all tables were made by one annotator with the same bins."""
+    first = tables[0]
+    for table in tables[1:]:
+        for what in ("annotator", "attributes"):
+            one, other = (canonical_json(_plain(getattr(own, what))) for own in (first, table))
+            if one != other:
+                raise InputError(
+                    f"attributes of {first.source.name} and {table.source.name}: of unlike "
+                    f"{what} ({_short(first)} and {_short(table)}); annotate both by the same one"
+                )
+
+
+def _plain(value: Any) -> Any:
+    return [asdict(own) for own in value] if isinstance(value, tuple) else dict(value)
+
+
+def _short(table: AttributeTable) -> str:
+    return f"{table.annotator.get('name')} version {table.annotator.get('version')}"
+
+
+def check_distinct(tables: Sequence[AttributeTable]) -> None:
+    """Raises InputError if the same faces are there twice."""
+    seen: dict[str, str] = {}
+    for table in tables:
+        digest, name = table.source.digest, table.source.name
+        if digest in seen:
+            raise InputError(f"attributes of {seen[digest]} and {name}: of the same faces")
+        seen[digest] = name
+
+
+def check_stores(tables: Sequence[AttributeTable]) -> None:
+    """Raises InputError for a table of another store than the one that lies at its place."""
+    for table in tables:
+        if table.source.kind == FACES and layout.faces(table.source.name).exists():
+            manifest, faces = open_faces(table.source.name)
+            if manifest is not None:
+                table.require_faces(manifest.face_id, faces.root)
+
+
+def drift(
+    reals: Sequence[FaceSet], synthetic: FaceSet, names: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Everything in drift.json. `names`: the attributes, by default all that are defined on
+    both sides.
+
+    Raises InputError for sets that cannot be compared, or a named attribute that cannot.
+    """
+    tables = [table for faces in (*reals, synthetic) for table in faces.tables]
+    check_alike(tables)
+    check_distinct(tables)
+    attributes = chosen(tables[0].attributes, names)
+    for faces in (*reals, synthetic):
+        known = (~np.isnan(np.concatenate([table.values for table in faces.tables]))).any(axis=1)
+        if known.sum() < FEWEST:
+            raise InputError(
+                f"{faces.name}: {known.sum()} faces with attributes, {FEWEST} are needed"
+            )
+    return {
+        "annotator": dict(tables[0].annotator),
+        "method": {"smoothing": SMOOTHING, "draws": NUM_DRAWS, "seed": SEED, "unit": "nats"},
+        "synthetic": synthetic.facts(),
+        "real": {
+            real.name: real.facts() | _against(real, synthetic, attributes, bool(names))
+            for real in reals
+        },
+    }
+
+
+def _against(
+    real: FaceSet, synthetic: FaceSet, attributes: Sequence[Attribute], strict: bool
+) -> dict[str, Any]:
+    reasons = {own.name: why_not(own, [real, synthetic]) for own in attributes}
+    left_out = {name: reason for name, reason in reasons.items() if reason}
+    for name, reason in left_out.items():
+        if strict:
+            raise InputError(f"attribute {name}: {reason}; choose others with --attributes")
+    compared = [own for own in attributes if own.name not in left_out]
+    gaps = [gap for own in compared for gap in lacking(own, real, synthetic)]
+    ranked = sorted(gaps, key=lambda gap: -gap["kl_term"])[:MOST_LACKING]
+    return {
+        "attributes": {own.name: compare(own, real, synthetic) for own in compared},
+        "not_compared": left_out,
+        "lacking": ranked,
+    }
+
+
+def read_tables(places: Sequence[Path]) -> dict[Path, AttributeTable]:
+    """Tables, and all of a folder."""
+    paths = []
+    for place in places:
+        inside = sorted(place.rglob("*.parquet")) if place.is_dir() else [place]
+        if not inside:
+            raise InputError(f"{place}: no tables (*.parquet) below it; run eval.annotate")
+        paths += inside
+    return {path: AttributeTable.read(path) for path in dict.fromkeys(paths)}
+
+
+def name_of(path: Path, table: AttributeTable, tables: Mapping[Path, AttributeTable]) -> str:
+    """A set's own name, or where two bear it, its file."""
+    names = [other.source.name for other in tables.values()]
+    return table.source.name if names.count(table.source.name) == 1 else path.as_posix()
+
+
+def main() -> None:
+    parser = Parser(description="Compare attributes of real and synthetic faces.")
+    parser.add_argument("--real", nargs="+", type=Path, required=True, metavar="TABLE")
+    parser.add_argument("--synthetic", nargs="+", type=Path, required=True, metavar="TABLE")
+    parser.add_argument("--attributes", nargs="+", default=[], metavar="NAME", help="only these")
+    parser.add_argument("--out", type=Path, required=True, help="a JSON file")
+    args = parser.parse_args()
+    require_writable(args.out)
+    with timed("drift"):
+        real, synthetic = read_tables(args.real), read_tables(args.synthetic)
+        check_stores([*real.values(), *synthetic.values()])
+        sets = [FaceSet(name_of(path, own, real), (own,)) for path, own in real.items()]
+        report = drift(sets, FaceSet("synthetic", tuple(synthetic.values())), args.attributes)
+        write_json(args.out, report)
+    for name, found in report["real"].items():
+        ways = {key: own["kl_real_synthetic"]["value"] for key, own in found["attributes"].items()}
+        furthest = sorted(ways, key=lambda key: -ways[key])
+        print(f"{name}: " + ", ".join(f"{key} {ways[key]:.3f}" for key in furthest))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,202 @@
+"""Networks in ONNX files: checked, run on the CPU, fed as they declare.
+
+A file that does not say how it wants its pictures is refused: wrong preprocessing gives
+embeddings that look right and are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from manifests.digests import sha256_file
+from manifests.errors import InputError
+from pipeline.frames import Frame
+from pipeline.numerics import BATCH
+from pipeline.onnx_declarations import Declaration, Feed, declaration_of, feed_of, sidecar_of
+
+MAX_BYTES = 2 << 30  # of a file and what lies beside it; a protobuf message cannot be larger
+
+
+@dataclass(frozen=True)
+class OnnxNetwork:
+    """A checked file, ready to run: RGB pictures in [0, 255] in its frame -> rows of numbers."""
+
+    path: Path
+    sha256: str  # of the file; with others beside it that count, of the list of their hashes
+    declared: Declaration
+    feed: Feed
+    output: str
+    width: int  # of an output row
+    batch: int  # pictures of one call
+    session: Any  # onnxruntime.InferenceSession
+
+    @property
+    def frame(self) -> Frame:
+        return self.feed.frame
+
+    @property
+    def preprocessing(self) -> str:
+        """All that happens to a picture between its frame and the graph, in words."""
+        feed = self.feed
+        return (
+            f"{feed.colours} {feed.layout} {feed.dtype}, {self.declared.require('normalisation')}"
+        )
+
+    def __call__(self, pictures: Float[Tensor, "face 3 size size"]) -> Float[Tensor, "face width"]:
+        """Output rows, always computed in one batch shape, the tail padded with its last row.
+
+        Raises InputError if the graph fails, or gives other than one row a picture.
+        """
+        starts = range(0, len(pictures), self.batch)
+        rows = [self._run(pictures[at : at + self.batch]) for at in starts]
+        return torch.from_numpy(np.concatenate([np.empty((0, self.width), np.float32), *rows]))
+
+    def _run(self, pictures: Tensor) -> np.ndarray:
+        missing = self.batch - len(pictures)
+        padded = torch.cat([pictures, pictures[-1:].expand(missing, -1, -1, -1)])
+        source = self.session.get_inputs()[0].name
+        try:
+            (rows,) = self.session.run([self.output], {source: self.feed(padded)})
+        except Exception as error:  # onnxruntime's errors have no base class of their own
+            raise InputError(f"{self.path}: does not run ({_short(error)})") from None
+        if rows.shape != (self.batch, self.width):
+            raise InputError(
+                f"{self.path}: output {self.output} is {list(rows.shape)} for {self.batch} "
+                f"pictures, expected {[self.batch, self.width]}"
+            )
+        return rows[: len(pictures)]
+
+
+def open_network(path: Path) -> OnnxNetwork:
+    """The network of an ONNX file; one batch of grey pictures has gone through it.
+
+    Raises InputError for a file that is too large, not ONNX, reaches outside its folder, takes
+    anything but one batch of square RGB pictures, or does not declare how it wants them.
+    """
+    _check_files(path, [path])
+    model = _parse(path)
+    beside = _external_files(path, model)
+    _check_files(path, [path, *beside])
+    declared = declaration_of(path, {entry.key: entry.value for entry in model.metadata_props})
+    session = _session(path)
+    if len(session.get_inputs()) != 1:
+        names = ", ".join(item.name for item in session.get_inputs()) or "none"
+        raise InputError(f"{path}: inputs {names}; expected one, of pictures")
+    source = session.get_inputs()[0]
+    feed = feed_of(declared, source.shape, source.type)
+    batch = source.shape[0] if isinstance(source.shape[0], int) else BATCH
+    output, width = _output(declared, session.get_outputs())
+    digest = _digest([path, *beside, *filter(Path.exists, [sidecar_of(path)])])
+    network = OnnxNetwork(path, digest, declared, feed, output, width, batch, session)
+    network(torch.full((1, 3, feed.frame.size, feed.frame.size), 127.0))
+    return network
+
+
+def _check_files(path: Path, files: Sequence[Path]) -> None:
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"{file}: no such file" + (f", {path} needs it" * (file != path)))
+    size = sum(file.stat().st_size for file in files)
+    if size > MAX_BYTES:
+        raise InputError(f"{path}: {size / 1e9:.1f} GB, at most {MAX_BYTES / 1e9:.1f} GB are read")
+
+
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise InputError(
+            f"ONNX files need the package {name}; .venv/bin/pip install '.[onnx]'"
+        ) from None
+
+
+def _parse(path: Path) -> Any:
+    """The ModelProto; weights in other files stay there."""
+    onnx = _library("onnx")
+    try:
+        model = onnx.load_model(str(path), load_external_data=False)
+    except Exception as error:  # protobuf's, whose classes differ between its implementations
+        raise InputError(f"{path}: not an ONNX file ({_short(error)})") from None
+    if not model.graph.node:
+        raise InputError(f"{path}: not an ONNX file (there is no graph in it)")
+    return model
+
+
+def _external_files(path: Path, model: Any) -> list[Path]:
+    """Files that hold weights. Raises InputError for one outside the model's folder."""
+    names = {
+        entry.value
+        for tensor in _tensors(model)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    for name in names:
+        if not (path.parent / name).resolve().is_relative_to(path.parent.resolve()):
+            raise InputError(
+                f"{path}: weights in {name[:80]!r}, outside its folder; bring them there, or "
+                "save the model as one file"
+            )
+    return [path.parent / name for name in sorted(names)]
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """Every TensorProto inside: initialisers, constants, and those of inner graphs."""
+    if message.DESCRIPTOR.name == "TensorProto":
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if hasattr(value, "DESCRIPTOR") else value:
+                yield from _tensors(part)
+
+
+def _session(path: Path) -> Any:
+    """On the CPU, with torch's number of threads, which the command around it has chosen."""
+    runtime = _library("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    # Waiting threads would burn the cores that align and crop the next pictures.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # errors come as exceptions
+    try:
+        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no base class of their own
+        raise InputError(f"{path}: onnxruntime does not take it ({_short(error)})") from None
+
+
+def _output(declared: Declaration, outputs: Sequence[Any]) -> tuple[str, int]:
+    """The name of the output and the width of its rows."""
+    choices = {item.name: item for item in outputs}
+    only = outputs[0].name if len(outputs) == 1 else None
+    found = choices[declared.choose("output", choices, only)]
+    stated = declared.whole_number("embedding_width")
+    last = found.shape[-1] if len(found.shape) == 2 else 0
+    width = last if isinstance(last, int) else stated
+    if found.type != "tensor(float)" or not width or stated not in (None, width):
+        raise InputError(
+            f"{declared.path}: output {found.name} is {found.type} {found.shape}, expected float "
+            f"[batch, {stated or 'width'}]; facestill.embedding_width may say a width"
+        )
+    return found.name, width
+
+
+def _digest(files: Sequence[Path]) -> str:
+    if len(files) == 1:
+        return sha256_file(files[0])
+    lines = [f"{sha256_file(file)}  {file.name}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]
