@@ -2,8 +2,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PRESET ?=
+PAIRS ?=
 
-.PHONY: help setup repro toy test check bench scale campaign clean
+.PHONY: help setup repro toy test check bench scale campaign mining clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -43,6 +44,9 @@ scale: setup ## 10,000 and 100,000 faces, a quarter of an hour -> reports/scale.
 
 campaign: setup ## kills, damage, full disks: a quarter of an hour -> reports/campaign.json
 	$(BIN)/python -m tests.campaign
+
+mining: setup ## laws of mining against the prior, 1.5 hours, after `make repro` -> docs/results/mining.json   [PAIRS=folder]
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.experiments.mining $(if $(PAIRS),--pairs $(PAIRS))
 
 clean: ## everything that can be made again, but for .venv and DVC's cache
 	rm -rf data runs reports .work

@@ -1,6 +1,7 @@
 """Stage gap: a run's student against its teacher -> data/gaps/RUN/ROUND.parquet, reports/gap/.
 
     python -m eval.gap start --rounds probe pool
+    python -m eval.gap start --children mined-1     of faces mined from this run's gaps
 
 gap = 1 - cosine of the centred embeddings, per face, plain and mirrored. The round `probe` is
 never trained on: its mean gap is the figure to follow. The pool's table is what mining reads.
@@ -8,7 +9,7 @@ never trained on: its mean gap is the figure to follow. The pool's table is what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -150,14 +151,25 @@ def measure(run: str, names: Sequence[str], params: Params) -> tuple[Student, di
 def main() -> None:
     parser = Parser(description="Measure a student's gap to its teacher.")
     parser.add_argument("run", help="a run under runs/")
-    parser.add_argument("--rounds", nargs="+", required=True, help="probe first, then others")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--rounds", nargs="+", help="probe first, then others")
+    what.add_argument("--children", metavar="ROUND", help="a round mined from the run's gaps")
     args = parser.parse_args()
-    with timed(f"gap@{args.run}"):
-        student, tables = measure(args.run, args.rounds, load_params())
-        for name, table in tables.items():
-            table.write(layout.gap_table(args.run, name))
-        report = {name: figures(table) for name, table in tables.items()}
-        write_json(layout.gap_report(args.run), {"student_sha256": student.sha256, **report})
+    if args.children:
+        with timed(f"children@{args.children}"):
+            _, tables = measure(args.run, [args.children], load_params())
+            tables[args.children].write(layout.children_gaps(args.children))
+    else:
+        with timed(f"gap@{args.run}"):
+            write(args.run, *measure(args.run, args.rounds, load_params()))
+
+
+def write(run: str, student: Student, tables: Mapping[str, GapTable]) -> None:
+    """A table for every round, and their figures in the run's report."""
+    for name, table in tables.items():
+        table.write(layout.gap_table(run, name))
+    report = {name: figures(table) for name, table in tables.items()}
+    write_json(layout.gap_report(run), {"student_sha256": student.sha256, **report})
 
 
 if __name__ == "__main__":

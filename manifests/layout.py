@@ -90,6 +90,11 @@ def regions(round: str) -> Path:
     return DATA / round / "regions.parquet"
 
 
+def children_gaps(round: str) -> Path:
+    """Of a mined round's faces, by the student that they were mined for."""
+    return DATA / round / "gaps.parquet"
+
+
 def run(name: str) -> Path:
     return RUNS / name
 

@@ -38,9 +38,11 @@ def _items(loop: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, Any]]:
 ORDER = """
 weights | sample pool | sample probe | render pool | render probe | embed pool | embed probe
 boundaries | sample identities | render identities | embed identities
-screen pool | screen identities | train start | gap start
-mine mined-1 | render mined-1 | embed mined-1 | screen mined-1 | train mined-1 | gap mined-1
-mine mined-2 | render mined-2 | embed mined-2 | screen mined-2 | train mined-2 | gap mined-2
+screen pool | screen identities | train start | gap start --rounds
+mine mined-1 | render mined-1 | embed mined-1 | screen mined-1 | gap start --children
+train mined-1 | gap mined-1 --rounds
+mine mined-2 | render mined-2 | embed mined-2 | screen mined-2 | gap mined-1 --children
+train mined-2 | gap mined-2
 card pool | card probe | card identities | card mined-1 | card mined-2
 annotate pool | annotate identities | annotate mined-1 | annotate mined-2
 annotate --photographs | drift --real
@@ -49,11 +51,18 @@ verify --stage | report mined-2
 
 
 def ordered_commands() -> list[tuple[str, list[str]]]:
-    commands = {
-        " ".join([module.rpartition(".")[2], *arguments[:1]]): (module, arguments)
+    return [the_command(name.strip()) for name in ORDER.split("|") if name.strip()]
+
+
+def the_command(start: str) -> tuple[str, list[str]]:
+    """The one command of the file whose last module name and arguments begin like this."""
+    found = [
+        (module, arguments)
         for module, arguments in resolved_commands()
-    }
-    return [commands[name.strip()] for name in ORDER.split("|") if name.strip()]
+        if " ".join([module.rpartition(".")[2], *arguments, ""]).startswith(f"{start} ")
+    ]
+    assert len(found) == 1, f"{start}: {found}"
+    return found[0]
 
 
 def run_stage(module: str, arguments: Sequence[str]) -> None:
