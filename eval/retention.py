@@ -23,8 +23,9 @@ from manifests.files import write_json
 from manifests.layout import POOL, PROBE
 from manifests.params import Params, load_params
 from manifests.rounds import open_round
+from manifests.stores import FaceStore, TeacherStore
 from pipeline.numerics import device_of
-from train.checkpoint import load_student
+from train.checkpoint import Student, load_student
 
 NEIGHBOURS = (1, 5, 10, 50)
 VIEWS = ("plain", "mirrored")
@@ -93,20 +94,31 @@ def retention_figures(
     }
 
 
+def round_figures(
+    student: Student,
+    faces: FaceStore,
+    teacher: TeacherStore,
+    centre: Float[np.ndarray, " width"],
+) -> dict[str, Any]:
+    """Retention on a round's usable faces."""
+    ok = faces.ok()
+    outputs = student_embeddings(student, faces)[ok]
+    targets = teacher.embeddings()[ok].astype(np.float32) - centre
+    return {"teacher_root": teacher.root, **retention_figures(outputs, targets)}
+
+
 def measure(run: str, rounds: Sequence[str], params: Params) -> dict[str, Any]:
-    """The run's student on the usable faces of each round."""
+    """The run's student on each round."""
     student = load_student(layout.run(run))
     student.network.to(device_of(params.device))
     centre = open_round(POOL, params.teacher).teacher.centre()
-    found = {}
-    for name in rounds:
-        files = open_round(name, params.teacher)
-        if name == PROBE:
-            check_never_trained_on(student, files.teacher)
-        ok = files.faces.ok()
-        outputs = student_embeddings(student, files.faces)[ok]
-        targets = files.teacher.embeddings()[ok].astype(np.float32) - centre
-        found[name] = {"teacher_root": files.teacher.root, **retention_figures(outputs, targets)}
+    opened = {name: open_round(name, params.teacher) for name in rounds}
+    if PROBE in opened:
+        check_never_trained_on(student, opened[PROBE].teacher)
+    found = {
+        name: round_figures(student, files.faces, files.teacher, centre)
+        for name, files in opened.items()
+    }
     return {"student_sha256": student.sha256, "teacher": params.teacher, "rounds": found}
 
 

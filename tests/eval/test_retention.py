@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,9 +14,12 @@ from eval.retention import (
     neighbour_overlaps,
     retention_figures,
     retention_text,
+    round_figures,
     unit,
 )
+from tests.eval.test_gap import student
 from tests.references import nearest_rows
+from tests.toys import make_round
 
 
 def test_cosine_by_hand() -> None:
@@ -59,6 +64,19 @@ def test_a_mean_and_its_interval() -> None:
     half = 1.96 / np.sqrt(3)
     assert found == {"value": 2.0, "ci95": pytest.approx([2 - half, 2 + half], abs=1e-4)}
     assert mean_with_interval(np.array([0.5])) == {"value": 0.5, "ci95": [0.5, 0.5]}
+
+
+@pytest.mark.parametrize("rows", [0, 90])
+def test_stored_faces_are_measured_by_the_usable_ones(
+    rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    faces, teacher = make_round("probe", rows)
+    found = round_figures(student(), faces, teacher, teacher.centre())
+    assert found["num_faces"] == int(faces.ok().sum())
+    assert found["teacher_root"] == teacher.root
+    if rows:  # an untrained student
+        assert abs(found["cosine"]["plain"]["value"]) < 0.5
 
 
 def test_a_round_without_usable_faces_has_no_figures() -> None:
