@@ -78,6 +78,16 @@ def test_noise_of_impostor_pairs_is_counted_once() -> None:
     assert found.draws.std() == pytest.approx(binomial, rel=0.1)  # uncorrected: 1.73 times as much
 
 
+def test_very_many_pairs_are_resampled_less_often() -> None:
+    rows = np.zeros(500_000, int)
+
+    def nothing(weights: np.ndarray) -> np.ndarray:
+        return np.zeros(1)
+
+    found = identity_bootstrap(nothing, PairSubjects(rows, rows, 1))
+    assert len(found.draws) == 400  # of 1,000
+
+
 def test_few_subjects_widen_the_interval() -> None:
     """Expanded percentiles for n = 10: Phi(-sqrt(10/9) * 2.2622) = 0.00855; many: 0.025."""
     few, many = (PairSubjects(np.arange(n), np.arange(n), n) for n in (10, 10_000))
