@@ -29,7 +29,7 @@ PLAIN, BOTH = "plain", "plain+flip"
 VIEWS = (PLAIN, BOTH)
 
 Finder = Callable[[UInt8[np.ndarray, "height width 3"]], Face]
-Views = dict[str, Float[np.ndarray, "image width"]]  # as the network gives them, by VIEWS
+Views = dict[str, Float[np.ndarray, "_ width"]]  # rows as the network gives them, by VIEWS
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ A pair is accepted where its score is above the threshold. docs/EVALUATION.md de
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,14 @@ from eval.folds import (
     facexzoo_accuracy,
     insightface_accuracy,
 )
-from eval.intervals import RESAMPLES, Resampled, at_least, identity_bootstrap, wilson
+from eval.intervals import (
+    RESAMPLES,
+    Resampled,
+    Statistic,
+    at_least,
+    identity_bootstrap,
+    wilson,
+)
 from eval.roc import RankedPairs
 from eval.scored import ScoredPairs, check_pairs, parse_scores
 from eval.subjects import PairSubjects
@@ -29,8 +35,11 @@ from manifests.errors import InputError
 MIN_FALSE_ACCEPTS = 10  # a FAR is not reported where fewer impostors would pass by chance
 FARS = (0.01, 0.001, 0.0001)
 FMRS = (0.1, *FARS)  # the FNMR at 0.01 is the field's FMR100, at 0.001 FMR1000
+FIGURES = ("accuracy", "auc", "eer", *(f"tar@{fmr:g}" for fmr in FMRS))
+THRESHOLDS = tuple(f"threshold@{fmr:g}" for fmr in FMRS)
+PLACE = {name: place for place, name in enumerate((*FIGURES, *THRESHOLDS))}
 IDENTITY_METHOD = (
-    "bootstrap over subjects, pair noise counted once; never narrower than Wilson's interval"
+    "bootstrap over subjects, pair noise counted once; of shares never narrower than Wilson's"
 )
 
 
@@ -65,7 +74,7 @@ def figures_of_pairs(
     folds = fold_results(pairs, metric)
     subjects = pairs.subjects(subject_rule)
     correct = folds[0].correct if folds else np.zeros(len(pairs), bool)
-    statistic = verification_statistic(RankedPairs.of(pairs.score, pairs.same), correct)
+    statistic = verification_statistic(pairs, correct)
     resampled = identity_bootstrap(statistic, subjects, resamples=resamples, seed=seed)
     return {
         **_accuracy_figures(pairs, folds, resampled),
@@ -93,21 +102,19 @@ def fold_results(pairs: ScoredPairs, metric: str) -> tuple[FoldResult, FoldResul
     )
 
 
-FIGURES = ("accuracy", "auc", "eer", *(f"tar@{fmr:g}" for fmr in FMRS))
-THRESHOLDS = tuple(f"threshold@{fmr:g}" for fmr in FMRS)
-PLACE = {name: place for place, name in enumerate((*FIGURES, *THRESHOLDS))}
-
-
-def verification_statistic(
-    ranked: RankedPairs, correct: Bool[np.ndarray, " pair"]
-) -> Callable[[Float[np.ndarray, " pair"]], Float[np.ndarray, " figure"]]:
+def verification_statistic(pairs: ScoredPairs, correct: Bool[np.ndarray, " pair"]) -> Statistic:
     """Pair weights -> FIGURES, then THRESHOLDS. Decisions of the folds stay as they are: their
-    thresholds are not chosen again."""
+    thresholds are not chosen again. Folds count alike, however many pairs they have."""
+    ranked = RankedPairs.of(pairs.score, pairs.same)
+    _, home, sizes = np.unique(pairs.fold, return_inverse=True, return_counts=True)
+    shares = 1.0 / sizes[home]
 
     def statistic(weights: Float[np.ndarray, " pair"]) -> Float[np.ndarray, " figure"]:
         curve = ranked.curve(weights)
         points = [curve.at_far(fmr) for fmr in FMRS]
-        accuracy = weights[correct].sum() / weights.sum()
+        own = weights * shares
+        with np.errstate(invalid="ignore"):  # NaN where a few people's draw leaves no pair
+            accuracy = own[correct].sum() / own.sum()
         rates = (accuracy, curve.auc(), curve.eer())
         return np.array([*rates, *curve.tar[points], *curve.threshold[points]])
 
@@ -190,6 +197,18 @@ def enough_impostors(count: int, far: float) -> bool:
     return count * far * (1 + 1e-12) >= MIN_FALSE_ACCEPTS
 
 
+def require_impostors(count: int, fmr: float) -> None:
+    """Raises InputError unless `count` impostor pairs bear this false match rate."""
+    if not 0.0 < fmr < 1.0:
+        raise InputError(f"a false match rate of {fmr:g}; state one between 0 and 1")
+    if not enough_impostors(count, fmr):
+        raise InputError(
+            f"{count} impostor pairs are too few for a false match rate of {fmr:g}: "
+            f"state one of at least {MIN_FALSE_ACCEPTS / max(count, 1):.2g}, or bring "
+            f"{int(np.ceil(MIN_FALSE_ACCEPTS / fmr))} such pairs"
+        )
+
+
 def threshold_at(
     scores: Float[np.ndarray, " pair"],
     same: Bool[np.ndarray, " pair"],
@@ -207,15 +226,7 @@ def threshold_at(
     Raises InputError where fewer than 10 impostor pairs would pass, and for unfit scores.
     """
     check_pairs(scores, same)
-    if not 0.0 < fmr < 1.0:
-        raise InputError(f"a false match rate of {fmr:g}; state one between 0 and 1")
-    impostors = int((~same).sum())
-    if not enough_impostors(impostors, fmr):
-        raise InputError(
-            f"{impostors} impostor pairs are too few for a false match rate of {fmr:g}: "
-            f"state one of at least {MIN_FALSE_ACCEPTS / impostors:.2g}, or bring "
-            f"{int(np.ceil(MIN_FALSE_ACCEPTS / fmr))} pairs"
-        )
+    require_impostors(int((~same).sum()), fmr)
     ranked = RankedPairs.of(scores, same)
     each = np.arange(len(same))
     resampled = identity_bootstrap(

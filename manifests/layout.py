@@ -98,6 +98,10 @@ def gap_report(run: str) -> Path:
     return REPORTS / "gap" / f"{run}.json"
 
 
+def retention_report(run: str) -> Path:
+    return REPORTS / "retention" / f"{run}.json"
+
+
 def verification(benchmark: str, role: str) -> Path:
     """`role`: student or teacher."""
     return REPORTS / "verify" / benchmark / role

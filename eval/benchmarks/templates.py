@@ -11,10 +11,10 @@ without folds are dealt to ten in turn, genuine and impostor ones apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, Int
 
 from eval.benchmarks.base import NUM_FOLDS, Protocol, need_folder
 from eval.listings import has_list, read_list
@@ -108,16 +108,11 @@ def _known(where: str, identity: str, full: dict[str, str]) -> str:
     return full[identity]
 
 
-def _deal(same: np.ndarray) -> np.ndarray:
+def _deal(same: Bool[np.ndarray, " pair"]) -> Int[np.ndarray, " pair"]:
     """Folds in turn for genuine and for impostor pairs, as many as have both."""
-    num_folds = min(NUM_FOLDS, _fewest(same))
+    num_folds = max(1, min(NUM_FOLDS, int(same.sum()), int((~same).sum())))
     fold = np.zeros(len(same), np.int16)
     for kind in (True, False):
         rows = np.flatnonzero(same == kind)
-        fold[rows] = np.arange(len(rows)) % max(1, num_folds)
+        fold[rows] = np.arange(len(rows)) % num_folds
     return fold
-
-
-def _fewest(same: Iterable[bool]) -> int:
-    values = np.asarray(same)
-    return int(min(values.sum(), (~values).sum()))

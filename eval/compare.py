@@ -1,0 +1,125 @@
+"""Compares results on one frozen protocol, from their scores.
+
+    python -m eval.compare A B                        paired: A less B
+    python -m eval.compare A B C … --out board.svg board.json
+
+A, B, …: folders that eval.verify wrote. Every figure is computed from scores.parquet again; a
+metrics.json that says otherwise is refused, and so are results on unlike protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from eval.intervals import RESAMPLES, Statistic, identity_bootstrap, mcnemar
+from eval.leaderboard import leaderboard_figure, leaderboard_text, paired_text
+from eval.metrics import FARS, FIGURES, PLACE, enough_impostors, verification_statistic
+from eval.outputs import check_outputs, write_outputs
+from eval.results import Result, read_result
+from manifests.errors import InputError, Parser, run_command
+
+
+def check_alike(results: Sequence[Result]) -> None:
+    """Raises InputError, naming both, unless all are on one protocol and one list of pairs."""
+    first = results[0]
+    for other in results[1:]:
+        if other.protocol != first.protocol:
+            raise InputError(
+                f"unlike protocols: {first.folder} was measured on {first.protocol[:12]}, "
+                f"{other.folder} on {other.protocol[:12]}; measure both on one benchmark"
+            )
+        difference = _first_difference(first, other)
+        if difference is not None:
+            raise InputError(
+                f"unlike pair lists under one protocol: {first.folder} and {other.folder} differ "
+                f"in {difference}; run eval.verify again"
+            )
+
+
+def _first_difference(first: Result, other: Result) -> str | None:
+    if len(first.pairs) != len(other.pairs):
+        return f"their number, {len(first.pairs)} and {len(other.pairs)}"
+    for name in ("pair_id", "fold", "left", "right", "same"):
+        both = [np.asarray(getattr(result.pairs, name)) for result in (first, other)]
+        rows = np.flatnonzero(both[0] != both[1])
+        if len(rows):
+            return f"{name} of row {rows[0]}"
+    return None
+
+
+def paired(a: Result, b: Result, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+    """A less B: differences of figures with intervals over identities, both models' figures
+    computed from the same resampled people, and McNemar's test of the held-out decisions."""
+    decisions = a.decisions(), b.decisions()
+    statistics = [
+        verification_statistic(result.pairs, correct)
+        for result, correct in zip((a, b), decisions, strict=True)
+    ]
+    resampled = identity_bootstrap(
+        difference(*statistics), a.pairs.subjects(a.subject_rule), resamples=resamples, seed=seed
+    )
+    impostors = int((~a.pairs.same).sum())
+    tars = [f"tar@{far:g}" for far in FARS if enough_impostors(impostors, far)]
+    return {
+        "a": a.label,
+        "b": b.label,
+        "difference": {
+            name: {
+                "value": float(resampled.point[PLACE[name]]),
+                "ci95_identity": list(resampled.interval(PLACE[name])),
+            }
+            for name in ("accuracy", "auc", "eer", *tars)
+        },
+        "mcnemar": asdict(mcnemar(*decisions)),
+    }
+
+
+def difference(a: Statistic, b: Statistic) -> Statistic:
+    """FIGURES of A less those of B at the same pair weights."""
+
+    def statistic(weights: Float[np.ndarray, " pair"]) -> Float[np.ndarray, " figure"]:
+        return (a(weights) - b(weights))[: len(FIGURES)]
+
+    return statistic
+
+
+def compare(results: Sequence[Result]) -> dict[str, Any]:
+    """All results by falling accuracy; of two the pair in the order given, of more each one
+    against the first of the board. Raises InputError for results that are not comparable."""
+    check_alike(results)
+    ranked = sorted(results, key=lambda result: -result.figures["accuracy"])
+    pairs = [tuple(results)] if len(results) == 2 else [(ranked[0], lower) for lower in ranked[1:]]
+    return {
+        "protocol_sha256": results[0].protocol,
+        "num_pairs": len(results[0].pairs),
+        "num_subjects": results[0].figures["num_subjects"],
+        "leaderboard": [
+            {**result.facts, "result": result.label, **result.figures} for result in ranked
+        ],
+        "paired": [paired(a, b) for a, b in pairs],
+    }
+
+
+def main() -> None:
+    parser = Parser(description="Compare results on one protocol.")
+    parser.add_argument("results", nargs="+", type=Path, help="folders that eval.verify wrote")
+    parser.add_argument("--out", nargs="+", type=Path, default=[], help="FILE.json, .png or .svg")
+    args = parser.parse_args()
+    check_outputs(args.out)
+    if len(args.results) < 2:
+        raise InputError("one result only; name at least two folders to compare")
+    found = compare([read_result(folder) for folder in args.results])
+    print(leaderboard_text(found))
+    for pair in found["paired"]:
+        print(paired_text(pair))
+    write_outputs(args.out, found, lambda: leaderboard_figure(found))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,79 @@
+"""RFW's public layout: the known answer group by group, and the line of what is wrong."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eval.benchmarks import open_benchmark
+from manifests.errors import InputError
+from tests.protocols import GENUINE, GROUPS, IMPOSTOR, make_rfw, measure
+
+MISTAKES = {group: (IMPOSTOR,) for group in GROUPS} | {"African": (GENUINE, IMPOSTOR)}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_rfw(tmp_path_factory.mktemp("rfw"), MISTAKES)
+
+
+@pytest.fixture
+def rfw(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "rfw")
+
+
+def test_every_group_has_its_known_answer(made: Path) -> None:
+    metrics = measure(f"rfw:{made}").metrics
+    groups = metrics["by_group"]["groups"]
+    values = {name: group["accuracy"]["value"] for name, group in groups.items()}
+    wanted = {"African": 0.95, "Asian": 0.975, "Caucasian": 0.975, "Indian": 0.975}
+    assert values == pytest.approx(wanted, abs=1e-12)
+    assert metrics["by_group"]["accuracy_mean"]["value"] == pytest.approx(0.96875, abs=1e-12)
+    assert metrics["by_group"]["accuracy_std"]["value"] == pytest.approx(0.0125, abs=1e-12)
+    assert metrics["by_group"]["accuracy_ser"]["value"] == pytest.approx(2.0, abs=1e-9)
+    # 16 pairs a fold: one mistake in fold 3, four in fold 7
+    assert metrics["accuracy"] == pytest.approx((8 + 15 / 16 + 12 / 16) / 10, abs=1e-12)
+    assert (metrics["num_pairs"], metrics["subject_rule"]) == (160, "folder")
+
+
+def test_lines_are_cut_into_ten_folds_a_group(made: Path) -> None:
+    frozen = open_benchmark(f"rfw:{made}").benchmark
+    assert np.bincount(frozen.fold).tolist() == [16] * 10
+    assert frozen.left[0] == "African/m.0/m.0_0001.jpg"
+    pairs = zip(frozen.left, frozen.right, strict=True)
+    assert all(a.split("/")[0] == b.split("/")[0] for a, b in pairs)
+
+
+def test_a_first_line_of_two_numbers_is_no_pair(made: Path, tmp_path: Path) -> None:
+    headed = open_benchmark(f"rfw:{make_rfw(tmp_path, MISTAKES, header=True)}")
+    plain = open_benchmark(f"rfw:{made}")
+    assert headed.benchmark.protocol_sha256 == plain.benchmark.protocol_sha256
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("m.99\t1\t2", r"Asian_pairs\.txt, line 40: no person 'm\.99' in .*Asian"),
+        ("m.0\t1\tn.99\t1", r"line 40: no person 'n\.99'"),
+        ("../African/m.0\t1\t2", r"line 40: no person '\.\./African/m\.0'"),
+        ("m.0\t1\t9", r"line 40: .*m\.0_0009\.jpg is missing"),
+        ("m.0\t1\tm.0\t2", r"line 40: two people expected, m\.0 is named twice"),
+        ("m.0\tone\t2", r"line 40: 'm\.0 one 2', expected person a b"),
+        ("m.0", r"line 40: 'm\.0', expected person a b"),
+        ("", "39 pairs, expected 10 folds of equal size"),
+    ],
+)
+def test_a_bad_line_is_named(rfw: Path, line: str, message: str) -> None:
+    path = rfw / "txts/Asian/Asian_pairs.txt"
+    path.write_text("\n".join([*path.read_text().splitlines()[:-1], line]))
+    with pytest.raises(InputError, match=message):
+        open_benchmark(f"rfw:{rfw}")
+
+
+def test_a_missing_group_is_named(rfw: Path) -> None:
+    shutil.rmtree(rfw / "txts/Indian")
+    with pytest.raises(InputError, match=r"Indian_pairs\.txt: no such file; rfw:DIR needs txts/"):
+        open_benchmark(f"rfw:{rfw}")

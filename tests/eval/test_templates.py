@@ -1,0 +1,127 @@
+"""Template protocols: media pooling, 1:1 and 1:N of known answer, and the line of what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from eval.benchmarks import open_benchmark
+from manifests.errors import InputError
+from tests.protocols import make_templates, measure, write_rows
+
+HALF = 1 / np.sqrt(2)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_templates(tmp_path_factory.mktemp("templates"))
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "t")
+
+
+def test_media_count_once_however_many_images_they_have(made: Path) -> None:
+    done = measure(f"templates:{made}")
+    scores = done.scores["score"].to_numpy().reshape(10, 4)
+    # RED's length is not GREEN's unless every image counts as a unit vector
+    np.testing.assert_allclose(scores, np.tile([HALF, HALF, 0.0, -1.0], (10, 1)), atol=1e-6)
+    assert done.scores["left"][0].as_py() == "a/1"
+    assert (done.metrics["num_images"], done.metrics["num_subjects"]) == (6, 3)
+    # One of three impostor pairs ties with the genuine one: AUC (1/2 + 1 + 1) / 3
+    assert done.metrics["auc"] == pytest.approx(2.5 / 3, abs=1e-12)
+    # Of four pairs the tied impostor is wrong, or the genuine pair is
+    assert done.metrics["accuracy"] == pytest.approx(0.75, abs=1e-12)
+
+
+def test_identification_of_known_answer(folder: Path) -> None:
+    """Gallery: a/2 RED, b/3 GREEN. Probes: a/1 scores the same with both, and ties count against
+    it (rank 2); d/5, of nobody there, has no mate; b/6 GREEN is rank 1."""
+    with (folder / "templates.csv").open("a", newline="") as file:
+        csv.writer(file).writerows([(5, "d", "x", "c.png"), (6, "b", "x", "g.png")])
+    write_rows(folder / "gallery.csv", ["template_id"], [[2], [3]])
+    write_rows(folder / "probes.csv", ["template_id"], [[1], [5], [6]])
+    found = measure(f"templates:{folder}").metrics["identification"]
+    assert (found["num_gallery"], found["num_probes"], found["num_probes_without_mate"]) == (
+        2,
+        3,
+        1,
+    )
+    assert (found["rank_1"], found["rank_5"]) == (0.5, 1.0)
+    assert found["tpir_at_fpir"] == {"0.1": None, "0.01": None}  # one stranger is too few
+
+
+def test_parquet_and_csv_are_one_protocol(folder: Path) -> None:
+    before = open_benchmark(f"templates:{folder}").benchmark.protocol_sha256
+    for stem in ("templates", "pairs"):
+        with (folder / f"{stem}.csv").open(newline="") as file:
+            header, *rows = list(csv.reader(file))
+        columns = [
+            [int(cell) for cell in cells]
+            if all(cell.isdecimal() for cell in cells)
+            else list(cells)
+            for cells in zip(*rows, strict=True)
+        ]
+        pq.write_table(
+            pa.table(dict(zip(header, columns, strict=True))), folder / f"{stem}.parquet"
+        )
+        (folder / f"{stem}.csv").unlink()
+    assert open_benchmark(f"templates:{folder}").benchmark.protocol_sha256 == before
+
+
+def test_pairs_without_folds_are_dealt_in_turn(folder: Path) -> None:
+    rows = [(1, 2)] * 20 + [(1, 3)] * 30
+    write_rows(folder / "pairs.csv", ("left", "right"), rows)
+    frozen = open_benchmark(f"templates:{folder}").benchmark
+    assert np.bincount(frozen.fold[frozen.same]).tolist() == [2] * 10
+    assert np.bincount(frozen.fold[~frozen.same]).tolist() == [3] * 10
+
+
+MEMBERS = ("template_id", "subject_id", "media_id", "image")
+
+
+@pytest.mark.parametrize(
+    ("stem", "header", "row", "message"),
+    [
+        ("pairs", ("left", "right"), (1, 99), "line 2: no template '99'"),
+        ("pairs", ("fold", "left", "right"), ("x", 1, 2), "line 2: fold 'x'"),
+        ("pairs", ("fold", "left", "right"), ("9" * 30, 1, 2), "line 2: fold '9999"),
+        ("pairs", ("a", "b"), (1, 2), "columns a,b, expected left,right or fold,left,right"),
+        ("pairs", ("left", "right"), (1, 2), "fold only"),
+        ("pairs", ("left", "right"), (1,), "line 2: 1 filled cells, expected 2"),
+        ("gallery", ("template_id",), (2,), "both a gallery and probes"),
+        ("templates", MEMBERS, (1, "a", "m", "gone.png"), r"gone\.png: missing image"),
+        ("templates", MEMBERS, (1, "a", "m", "../pairs.csv"), r"pairs\.csv: lies outside"),
+        ("templates", MEMBERS, (1, "a/b", "m", "c.png"), "line 2: a slash in an id"),
+    ],
+)  # fmt: skip
+def test_bad_lists_are_refused_in_one_line(
+    folder: Path, stem: str, header: Sequence[str], row: Sequence[object], message: str
+) -> None:
+    write_rows(folder / f"{stem}.csv", header, [row])
+    if stem == "templates":
+        write_rows(folder / "pairs.csv", ("fold", "left", "right"), [(0, 1, 1), (1, 1, 1)])
+    with pytest.raises(InputError, match=message):
+        open_benchmark(f"templates:{folder}")
+
+
+def test_a_template_of_two_people_is_named(folder: Path) -> None:
+    with (folder / "templates.csv").open("a", newline="") as file:
+        csv.writer(file).writerow((1, "b", "x", "c.png"))
+    with pytest.raises(InputError, match="line 8: template 1 is of subject b, above of a"):
+        open_benchmark(f"templates:{folder}")
+
+
+def test_a_gallery_that_names_one_twice_is_refused(folder: Path) -> None:
+    write_rows(folder / "gallery.csv", ["template_id"], [[2], [2]])
+    write_rows(folder / "probes.csv", ["template_id"], [[1]])
+    with pytest.raises(InputError, match="gallery names template 'a/2' twice"):
+        open_benchmark(f"templates:{folder}")

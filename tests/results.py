@@ -1,0 +1,82 @@
+"""Scored pairs of made-up people, as tables and as result folders of eval.verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from eval.metrics import figures_of
+from eval.scored import ScoredPairs, parse_scores
+from manifests.files import write_json
+from manifests.scores import KIND, SCHEMA
+from manifests.tables import write_table
+
+PROTOCOL = "ab" * 32
+
+
+def scores_table(
+    scores: np.ndarray,
+    same: np.ndarray,
+    *,
+    fold: np.ndarray | None = None,
+    left: list[str] | None = None,
+    right: list[str] | None = None,
+) -> pa.Table:
+    """Without names every genuine pair is of a person of its own, every impostor pair of two."""
+    count = len(scores)
+    columns: list[Any] = [
+        np.arange(count),
+        np.arange(count) // 2 % 5 if fold is None else fold,
+        [f"a{row}/0.jpg" for row in range(count)] if left is None else left,
+        [f"{'a' if same[row] else 'b'}{row}/1.jpg" for row in range(count)]
+        if right is None
+        else right,
+        same,
+        scores,
+        np.zeros(count, bool),
+    ]
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def people_table(seed: int = 0, *, people: int = 12, noise: float = 0.2) -> pa.Table:
+    """Two genuine and four impostor pairs a person, whose scores people share in; 5 folds."""
+    rng = np.random.default_rng(seed)
+    person = np.repeat(np.arange(people), 6)
+    same = np.tile([True, True, False, False, False, False], people)
+    other = np.where(same, person, (person + 1 + rng.integers(people - 1, size=len(same))) % people)
+    effect = rng.normal(0, 0.1, people)
+    scores = np.where(same, 0.6 - effect[person], 0.1 + effect[person] + effect[other])
+    scores = np.clip(scores + rng.normal(0, noise, len(same)), -1, 1)
+    left = [f"p{a}/{row}.jpg" for row, a in enumerate(person)]
+    right = [f"p{b}/x{row}.jpg" for row, b in enumerate(other)]
+    return scores_table(scores, same, fold=person % 5, left=left, right=right)
+
+
+def people_pairs(seed: int = 0, *, people: int = 12, noise: float = 0.2) -> ScoredPairs:
+    return parse_scores(people_table(seed, people=people, noise=noise))
+
+
+def write_result(
+    folder: Path,
+    table: pa.Table,
+    *,
+    protocol: str = PROTOCOL,
+    changed: dict[str, Any] | None = None,
+) -> Path:
+    """metrics.json and scores.parquet; `changed` figures contradict the scores."""
+    facts = {
+        "model": folder.name,
+        "model_sha256": "cd" * 32,
+        "metric": "cosine",
+        "benchmark": "toy",
+        "protocol_sha256": protocol,
+        "subject_rule": "folder",
+    }
+    write_table(folder / "scores.parquet", KIND, table, facts)
+    figures = figures_of(table, "cosine", "folder", resamples=20)
+    write_json(folder / "metrics.json", {**facts, **figures, **(changed or {})})
+    return folder
