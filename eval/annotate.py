@@ -27,7 +27,7 @@ from manifests import layout
 from manifests.attributes import FACES, PHOTOGRAPHS, AttributeTable, Source
 from manifests.costs import timed
 from manifests.errors import InputError, Parser, run_command
-from manifests.files import require_writable
+from manifests.files import require_file_place
 from manifests.latents import LatentManifest
 from manifests.params import Params, load_params
 from manifests.rounds import open_faces
@@ -202,7 +202,7 @@ def main() -> None:
             stage_photographs(annotator, load_params())
         else:
             out = args.out or output_of(args.source, annotator)
-            require_writable(out)
+            require_file_place(out)
             report(annotate(args.source, annotator), out)
 
 
