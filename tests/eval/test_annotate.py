@@ -170,16 +170,26 @@ def test_another_photograph_gives_another_digest(album: Path) -> None:
         (["orl:album", "--out", "x.parquet"], "photographs orl take no folder"),
         (["folder:empty", "--out", "x.parquet"], "empty: no photographs"),
         (["folder:album"], "name a file for its table with --out"),
+        (["orl"], "name a file for its table with --out"),
+        (["folder:album", "--out", "album"], "album: no file can be there"),
+        (["folder:album", "--out", "params.yaml/x.parquet"], "x.parquet: no file can be there"),
+        (["folder:odd", "--out", "x.parquet"], r"rename 'a\\nb.png'"),
         (["folder:broken", "--out", "x.parquet"], "a.jpg: not a readable image"),
         (["pool", "--annotator", "guess"], "unknown annotator 'guess'"),
         ([], "give one source, or --photographs alone"),
         (["orl", "--photographs"], "give one source, or --photographs alone"),
+        (
+            ["--photographs", "--annotator", "onnx:a.onnx"],
+            "give one source, or --photographs alone",
+        ),
     ],
 )
 def test_bad_input_is_one_line(
     album: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     (album.parent / "empty").mkdir()
+    (album.parent / "odd").mkdir()
+    (album.parent / "odd/a\nb.png").write_bytes(b"")
     (album.parent / "broken").mkdir()
     (album.parent / "broken/a.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
     with pytest.raises(InputError) as caught:
