@@ -80,7 +80,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def count(number: float | None) -> str:
+def count(number: int | float | None) -> str:
     """In thousands, millions or billions with three digits; a dash for None."""
     if number is None:
         return "–"
