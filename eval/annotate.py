@@ -1,7 +1,7 @@
 """Stage annotate: attributes of every face of a store, or of every photograph of a set.
 
     python -m eval.annotate pool                      -> data/pool/attributes/measured.parquet
-    python -m eval.annotate folder:DIR --out FILE     also orl, pairs:DIR
+    python -m eval.annotate orl --out FILE            also pairs:DIR, folder:DIR
     python -m eval.annotate pool --annotator onnx:PATH
     python -m eval.annotate --photographs             orl, and the pairs that params.yaml names
 
@@ -36,6 +36,7 @@ from pipeline.align import Face, crop_photograph
 from pipeline.frames import Frame, between, dlib5_in, similarity, to_frame
 
 READ_ROWS = 16 * CHUNK_ROWS
+MEASURED = "measured"
 
 
 def cut_to(
@@ -162,9 +163,7 @@ def annotate(text: str, annotator: Annotator) -> AttributeTable:
 
 
 def output_of(text: str, annotator: Annotator) -> Path:
-    """Where the table of a round, or of orl, belongs."""
-    if text == "orl":
-        return layout.photograph_attributes(text, annotator.name)
+    """Where the table of a round belongs; those of photographs belong to who asks for them."""
     if is_photographs(text):
         raise InputError(f"{text}: name a file for its table with --out")
     return layout.attributes(text, annotator.name)
@@ -190,11 +189,12 @@ def report(table: AttributeTable, out: Path) -> None:
 def main() -> None:
     parser = Parser(description="Measure attributes of faces.")
     parser.add_argument("source", nargs="?", help="a round, orl, pairs:DIR or folder:DIR")
-    parser.add_argument("--annotator", default="measured", help="measured, or onnx:PATH")
+    parser.add_argument("--annotator", default=MEASURED, help="measured, or onnx:PATH")
     parser.add_argument("--out", type=Path, help="a Parquet file")
     parser.add_argument("--photographs", action="store_true", help="orl and params.yaml's pairs")
     args = parser.parse_args()
-    if (args.source is None) != args.photographs or (args.photographs and args.out):
+    alone = args.source is None and args.out is None and args.annotator == MEASURED
+    if not (alone if args.photographs else args.source):
         raise InputError("give one source, or --photographs alone")
     annotator = load_annotator(args.annotator)
     with timed(f"annotate@{'photographs' if args.photographs else args.source}"):

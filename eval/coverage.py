@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from eval.divergence import (
     QUANTILES,
@@ -15,6 +17,7 @@ from eval.divergence import (
     estimate,
     js_divergence,
     kl_divergence,
+    numbered,
     resample,
     sample_of,
     smoothed,
@@ -43,14 +46,16 @@ class FaceSet:
     def column(self, name: str) -> np.ndarray:
         return np.concatenate([table.column(name) for table in self.tables])
 
-    @property
-    def subject(self) -> list[str]:
-        """People by table: those of two tables are never the same."""
-        return [
-            owner and f"{at}/{owner}"
-            for at, table in enumerate(self.tables)
-            for owner in table.subject
-        ]
+    @cached_property
+    def person(self) -> Int[np.ndarray, " face"]:
+        """A number for each person; those of two tables are never the same."""
+        return numbered(
+            [
+                owner and f"{at}/{owner}"
+                for at, table in enumerate(self.tables)
+                for owner in table.subject
+            ]
+        )
 
     @property
     def label(self) -> list[str]:
@@ -105,7 +110,7 @@ def compare(attribute: Attribute, real: FaceSet, synthetic: FaceSet) -> dict[str
 
 def _sample(attribute: Attribute, faces: FaceSet) -> Sample:
     bins = bin_of(faces.column(attribute.name), attribute.edges)
-    return sample_of(bins, faces.subject, len(attribute.edges) + 1)
+    return sample_of(bins, faces.person, len(attribute.edges) + 1)
 
 
 def _histogram(faces: FaceSet, sample: Sample, attribute: Attribute) -> dict[str, Any]:

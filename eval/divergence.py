@@ -71,15 +71,28 @@ class Sample:
         return int(self.times.sum())
 
 
-def sample_of(bins: Int[np.ndarray, " face"], subject: Sequence[str], num_bins: int) -> Sample:
-    """Faces by bin (-1: undefined, left out) and person; "" is a person of its own each time."""
-    names = np.array([name or f"\0{row}" for row, name in enumerate(subject)], dtype=object)
+def sample_of(
+    bins: Int[np.ndarray, " face"], person: Int[np.ndarray, " face"], num_bins: int
+) -> Sample:
+    """Faces by bin (-1: undefined, left out) and by the number of the person whose they are."""
     kept = bins >= 0
-    people, person = np.unique(names[kept].astype(str), return_inverse=True)
-    counts = np.zeros((len(people), num_bins), np.int64)
-    np.add.at(counts, (person, bins[kept]), 1)
+    _, index, faces = np.unique(person[kept], return_inverse=True, return_counts=True)
+    alone = faces[index] == 1  # most people of synthetic sets: their kinds are the bins
+    _, others = np.unique(index[~alone], return_inverse=True)
+    counts = np.zeros((int(others.max(initial=-1)) + 1, num_bins), np.int64)
+    np.add.at(counts, (others, bins[kept][~alone]), 1)
     kinds, times = np.unique(counts, axis=0, return_counts=True)
-    return Sample(kinds, times)
+    singles = np.bincount(bins[kept][alone], minlength=num_bins)
+    every = np.concatenate([np.eye(num_bins, dtype=np.int64), kinds])
+    return Sample(every, np.concatenate([singles, times]))
+
+
+def numbered(subject: Sequence[str]) -> Int[np.ndarray, " face"]:
+    """A number for each person; who is not known ("") is a person of its own each time."""
+    numbers: dict[str, int] = {}
+    return np.array(
+        [numbers.setdefault(name or f"\0{row}", row) for row, name in enumerate(subject)], np.int64
+    )
 
 
 def resample(sample: Sample, num: int, rng: np.random.Generator) -> Int[np.ndarray, "num bin"]:
@@ -121,8 +134,8 @@ def estimate(
         value,
         float(draws.mean()) - value,
         (low, high),
-        null(measure, first, 0.5, num=num, rng=rng),
-        null(measure, second, float(share), num=num, rng=rng),
+        null(measure, first, 0.5, num=num // 4, rng=rng),
+        null(measure, second, float(share), num=num // 4, rng=rng),
     )
 
 

@@ -170,10 +170,15 @@ def test_another_photograph_gives_another_digest(album: Path) -> None:
         (["orl:album", "--out", "x.parquet"], "photographs orl take no folder"),
         (["folder:empty", "--out", "x.parquet"], "empty: no photographs"),
         (["folder:album"], "name a file for its table with --out"),
+        (["orl"], "name a file for its table with --out"),
         (["folder:broken", "--out", "x.parquet"], "a.jpg: not a readable image"),
         (["pool", "--annotator", "guess"], "unknown annotator 'guess'"),
         ([], "give one source, or --photographs alone"),
         (["orl", "--photographs"], "give one source, or --photographs alone"),
+        (
+            ["--photographs", "--annotator", "onnx:a.onnx"],
+            "give one source, or --photographs alone",
+        ),
     ],
 )
 def test_bad_input_is_one_line(

@@ -15,6 +15,7 @@ from eval.divergence import (
     histogram,
     js_divergence,
     kl_divergence,
+    numbered,
     resample,
     sample_of,
     smoothed,
@@ -81,17 +82,26 @@ def test_a_shifted_copy_has_the_divergence_computed_by_hand() -> None:
 
 def test_a_sample_groups_people_who_are_alike() -> None:
     bins = np.array([0, 1, 0, 1, 2, 2, -1])
-    sample = sample_of(bins, ["a", "a", "b", "b", "", "", "a"], 3)
+    sample = sample_of(bins, numbered(["a", "a", "b", "b", "", "", "a"]), 3)
     assert sample.num_people == 4  # a, b and two strangers
     assert sample.counts.tolist() == [2, 2, 2]
-    assert sorted(sample.times.tolist()) == [2, 2]
+    found = {
+        tuple(kind): times for kind, times in zip(sample.kinds.tolist(), sample.times, strict=True)
+    }
+    assert {kind: times for kind, times in found.items() if times} == {(0, 0, 1): 2, (1, 1, 0): 2}
+
+
+def test_a_set_may_hold_nobody() -> None:
+    sample = sample_of(np.array([-1, -1]), np.array([0, 1]), 3)
+    assert sample.num_people == 0
+    assert sample.counts.tolist() == [0, 0, 0]
 
 
 def test_resampling_draws_people_with_all_their_faces() -> None:
     generator = np.random.default_rng(0)
     bins = generator.integers(0, 3, 60)
     subject = [f"p{number}" for number in generator.integers(0, 12, 60)]
-    fast = resample(sample_of(bins, subject, 3), 4000, generator)
+    fast = resample(sample_of(bins, numbered(subject), 3), 4000, generator)
     slow = np.array(
         [references.person_bootstrap(bins.tolist(), subject, 3, generator) for _ in range(1500)]
     )
@@ -140,6 +150,8 @@ def test_ten_faces_of_a_person_widen_the_interval() -> None:
     other = alone([200] * 5)
     spans = []
     for subject in (people, [""] * 400):
-        found = estimate(kl_divergence, sample_of(bins, subject, 5), other, num=500, rng=rng())
+        found = estimate(
+            kl_divergence, sample_of(bins, numbered(subject), 5), other, num=500, rng=rng()
+        )
         spans.append(found.ci95[1] - found.ci95[0])
     assert spans[0] > 1.5 * spans[1]
