@@ -37,6 +37,7 @@ class Results:
     rounds: Mapping[str, RoundFiles]  # those of the last run, in order, and the probe
     curves: Sequence[Roc]
     summary: Mapping[str, Any]
+    drift: Mapping[str, Any] | None = None  # reports/drift.json
 
     @property
     def mined(self) -> list[RoundFiles]:
