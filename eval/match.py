@@ -24,8 +24,8 @@ import torch
 from eval.metrics import threshold_at
 from eval.models import Model, load_model
 from eval.photo_embeddings import crop_of, embed_folder, write_embeddings
+from eval.photographs import DETECT_THRESHOLD
 from eval.scored import read_scores
-from eval.verify import DETECT_THRESHOLD
 from manifests import layout
 from manifests.benchmarks import ALIGNMENT
 from manifests.errors import InputError, Parser, run_command

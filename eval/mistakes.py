@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int, UInt8
 from eval.benchmarks.base import Protocol
 from eval.figures import data_uri, strip
 from eval.photographs import decode
-from eval.roc import roc
+from eval.roc import ROUNDING, roc
 from eval.scored import ScoredPairs
 from manifests.errors import InputError
 from pipeline.align import Aligner, crop_photograph, find_in_photograph
@@ -50,7 +50,7 @@ class Mistakes:
 def equal_error_threshold(pairs: ScoredPairs) -> float:
     """The highest threshold at which no more genuine pairs are rejected than impostors pass."""
     curve = roc(pairs.score, pairs.same)
-    return float(curve.threshold[int(np.argmax(1.0 - curve.tar <= curve.far))])
+    return float(curve.threshold[int(np.argmax(1.0 - curve.tar <= curve.far + ROUNDING))])
 
 
 def wrong(pairs: ScoredPairs) -> Bool[np.ndarray, " pair"]:

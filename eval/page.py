@@ -11,6 +11,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eval import figures, sections
+from eval.drift_section import drift_section
 from eval.sections import Results
 from eval.summary import ORL, PAIRS
 from manifests.layout import PROBE
@@ -27,6 +28,7 @@ TITLES = {
     "mistakes": "Worst mistakes",
     "training": "Training",
     "regions": "Where the student is weak",
+    "drift": "What the synthetic faces lack",
     "identities": "Identities",
     "mined": "Mined faces",
     "rounds": "Faces of each round",
@@ -53,6 +55,7 @@ def page_content(results: Results, params: Params) -> dict[str, Any]:
         "mistakes": sections.mistake_section(results, params),
         "training": sections.training_section(results),
         "regions": sections.region_section(results),
+        "drift": results.drift and drift_section(results.drift, results.rounds, NAMES),
         "identities": sections.identity_section(results),
         "mined": sections.mined_section(results),
         "laws": {name: sections.law_of(files) for name, files in results.rounds.items()},
@@ -62,7 +65,7 @@ def page_content(results: Results, params: Params) -> dict[str, Any]:
         "params": yaml.safe_dump(recipe, sort_keys=False),
         "probe": PROBE,
     }
-    empty = {name for name in ("regions", "identities") if not content[name]}
+    empty = {name for name in ("regions", "drift", "identities") if not content[name]}
     empty |= set() if summary["gap_by_round"] else {"mined"}
     titles = {name: title for name, title in TITLES.items() if name not in empty}
     return {**content, "titles": titles}
@@ -80,7 +83,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def count(number: float | None) -> str:
+def count(number: int | float | None) -> str:
     """In thousands, millions or billions with three digits; a dash for None."""
     if number is None:
         return "–"

@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from eval.models import Model
+from eval.photo_sets import open_photographs
 from eval.photographs import read_photograph
 from manifests.errors import InputError
 from manifests.tables import write_table
@@ -19,7 +20,6 @@ from pipeline.align import Aligner, crop_photograph, find_in_photograph
 from pipeline.numerics import BATCH
 
 KIND = "photograph-embeddings-1"
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".pgm", ".ppm", ".tif", ".tiff"}
 
 
 def crop_of(path: Path, model: Model, aligner: Aligner) -> tuple[torch.Tensor, bool]:
@@ -36,15 +36,9 @@ def embed_folder(folder: Path, model: Model, aligner: Aligner) -> pa.Table:
     """A row a photograph, by name: its embedding, and whether a face was detected. One that
     cannot be read keeps its row, with the reason.
 
-    Raises InputError where no photograph can be read.
+    Raises InputError where there is no photograph, or none that can be read.
     """
-    names = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file()
-    )
-    if not names:
-        raise InputError(f"{folder}: no photographs ({', '.join(sorted(SUFFIXES))}) in it")
+    names = open_photographs(f"folder:{folder}").images
     rows: list[dict[str, Any]] = []
     with tqdm(total=len(names), desc=f"embed {folder.name}", unit="image") as bar:
         for at in range(0, len(names), BATCH):

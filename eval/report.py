@@ -20,6 +20,7 @@ from eval.summary import (
     check_trained_on,
     read_benchmarks,
     read_chain,
+    read_drift,
     summarise,
 )
 from manifests import layout
@@ -52,7 +53,8 @@ def gather(run: str, params: Params) -> Results:
         for name in benchmarks
         for role in ROLES
     ]
-    return Results(chain, dict(zip(names, rounds, strict=True)), curves, summary)
+    by_name = dict(zip(names, rounds, strict=True))
+    return Results(chain, by_name, curves, summary, read_drift(rounds))
 
 
 def write_reports(results: Results, params: Params, folder: Path) -> None:

@@ -13,10 +13,10 @@ from eval.benchmarks import open_benchmark
 from eval.break_even import BreakEven, break_even, measured_rates
 from eval.curves import Roc, mean_gaps, region_gaps, training_curve
 from eval.mistakes import find_mistakes, mistake_strips
+from eval.photographs import DETECT_THRESHOLD
 from eval.pictures import identity_rows, mined_pairs, region_rows
 from eval.scored import read_scores
 from eval.summary import PAIRS, ROLES, RunLog
-from eval.verify import DETECT_THRESHOLD
 from manifests import layout
 from manifests.boundaries import Boundaries
 from manifests.errors import InputError
@@ -37,6 +37,7 @@ class Results:
     rounds: Mapping[str, RoundFiles]  # those of the last run, in order, and the probe
     curves: Sequence[Roc]
     summary: Mapping[str, Any]
+    drift: Mapping[str, Any] | None = None  # reports/drift.json
 
     @property
     def mined(self) -> list[RoundFiles]:

@@ -214,3 +214,22 @@ def summarise(
         "gap_by_round": gap_by_round(chain, gaps),
         "digests": digests(rounds),
     }
+
+
+def read_drift(rounds: Sequence[RoundFiles]) -> dict[str, Any] | None:
+    """reports/drift.json; None where drift was not measured.
+
+    Raises InputError where it was measured on other faces than those at hand.
+    """
+    path = layout.REPORTS / "drift.json"
+    if not path.exists():
+        return None
+    report: dict[str, Any] = read_json(path)
+    roots = {files.faces.root for files in rounds}
+    for source in report["synthetic"]["sources"]:
+        if source["digest"] not in roots:
+            raise InputError(
+                f"{path}: of a store {source['name']} with root {source['digest'][:12]}, which is "
+                "not at hand; run drift again"
+            )
+    return report
