@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from eval.curves import RegionGap
 from eval.figures import data_uri, strip
@@ -41,10 +41,12 @@ class RegionRow:
 
 @dataclass(frozen=True)
 class MinedPair:
-    """Parent and child side by side, the parent's gap and the step away from it."""
+    """Parent and child side by side, their gaps by the student that was mined for, and how."""
 
     image: str
-    score: float
+    parent_gap: float
+    child_gap: float
+    law: str
     step: float
 
 
@@ -126,23 +128,39 @@ def region_rows(
     return found
 
 
-def mined_pairs(mined: RoundFiles, pool: RoundFiles) -> list[MinedPair]:
-    """Usable children beside their parents, from the smallest parent's gap to the largest."""
+def mined_pairs(
+    mined: RoundFiles, pool: RoundFiles, before: GapTable, after: GapTable
+) -> list[MinedPair]:
+    """Usable children beside their parents, from the smallest parent's gap to the largest;
+    `before` has the gaps of the pool, `after` those of the children."""
     manifest, parents_of = showable(mined), showable(pool)
     if manifest is None or parents_of is None:
         return []
-    score, step = manifest.column("score"), manifest.column("step")
-    usable = np.flatnonzero(mined.faces.ok())
-    children = spread(usable[np.argsort(score[usable], kind="stable")], NUM_MINED)
-    parents = row_of(parents_of, manifest.table["parent_id"].to_numpy()[children])
-    shown = zip(
-        read_faces(pool.faces, parents), read_faces(mined.faces, children), children, strict=True
+    parent_id = manifest.table["parent_id"]
+    usable = np.flatnonzero(mined.faces.ok() & np.asarray(parent_id.is_valid()))
+    ids = parent_id.fill_null(0).to_numpy()
+    gaps = gap_of(before, ids[usable])
+    order = spread(np.argsort(gaps, kind="stable"), NUM_MINED)
+    children = usable[order]
+    pictures = zip(
+        read_faces(pool.faces, row_of(parents_of, ids[children])),
+        read_faces(mined.faces, children),
+        strict=True,
+    )
+    facts = zip(
+        gaps[order].tolist(),
+        gap_of(after, manifest.face_id[children]).tolist(),
+        manifest.table["law"].take(children).to_pylist(),
+        manifest.column("step")[children].tolist(),
+        strict=True,
     )
     return [
-        MinedPair(
-            data_uri(strip(np.stack([parent, child]), 2), "image/webp"),
-            float(score[row]),
-            float(step[row]),
-        )
-        for parent, child, row in shown
+        MinedPair(data_uri(strip(np.stack(pair), 2), "image/webp"), *row)
+        for pair, row in zip(pictures, facts, strict=True)
     ]
+
+
+def gap_of(table: GapTable, face_id: Int[np.ndarray, " face"]) -> Float[np.ndarray, " face"]:
+    """Mean gap of both views of the faces with these ids, which the table must hold."""
+    rows = np.searchsorted(table.face_id, face_id)
+    return (table.gap[rows].astype(np.float64) + table.flip_gap[rows]) / 2

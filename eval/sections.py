@@ -153,9 +153,23 @@ def identity_section(results: Results) -> dict[str, Any] | None:
 def mined_section(results: Results) -> dict[str, Any] | None:
     """Parents and children of the first mined round that has usable faces."""
     for files in results.mined:
-        if pairs := mined_pairs(files, results.pool):
-            return {"round": files.name, "pairs": pairs}
+        run, before, after = mined_gaps(results, files)
+        if pairs := mined_pairs(files, results.pool, before, after):
+            return {"round": files.name, "run": run.name, "pairs": pairs}
     return None
+
+
+def mined_gaps(results: Results, files: RoundFiles) -> tuple[RunLog, GapTable, GapTable]:
+    """The run that a round was mined for, and its gaps on the pool and on that round."""
+    first = next(at for at, run in enumerate(results.chain) if files.name in run.rounds)
+    run = results.chain[first - 1]
+    paths = layout.gap_table(run.name, results.pool.name), layout.children_gaps(files.name)
+    roots = results.pool.teacher.root, files.teacher.root
+    tables = [GapTable.read(p, expect_teacher=r) for p, r in zip(paths, roots, strict=True)]
+    for path, table in zip(paths, tables, strict=True):
+        if table.student_digest != run.student["sha256"]:
+            raise InputError(f"{path}: not of the student of {run.name}; run the gap stage again")
+    return run, tables[0], tables[1]
 
 
 def cost_table(seconds: Mapping[str, float], items: Sequence[str]) -> dict[str, Any]:
