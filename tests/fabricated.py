@@ -13,12 +13,15 @@ from PIL import Image
 
 from eval.benchmarks import open_benchmark
 from eval.benchmarks.base import Protocol
+from eval.coverage import FaceSet
+from eval.drift import drift
 from eval.embedding import Embedded
 from eval.models import Model
 from eval.photographs import ImageFolder
 from eval.verification import Verification, verify
 from eval.verify import write
 from manifests import layout
+from manifests.attributes import FACES, PHOTOGRAPHS, Attribute, AttributeTable, Source
 from manifests.benchmarks import Benchmark
 from manifests.boundaries import Boundaries
 from manifests.digests import canonical_json
@@ -139,6 +142,23 @@ def _measure(protocol: Protocol, role: str, seed: int) -> Verification:
     model = Model(role, "", ARCFACE112.at(4), "cosine", False, lambda x: x.flatten(1))
     detected = np.arange(len(NAMES)) > 0
     return verify(protocol, Embedded(model, {"plain": outputs}), detected, "plain")
+
+
+def make_drift() -> None:
+    """reports/drift.json: the pool's faces look to the left, photographs to both sides."""
+    ids = LatentManifest.read(layout.manifest("pool")).face_id
+    faces = FaceStore.open(layout.faces("pool"))
+    annotator = {"name": "toy", "version": "1"}
+    yaw = Attribute("yaw", "degrees", -90.0, 90.0, (-45.0, -15.0, 15.0, 45.0), "to the right")
+    left = np.where(np.arange(len(ids)) < 98, -20, 20).astype(np.float32)[:, None]
+    both = np.tile([-20.0, 20.0], 30).astype(np.float32)[:, None]
+    images = tuple(f"s{row}/1.pgm" for row in range(len(both)))
+    people = tuple(Path(image).parent.name for image in images)
+    sources = (Source(FACES, "pool", faces.root), Source(PHOTOGRAPHS, "orl", "0" * 64))
+    synthetic = AttributeTable(annotator, sources[0], (yaw,), left, ids, None, ("",) * len(ids))
+    real = AttributeTable(annotator, sources[1], (yaw,), both, None, images, people)
+    report = drift([FaceSet("orl", (real,))], FaceSet("synthetic", (synthetic,)))
+    write_json(layout.REPORTS / "drift.json", report)
 
 
 def make_costs() -> None:

@@ -22,7 +22,7 @@ from manifests import layout
 from manifests.errors import InputError
 from manifests.files import read_json, write_json
 from manifests.params import Params, Verify
-from tests.fabricated import TRAINED, make_costs, make_everything, make_run
+from tests.fabricated import TRAINED, make_costs, make_drift, make_everything, make_run
 from train.checkpoint import LOG
 
 
@@ -62,7 +62,7 @@ def test_summary_and_page_of_a_whole_chain(toy_params: Params) -> None:
     }
     assert summary["orl"]["student"]["accuracy"] == summary["pairs"]["student"]["accuracy"]
     assert page.count("data:image/") > 20
-    for title in TITLES.values():
+    for title in set(TITLES.values()) - {TITLES["drift"]}:
         assert f">{title}</h2>" in page
     assert summary["sizes"]["student"]["macs"] > 100_000
     assert summary["sizes"]["teacher"]["macs"] is None  # nobody has a teacher called toy
@@ -164,6 +164,20 @@ def test_photographs_are_shown_only_of_the_folder_that_was_measured(
     Path("album/images/30.png").write_bytes(Path("album/images/31.png").read_bytes())
     assert shown("album") == {"why_not": "the folder under verify: pairs was changed after it was "
                               "measured"}  # fmt: skip
+
+
+def test_drift_of_other_faces_is_refused(toy_params: Params) -> None:
+    make_everything()
+    _, page = written(toy_params)
+    assert 'id="drift"' not in page
+    make_drift()
+    _, page = written(toy_params)
+    assert 'href="#drift"' in page and 'id="drift"' in page
+    report = read_json(layout.REPORTS / "drift.json")
+    report["synthetic"]["sources"][0]["digest"] = "0" * 64
+    write_json(layout.REPORTS / "drift.json", report)
+    with pytest.raises(InputError, match="root 000000000000, which is not at hand"):
+        gather("mined-2", toy_params)
 
 
 def test_break_even_by_hand(toy_params: Params) -> None:
