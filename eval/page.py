@@ -1,143 +1,40 @@
-"""The report's page: what it shows, section by section, and its HTML."""
+"""The report's page: its HTML, from what the sections hold."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from eval import figures
-from eval.curves import Roc, mean_gaps, region_gaps, training_curve
-from eval.pictures import identity_rows, mined_pairs, region_rows
-from eval.summary import ORL, PAIRS, RunLog
-from manifests import layout
-from manifests.boundaries import Boundaries
-from manifests.errors import InputError
-from manifests.gaps import GapTable
+from eval import figures, sections
+from eval.drift_section import drift_section
+from eval.sections import Results
+from eval.summary import ORL, PAIRS
 from manifests.layout import PROBE
 from manifests.params import Params
-from manifests.rounds import RoundFiles
 
 TEMPLATE = "page.html.jinja"
-BOUNDARY = "boundary"  # the origin of identities' latents
-
-
-@dataclass(frozen=True)
-class Results:
-    """All that the report is written from."""
-
-    chain: Sequence[RunLog]
-    rounds: Mapping[str, RoundFiles]  # those of the last run, in order, and the probe
-    curves: Sequence[Roc]
-    summary: Mapping[str, Any]
-
-    @property
-    def mined(self) -> list[RoundFiles]:
-        return [self.rounds[name] for name in self.summary["gap_by_round"]]
-
-    @property
-    def pool(self) -> RoundFiles:
-        return self.rounds[self.chain[0].rounds[0]]
-
-
-def training_section(results: Results) -> dict[str, str]:
-    """The figure of losses and gaps."""
-    ends = {run.name: int(run.student["faces_seen"]) for run in results.chain}
-    points = training_curve(results.chain)
-    figure = figures.training_figure(points, ends, results.summary["gap"])
-    return {"image": figures.data_uri(figures.png(figure))}
-
-
-def roc_section(results: Results, benchmarks: Collection[str]) -> dict[str, str]:
-    """{benchmark: image}: one across the page, or two beside each other."""
-    width = 9.6 if len(benchmarks) == 1 else 5.0
-    return {
-        name: figures.data_uri(figures.png(figures.roc_figure(curves, width=width)))
-        for name in benchmarks
-        if (curves := [curve for curve in results.curves if curve.benchmark == name])
-    }
-
-
-def region_section(results: Results) -> dict[str, Any] | None:
-    """Gaps by the first mined round's regions before it and after the last run, and faces of
-    the hardest; None where nothing was mined."""
-    if not results.mined:
-        return None
-    first, last, probe = results.mined[0], results.chain[-1].name, results.rounds[PROBE]
-    root = probe.teacher.root
-    before = GapTable.read(layout.regions(first.name), expect_teacher=root)
-    path = layout.gap_table(last, PROBE)
-    after = GapTable.read(path, expect_teacher=root)
-    if after.student_digest != results.summary["student"]["sha256"]:
-        raise InputError(f"{path}: not of the student at hand; run the gap stage again")
-    regions = region_gaps(before, after, regions_mined(first))
-    if not regions:
-        return None
-    return {
-        "round": first.name,
-        "image": figures.data_uri(figures.png(figures.region_figure(regions))),
-        "mined": mean_gaps(region for region in regions if region.mined),
-        "others": mean_gaps(region for region in regions if not region.mined),
-        "faces": region_rows(regions, before, probe),
-    }
-
-
-def regions_mined(files: RoundFiles) -> set[int]:
-    """The regions that a mined round's parents came from."""
-    if files.manifest is None:
-        return set()
-    return set(files.manifest.table["region_id"].drop_null().unique().to_pylist())
-
-
-def identity_section(results: Results) -> dict[str, Any] | None:
-    """Faces of a few boundaries; None where no round was sampled from boundaries."""
-    for files in results.rounds.values():
-        manifest = files.manifest
-        if manifest is not None and BOUNDARY in manifest.table["origin"].unique().to_pylist():
-            boundaries = Boundaries.read(layout.boundaries(results.pool.name))
-            rows = identity_rows(files, results.pool, boundaries)
-            return {
-                "rows": rows,
-                "kept": int(boundaries.kept.sum()),
-                "tried": len(boundaries.face_id),
-            }
-    return None
-
-
-def mined_section(results: Results) -> dict[str, Any] | None:
-    """Parents and children of the first mined round that has usable faces."""
-    for files in results.mined:
-        if pairs := mined_pairs(files, results.pool):
-            return {"round": files.name, "pairs": pairs}
-    return None
-
-
-def cost_table(seconds: Mapping[str, float], items: Sequence[str]) -> dict[str, Any]:
-    """Stages by what they worked on (stage@item); the dearest stage first."""
-    cells: dict[str, dict[str, float]] = {}
-    for name, spent in seconds.items():
-        if name != "total":
-            stage, _, item = name.partition("@")
-            cells.setdefault(stage, {})[item] = spent
-    found = {item for row in cells.values() for item in row}
-    columns = [item for item in items if item in found]
-    columns += sorted(found - {*columns, ""})
-    rows = sorted(cells.items(), key=lambda row: -sum(row[1].values()))
-    return {"columns": columns, "rows": rows}
-
-
-def licences(rounds: Iterable[RoundFiles]) -> dict[str, str]:
-    """{generator or teacher: terms}, from every passport."""
-    return {
-        name: terms
-        for files in rounds
-        for store in (files.faces, files.teacher)
-        for name, terms in store.passport.licences.items()
-    }
+NAMES = {ORL: "ORL", PAIRS: "Photograph pairs"}
+# In the page's order: their addresses and titles. Those without content are left out.
+TITLES = {
+    "benchmarks": "Benchmarks",
+    "curves": "ROC and DET curves",
+    "folds": "Spread over the folds",
+    "models": "Student beside teacher",
+    "mistakes": "Worst mistakes",
+    "training": "Training",
+    "regions": "Where the student is weak",
+    "drift": "What the synthetic faces lack",
+    "identities": "Identities",
+    "mined": "Mined faces",
+    "rounds": "Faces of each round",
+    "costs": "Costs",
+    "provenance": "Provenance",
+}
 
 
 def page_content(results: Results, params: Params) -> dict[str, Any]:
@@ -147,37 +44,31 @@ def page_content(results: Results, params: Params) -> dict[str, Any]:
     recipe = {name: value for name, value in asdict(params).items() if name != "verify"}
     runs = [run.name for run in results.chain]
     items = [*(name for name in results.rounds if name not in runs), *runs]
-    return {
+    content = {
         "summary": summary,
         "benchmarks": measured,
-        "fars": fars_of(measured),
-        "colours": {**figures.COLOURS, "before": figures.BEFORE},
-        "roc": roc_section(results, measured),
-        "training": training_section(results),
-        "regions": region_section(results),
-        "identities": identity_section(results),
-        "mined": mined_section(results),
-        "laws": {name: law_of(files) for name, files in results.rounds.items()},
-        "costs": cost_table(summary["seconds"], items),
-        "licences": licences(results.rounds.values()),
+        "names": NAMES,
+        "fars": sections.fars_of(measured),
+        "colours": figures.COLOURS,
+        "curves": sections.curve_section(results, measured),
+        "folds": sections.fold_section(measured),
+        "mistakes": sections.mistake_section(results, params),
+        "training": sections.training_section(results),
+        "regions": sections.region_section(results),
+        "drift": results.drift and drift_section(results.drift, results.rounds, NAMES),
+        "identities": sections.identity_section(results),
+        "mined": sections.mined_section(results),
+        "laws": {name: sections.law_of(files) for name, files in results.rounds.items()},
+        "costs": sections.cost_table(summary["seconds"], items),
+        "break_even": sections.break_even_section(results),
+        "licences": sections.licences(results.rounds.values()),
         "params": yaml.safe_dump(recipe, sort_keys=False),
         "probe": PROBE,
     }
-
-
-def fars_of(benchmarks: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The false accept rates, falling, that some benchmark has enough impostors for."""
-    tables = (own["tar_at_far"] for roles in benchmarks.values() for own in roles.values())
-    found = {far for table in tables for far, tar in table.items() if tar is not None}
-    return sorted(found, key=float, reverse=True)
-
-
-def law_of(files: RoundFiles) -> str:
-    """Where a round's latents come from, in a word or two."""
-    if files.manifest is None:
-        return "imported"
-    columns = (files.manifest.table[name].unique().to_pylist() for name in ("origin", "law"))
-    return ", ".join(str(value) for values in columns for value in values if value is not None)
+    empty = {name for name in ("regions", "drift", "identities") if not content[name]}
+    empty |= set() if summary["gap_by_round"] else {"mined"}
+    titles = {name: title for name, title in TITLES.items() if name not in empty}
+    return {**content, "titles": titles}
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -192,6 +83,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def count(number: int | float | None) -> str:
+    """In thousands, millions or billions with three digits; a dash for None."""
+    if number is None:
+        return "–"
+    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= unit:
+            return f"{number / unit:.3g}{name}"
+    return f"{number:,.0f}"
+
+
 def render_page(content: Mapping[str, Any]) -> str:
     """HTML without a reference to anything outside itself."""
     environment = Environment(
@@ -201,5 +102,5 @@ def render_page(content: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, duration=duration)
+    environment.filters.update(percent=percent, duration=duration, count=count)
     return environment.get_template(TEMPLATE).render(content)

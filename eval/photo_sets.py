@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.photographs import ImageFolder, decode
+from eval.photographs import DETECT_THRESHOLD, ImageFolder, decode
 from manifests import layout
 from manifests.digests import merkle_root, sha256_file
 from manifests.errors import InputError
@@ -17,7 +17,6 @@ from pipeline.align import Aligner, Face, find_in_photograph
 
 KINDS = ("orl", "pairs", "folder")
 ENDINGS = {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
-DETECT_THRESHOLD = 0.0  # dlib's own, as in eval.verify
 
 
 @dataclass(frozen=True)

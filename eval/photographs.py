@@ -26,6 +26,7 @@ FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP", "TIFF", "GIF")  # none that star
 MOST_BYTES = 64 << 20
 MOST_PIXELS = 64_000_000
 LEAST_SIDE = 16  # pixels
+DETECT_THRESHOLD = 0.0  # dlib's own: photographs have backgrounds that a lower one finds faces in
 # What Pillow's decoders raise over broken files, by their tests and its issues.
 BROKEN = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError,

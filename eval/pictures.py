@@ -73,7 +73,7 @@ def read_faces(
 
 
 def face_strip(faces: FaceStore, rows: Int[np.ndarray, " face"], slots: int) -> str:
-    return data_uri(strip(read_faces(faces, rows), slots), "image/jpeg")
+    return data_uri(strip(read_faces(faces, rows), slots), "image/webp")
 
 
 def row_of(manifest: LatentManifest, face_id: Int[np.ndarray, " face"]) -> np.ndarray:
@@ -140,7 +140,7 @@ def mined_pairs(mined: RoundFiles, pool: RoundFiles) -> list[MinedPair]:
     )
     return [
         MinedPair(
-            data_uri(strip(np.stack([parent, child]), 2), "image/jpeg"),
+            data_uri(strip(np.stack([parent, child]), 2), "image/webp"),
             float(score[row]),
             float(step[row]),
         )

@@ -2,20 +2,25 @@
 
     python -m eval.report mined-2     the last run; the runs before it are found in its log
 
-Reads finished files only. The page is one file: it opens offline and holds no photograph.
+Reads finished files only. The page is one file that opens offline. It holds photographs only of
+the folder that the user names under verify: pairs in params.yaml.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from eval.curves import read_roc, roc_csv, training_csv, training_curve
-from eval.page import Results, page_content, render_page
+from eval.page import page_content, render_page
+from eval.sections import Results
+from eval.sizes import size_of_student, size_of_teacher
 from eval.summary import (
     ROLES,
     check_trained_on,
     read_benchmarks,
     read_chain,
+    read_drift,
     summarise,
 )
 from manifests import layout
@@ -34,15 +39,22 @@ def gather(run: str, params: Params) -> Results:
     names = [*chain[-1].rounds, PROBE]
     rounds = [open_round(name, params.teacher) for name in names]
     check_trained_on(chain[-1], rounds)
-    sha256 = load_student(layout.run(run)).sha256
-    benchmarks = read_benchmarks(sha256)
-    summary = summarise(chain, rounds, benchmarks, teacher=params.teacher, student_sha256=sha256)
+    student = load_student(layout.run(run))
+    benchmarks = read_benchmarks(student.sha256)
+    sizes = {
+        "student": asdict(size_of_student(student)),
+        "teacher": asdict(size_of_teacher(params.teacher, layout.WEIGHTS)),
+    }
+    summary = summarise(
+        chain, rounds, benchmarks, sizes, teacher=params.teacher, student_sha256=student.sha256
+    )
     curves = [
         read_roc(layout.verification(name, role), name, role)
         for name in benchmarks
         for role in ROLES
     ]
-    return Results(chain, dict(zip(names, rounds, strict=True)), curves, summary)
+    by_name = dict(zip(names, rounds, strict=True))
+    return Results(chain, by_name, curves, summary, read_drift(rounds))
 
 
 def write_reports(results: Results, params: Params, folder: Path) -> None:

@@ -20,8 +20,8 @@ from train.checkpoint import LOG
 ORL, PAIRS = "orl", "pairs"
 ROLES = ("student", "teacher")
 METRICS = (
-    "accuracy", "accuracy_ci95", "accuracy_std", "auc", "eer", "tar_at_far", "rank_1",
-    "num_pairs", "num_failed", "protocol_sha256",
+    "accuracy", "accuracy_ci95", "accuracy_ci95_identity", "accuracy_std", "accuracy_by_fold",
+    "auc", "eer", "tar_at_far", "rank_1", "num_pairs", "num_failed", "protocol_sha256",
 )  # fmt: skip
 Benchmarks = Mapping[str, Mapping[str, Mapping[str, Any]]]  # benchmark, role, figure
 
@@ -195,6 +195,7 @@ def summarise(
     chain: Sequence[RunLog],
     rounds: Sequence[RoundFiles],
     benchmarks: Benchmarks,
+    sizes: Mapping[str, Mapping[str, Any]],
     *,
     teacher: str,
     student_sha256: str,
@@ -204,6 +205,7 @@ def summarise(
     return {
         "student": student_facts(chain, rounds, student_sha256),
         "teacher": teacher_facts(rounds[0].teacher),
+        "sizes": sizes,
         "stores": store_tree(rounds, teacher),
         "num_faces": face_counts(rounds),
         "seconds": costs(),
@@ -212,3 +214,22 @@ def summarise(
         "gap_by_round": gap_by_round(chain, gaps),
         "digests": digests(rounds),
     }
+
+
+def read_drift(rounds: Sequence[RoundFiles]) -> dict[str, Any] | None:
+    """reports/drift.json; None where drift was not measured.
+
+    Raises InputError where it was measured on other faces than those at hand.
+    """
+    path = layout.REPORTS / "drift.json"
+    if not path.exists():
+        return None
+    report: dict[str, Any] = read_json(path)
+    roots = {files.faces.root for files in rounds}
+    for source in report["synthetic"]["sources"]:
+        if source["digest"] not in roots:
+            raise InputError(
+                f"{path}: of a store {source['name']} with root {source['digest'][:12]}, which is "
+                "not at hand; run drift again"
+            )
+    return report

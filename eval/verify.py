@@ -27,6 +27,7 @@ from eval.embedding import (
     placed,
 )
 from eval.models import Model, load_model
+from eval.photographs import DETECT_THRESHOLD
 from eval.verification import Verification, verify
 from manifests import layout
 from manifests.benchmarks import Benchmark
@@ -38,7 +39,6 @@ from manifests.scores import KIND
 from manifests.tables import write_table
 from pipeline.align import Aligner, find_in_photograph
 
-DETECT_THRESHOLD = 0.0  # dlib's own: photographs have backgrounds that a lower one finds faces in
 FACTS = ("model", "model_sha256", "metric", "views", "benchmark", "protocol_sha256", "subject_rule")
 
 

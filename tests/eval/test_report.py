@@ -5,131 +5,25 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from eval.benchmarks.base import Protocol
-from eval.embedding import Embedded
-from eval.models import Model
-from eval.page import cost_table, duration
-from eval.photographs import ImageFolder
+from eval.break_even import BENCH, Rates, break_even, measured_rates
+from eval.mistakes import NUM_SHOWN
+from eval.page import TITLES, count, duration
 from eval.report import gather, write_reports
-from eval.verification import verify
+from eval.sections import cost_table, mistake_section
 from manifests import layout
-from manifests.benchmarks import Benchmark
-from manifests.boundaries import Boundaries
-from manifests.digests import canonical_json
 from manifests.errors import InputError
 from manifests.files import read_json, write_json
-from manifests.gaps import GapTable
-from manifests.latents import LatentManifest
-from manifests.params import Params
-from manifests.scores import KIND
-from manifests.stores import FaceStore
-from manifests.tables import write_table
-from pipeline.frames import ARCFACE112
-from tests.toys import make_round
-from train.checkpoint import FILE, LOG, StudentCard, load_student, save_student
-from train.students import build_student
-
-RUNS = ("start", "mined-1", "mined-2")
-TRAINED = ("pool", "identities", "mined-1", "mined-2")
-NUM_REGIONS = 3
-
-
-def round_with(name: str, origin: str, **columns: np.ndarray) -> None:
-    """A round whose manifest has these nullable columns."""
-    count = len(next(iter(columns.values())))
-    make_round(name, count, seed=7, failed=0.1, origin=origin, law="toy-law", **columns)
-
-
-def make_rounds(num_mined: int) -> None:
-    make_round("pool", 100, seed=1)
-    make_round("probe", 40, seed=2)
-    pool = LatentManifest.read(layout.manifest("pool"))
-    references = np.repeat(pool.face_id[:7], 8)
-    side = np.tile([-1, 1], 28).astype(np.int8)
-    round_with("identities", "boundary", parent_id=references, side=side)
-    for name in RUNS[1:]:
-        parents = np.random.default_rng(0).choice(pool.face_id, num_mined)
-        score, step = (np.full(num_mined, value, np.float32) for value in (0.6, 0.7))
-        region = np.zeros(num_mined, np.int32)
-        round_with(name, "mined", parent_id=parents, region_id=region, score=score, step=step)
-    normals = np.eye(8, dtype=np.float32)[:7]
-    reasons = ("", "", "", "", "", "", "inaccurate")
-    accuracy = np.full(7, 0.7, np.float32)
-    Boundaries(
-        pool.face_id[:7], normals, accuracy, reasons, "z", "ridge", pool.digest, "0" * 64
-    ).write(layout.boundaries("pool"))
-
-
-def make_run(index: int, num_steps: int) -> None:
-    """runs/NAME with a log of `num_steps` lines, and its figures on the probe."""
-    name, trained = RUNS[index], TRAINED[: index + 2]
-    paths = [p for r in trained for p in (layout.faces(r), layout.teacher(r, "toy"))]
-    roots = {path.as_posix(): read_json(path / "passport.json")["merkle_root"] for path in paths}
-    card = StudentCard(
-        "small-resnet", 32, 0.25, 16, "arcface112", "cosine", "plain", canonical_json(roots),
-        "0" * 64, "unknown", 640 + 64 * num_steps * index,
-    )  # fmt: skip
-    network = build_student("small-resnet", input_size=32, width=0.25, embedding_width=16)
-    save_student(layout.run(name) / FILE, network, card)
-    steps = 10 if index == 0 else num_steps
-    history = [{"faces_seen": 64 * k, "loss": 1 / k, "learning_rate": 0.1} for k in range(1, steps)]
-    sha256 = load_student(layout.run(name)).sha256
-    student = asdict(card) | {"num_params": 1234, "sha256": sha256}
-    log = {"student": student, "rounds": trained, "num_faces": 99, "history": history}
-    after = RUNS[index - 1] if index else None
-    write_json(layout.run(name) / LOG, {**log, "after": after, "train_seconds": 1.5})
-    gap = {"mean": 0.5 - 0.1 * index, "standard_error": 0.01, "num_faces": 40}
-    write_json(layout.gap_report(name), {"student_sha256": sha256, "probe": gap, "pool": gap})
-
-
-def make_gaps() -> None:
-    """The regions of mined-1, and the probe's gaps of the last student."""
-    root = read_json(layout.teacher("probe", "toy") / "passport.json")["merkle_root"]
-    ok = FaceStore.open(layout.faces("probe")).ok()
-    ids = LatentManifest.read(layout.manifest("probe")).face_id[ok]
-    region = np.arange(len(ids), dtype=np.int32) % NUM_REGIONS
-    gap = (0.5 - 0.1 * region).astype(np.float32)
-    GapTable(ids, gap, gap, gap, region, "0" * 64, root).write(layout.regions("mined-1"))
-    student = load_student(layout.run("mined-2")).sha256
-    GapTable(ids, gap / 2, gap / 2, gap, region * 0 - 1, student, root).write(
-        layout.gap_table("mined-2", "probe")
-    )
-
-
-def make_verification(name: str, student_sha256: str) -> None:
-    """reports/verify/NAME by the code that measures, with a network that only flattens."""
-    generator = torch.Generator().manual_seed(0)
-    names = [f"{number:02}.png" for number in range(60)]
-    fold, same = np.arange(59, dtype=np.int16) % 2, np.arange(59) % 4 < 2
-    benchmark = Benchmark(
-        name, fold, tuple(names[:-1]), tuple(names[1:]), same, dict.fromkeys(names, "0" * 64)
-    )
-    protocol = Protocol(benchmark, ImageFolder(Path("photographs")), "image")
-    outputs = torch.rand((60, 48), generator=generator).numpy()
-    for role, sha256 in (("student", student_sha256), ("teacher", "1" * 64)):
-        model = Model(role, sha256, ARCFACE112.at(4), "cosine", False, lambda x: x.flatten(1))
-        embedded = Embedded(model, {"plain": outputs})
-        done = verify(protocol, embedded, np.ones(60, bool), "plain")
-        folder = layout.verification(name, role)
-        write_table(folder / "scores.parquet", KIND, done.scores, {})
-        write_json(folder / "metrics.json", done.metrics)
-
-
-def make_everything(*, num_mined: int = 12, benchmarks: tuple[str, ...] = ("orl",)) -> None:
-    make_rounds(num_mined)
-    for index in range(len(RUNS)):
-        make_run(index, num_steps=5 if num_mined else 0)
-    make_gaps()
-    for name in benchmarks:
-        make_verification(name, load_student(layout.run("mined-2")).sha256)
+from manifests.params import Params, Verify
+from tests.fabricated import TRAINED, make_costs, make_everything, make_run
+from train.checkpoint import LOG
 
 
 @pytest.fixture
@@ -166,17 +60,21 @@ def test_summary_and_page_of_a_whole_chain(toy_params: Params) -> None:
         "mined-1": {"before": 0.5, "after": 0.4},
         "mined-2": {"before": 0.4, "after": 0.3},
     }
-    assert summary["orl"]["student"]["accuracy"] == summary["pairs"]["teacher"]["accuracy"]
+    assert summary["orl"]["student"]["accuracy"] == summary["pairs"]["student"]["accuracy"]
     assert page.count("data:image/") > 20
-    for section in ("Benchmarks", "ROC curves", "Identities", "Mined faces", "Provenance"):
-        assert f"<h2>{section}</h2>" in page
+    for title in TITLES.values():
+        assert f">{title}</h2>" in page
+    assert summary["sizes"]["student"]["macs"] > 100_000
+    assert summary["sizes"]["teacher"]["macs"] is None  # nobody has a teacher called toy
 
 
 def test_page_refers_to_nothing_outside_itself(toy_params: Params) -> None:
     make_everything()
     _, page = written(toy_params)
     addresses = re.findall(r"(?:src|href)\s*=\s*[\"']?([^\"'\s>]+)", page)
-    assert addresses and all(address.startswith("data:image/") for address in addresses)
+    assert addresses and all(address.startswith(("data:image/", "#")) for address in addresses)
+    inside = set(re.findall(r'id="([^"]+)"', page))
+    assert {address[1:] for address in addresses if address.startswith("#")} <= inside
     assert not re.search(r"<script|<link|@import|url\(", page)
     assert str(Path.cwd()) not in page
 
@@ -244,3 +142,69 @@ def test_costs_by_stage() -> None:
     assert costs["columns"] == ["pool", "new"]
     assert [stage for stage, _ in costs["rows"]] == ["verify", "embed"]
     assert [duration(s) for s in (2.0, 90.0, 3700.0)] == ["2.0 s", "2 min", "1 h 02 min"]
+    assert [count(n) for n in (None, 999, 2_813_984, 2.4e9)] == ["–", "999", "2.81 M", "2.4 G"]
+
+
+def test_photographs_are_shown_only_of_the_folder_that_was_measured(
+    toy_params: Params, weights: Path
+) -> None:
+    make_everything(photographs=Path("album"))
+    layout.DATA.joinpath("weights").symlink_to(weights)
+    results = gather("mined-2", toy_params)
+
+    def shown(folder: str | None) -> dict[str, Any]:
+        return mistake_section(results, replace(toy_params, verify=Verify(folder, None)))
+
+    assert "no folder of photographs is named" in shown(None)["why_not"]
+    assert "cannot be opened" in shown("elsewhere")["why_not"]
+    section = shown("album")
+    assert not section["why_not"]
+    assert all(len(section[kind]) == NUM_SHOWN for kind in ("match", "non"))
+    assert all(uri.startswith("data:image/webp") for _, uri in section["match"])
+    Path("album/images/30.png").write_bytes(Path("album/images/31.png").read_bytes())
+    assert shown("album") == {"why_not": "the folder under verify: pairs was changed after it was "
+                              "measured"}  # fmt: skip
+
+
+def test_break_even_by_hand(toy_params: Params) -> None:
+    assert measured_rates(0.8) is None
+    make_costs()
+    rates = measured_rates(0.8)
+    assert rates is not None
+    assert (rates.render, rates.embed) == (40.0, 20.0)  # of 50 rendered a second 4 in 5 are usable
+    seconds = {"gap@pool": 3.0, "mine@mined-1": 1.0, "render@pool": 2.0, "verify": 9.0}
+    even = break_even(rates, seconds, num_faces=80, faces_seen=160, train_seconds=5.0)
+    assert even.build_seconds == 2.0 + 4.0 + 4.0
+    assert even.online_face_seconds == 1 / 40 + 1 / 40  # one view of two
+    assert (even.faces, even.passes, even.students) == (200.0, 2.5, 1.25)
+    assert even.offline(2) == 20.0 and even.online(2) == 26.0
+    assert even.online(1) < even.offline(1)  # and one student is too few
+
+
+@given(
+    st.floats(1, 1e4), st.floats(1, 1e4), st.integers(1, 10**6), st.integers(1, 10**8),
+    st.floats(0, 1e5), st.floats(0, 1e5),
+)  # fmt: skip
+def test_both_ways_cost_the_same_at_the_break_even(
+    render: float, embed: float, faces: int, seen: int, other: float, train: float
+) -> None:
+    rates = Rates(render, embed, "drawn")
+    even = break_even(
+        rates, {"gap@pool": other}, num_faces=faces, faces_seen=seen, train_seconds=train
+    )
+    students = even.students
+    offline = even.build_seconds + students * train
+    online = students * (seen * even.online_face_seconds + train)
+    assert offline == pytest.approx(online)
+    assert 1.0 <= even.passes or other == 0.0
+
+
+def test_rates_come_from_the_bench_where_there_is_one(toy_params: Params) -> None:
+    make_costs()
+    flow = {"stages": {"workers": 2, "render_and_align_usable": 381.0, "embed_two_views": 214.1}}
+    write_json(BENCH, {"flow": flow, "machine": {"cpus": 2}})
+    rates = measured_rates(0.8)
+    assert rates == Rates(381.0, 214.1, "reports/bench.json, 2 CPUs, 2 workers")
+    write_json(BENCH, {"flow": {}})
+    with pytest.raises(InputError, match=r"bench\.json: no rates of the flow in it"):
+        measured_rates(0.8)

@@ -1,0 +1,225 @@
+"""Are two photographs of one person? And: embeddings of a folder of photographs.
+
+    python -m eval.match A.jpg B.jpg --model runs/mined-2 [--fmr 0.01] [--json]
+    python -m eval.match A.jpg B.jpg --model onnx:student.onnx --benchmark-result DIR
+    python -m eval.match FOLDER --model runs/mined-2 --out embeddings.parquet
+
+Two photographs are the same at a false match rate (FMR): the threshold that lets this share of
+other people's pairs pass, with its interval, comes from the scores of a verification of the same
+model (by default the one under reports/verify, the user's own pairs first). Exit status: 0 the
+same, 1 different, 2 bad input.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from eval.metrics import threshold_at
+from eval.models import Model, load_model
+from eval.photo_embeddings import crop_of, embed_folder, write_embeddings
+from eval.photographs import DETECT_THRESHOLD
+from eval.scored import read_scores
+from manifests import layout
+from manifests.benchmarks import ALIGNMENT
+from manifests.errors import InputError, Parser, run_command
+from manifests.files import read_json
+from pipeline.align import Aligner
+
+FMR = 0.01
+PREFERRED = ("pairs",)  # of a model's results under reports/verify
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold that lets the share `fmr` of impostor pairs pass, and where it comes from."""
+
+    fmr: float
+    threshold: float
+    ci95: tuple[float, float]
+    benchmark: str
+    protocol_sha256: str
+    num_impostors: int
+    result: str  # the folder of the verification
+
+
+@dataclass(frozen=True)
+class Match:
+    """The verdict on two photographs."""
+
+    same: bool
+    close: bool  # the score lies within the threshold's interval
+    score: float
+    metric: str
+    detected: tuple[bool, bool]  # where not, the central box was compared
+    at: OperatingPoint
+
+
+def decide(score: float, metric: str, detected: Sequence[bool], at: OperatingPoint) -> Match:
+    """A pair is the same where its score is above the threshold."""
+    low, high = at.ci95
+    left, right = detected
+    return Match(score > at.threshold, low <= score <= high, score, metric, (left, right), at)
+
+
+def operating_point(folder: Path, model: Model, fmr: float) -> OperatingPoint:
+    """The threshold of `model` at `fmr`, from the verification in `folder`.
+
+    Raises InputError for the result of another model, views or metric, for files of two unlike
+    verifications, and for an FMR that its impostors are too few for.
+    """
+    metrics = read_json(folder / "metrics.json")
+    pairs, facts = read_scores(folder / "scores.parquet")
+    _check_model(folder, metrics, model)
+    for name in ("model_sha256", "protocol_sha256"):
+        if facts.get(name) != metrics.get(name):
+            raise InputError(
+                f"{folder}: scores.parquet and metrics.json have unlike {name}; verify again"
+            )
+    subjects = pairs.subjects(facts["subject_rule"]) if "subject_rule" in facts else None
+    try:
+        threshold, ci95 = threshold_at(pairs.score, pairs.same, fmr, subjects=subjects)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
+    num_impostors = int((~pairs.same).sum())
+    source = (metrics["benchmark"], metrics["protocol_sha256"], num_impostors, folder.as_posix())
+    return OperatingPoint(fmr, threshold, ci95, *source)
+
+
+def _check_model(folder: Path, metrics: Any, model: Model) -> None:
+    wanted = {
+        "model_sha256": model.sha256,
+        "metric": model.metric,
+        "mirrored_view_added": model.mirrored,
+        "alignment": ALIGNMENT,
+    }
+    if type(metrics) is not dict or not wanted.keys() <= metrics.keys():
+        raise InputError(f"{folder / 'metrics.json'}: not a result of eval.verify")
+    for name, own in wanted.items():
+        if metrics[name] != own:
+            raise InputError(
+                f"{folder}: measured with {name} {str(metrics[name])[:20]!r}, {model.name} is "
+                f"used here with {str(own)[:20]!r}; {how_to_verify(model)}"
+            )
+
+
+def how_to_verify(model: Model) -> str:
+    return (
+        f"run `python -m eval.verify --model {model.name} --benchmark pairs:FOLDER --out DIR` and "
+        "give --benchmark-result DIR"
+    )
+
+
+def usual_operating_point(model: Model, fmr: float) -> OperatingPoint:
+    """From the verification of this model under reports/verify: of the user's own pairs, where
+    they bear the FMR.
+
+    Raises InputError where there is none, or none that bears it.
+    """
+    folders = [
+        path.parent
+        for path in sorted((layout.REPORTS / "verify").glob("*/*/metrics.json"))
+        if read_json(path).get("model_sha256") == model.sha256
+    ]
+    if not folders:
+        raise InputError(
+            f"no result of {model.name} under {layout.REPORTS / 'verify'}; {how_to_verify(model)}"
+        )
+    refusals = []
+    for folder in sorted(folders, key=lambda folder: folder.parent.name not in PREFERRED):
+        try:
+            return operating_point(folder, model, fmr)
+        except InputError as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
+def compare(left: Path, right: Path, model: Model, aligner: Aligner, at: OperatingPoint) -> Match:
+    """The verdict on the photographs in two files."""
+    crops, detected = zip(*(crop_of(path, model, aligner) for path in (left, right)), strict=True)
+    rows = model.embed(torch.stack(crops))
+    (score,) = model.similarity(rows[:1], rows[1:])
+    if not np.isfinite(score):
+        raise InputError(f"model {model.name}: the score of these photographs is not finite")
+    return decide(float(score), model.metric, detected, at)
+
+
+def in_words(found: Match, left: Path, right: Path) -> str:
+    """The verdict, its threshold and where that comes from; a line for each reservation."""
+    at = found.at
+    low, high = at.ci95
+    lines = [
+        f"{'same' if found.same else 'different'} at FMR {at.fmr:g}: score {found.score:.4f} "
+        f"({found.metric}), same above {at.threshold:.4f} [{low:.4f}, {high:.4f}]",
+        f"threshold from {at.num_impostors:,} impostor pairs of {at.benchmark} ({at.result}, "
+        f"protocol {at.protocol_sha256[:12]})",
+    ]
+    if found.close:
+        lines.append("a close call: the score lies within the threshold's 95 % interval")
+    for path, detected in zip((left, right), found.detected, strict=True):
+        if not detected:
+            lines.append(
+                f"no face was detected in {path}: its central box was compared, which may show none"
+            )
+    return "\n".join(lines)
+
+
+def match_command(left: Path, right: Path, args: Any) -> int:
+    for path in (left, right):
+        if not path.is_file():
+            raise InputError(f"{path}: no such photograph")
+    model = load_model(args.model, layout.WEIGHTS)
+    if args.benchmark_result is not None:
+        at = operating_point(args.benchmark_result, model, args.fmr)
+    else:
+        at = usual_operating_point(model, args.fmr)
+    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
+    found = compare(left, right, model, aligner, at)
+    if args.json:
+        print(json.dumps({"model": model.name, **asdict(found)}, indent=2))
+    else:
+        print(in_words(found, left, right))
+    return 0 if found.same else 1
+
+
+def embed_command(folder: Path, args: Any) -> int:
+    model = load_model(args.model, layout.WEIGHTS)
+    table = embed_folder(folder, model, Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD))
+    write_embeddings(args.out, table, model)
+    counts = {
+        "photographs": len(table),
+        "detected": int(np.sum(table["detected"].to_numpy())),
+        "unreadable": len(table) - table["error"].null_count,
+    }
+    words = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    print(json.dumps(counts) if args.json else f"{args.out}: {words}")
+    return 0
+
+
+def main() -> int:
+    parser = Parser(description="Compare two photographs, or embed a folder of them.")
+    parser.add_argument("photographs", nargs="+", type=Path, help="two photographs, or a folder")
+    parser.add_argument("--model", required=True, help="a run directory, teacher:NAME or onnx:PATH")
+    parser.add_argument("--fmr", type=float, default=FMR, help="false match rate (0.01)")
+    parser.add_argument(
+        "--benchmark-result", type=Path, help="folder of metrics.json and scores.parquet"
+    )
+    parser.add_argument("--out", type=Path, help="Parquet file for the embeddings of a folder")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args()
+    match args.photographs:
+        case [left, right] if args.out is None:
+            return match_command(left, right, args)
+        case [folder] if folder.is_dir() and args.out is not None:
+            return embed_command(folder, args)
+    raise InputError("give two photographs, or one folder and --out FILE.parquet; see --help")
+
+
+if __name__ == "__main__":
+    run_command(main)
