@@ -58,6 +58,15 @@ def test_a_store_has_a_row_for_every_face(here: Path) -> None:
     assert set(table.subject) == {""}
 
 
+def test_a_round_of_another_team_keeps_its_name_here(here: Path) -> None:
+    make_round("pool", 20)
+    for place in ("data", "manifests/rounds"):
+        (here / place / "teama").mkdir()
+    (here / "data/pool").rename(here / "data/teama/pool")
+    (here / "manifests/rounds/pool.parquet").rename(here / "manifests/rounds/teama/pool.parquet")
+    assert annotate("teama/pool", Brightest()).source.name == "teama/pool"
+
+
 def test_people_of_an_identity_round_are_told_apart(here: Path) -> None:
     make_round("pool", 20, identity_id=np.arange(20) // 5)
     assert annotate("pool", Brightest()).subject == tuple(str(i // 5) for i in range(20))
