@@ -95,9 +95,9 @@ def make_gaps() -> None:
     ids = LatentManifest.read(layout.manifest("probe")).face_id[ok]
     region = np.arange(len(ids), dtype=np.int32) % NUM_REGIONS
     gap = (0.5 - 0.1 * region).astype(np.float32)
-    GapTable(ids, gap, gap, gap, region, "0" * 64, root).write(layout.regions("mined-1"))
+    GapTable(ids, gap, gap, gap, region, gap, "0" * 64, root).write(layout.regions("mined-1"))
     student = load_student(layout.run("mined-2")).sha256
-    GapTable(ids, gap / 2, gap / 2, gap, region * 0 - 1, student, root).write(
+    GapTable(ids, gap / 2, gap / 2, gap, region * 0 - 1, gap, student, root).write(
         layout.gap_table("mined-2", "probe")
     )
 
