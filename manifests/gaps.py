@@ -22,6 +22,7 @@ FIRST_SCHEMA = pa.schema(
         "region": pa.int32(),
     }
 )
+SLACK = 1e-3  # of cosines in float32
 SCHEMA = FIRST_SCHEMA.append(pa.field("neighbour_disagreement", pa.float32()))
 
 
@@ -44,6 +45,12 @@ class GapTable:
             raise InputError("gap table: columns of unlike lengths")
         if not all(np.isfinite(column).all() for column in self._columns()[1:4]):
             raise InputError("gap table: a gap is not finite; the student diverged: train again")
+        for column in (self.gap, self.flip_gap):
+            if len(column) and not -SLACK <= column.min() <= column.max() <= 2 + SLACK:
+                raise InputError(
+                    f"gap table: gaps of {column.min():g} to {column.max():g}, expected 0..2; run "
+                    "gap again"
+                )
 
     @property
     def mean(self) -> float:
@@ -67,7 +74,10 @@ class GapTable:
         columns = [column.to_numpy() for column in table.itercolumns()]
         if metadata["kind"] == FIRST_KIND:
             columns.append(np.full(len(table), np.nan, np.float32))
-        return cls(*columns, student_digest=links[0], teacher_root=links[1])
+        try:
+            return cls(*columns, student_digest=links[0], teacher_root=links[1])
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
 
     def _columns(self) -> list[np.ndarray]:
         """In the order of the schema."""

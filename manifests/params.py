@@ -23,7 +23,13 @@ PATH = Path("params.yaml")
 MERGED = "merged in"
 POSITIVE = {
     "frame_size", "detect_size", "references", "neighbours", "per_side", "input_size", "batch",
-    "pool_rows", "regions", "shard_rows", "points_per_region", "parent_cap",
+    "pool_rows", "regions", "shard_rows", "points_per_region", "parent_cap", "region_cap",
+    "hard_share",
+}  # fmt: skip
+SHARES = {"prior_share", "region_cap", "hard_share", "false_discovery_rate"}
+NOT_NEGATIVE = {
+    "shrinkage", "coefficient", "near_step", "walk_step", "least_distance", "least_spread",
+    "least_gain",
 }  # fmt: skip
 
 
@@ -193,14 +199,25 @@ def parse(kind: Any, value: Any, where: str) -> Any:
         inner = get_args(kind)[1]
         return {key: parse(inner, item, f"{where}: {key}") for key, item in dict(value).items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
     if type(value) is not kind:
         raise InputError(f"{where}: {value!r} is a {type(value).__name__}, not {kind.__name__}")
     if kind is int and (value < 0 or (value == 0 and where.rpartition(": ")[2] in POSITIVE)):
         raise InputError(f"{where}: {value}, expected {'at least 1' if value == 0 else 'no minus'}")
-    if kind is float and not math.isfinite(value):
-        raise InputError(f"{where}: {value} is not a finite number")
+    if kind is float:
+        _check_range(value, where)
     return value
+
+
+def _check_range(value: float, where: str) -> None:
+    name = where.rpartition(": ")[2]
+    if not math.isfinite(value):
+        raise InputError(f"{where}: {value} is not a finite number")
+    if name in NOT_NEGATIVE and value < 0:
+        raise InputError(f"{where}: {value:g}, expected no minus")
+    if name in SHARES and not (0 <= value <= 1 and (value or name not in POSITIVE)):
+        low = "above 0 and up to 1" if name in POSITIVE else "in 0..1"
+        raise InputError(f"{where}: {value:g}, expected a share {low}")
 
 
 def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:

@@ -91,7 +91,10 @@ def load_round(name: str, gaps: str, params: Params, centre: np.ndarray) -> Meas
 def check_one_student(gaps: str, pool: Measured, probe: Measured) -> None:
     """Raises InputError unless both tables are of the student that the run holds."""
     log = layout.run(gaps) / "log.json"
-    student = str(read_json(log)["student"]["sha256"])
+    try:
+        student = str(read_json(log)["student"]["sha256"])
+    except (KeyError, TypeError):
+        raise InputError(f"{log}: names no student; train run {gaps} again") from None
     for name, measured in ((POOL, pool), (PROBE, probe)):
         found = measured.table.student_digest
         if found != student:
@@ -99,6 +102,16 @@ def check_one_student(gaps: str, pool: Measured, probe: Measured) -> None:
                 f"{layout.gap_table(gaps, name)}: of student {found[:12]}, run {gaps} holds "
                 f"{student[:12]}; run gap again"
             )
+
+
+def check_has_latents(pool: Measured) -> None:
+    """Raises InputError for faces of the pool that were imported: nothing can be varied in them."""
+    absent = np.isnan(pool.manifest.latents[pool.rows]).any(axis=1)
+    if absent.any():
+        raise InputError(
+            f"{POOL}: {int(absent.sum())} of its faces have no latent, the first is "
+            f"{pool.face_id[np.argmax(absent)]}; mine from a pool that was sampled"
+        )
 
 
 def check_apart(pool: Measured, probe: Measured) -> None:
@@ -128,8 +141,7 @@ def latent_hashes(manifest: LatentManifest) -> Int[np.ndarray, " face"]:
 def mine(pool: Measured, probe: Measured, params: Params) -> Mining:
     """Regions of the pool, hardness on the probe, and the proposals that follow."""
     settings = params.mine
-    measure = pick("hardness", settings.hardness, HARDNESS)
-    pick("mining law", settings.law, {**LAWS, PRIOR: None})
+    hardness = pick("hardness", settings.hardness, HARDNESS)(pool.table)
     centroids = find_regions(
         pool.embeddings, settings.regions, settings.seed, settings.points_per_region
     )
@@ -139,7 +151,7 @@ def mine(pool: Measured, probe: Measured, params: Params) -> Mining:
         latents=pool.manifest.latents_of(pool.rows),
         embeddings=pool.embeddings,
         gap=HARDNESS["gap"](pool.table),
-        hardness=measure(pool.table),
+        hardness=hardness,
         home=assign(pool.embeddings, centroids),
         space=pool.manifest.recipe.latent_space,
     )
@@ -150,10 +162,13 @@ def mine(pool: Measured, probe: Measured, params: Params) -> Mining:
 
 def mine_round(name: str, gaps: str, params: Params) -> Mining:
     """Mines with the gaps of run `gaps` and writes round `name`."""
+    pick("mining law", params.mine.law, {**LAWS, PRIOR: None})
+    pick("hardness", params.mine.hardness, HARDNESS)
     centre = open_round(POOL, params.teacher).teacher.centre()
     pool = load_round(POOL, gaps, params, centre)
     probe = load_round(PROBE, gaps, params, centre)
     check_one_student(gaps, pool, probe)
+    check_has_latents(pool)
     check_apart(pool, probe)
     # Every round draws anew, also where two students should find the same faces hard.
     seed = int(np.random.SeedSequence([params.mine.seed, *name.encode()]).generate_state(1)[0])
@@ -172,7 +187,7 @@ def manifest_of(
 ) -> LatentManifest:
     """The round's rows with their lineage; none where mining stopped."""
     links = [pool.table.student_digest, pool.table.teacher_root, probe.table.teacher_root]
-    key = canonical_json([asdict(params.mine), links])
+    key = canonical_json([asdict(params.mine), asdict(params.boundaries), links])
     recipe = recipe_for(name, params)
     found = mined.proposals
     if found is None:
@@ -208,6 +223,8 @@ def main() -> None:
     params = load_params()
     if args.round not in params.train.runs or args.round in (*params.sample, IDENTITIES):
         raise InputError(f"{args.round}: mined rounds are keys of train.runs in params.yaml")
+    if args.round == args.gaps:
+        raise InputError(f"--gaps {args.gaps}: that run trains on this round; name the run before")
     with timed(f"mine@{args.round}"):
         mine_round(args.round, args.gaps, params)
     print(review(read_json(layout.manifest_summary(args.round))))
@@ -224,7 +241,12 @@ def explain(arguments: list[str]) -> None:
 def summarise(arguments: list[str]) -> None:
     parser = Parser(prog="mine summary", description="What a mined round holds, and why.")
     parser.add_argument("round")
-    print(review(read_json(layout.manifest_summary(parser.parse_args(arguments).round))))
+    path = layout.manifest_summary(parser.parse_args(arguments).round)
+    summary = read_json(path)
+    try:
+        print(review(summary))
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path}: not the summary of a round; make the round again") from None
 
 
 if __name__ == "__main__":

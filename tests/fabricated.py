@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -90,17 +90,28 @@ def make_run(index: int, num_steps: int) -> None:
 
 
 def make_gaps() -> None:
-    """The regions of mined-1, and the probe's gaps of the last student."""
-    root = read_json(layout.teacher("probe", "toy") / "passport.json")["merkle_root"]
-    ok = FaceStore.open(layout.faces("probe")).ok()
-    ids = LatentManifest.read(layout.manifest("probe")).face_id[ok]
-    region = np.arange(len(ids), dtype=np.int32) % NUM_REGIONS
-    gap = (0.5 - 0.1 * region).astype(np.float32)
-    GapTable(ids, gap, gap, gap, region, "0" * 64, root).write(layout.regions("mined-1"))
-    student = load_student(layout.run("mined-2")).sha256
-    GapTable(ids, gap / 2, gap / 2, gap, region * 0 - 1, student, root).write(
-        layout.gap_table("mined-2", "probe")
+    """The regions of mined-1, the probe's gaps of the last student, and those of parents and
+    children by the students that were mined for."""
+    gap_table("probe", "", NUM_REGIONS).write(layout.regions("mined-1"))
+    last = gap_table("probe", RUNS[-1], NUM_REGIONS)
+    unknown = np.full(len(last.face_id), -1, np.int32)
+    replace(last, region=unknown, gap=last.gap / 2, flip_gap=last.flip_gap / 2).write(
+        layout.gap_table(RUNS[-1], "probe")
     )
+    for before, after in pairwise(RUNS):
+        gap_table("pool", before).write(layout.gap_table(before, "pool"))
+        gap_table(after, before).write(layout.children_gaps(after))
+
+
+def gap_table(round: str, run: str, num_regions: int = 1) -> GapTable:
+    """Gaps of a round's usable faces by a run's student; its regions in turn, 0.5, 0.4, …"""
+    root = read_json(layout.teacher(round, "toy") / "passport.json")["merkle_root"]
+    ok = FaceStore.open(layout.faces(round)).ok()
+    ids = LatentManifest.read(layout.manifest(round)).face_id[ok]
+    region = np.arange(len(ids), dtype=np.int32) % num_regions
+    gap = (0.5 - 0.1 * region).astype(np.float32)
+    student = load_student(layout.run(run)).sha256 if run else "0" * 64
+    return GapTable(ids, gap, gap, gap, region, gap, student, root)
 
 
 def make_photographs(folder: Path) -> Protocol:

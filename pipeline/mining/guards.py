@@ -13,8 +13,8 @@ from manifests.errors import InputError
 from manifests.params import Mine
 from pipeline.neighbours import nearest
 
-CLOSEST = 8  # neighbours looked at; one of a denser heap is a near-duplicate of several
 TAIL = 1e-3  # of the norms of standard normal latents, on either side
+NEIGHBOURS = 8  # of a child, looked at for near-duplicates before all others are
 
 
 def within_shell(latents: Float[np.ndarray, "face width"]) -> Float[np.ndarray, "face width"]:
@@ -35,12 +35,16 @@ def far_enough(
 
     Distances are in units of the mean distance of two independent latents of that `scale`.
     """
-    known = (np.concatenate([others, children]) / scale).astype(np.float32)
-    unit = np.sqrt(2.0 * children.shape[1])
-    distances, rows = nearest(known, known[len(others) :], CLOSEST)
-    own = np.arange(len(others), len(known))[:, None]
-    close = (np.sqrt(distances) / unit < least_distance) & (rows < own) & (rows >= 0)
-    return ~close.any(axis=1)
+    known = ((np.concatenate([others, children]) - others.mean(axis=0)) / scale).astype(np.float32)
+    limit = 2.0 * children.shape[1] * least_distance**2
+    distances, rows = nearest(known, known[len(others) :], NEIGHBOURS)
+    own = np.arange(len(others), len(known))
+    close = distances < limit
+    found = (close & (rows < own[:, None])).any(axis=1)
+    for child in np.flatnonzero(close.all(axis=1) & ~found):  # later children may hide earlier ones
+        to_earlier = ((known[: own[child]] - known[own[child]]) ** 2).sum(axis=1)
+        found[child] = (to_earlier < limit).any()
+    return ~found
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,13 @@ def measure_drift(
     parents: Int[np.ndarray, " child"],
     regions: Int[np.ndarray, " child"],
 ) -> Drift:
-    """Of mined rows, with the pool rows of their parents and the regions of those; without any
-    mined row, that of the prior."""
-    if not len(latents):
-        return Drift(1.0, 0.0, 0.0, 0.0)
-    spread = np.sqrt(pool.var(axis=0, dtype=np.float64).sum())
-    own = np.sqrt(latents.var(axis=0, dtype=np.float64).sum())
+    """Of mined rows, with the pool rows of their parents and the regions of those; of fewer than
+    two mined rows, which have no spread, that of the prior."""
+    if len(latents) < 2:
+        return Drift(1.0, 0.0, float(len(latents)), float(len(latents)))
+    spread, own = (
+        np.sqrt(rows.var(axis=0, ddof=1, dtype=np.float64).sum()) for rows in (pool, latents)
+    )
     shift = np.linalg.norm(latents.mean(axis=0) - pool.mean(axis=0))
     return Drift(
         float(own / spread), float(shift / spread), _effective(parents), _effective(regions)

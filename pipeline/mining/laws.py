@@ -69,7 +69,8 @@ def interpolate(parents: Parents, rng: np.random.Generator, settings: Mine) -> C
         return Children((1.0 - share) * one + share * other, step)
     norms = [np.linalg.norm(rows, axis=1, keepdims=True) for rows in (one, other)]
     cosine = (one * other).sum(axis=1, keepdims=True) / (norms[0] * norms[1])
-    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+    # A parent without a mate is its own: an angle of 0, where the weights' limits are the shares.
+    angle = np.maximum(np.arccos(np.clip(cosine, -1.0, 1.0)), 1e-6)
     sine = np.maximum(np.sin(angle), 1e-9)
     weights = [np.sin((1.0 - share) * angle) / sine, np.sin(share * angle) / sine]
     direction = weights[0] * one / norms[0] + weights[1] * other / norms[1]

@@ -73,11 +73,16 @@ def _sentence(ancestor: Ancestor) -> str:
         return text + f"imported, source sha256 {facts['source_sha256']}"
     if facts["parent_id"] is None:
         return text + "drawn from the prior"
-    by = f"by {facts['law']}, step {facts['step']:.3f}"
+    by = f"by {facts['law']}, step {_number(facts['step'])}"
     if facts["origin"] == "boundary":
         side = "like" if facts["side"] == SIMILAR else "unlike"
         return text + f"identity {facts['identity_id']} ({side} its reference) {by}"
     return (
         text + f"{by}, from region {facts['region_id']}, where its parent's hardness was "
-        f"{facts['score']:.3f}"
+        f"{_number(facts['score'])}"
     )
+
+
+def _number(value: float | None) -> str:
+    """Another team's manifest may leave it empty."""
+    return "unknown" if value is None else f"{value:.3f}"

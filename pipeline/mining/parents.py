@@ -47,8 +47,8 @@ def hardest(
 
 
 def apportion(weights: Float[np.ndarray, " part"], limits: Sequence[int], total: int) -> list[int]:
-    """Whole shares of `total` in proportion to `weights` (largest remainder), none above its
-    limit; what a limited part cannot take goes to the others."""
+    """Whole shares of `total` in proportion to `weights` (largest remainder, ties go to the
+    earlier part), none above its limit; what a limited part cannot take goes to the others."""
     shares = np.zeros(len(weights), np.int64)
     room = np.array(limits, np.int64)
     while (left := total - int(shares.sum())) > 0:
@@ -57,7 +57,7 @@ def apportion(weights: Float[np.ndarray, " part"], limits: Sequence[int], total:
             break
         exact = weights[open_parts] / weights[open_parts].sum() * left
         more = np.floor(exact).astype(np.int64)
-        rest = np.argsort(more - exact, kind="stable")[: left - int(more.sum())]
+        rest = np.argsort(np.round(more - exact, 9), kind="stable")[: left - int(more.sum())]
         more[rest] += 1
         shares[open_parts] = np.minimum(shares[open_parts] + more, room[open_parts])
     return shares.tolist()

@@ -63,15 +63,21 @@ def propose(
 ) -> Proposals:
     """`settings.count` latents: children of hard faces by the law, and a share of the prior's.
 
-    What caps and near-duplicates leave free is filled from the prior.
+    What caps and near-duplicates leave free is filled from the prior; in w and w+, where no
+    prior is known, it stays empty. Raises InputError where prior faces are asked for there, and
+    for a round that collapsed.
     """
+    gaussian = pool.space == "z"
+    if not gaussian and (settings.prior_share > 0 or settings.law == PRIOR):
+        raise InputError(
+            f"prior faces in {pool.space} need a mapping; set mine.prior_share to 0 and mine.law "
+            f"to one of {', '.join(LAWS)}"
+        )
     children, parents, num_rejected = _children(pool, regions, settings, boundaries)
     drift = measure_drift(children.latents, pool.latents, parents, pool.home[parents])
     check_not_collapsed(drift, settings)
-    width = pool.latents.shape[1]
-    fresh = _stream(settings, FRESH).standard_normal((settings.count - len(parents), width))
-    if len(fresh) and pool.space != "z":
-        raise InputError(f"prior faces in {pool.space} need a mapping; set mine.prior_share to 0")
+    num_fresh = settings.count - len(parents) if gaussian else 0
+    fresh = _stream(settings, FRESH).standard_normal((num_fresh, pool.latents.shape[1]))
     latents = np.concatenate([children.latents, fresh]).astype(np.float32)
     parent = np.concatenate([parents, np.full(len(fresh), -1)])
     step = np.concatenate([children.step, np.full(len(fresh), np.nan)]).astype(np.float32)

@@ -25,12 +25,12 @@ def test_roc_points_are_operating_points_of_the_scores() -> None:
 def test_region_gaps_are_means_over_both_views() -> None:
     ids, region = np.arange(4), np.array([0, 0, 1, 1], np.int32)
     ones = np.ones(4, np.float32)
-    before = GapTable(ids, ones * 0.2, np.float32([0.4, 0.4, 0.8, 0.8]), ones, region, "", "")
-    after = GapTable(ids, ones * 0.1, ones * 0.1, ones, region, "", "")
+    before = GapTable(ids, ones * 0.2, np.float32([0.4, 0.4, 0.8, 0.8]), ones, region, ones, "", "")
+    after = GapTable(ids, ones * 0.1, ones * 0.1, ones, region, ones, "", "")
     first, second = region_gaps(before, after, {1})
     assert (first.region, first.mined, first.num_faces) == (1, True, 2)
     assert (first.before, second.before) == pytest.approx((0.5, 0.3))
     assert mean_gaps([first, second]) == pytest.approx((0.4, 0.1))
     assert mean_gaps([]) is None
     with pytest.raises(InputError, match="other faces"):
-        region_gaps(before, GapTable(ids + 1, ones, ones, ones, region, "", ""), {1})
+        region_gaps(before, GapTable(ids + 1, ones, ones, ones, region, ones, "", ""), {1})

@@ -9,9 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from eval.gap import check_never_trained_on, figures, gap_table, gaps, impostor_margins
+from eval.gap import (
+    NEIGHBOURS,
+    check_never_trained_on,
+    figures,
+    gap_table,
+    gaps,
+    impostor_margins,
+    student_embeddings,
+)
 from manifests.errors import InputError
 from manifests.latents import LatentManifest
+from tests import references
 from tests.toys import EMBEDDING_WIDTH as OUT
 from tests.toys import make_round
 from train.checkpoint import Student, StudentCard
@@ -70,6 +79,33 @@ def test_a_gap_table_has_one_row_for_every_usable_face(
     assert table.face_id.tolist() == manifest.face_id[faces.ok()].tolist()
     assert 0.5 < table.mean < 1.5  # an untrained student: about 1
     assert figures(table)["num_faces"] == int(faces.ok().sum())
+
+
+def test_a_gap_table_says_whose_neighbours_the_student_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    faces, teacher = make_round("probe", 90)
+    manifest = LatentManifest.read(Path("manifests/rounds/probe.parquet"))
+    ok, centre = faces.ok(), teacher.centre()
+    table = gap_table(student(), manifest, faces, teacher, centre)
+    targets = unit(teacher.embeddings()[ok, 0].astype(np.float32) - centre)
+    outputs = unit(student_embeddings(student(), faces)[ok, 0])
+    wanted = references.disagreement(targets, outputs, NEIGHBOURS)
+    np.testing.assert_allclose(table.neighbour_disagreement, wanted, atol=1e-6)
+    assert 0.5 < table.neighbour_disagreement.mean() < 1.0  # an untrained student's are by chance
+
+
+def test_a_student_that_is_its_teacher_changes_no_neighbour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    faces, teacher = make_round("probe", 90)
+    manifest = LatentManifest.read(Path("manifests/rounds/probe.parquet"))
+    centred = teacher.embeddings().astype(np.float32) - teacher.centre()
+    monkeypatch.setattr("eval.gap.student_embeddings", lambda *_: centred * 7)  # of any length
+    table = gap_table(student(), manifest, faces, teacher, teacher.centre())
+    assert table.neighbour_disagreement.max() == 0 and abs(table.gap).max() < 1e-6
 
 
 def test_an_empty_round_has_an_empty_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,22 @@ def test_a_changed_value_is_the_only_change(tmp_path: Path, params: Params) -> N
         ({"sample": {"pool": 3}}, r"sample: pool: 3, expected a section"),
         ({"sample": 3}, r"sample: 3, expected a section"),
         ({"sample": None}, r"sample: None, expected a section"),
+        ({"mine": {"prior_share": 1.01}}, r"mine: prior_share: 1.01, expected a share in 0\.\.1"),
+        ({"mine": {"prior_share": -0.1}}, r"mine: prior_share: -0.1, expected a share in 0\.\.1"),
+        ({"mine": {"false_discovery_rate": 2}}, r"false_discovery_rate: 2, expected a share in 0"),
+        ({"mine": {"region_cap": 0}}, r"region_cap: 0, expected a share above 0 and up to 1"),
+        ({"mine": {"hard_share": 0.0}}, r"hard_share: 0, expected a share above 0 and up to 1"),
+        ({"mine": {"hard_share": 1.5}}, r"hard_share: 1.5, expected a share above 0 and up to 1"),
+        ({"mine": {"coefficient": -1}}, r"mine: coefficient: -1, expected no minus"),
+        ({"mine": {"near_step": -0.3}}, r"mine: near_step: -0.3, expected no minus"),
+        ({"mine": {"walk_step": -2.0}}, r"mine: walk_step: -2, expected no minus"),
+        ({"mine": {"least_distance": -0.1}}, r"mine: least_distance: -0.1, expected no minus"),
+        ({"mine": {"least_spread": -0.1}}, r"mine: least_spread: -0.1, expected no minus"),
+        ({"mine": {"least_gain": -0.1}}, r"mine: least_gain: -0.1, expected no minus"),
+        ({"mine": {"shrinkage": -16}}, r"mine: shrinkage: -16, expected no minus"),
+        ({"mine": {"parent_cap": 0}}, r"mine: parent_cap: 0, expected at least 1"),
+        ({"mine": {"count": -1}}, r"mine: count: -1, expected no minus"),
+        ({"mine": {"least_gain": float("nan")}}, r"mine: least_gain: nan is not a finite number"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -49,6 +65,12 @@ def test_bad_value_is_refused_by_its_key(tmp_path: Path, over: dict, message: st
     path.write_text(yaml.safe_dump(merged(yaml.safe_load(TEXT), over)))
     with pytest.raises(InputError, match=message):
         load_params(path)
+
+
+def test_shares_may_be_as_large_and_as_small_as_shares_are(tmp_path: Path) -> None:
+    bounds = {"prior_share": 0, "false_discovery_rate": 1, "region_cap": 1, "hard_share": 1.0}
+    found = load_params(changed(tmp_path, {"mine": bounds})).mine
+    assert {name: getattr(found, name) for name in bounds} == bounds
 
 
 def test_missing_key_is_named(tmp_path: Path) -> None:

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from PIL import Image
 
+from manifests import layout
 from manifests.building import Task
+from manifests.files import write_json
+from manifests.gaps import GapTable
 from manifests.ledger import LedgerLine
 from manifests.params import Params, PriorRound, load_params
 from pipeline.align import Aligner
@@ -25,6 +29,7 @@ from pipeline.sample import sample_prior, save
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
 from tests.conftest import lay_out
+from tests.pipeline.mining.toys import SMALL, STUDENT, hard_gaps
 
 POOL_ROWS, PROBE_ROWS = 72, 40
 LONG_ROWS = 1100  # two shards
@@ -33,6 +38,14 @@ SHARD_ROWS, SHARDED_ROWS = 64, 150  # three shards
 
 class Interrupted(Exception):
     """What a test stops a build with."""
+
+
+@pytest.fixture
+def faiss_threads() -> Iterator[None]:
+    """Gives the number of threads back that a test changes."""
+    before = faiss.omp_get_max_threads()
+    yield
+    faiss.omp_set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -168,3 +181,19 @@ def sharded(sharded_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     shutil.copytree(sharded_once, copy, symlinks=True, ignore=shutil.ignore_patterns(".work"))
     monkeypatch.chdir(copy)
     return small_shards(load_params())
+
+
+@pytest.fixture
+def mining(rounds: Path) -> Params:
+    """Parameters for mining rounds of so few faces."""
+    return replace(load_params(), mine=SMALL)
+
+
+@pytest.fixture
+def gaps(mining: Params) -> dict[str, GapTable]:
+    """Gap tables of a run `start`, and the log that names its student."""
+    tables = {name: hard_gaps(name, mining) for name in ("pool", "probe")}
+    for name, table in tables.items():
+        table.write(layout.gap_table("start", name))
+    write_json(layout.run("start") / "log.json", {"student": {"sha256": STUDENT}})
+    return tables
