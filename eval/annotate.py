@@ -27,12 +27,12 @@ from manifests import layout
 from manifests.attributes import FACES, PHOTOGRAPHS, AttributeTable, Source
 from manifests.costs import timed
 from manifests.errors import InputError, Parser, run_command
-from manifests.files import require_writable
+from manifests.files import require_file_place
 from manifests.latents import LatentManifest
 from manifests.params import Params, load_params
 from manifests.rounds import open_faces
 from manifests.stores import CHUNK_ROWS, FaceStore
-from pipeline.align import Face, crop_photograph
+from pipeline.align import LANDMARK_SCHEME, Face, crop_photograph
 from pipeline.frames import Frame, between, dlib5_in, similarity, to_frame
 
 READ_ROWS = 16 * CHUNK_ROWS
@@ -75,29 +75,31 @@ def annotate_rows(annotator: Annotator, faces: AlignedFaces) -> Float[np.ndarray
 
 
 def annotate_store(
-    annotator: Annotator, manifest: LatentManifest, faces: FaceStore
+    annotator: Annotator, name: str, manifest: LatentManifest, faces: FaceStore
 ) -> AttributeTable:
-    """Every row of a store; a failed face is undefined."""
+    """Every row of the store of round `name`; a failed face is undefined."""
     ok, landmarks = faces.ok(), faces.column("landmarks") if has_landmarks(faces) else None
     values = np.full((len(faces), len(annotator.attributes)), np.nan, np.float32)
     stored = Frame(**faces.frame)
     matrix = between(stored, annotator.frame)
     starts = range(0, len(faces), READ_ROWS)
-    for at in tqdm(starts, desc=f"annotate {faces.passport.round}", unit="block"):
+    for at in tqdm(starts, desc=f"annotate {name}", unit="block"):
         rows = at + np.flatnonzero(ok[at : at + READ_ROWS])
         images = faces.images(at, min(at + READ_ROWS, len(faces)))[rows - at]
         unknown = np.full((len(rows), 5, 2), np.nan)
         points = unknown if landmarks is None else place_in(landmarks[rows].astype(float), matrix)
         crops = cut_to(images, stored, annotator.frame)
         values[rows] = annotate_rows(annotator, AlignedFaces(crops, points, unknown))
-    source = Source(FACES, faces.passport.round, faces.root)
+    source = Source(FACES, name, faces.root)
     subject = tuple(str(i) if i is not None else "" for i in identities(manifest))
     identity, attributes = annotator.identity(), annotator.attributes
     return AttributeTable(identity, source, attributes, values, manifest.face_id, None, subject)
 
 
 def has_landmarks(faces: FaceStore) -> bool:
-    return "landmarks" in faces.group.arrays
+    """Those that annotators know: a store made elsewhere may have others, or none."""
+    scheme = faces.group.attrs.get("landmark_scheme")
+    return "landmarks" in faces.group.arrays and scheme == LANDMARK_SCHEME
 
 
 def identities(manifest: LatentManifest) -> list[int | None]:
@@ -159,7 +161,7 @@ def annotate(text: str, annotator: Annotator) -> AttributeTable:
     manifest, faces = open_faces(text)
     if manifest is None:
         raise InputError(f"{layout.manifest(text)}: no such file; it has the faces' ids")
-    return annotate_store(annotator, manifest, faces)
+    return annotate_store(annotator, text, manifest, faces)
 
 
 def output_of(text: str, annotator: Annotator) -> Path:
@@ -202,7 +204,7 @@ def main() -> None:
             stage_photographs(annotator, load_params())
         else:
             out = args.out or output_of(args.source, annotator)
-            require_writable(out)
+            require_file_place(out)
             report(annotate(args.source, annotator), out)
 
 

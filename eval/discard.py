@@ -104,7 +104,10 @@ def fnmr_statistic(
     ranked, discarding = RankedPairs.of(scores, same), Discarding.by(quality)
 
     def fixed(weights: np.ndarray) -> np.ndarray:
-        missed = same & (scores <= ranked.curve(weights).threshold_at(fmr))
+        threshold = ranked.curve(weights).threshold_at(fmr)
+        if np.isnan(threshold):
+            return np.full(len(GRID), np.nan)
+        missed = same & (scores <= threshold)
         left, wrong = (discarding.kept(weights, weights * rows) for rows in (same, missed))
         return np.divide(wrong, left, out=np.full(len(GRID), np.nan), where=left > 1e-9)
 

@@ -23,7 +23,7 @@ from manifests.attributes import FACES, Attribute, AttributeTable
 from manifests.costs import timed
 from manifests.digests import canonical_json
 from manifests.errors import InputError, Parser, run_command
-from manifests.files import require_writable, write_json
+from manifests.files import require_file_place, write_json
 from manifests.rounds import open_faces
 
 MOST_LACKING = 24  # bins that are listed
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--attributes", nargs="+", default=[], metavar="NAME", help="only these")
     parser.add_argument("--out", type=Path, required=True, help="a JSON file")
     args = parser.parse_args()
-    require_writable(args.out)
+    require_file_place(args.out)
     with timed("drift"):
         real, synthetic = read_tables(args.real), read_tables(args.synthetic)
         check_stores([*real.values(), *synthetic.values()])

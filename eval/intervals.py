@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm, t
 
 from eval.subjects import PairSubjects
 
@@ -35,13 +35,14 @@ class Resampled:
 
     point: Float[np.ndarray, " figure"]
     draws: Float[np.ndarray, "draw figure"]  # spread as the figures' sampling error
+    tail: float = 0.025  # share of the draws that an interval leaves out at either end
 
     def interval(self, figure: int) -> tuple[float, float]:
         """The 95 % percentile interval; resamples without the figure (NaN) are left out."""
         known = self.draws[:, figure][np.isfinite(self.draws[:, figure])]
         if not len(known):
             return float(self.point[figure]), float(self.point[figure])
-        low, high = np.quantile(known, (0.025, 0.975))
+        low, high = np.quantile(known, (self.tail, 1.0 - self.tail))
         return float(low), float(high)
 
 
@@ -60,7 +61,7 @@ def identity_bootstrap(
     would make intervals too wide where people occur in few pairs. The excess is measured by
     resampling the impostor pairs alone, and the draws are drawn together about the point
     accordingly: the variance is then that of dyadic cluster-robust estimators (Aronow, Samii &
-    Assenova 2015; Fogliato, Patil & Perona 2024).
+    Assenova 2015; Fogliato, Patil & Perona 2024). Intervals are a little wider for few subjects.
     """
     point = statistic(np.ones(len(subjects.left)))
     draws = np.stack(
@@ -76,7 +77,16 @@ def identity_bootstrap(
             for number in range(max(2, resamples // NOISE_SHARE))
         ]
     )
-    return Resampled(point, point + (draws - point) * _shrinkage(draws, noise))
+    spread = point + (draws - point) * _shrinkage(draws, noise)
+    return Resampled(point, spread, _tail(subjects.count))
+
+
+def _tail(count: int) -> float:
+    """The expanded percentile interval of a sample of `count` (Hesterberg 2015, §4.3): a
+    bootstrap's spread is short by sqrt((n - 1) / n) and lacks the t distribution's tails."""
+    if count < 2:
+        return 0.0
+    return float(norm.cdf(-np.sqrt(count / (count - 1)) * t.ppf(0.975, count - 1)))
 
 
 def _drawn(count: int, seed: int, purpose: int, number: int) -> np.ndarray:

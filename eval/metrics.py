@@ -35,8 +35,11 @@ from manifests.errors import InputError
 MIN_FALSE_ACCEPTS = 10  # a FAR is not reported where fewer impostors would pass by chance
 FARS = (0.01, 0.001, 0.0001)
 FMRS = (0.1, *FARS)  # the FNMR at 0.01 is the field's FMR100, at 0.001 FMR1000
+FIGURES = ("accuracy", "auc", "eer", *(f"tar@{fmr:g}" for fmr in FMRS))
+THRESHOLDS = tuple(f"threshold@{fmr:g}" for fmr in FMRS)
+PLACE = {name: place for place, name in enumerate((*FIGURES, *THRESHOLDS))}
 IDENTITY_METHOD = (
-    "bootstrap over subjects, pair noise counted once; never narrower than Wilson's interval"
+    "bootstrap over subjects, pair noise counted once; of shares never narrower than Wilson's"
 )
 
 
@@ -97,11 +100,6 @@ def fold_results(pairs: ScoredPairs, metric: str) -> tuple[FoldResult, FoldResul
         insightface_accuracy(pairs.score, pairs.same, pairs.fold, metric),
         facexzoo_accuracy(pairs.score, pairs.same, pairs.fold),
     )
-
-
-FIGURES = ("accuracy", "auc", "eer", *(f"tar@{fmr:g}" for fmr in FMRS))
-THRESHOLDS = tuple(f"threshold@{fmr:g}" for fmr in FMRS)
-PLACE = {name: place for place, name in enumerate((*FIGURES, *THRESHOLDS))}
 
 
 def verification_statistic(pairs: ScoredPairs, correct: Bool[np.ndarray, " pair"]) -> Statistic:

@@ -62,6 +62,9 @@ def open_photographs(text: str) -> PhotographSet:
     names = sorted(path.relative_to(folder).as_posix() for path in files if path.is_file())
     if not names:
         raise InputError(f"{folder}: no photographs ({', '.join(sorted(ENDINGS))}) below it")
+    for name in names:
+        if not name.isprintable():  # not UTF-8, or of more than one line
+            raise InputError(f"{folder}: rename {name!r}; a name is of printable characters")
     return PhotographSet(kind, folder, tuple(names))
 
 

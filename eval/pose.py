@@ -71,7 +71,7 @@ def project(
 
 
 def head_pose(landmarks: Float[np.ndarray, "face 5 2"]) -> Float[np.ndarray, "face 3"]:
-    """Yaw, pitch and roll in degrees; NaN where a landmark is NaN.
+    """Yaw, pitch and roll in degrees; NaN where a landmark is NaN, or all are one place.
 
     For given yaw, pitch and nose the best roll, scale and place are a complex factor and a mean
     (as in `pipeline.frames.similarity`), so that Gauss-Newton with that factor projected out
@@ -79,7 +79,7 @@ def head_pose(landmarks: Float[np.ndarray, "face 5 2"]) -> Float[np.ndarray, "fa
     PITCH_RANGE mean "there or beyond".
     """
     pose = np.full((len(landmarks), 3), np.nan)
-    known = np.isfinite(landmarks).all(axis=(1, 2))
+    known = np.isfinite(landmarks).all(axis=(1, 2)) & (np.ptp(landmarks, axis=1) > 0).any(axis=1)
     points = _standardised(landmarks[known])
     least = np.full(len(points), np.inf)
     best = np.zeros((len(points), 3))

@@ -6,14 +6,15 @@ of the embeddings and of one block of scores.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval.intervals import wilson
+from eval.intervals import RESAMPLES, at_least, identity_bootstrap, wilson
 from eval.metrics import enough_impostors
+from eval.subjects import PairSubjects
 
 BLOCK = 1024  # rows a side: a block of float64 scores is 8 MB
 
@@ -117,6 +118,35 @@ def rank_k(found: Identification, k: int) -> float:
 def cmc(found: Identification, limit: int) -> Float[np.ndarray, " rank"]:
     """The cumulative match characteristic: rank_k for k = 1 … limit."""
     return np.array([rank_k(found, k) for k in range(1, limit + 1)])
+
+
+def rank_figures(
+    found: Identification,
+    subject: Int[np.ndarray, " probe"],
+    ranks: Sequence[int],
+    *,
+    resamples: int = RESAMPLES,
+) -> dict[str, object]:
+    """rank_k for each k, with its interval under resampling of the probes' subjects.
+
+    The gallery stays as it is. Never narrower than Wilson's interval. Intervals are null without
+    probes that have a mate.
+    """
+    number = np.unique(subject[found.mated], return_inverse=True)[1]
+    ranked = found.rank[found.mated]
+    figures: dict[str, object] = {f"rank_{k}": rank_k(found, k) for k in ranks}
+    if not len(ranked):
+        return {**figures, **{f"rank_{k}_ci95_identity": None for k in ranks}}
+    hits = np.stack([ranked <= k for k in ranks])
+    resampled = identity_bootstrap(
+        lambda weights: (hits * weights).sum(axis=1) / weights.sum(),
+        PairSubjects(number, number, int(number.max()) + 1),
+        resamples=resamples,
+    )
+    for place, k in enumerate(ranks):
+        own = wilson(int(hits[place].sum()), len(ranked))
+        figures[f"rank_{k}_ci95_identity"] = list(at_least(resampled.interval(place), own))
+    return figures
 
 
 def tpir_at_fpir(found: Identification, fpir: float) -> dict[str, object] | None:

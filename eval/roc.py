@@ -65,13 +65,15 @@ class RankedPairs:
         return cls(order, same[order], last, ranked[last])
 
     def curve(self, weights: Float[np.ndarray, " pair"] | None = None) -> Curve:
-        """The operating curve; a pair of weight w counts as w pairs. Both kinds must weigh
-        something, else rates are NaN."""
+        """The operating curve; a pair of weight w counts as w pairs. Where one of the kinds
+        weighs nothing all is NaN, and so is every figure of it."""
         own = np.ones(len(self.order)) if weights is None else weights[self.order]
         genuine = np.cumsum(np.where(self.same, own, 0.0))[self.last]
         impostor = np.cumsum(np.where(self.same, 0.0, own))[self.last]
-        with np.errstate(invalid="ignore"):
-            far, tar = impostor / impostor[-1], genuine / genuine[-1]
+        if not (genuine[-1] and impostor[-1]):
+            nothing = np.full(len(self.levels) + 1, np.nan)
+            return Curve(nothing, nothing, nothing)
+        far, tar = impostor / impostor[-1], genuine / genuine[-1]
         threshold = np.append(self.levels, -np.inf)
         return Curve(np.append(0.0, far), np.append(0.0, tar), threshold)
 

@@ -17,7 +17,7 @@ from eval.metrics import figures_of_pairs, fold_results
 from eval.models import Model
 from eval.photographs import DECODER
 from eval.pooling import pool_templates, prepared, undetected
-from eval.ranking import Faces, identify, rank_k, tpir_at_fpir
+from eval.ranking import Faces, identify, rank_figures, tpir_at_fpir
 from eval.roc import roc
 from eval.scored import ScoredPairs, parse_scores
 from manifests.scores import SCHEMA, subject_of
@@ -147,7 +147,7 @@ def _all_pairs(protocol: Protocol, model: Model, rows: np.ndarray) -> dict[str, 
         return {}
     faces = _faces(protocol, model, rows, protocol.benchmark.compared)
     found = identify(faces, faces, model.metric, itself=True)
-    return {**all_pairs_figures(faces, model.metric), "rank_1": rank_k(found, 1)}
+    return {**all_pairs_figures(faces, model.metric), **rank_figures(found, faces.subject, (1,))}
 
 
 def _identification(protocol: Protocol, model: Model, rows: np.ndarray) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _identification(protocol: Protocol, model: Model, rows: np.ndarray) -> dict[
             "num_gallery": len(gallery),
             "num_probes": len(probes),
             "num_probes_without_mate": int((~found.mated).sum()),
-            **{f"rank_{k}": rank_k(found, k) for k in RANKS},
+            **rank_figures(found, probes.subject, RANKS),
             "tpir_at_fpir": {f"{fpir:g}": tpir_at_fpir(found, fpir) for fpir in FPIRS},
         }
     }

@@ -118,11 +118,17 @@ def _check_folder(out: Path) -> None:
         raise InputError(f"{out}: {nearest} is a file; name a folder with --out")
 
 
+def _read_frozen(path: Path) -> Benchmark:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; make it with python -m eval.freeze")
+    return Benchmark.read(path)
+
+
 def _measure(args: argparse.Namespace) -> None:
     """Everything that can be refused is refused before the measuring."""
     _check_folder(args.out)
     model = load_model(args.model, layout.WEIGHTS)
-    frozen = Benchmark.read(args.protocol) if args.protocol else None
+    frozen = _read_frozen(args.protocol) if args.protocol else None
     protocol = open_benchmark(args.benchmark)
     if frozen is not None:
         require_frozen(protocol, frozen, args.protocol)

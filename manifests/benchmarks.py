@@ -145,10 +145,9 @@ class Benchmark:
         """Raises InputError naming the first thing in which `found` is not this protocol."""
         if found.protocol_sha256 == self.protocol_sha256:
             return
-        if (self.name, self.alignment) != (found.name, found.alignment):
-            raise InputError(
-                f"frozen as {self.name} ({self.alignment}), found {found.name} ({found.alignment})"
-            )
+        for wanted, have in ((self.name, found.name), (self.alignment, found.alignment)):
+            if wanted != have:
+                raise InputError(f"frozen for {wanted!r}, found {have!r}")
         self._check_list("pair", self._pairs(), found._pairs())
         for part in ("template", "media", "image", "gallery", "probes"):
             frozen, here = (getattr(b.templates, part, ()) for b in (self, found))

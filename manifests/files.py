@@ -118,6 +118,14 @@ def require_writable(output: Path) -> None:
             raise InputError(f"{place}: may not be written; chmod -R u+w it, or remove it")
 
 
+def require_file_place(path: Path) -> None:
+    """Raises InputError if no file could be put at `path`: better before the work."""
+    nearest = next(place for place in path.parents if place.exists())
+    if path.is_dir() or not nearest.is_dir():
+        raise InputError(f"{path}: no file can be there; name another one with --out")
+    require_writable(path)
+
+
 def _remove(path: Path) -> None:
     if path.is_symlink():
         path.unlink()

@@ -58,6 +58,15 @@ def test_a_store_has_a_row_for_every_face(here: Path) -> None:
     assert set(table.subject) == {""}
 
 
+def test_a_round_of_another_team_keeps_its_name_here(here: Path) -> None:
+    make_round("pool", 20)
+    for place in ("data", "manifests/rounds"):
+        (here / place / "teama").mkdir()
+    (here / "data/pool").rename(here / "data/teama/pool")
+    (here / "manifests/rounds/pool.parquet").rename(here / "manifests/rounds/teama/pool.parquet")
+    assert annotate("teama/pool", Brightest()).source.name == "teama/pool"
+
+
 def test_people_of_an_identity_round_are_told_apart(here: Path) -> None:
     make_round("pool", 20, identity_id=np.arange(20) // 5)
     assert annotate("pool", Brightest()).subject == tuple(str(i // 5) for i in range(20))
@@ -171,6 +180,9 @@ def test_another_photograph_gives_another_digest(album: Path) -> None:
         (["folder:empty", "--out", "x.parquet"], "empty: no photographs"),
         (["folder:album"], "name a file for its table with --out"),
         (["orl"], "name a file for its table with --out"),
+        (["folder:album", "--out", "album"], "album: no file can be there"),
+        (["folder:album", "--out", "params.yaml/x.parquet"], "x.parquet: no file can be there"),
+        (["folder:odd", "--out", "x.parquet"], r"rename 'a\\nb.png'"),
         (["folder:broken", "--out", "x.parquet"], "a.jpg: not a readable image"),
         (["pool", "--annotator", "guess"], "unknown annotator 'guess'"),
         ([], "give one source, or --photographs alone"),
@@ -185,6 +197,8 @@ def test_bad_input_is_one_line(
     album: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     (album.parent / "empty").mkdir()
+    (album.parent / "odd").mkdir()
+    (album.parent / "odd/a\nb.png").write_bytes(b"")
     (album.parent / "broken").mkdir()
     (album.parent / "broken/a.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
     with pytest.raises(InputError) as caught:

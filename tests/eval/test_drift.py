@@ -199,6 +199,11 @@ def test_bad_arguments_are_one_line(
     assert not (here / "drift.json").exists()
 
 
+def test_no_file_is_written_where_none_can_be(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="data: no file can be there"):
+        run(monkeypatch, "--real", "data/photographs", "--synthetic", *TABLES, "--out", "data")
+
+
 def test_a_table_of_another_store_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_round("mined-1", 60, seed=9)
     with pytest.raises(InputError, match=r"mined-1: measured on face store .* annotate it again"):

@@ -78,6 +78,16 @@ def test_noise_of_impostor_pairs_is_counted_once() -> None:
     assert found.draws.std() == pytest.approx(binomial, rel=0.1)  # uncorrected: 1.73 times as much
 
 
+def test_few_subjects_widen_the_interval() -> None:
+    """Expanded percentiles for n = 10: Phi(-sqrt(10/9) * 2.2622) = 0.00855; many: 0.025."""
+    few, many = (PairSubjects(np.arange(n), np.arange(n), n) for n in (10, 10_000))
+    tails = [
+        identity_bootstrap(share(np.ones(pairs.count, bool)), pairs, resamples=2).tail
+        for pairs in (few, many)
+    ]
+    assert tails == pytest.approx([0.00855, 0.025], abs=5e-5)
+
+
 def test_unknown_figures_of_a_resample_are_left_out() -> None:
     subjects = PairSubjects(np.array([0, 1]), np.array([0, 1]), 2)
 

@@ -96,6 +96,7 @@ def test_unknown_landmarks_have_no_pose() -> None:
     points[0, 3, 1] = np.nan
     assert np.isnan(head_pose(points)).tolist() == [[True] * 3, [False] * 3]
     assert head_pose(np.empty((0, 5, 2))).shape == (0, 3)
+    assert np.isnan(head_pose(np.full((1, 5, 2), 7.0))).all()  # all in one place
 
 
 def test_beyond_the_range_is_its_end() -> None:

@@ -14,6 +14,7 @@ from eval.ranking import (
     cmc,
     identify,
     nearest,
+    rank_figures,
     rank_k,
     score_blocks,
     tpir_at_fpir,
@@ -80,6 +81,22 @@ def test_a_face_is_not_its_own_mate() -> None:
     assert identify(same, same, "cosine", itself=True).mate.tolist() == [0.0, 0.0]
     lonely = Faces(np.eye(2), np.array([0, 1]))
     assert identify(lonely, lonely, "cosine", itself=True).rank.tolist() == [0, 0]
+
+
+def test_rank_intervals_resample_the_probes_people() -> None:
+    """Ten people with ten probes each, of whom five are always found and five never: with 100
+    probes Wilson's interval is [0.40, 0.60], with ten people it must be far wider."""
+    subject = np.repeat(np.arange(11), 10)
+    rank = np.where(subject < 5, 1, 7) * (subject < 10)  # the last one has no mate
+    found = Identification(np.ones(110), np.zeros(110), rank)
+    figures = rank_figures(found, subject, (1, 7), resamples=300)
+    assert (figures["rank_1"], figures["rank_7"]) == (0.5, 1.0)
+    low, high = figures["rank_1_ci95_identity"]
+    assert low < 0.25 and high > 0.75
+    low, high = figures["rank_7_ci95_identity"]
+    assert (round(low, 3), high) == (0.963, 1.0)  # Wilson's, 100 of 100
+    nobody = Identification(np.ones(2), np.zeros(2), np.zeros(2, int))
+    assert rank_figures(nobody, np.arange(2), (1,))["rank_1_ci95_identity"] is None
 
 
 @given(st.integers(0, 10_000))

@@ -68,6 +68,15 @@ def test_a_far_that_floats_cannot_say_still_admits_its_impostors() -> None:
     assert round(roc(scores, same).far[roc(scores, same).at_far(0.29)] * 100) == 29
 
 
+@pytest.mark.parametrize("kind", [True, False])
+def test_a_kind_without_weight_leaves_no_figure(kind: bool) -> None:
+    """As in a resample of few people: left out of intervals, not counted as an error of 0 or 1."""
+    same = np.array([True, False, True])
+    curve = RankedPairs.of(np.array([3.0, 2.0, 1.0]), same).curve((same != kind).astype(float))
+    found = [curve.auc(), curve.eer(), curve.tar_at(0.1), curve.threshold_at(0.1)]
+    assert np.isnan(found).all()
+
+
 def test_equal_error_rate_by_hand() -> None:
     scores = np.array([0.9, 0.8, 0.7, 0.2, 0.6, 0.3, 0.2, 0.1])
     same = np.array([True] * 4 + [False] * 4)
