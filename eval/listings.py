@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 from manifests.errors import InputError
 
 MOST_ROWS = 50_000_000  # IJB-C has 15,658,489 pairs
-Rows = Iterator[tuple[int, dict[str, str]]]
+Rows = Iterator[tuple[str, dict[str, str]]]  # where it stands, and the row
 
 
 def read_csv(path: Path, *choices: Sequence[str]) -> Rows:
-    """(line, row) of a CSV file with exactly the columns of one of the choices, all cells filled.
+    """The rows of a CSV file with exactly the columns of one of the choices, all cells filled.
 
     Raises InputError naming the file and what was expected.
     """
@@ -27,18 +27,20 @@ def read_csv(path: Path, *choices: Sequence[str]) -> Rows:
             reader = csv.DictReader(file)
             columns = _chosen(path, reader.fieldnames or [], choices)
             for row in reader:
+                where = f"{path}, line {reader.line_num}"
                 if None in row or not all(row[name] for name in columns):
+                    filled = len([*filter(None, row.values())])
                     raise InputError(
-                        f"{path}, line {reader.line_num}: {len([*filter(None, row.values())])} "
-                        f"filled cells, expected {len(columns)}: {','.join(columns)}"
+                        f"{where}: {filled} filled cells, expected {len(columns)}: "
+                        f"{','.join(columns)}"
                     )
-                yield reader.line_num, row
+                yield where, row
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a UTF-8 CSV file ({error})") from None
 
 
 def read_list(folder: Path, stem: str, *choices: Sequence[str]) -> Rows:
-    """(line, row) of STEM.parquet, or of STEM.csv; all values as text."""
+    """The rows of STEM.parquet, or of STEM.csv; all values as text."""
     if (folder / f"{stem}.parquet").is_file():
         return _read_parquet(folder / f"{stem}.parquet", choices)
     return read_csv(folder / f"{stem}.csv", *choices)
@@ -61,7 +63,7 @@ def _read_parquet(path: Path, choices: Sequence[Sequence[str]]) -> Rows:
                     line += 1
                     if not all(cells):
                         raise InputError(f"{path}, row {line}: an empty cell")
-                    yield line, dict(zip(columns, cells, strict=True))
+                    yield f"{path}, row {line}", dict(zip(columns, cells, strict=True))
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({error})") from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,22 +40,20 @@ def verify(
     """One model, by these views of it, on the embedded images of a protocol."""
     model = embedded.model
     compared = _compared(protocol, model, embedded.views)
-    table = score_table(protocol, model, compared[views], _failed(protocol, detected))
+    rows = compared[views]
+    table = score_table(protocol, _scores(protocol, model, rows), _failed(protocol, detected))
     pairs = parse_scores(table)
     metrics = {
         **_facts(protocol, model, views),
         "num_images": len(detected),
         "num_failed": int((~detected).sum()),
         **figures_of_pairs(pairs, model.metric, protocol.subject_rule),
-        **_all_pairs(protocol, model, compared[views]),
-        **_identification(protocol, model, compared[views]),
+        **_all_pairs(protocol, model, rows),
+        **_identification(protocol, model, rows),
         **_groups(protocol, model, pairs),
         "by_views": {
-            name: _in_short(
-                parse_scores(score_table(protocol, model, rows, np.zeros(len(rows), bool))),
-                model.metric,
-            )
-            for name, rows in compared.items()
+            name: _in_short(replace(pairs, score=_scores(protocol, model, other)), model.metric)
+            for name, other in compared.items()
         },
     }
     return Verification(table, metrics)
@@ -96,18 +94,11 @@ def _failed(protocol: Protocol, detected: Bool[np.ndarray, " image"]) -> np.ndar
 
 
 def score_table(
-    protocol: Protocol,
-    model: Model,
-    rows: Float[np.ndarray, "compared width"],
-    failed: Bool[np.ndarray, " compared"],
+    protocol: Protocol, scores: Float[np.ndarray, " pair"], failed: Bool[np.ndarray, " compared"]
 ) -> pa.Table:
-    """scores.parquet: rows are in the order of `protocol.benchmark.compared`."""
+    """scores.parquet; `failed` is in the order of `protocol.benchmark.compared`."""
     benchmark = protocol.benchmark
-    row_of = {name: row for row, name in enumerate(benchmark.compared)}
-    left, right = (
-        np.array([row_of[name] for name in side]) for side in (benchmark.left, benchmark.right)
-    )
-    scores = _scores(model, rows, left, right)
+    left, right = _sides(protocol)
     columns = [
         np.arange(len(scores)), benchmark.fold, benchmark.left, benchmark.right, benchmark.same,
         scores, failed[left] | failed[right],
@@ -116,16 +107,22 @@ def score_table(
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
+def _sides(protocol: Protocol) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
+    """The rows that each pair is made of."""
+    row_of = {name: row for row, name in enumerate(protocol.benchmark.compared)}
+    left, right = protocol.benchmark.left, protocol.benchmark.right
+    return np.array([row_of[name] for name in left]), np.array([row_of[name] for name in right])
+
+
 def _scores(
-    model: Model,
-    rows: Float[np.ndarray, "compared width"],
-    left: Int[np.ndarray, " pair"],
-    right: Int[np.ndarray, " pair"],
+    protocol: Protocol, model: Model, rows: Float[np.ndarray, "compared width"]
 ) -> Float[np.ndarray, " pair"]:
-    blocks = [slice(at, at + PAIRS) for at in range(0, len(left), PAIRS)]
+    """PAIRS at a time: embeddings are gathered in double precision."""
+    sides = _sides(protocol)
+    blocks = [slice(at, at + PAIRS) for at in range(0, len(sides[0]), PAIRS)]
     return np.concatenate(
         [
-            model.similarity(*(prepared(rows[side[part]], model.metric) for side in (left, right)))
+            model.similarity(*(prepared(rows[side[part]], model.metric) for side in sides))
             for part in blocks
         ]
     )

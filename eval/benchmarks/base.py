@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -17,6 +18,7 @@ from pipeline.frames import Frame
 
 NUM_FOLDS, SEED = 10, 2026
 DISJOINT = "subject-disjoint"
+FOLD = re.compile("[0-9]{1,3}")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ def need_folder(kind: str, argument: str, holds: str) -> Path:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; {kind}:DIR needs {holds}")
     return folder
+
+
+def parse_fold(where: str, text: str) -> int:
+    if not FOLD.fullmatch(text):
+        raise InputError(f"{where}: fold {text[:40]!r}, expected 0, 1, 2, …")
+    return int(text)
 
 
 def find_subject_rule(

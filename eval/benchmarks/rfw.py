@@ -4,8 +4,8 @@
     DIR/data/GROUP/PERSON/PERSON_0001.jpg
 
 The k-th fold of the protocol is the k-th folds of all groups together. Lines of a group are cut
-into ten equal blocks, in their order; a first line of two numbers (folds, pairs of each kind a
-fold), as LFW's lists have, is checked and skipped.
+into ten equal blocks, in their order; a first line of two numbers (ten folds, pairs of each kind a
+fold), as LFW's lists have, is no pair.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def open_protocol(argument: str) -> Protocol:
 def _rows(root: Path, group: str) -> list[Row]:
     path = root / "txts" / group / f"{group}_pairs.txt"
     lines = _lines(path)
-    if lines and len(lines[0][1]) == 2:
+    if lines and len(lines[0][1]) == 2 and lines[0][1][0] == str(NUM_FOLDS):
         lines = lines[1:]
     if not lines or len(lines) % NUM_FOLDS:
         raise InputError(f"{path}: {len(lines)} pairs, expected {NUM_FOLDS} folds of equal size")

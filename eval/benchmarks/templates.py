@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int
 
-from eval.benchmarks.base import NUM_FOLDS, Protocol, need_folder
+from eval.benchmarks.base import NUM_FOLDS, Protocol, need_folder, parse_fold
 from eval.listings import has_list, read_list
 from eval.photographs import ImageFolder, image_hashes
 from manifests.benchmarks import Benchmark
@@ -24,7 +24,6 @@ from manifests.errors import InputError
 from manifests.templates import TemplateSet
 
 MEMBERS = ("template_id", "subject_id", "media_id", "image")
-MOST_FOLDS = 1000
 
 
 def open_protocol(argument: str) -> Protocol:
@@ -57,19 +56,19 @@ def _members(folder: Path) -> tuple[dict[str, str], list[tuple[str, ...]]]:
     """{template_id: SUBJECT/TEMPLATE}, and the columns of the member table."""
     full: dict[str, str] = {}
     rows = []
-    for line, row in read_list(folder, "templates", MEMBERS):
+    for where, row in read_list(folder, "templates", MEMBERS):
         identity, subject = row["template_id"], row["subject_id"]
         if "/" in identity + subject:
-            raise InputError(f"{folder / 'templates'}, line {line}: a slash in an id")
+            raise InputError(f"{where}: a slash in an id")
         name = f"{subject}/{identity}"
         if full.setdefault(identity, name) != name:
             raise InputError(
-                f"{folder / 'templates'}, line {line}: template {identity} is of subject "
-                f"{subject}, above of {_subject(full[identity])}"
+                f"{where}: template {identity} is of subject {subject}, above of "
+                f"{_subject(full[identity])}"
             )
         rows.append((name, row["media_id"], row["image"]))
     if not rows:
-        raise InputError(f"{folder / 'templates'}: no templates")
+        raise InputError(f"{folder}: no templates in templates.csv")
     return full, [*zip(*rows, strict=True)]
 
 
@@ -78,27 +77,20 @@ def _pairs(
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[int]]:
     """Of every pair; no folds where the list has none."""
     left, right, fold = [], [], []
-    for line, row in read_list(folder, "pairs", ("left", "right"), ("fold", "left", "right")):
-        where = f"{folder / 'pairs'}, line {line}"
+    for where, row in read_list(folder, "pairs", ("left", "right"), ("fold", "left", "right")):
         left.append(_known(where, row["left"], full))
         right.append(_known(where, row["right"], full))
         if "fold" in row:
-            fold.append(_number(where, row["fold"]))
+            fold.append(parse_fold(where, row["fold"]))
     return tuple(left), tuple(right), fold
-
-
-def _number(where: str, text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text[:9]) >= MOST_FOLDS:
-        raise InputError(f"{where}: fold {text[:40]!r}, expected 0, 1, 2, …")
-    return int(text)
 
 
 def _templates(folder: Path, stem: str, full: dict[str, str]) -> tuple[str, ...]:
     if not has_list(folder, stem):
         return ()
     return tuple(
-        _known(f"{folder / stem}, line {line}", row["template_id"], full)
-        for line, row in read_list(folder, stem, ("template_id",))
+        _known(where, row["template_id"], full)
+        for where, row in read_list(folder, stem, ("template_id",))
     )
 
 

@@ -125,3 +125,15 @@ def test_a_gallery_that_names_one_twice_is_refused(folder: Path) -> None:
     write_rows(folder / "probes.csv", ["template_id"], [[1]])
     with pytest.raises(InputError, match="gallery names template 'a/2' twice"):
         open_benchmark(f"templates:{folder}")
+
+
+def test_a_list_that_is_not_parquet_is_named(folder: Path) -> None:
+    (folder / "pairs.parquet").write_text("left,right")
+    with pytest.raises(InputError, match=r"pairs\.parquet: not a readable Parquet file"):
+        open_benchmark(f"templates:{folder}")
+
+
+def test_no_pairs_are_said_so(folder: Path) -> None:
+    write_rows(folder / "pairs.csv", ("left", "right"), [])
+    with pytest.raises(InputError, match="no pairs"):
+        open_benchmark(f"templates:{folder}")
