@@ -33,7 +33,7 @@ def worst_over_best(rate: Float[np.ndarray, " group"]) -> float:
 
 def gini(rate: Float[np.ndarray, " group"]) -> float:
     """Gini coefficient with the small-sample factor n / (n - 1): 0 where all groups have one
-    rate, 1 where one group has all of it (Howard et al. 2022, eq. 7). NaN where all are 0."""
+    rate, 1 where one group has all of it (Howard et al. 2022). NaN where all are 0."""
     if not rate.sum():
         return float("nan")
     spread = np.abs(rate[:, None] - rate).sum() / (2 * len(rate) ** 2 * rate.mean())
@@ -72,6 +72,26 @@ class Errors:
 
 
 @dataclass(frozen=True)
+class Rate:
+    """A proportion with its two intervals."""
+
+    value: float
+    ci95: tuple[float, float]
+    ci95_identity: tuple[float, float]
+
+    def complement(self) -> Rate:
+        low, high = ((1.0 - ci[1], 1.0 - ci[0]) for ci in (self.ci95, self.ci95_identity))
+        return Rate(1.0 - self.value, low, high)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "value": self.value,
+            "ci95": list(self.ci95),
+            "ci95_identity": list(self.ci95_identity),
+        }
+
+
+@dataclass(frozen=True)
 class GroupFigures:
     """One kind of error: rates of the groups, then SUMMARIES, with resampled ones."""
 
@@ -102,26 +122,6 @@ class GroupFigures:
         if not np.isfinite(value):
             return None
         return {"value": value, "ci95_identity": list(self.resampled.interval(place))}
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A proportion with its two intervals."""
-
-    value: float
-    ci95: tuple[float, float]
-    ci95_identity: tuple[float, float]
-
-    def complement(self) -> Rate:
-        low, high = ((1.0 - ci[1], 1.0 - ci[0]) for ci in (self.ci95, self.ci95_identity))
-        return Rate(1.0 - self.value, low, high)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "value": self.value,
-            "ci95": list(self.ci95),
-            "ci95_identity": list(self.ci95_identity),
-        }
 
 
 def by_group(

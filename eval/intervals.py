@@ -14,6 +14,8 @@ from eval.subjects import PairSubjects
 Z95 = 1.959963984540054
 RESAMPLES = 1000
 NOISE_SHARE = 2  # the variance of pair noise is estimated with half as many resamples
+MOST_WEIGHTS = 200_000_000  # drawn in all: from 200,000 pairs on there are fewer resamples, …
+FEWEST = 200  # … but no fewer than these
 IDENTITIES, PAIRS = 0, 1  # what a stream of random numbers is for
 
 Statistic = Callable[[Float[np.ndarray, " pair"]], Float[np.ndarray, " figure"]]
@@ -57,12 +59,14 @@ def identity_bootstrap(
 
     A genuine pair weighs as often as its subject was drawn, an impostor pair the product of its
     two subjects' draws. That counts what belongs to a person once, as it should, but the noise
-    of each impostor pair on its own three times (Var of the product is 3; Owen 2007, §3), and
+    of each impostor pair on its own three times (the product's variance is 3; Owen 2007), and
     would make intervals too wide where people occur in few pairs. The excess is measured by
     resampling the impostor pairs alone, and the draws are drawn together about the point
     accordingly: the variance is then that of dyadic cluster-robust estimators (Aronow, Samii &
     Assenova 2015; Fogliato, Patil & Perona 2024). Intervals are a little wider for few subjects.
+    Very many pairs are resampled less often than `resamples` says.
     """
+    resamples = min(resamples, max(FEWEST, MOST_WEIGHTS // max(1, len(subjects.left))))
     point = statistic(np.ones(len(subjects.left)))
     draws = np.stack(
         [
@@ -82,7 +86,7 @@ def identity_bootstrap(
 
 
 def _tail(count: int) -> float:
-    """The expanded percentile interval of a sample of `count` (Hesterberg 2015, §4.3): a
+    """The expanded percentile interval of a sample of `count` (Hesterberg 2015): a
     bootstrap's spread is short by sqrt((n - 1) / n) and lacks the t distribution's tails."""
     if count < 2:
         return 0.0

@@ -43,7 +43,7 @@ def paired_text(pair: Mapping[str, Any]) -> str:
     """One comparison, a figure a line."""
     test = pair["mcnemar"]
     rows = [
-        [name, f"{100 * entry['value']:+.2f}", _interval(entry["ci95_identity"], sign="+")]
+        [_shown(name), f"{100 * entry['value']:+.2f}", _interval(entry["ci95_identity"], sign="+")]
         for name, entry in pair["difference"].items()
     ]
     return "\n".join(
@@ -54,6 +54,10 @@ def paired_text(pair: Mapping[str, Any]) -> str:
             f"second only, exact p = {test['p_value']:.3g} (pairs taken for independent)",
         ]
     )
+
+
+def _shown(name: str) -> str:
+    return name if name == "accuracy" else name.upper()
 
 
 def _percent(share: float) -> str:

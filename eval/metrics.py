@@ -81,6 +81,7 @@ def figures_of_pairs(
         **_curve_figures(resampled),
         **_rate_figures(pairs, resampled),
         "ci95_identity_method": IDENTITY_METHOD,
+        "ci95_identity_resamples": len(resampled.draws),
         "num_pairs": len(pairs),
         "num_genuine": int(pairs.same.sum()),
         "num_impostors": int((~pairs.same).sum()),

@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from manifests.errors import InputError
-from manifests.files import put, write_json
+from manifests.files import put, require_writable, write_json
 
 METADATA: dict[str, dict[str, None]] = {
     ".png": {"Software": None},
@@ -28,6 +28,7 @@ def check_outputs(paths: Sequence[Path]) -> None:
         nearest = next(place for place in path.parents if place.exists())
         if path.is_dir() or not nearest.is_dir():
             raise InputError(f"{path}: no file can be there; name another one with --out")
+        require_writable(path)
 
 
 def write_outputs(

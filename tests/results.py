@@ -1,4 +1,4 @@
-"""Scored pairs of made-up people, as tables and as result folders of eval.verify."""
+"""Scored pairs of made-up people: tables, result folders of eval.verify, and known truths."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from scipy.stats import norm
 
 from eval.metrics import figures_of
 from eval.scored import ScoredPairs, parse_scores
+from eval.subjects import PairSubjects
 from manifests.files import write_json
 from manifests.scores import KIND, SCHEMA
 from manifests.tables import write_table
@@ -80,3 +82,27 @@ def write_result(
     figures = figures_of(table, "cosine", "folder", resamples=20)
     write_json(folder / "metrics.json", {**facts, **figures, **(changed or {})})
     return folder
+
+
+# A population with a known truth: people shift the scores of all their pairs, 0 decides.
+SHIFT, NOISE, MARGIN = 0.12, 0.2, 0.3
+SPREAD = float(np.sqrt(2 * SHIFT**2 + NOISE**2))
+ACCURACY = float(norm.cdf(MARGIN / SPREAD))
+AUC = float(norm.cdf(2 * MARGIN / (np.sqrt(2) * SPREAD)))
+
+
+def sample(
+    seed: int, *, people: int, genuine_each: int, impostors: int, shift: float = SHIFT
+) -> tuple[PairSubjects, np.ndarray, np.ndarray]:
+    """(subjects, same, scores) of pairs among people; with less `shift` there is more noise."""
+    rng = np.random.default_rng(seed)
+    person = np.repeat(np.arange(people), genuine_each)
+    first = rng.integers(people, size=impostors)
+    second = (first + 1 + rng.integers(people - 1, size=impostors)) % people
+    left, right = np.concatenate([person, first]), np.concatenate([person, second])
+    own = rng.normal(0, 1, people)
+    effect = np.where(left == right, np.sqrt(2) * own[left], own[left] + own[right])
+    noise = np.sqrt(NOISE**2 + 2 * (SHIFT**2 - shift**2))
+    margin = MARGIN + shift * effect + rng.normal(0, noise, len(left))
+    same = np.arange(len(left)) < len(person)
+    return PairSubjects(left, right, people), same, np.where(same, margin, -margin)

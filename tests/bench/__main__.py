@@ -25,7 +25,7 @@ from manifests.files import write_json
 from tests import bench
 
 KEYS = {"evaluation": "eval"}  # of figures that are not called as their file
-APART = {"__main__", "scale", "throughput"}  # itself, `make scale`, and a part of `store`
+APART = {"__main__", "coverage", "scale", "throughput"}  # itself, commands, a part of `store`
 
 
 def main() -> None:

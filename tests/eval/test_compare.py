@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eval.compare import compare, paired
+from eval.compare import compare, main, paired
 from eval.intervals import identity_bootstrap
 from eval.results import read_result
 from eval.subjects import PairSubjects
@@ -198,19 +198,30 @@ def test_the_command_prints_a_board_and_draws_it(tmp_path: Path, table: pa.Table
     assert "<svg" in Path(outputs[2]).read_text()
 
 
+def test_the_command_ends_with_one_line_and_status_two() -> None:
+    done = command("nowhere", "nothing")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line == (
+        "error: nowhere/metrics.json: no such file; name folders that eval.verify wrote with --out"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere", "nothing"], "nowhere/metrics.json: no such file"),
         (["alone"], "one result only"),
         (["a", "b", "--out", "board.pdf"], "board.pdf: --out takes files that end in"),
+        (["a", "b", "--out", "README.md/board.png"], "no file can be there"),
     ],
 )
-def test_the_command_ends_with_one_line_and_status_two(arguments: list[str], message: str) -> None:
-    done = command(*arguments)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
-    assert message in done.stderr
+def test_bad_usage_is_refused_before_reading(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["compare", *arguments])
+    with pytest.raises(InputError, match=message):
+        main()
 
 
 def two_models(seed: int) -> tuple[PairSubjects, np.ndarray, np.ndarray]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm
 
 from eval.intervals import at_least, identity_bootstrap, mcnemar, wilson
 from eval.subjects import PairSubjects, pair_subjects
 from manifests.errors import InputError
 from tests.references import repeated_pairs
+from tests.results import ACCURACY, SHIFT, sample
 
 
 def test_wilson_matches_published_values() -> None:
@@ -52,7 +53,7 @@ def test_weights_are_the_numbers_of_repeated_pairs(seed: int) -> None:
 
 
 def test_the_bootstrap_is_a_function_of_its_seed() -> None:
-    subjects, _, correct = people(0, count=20, impostors=40)
+    subjects, correct = decided(0, people=20, genuine_each=2, impostors=40)
     one, again, other = (
         identity_bootstrap(share(correct), subjects, resamples=30, seed=seed).draws
         for seed in (1, 1, 2)
@@ -76,6 +77,17 @@ def test_noise_of_impostor_pairs_is_counted_once() -> None:
     found = identity_bootstrap(share(correct), subjects, resamples=4000)
     binomial = np.sqrt(correct.mean() * (1 - correct.mean()) / 1000)
     assert found.draws.std() == pytest.approx(binomial, rel=0.1)  # uncorrected: 1.73 times as much
+
+
+def test_very_many_pairs_are_resampled_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eval.intervals.MOST_WEIGHTS", 20_000)
+    rows = np.zeros(50, int)
+
+    def nothing(weights: np.ndarray) -> np.ndarray:
+        return np.zeros(1)
+
+    found = identity_bootstrap(nothing, PairSubjects(rows, rows, 1))
+    assert len(found.draws) == 400  # of 1,000
 
 
 def test_few_subjects_widen_the_interval() -> None:
@@ -111,27 +123,10 @@ def test_mcnemar_by_hand() -> None:
     assert mcnemar(a, a).p_value == 1.0
 
 
-# Coverage: people shift the scores of all their pairs, a fixed threshold decides.
-
-SHIFT, NOISE, MARGIN = 0.12, 0.2, 0.3
-TRUTH = float(norm.cdf(MARGIN / np.sqrt(2 * SHIFT**2 + NOISE**2)))  # accuracy, of both kinds
-
-
-def people(
-    seed: int, *, count: int, impostors: int, genuine_each: int = 2, shift: float = SHIFT
-) -> tuple[PairSubjects, np.ndarray, np.ndarray]:
-    """Pairs among `count` people and whether each is decided rightly."""
-    rng = np.random.default_rng(seed)
-    person = np.repeat(np.arange(count), genuine_each)
-    first = rng.integers(count, size=impostors)
-    second = (first + 1 + rng.integers(count - 1, size=impostors)) % count
-    left, right = np.concatenate([person, first]), np.concatenate([person, second])
-    same = np.arange(len(left)) < len(person)
-    own = rng.normal(0, 1, count)
-    total = np.where(left == right, np.sqrt(2) * own[left], own[left] + own[right])
-    noise = np.sqrt(NOISE**2 + 2 * (SHIFT**2 - shift**2))  # the same spread of scores
-    correct = MARGIN + shift * total + rng.normal(0, noise, len(left)) > 0
-    return PairSubjects(left, right, count), same, correct
+def decided(seed: int, **design: Any) -> tuple[PairSubjects, np.ndarray]:
+    """A sample's subjects, and whether each pair is decided rightly."""
+    subjects, same, scores = sample(seed, **design)
+    return subjects, (scores > 0) == same
 
 
 def share(correct: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -142,11 +137,11 @@ def coverage(shift: float, trials: int = 150) -> tuple[float, float]:
     """How often 95 % intervals hold the truth: Wilson's, and those over identities."""
     hits = np.zeros(2)
     for seed in range(trials):
-        subjects, _, correct = people(seed, count=150, impostors=600, genuine_each=4, shift=shift)
+        subjects, correct = decided(seed, people=150, genuine_each=4, impostors=600, shift=shift)
         own = wilson(int(correct.sum()), len(correct))
         found = identity_bootstrap(share(correct), subjects, resamples=160, seed=seed)
         for place, (low, high) in enumerate((own, at_least(found.interval(0), own))):
-            hits[place] += low <= TRUTH <= high
+            hits[place] += low <= ACCURACY <= high
     return float(hits[0] / trials), float(hits[1] / trials)
 
 
