@@ -1,6 +1,7 @@
 """Stage embed: data/ROUND/faces.zarr -> data/ROUND/teachers/NAME.zarr.
 
     python -m pipeline.embed ROUND [--teacher NAME] [--workers N | --scheduler ADDRESS]
+    python -m pipeline.embed ROUND --teacher onnx:PATH      docs/MODELS.md
 
 Each usable face is embedded twice, plain and mirrored: a mirrored face has an embedding of its
 own, never a copy (the two views of the dlib teacher have a centred cosine of 0.88 on our faces).
@@ -94,7 +95,7 @@ class Embedding(Making):
             faces=self.faces.path,
             faces_root=self.faces.root,
             weights=layout.WEIGHTS,
-            teacher=self.teacher.name,
+            teacher=self.teacher.address,
             device=self.params.device,
             numerics=tuple(self.made_by.numerics.items()),
             input_hash=work.name,
@@ -163,7 +164,7 @@ def _tools(job: EmbedJob) -> tuple[Teacher, FaceStore, np.ndarray]:
 def main() -> None:
     parser = Parser(description="Cache a teacher's embeddings of a round.")
     parser.add_argument("round", help="name of a rendered round")
-    parser.add_argument("--teacher", help="default: the one in params.yaml")
+    parser.add_argument("--teacher", help="a name, or onnx:PATH; default: params.yaml's")
     add_options(parser)
     args = parser.parse_args()
     params = load_params()

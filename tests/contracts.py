@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from manifests.digests import canonical_json
 from pipeline.frames import Frame, dlib5_in
 from pipeline.generators.base import Generator
 from pipeline.numerics import in_fixed_batches
+from pipeline.teachers import load_teacher
 from pipeline.teachers.base import VIEWS, Teacher
 
 ROWS = 40  # fewer than a batch, so that the tail is padded
@@ -119,6 +121,9 @@ class TeacherContract:
         self, teacher: Teacher, pictures: Tensor, embeddings: Tensor
     ) -> None:
         assert torch.equal(in_fixed_batches(teacher.embed, pictures[7:10]), embeddings[7:10])
+
+    def test_another_process_finds_it(self, teacher: Teacher, weights: Path) -> None:
+        assert load_teacher(teacher.address, weights).identity() == teacher.identity()
 
     def test_frame_is_declared(self, teacher: Teacher) -> None:
         assert isinstance(teacher.frame, Frame)

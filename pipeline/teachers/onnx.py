@@ -32,6 +32,10 @@ class OnnxTeacher(Teacher):
         self.preprocessing = network.preprocessing
         self.licence = declared.values.get("licence", UNSTATED)
 
+    @property
+    def address(self) -> str:
+        return f"onnx:{self.network.path}"
+
     def to(self, device: torch.device) -> None:
         """The graph runs on the CPU wherever the pictures come from."""
 

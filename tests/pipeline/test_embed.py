@@ -21,7 +21,9 @@ from pipeline.frames import Frame, to_frame
 from pipeline.numerics import in_fixed_batches
 from pipeline.render import render_round
 from pipeline.sample import recipe_for, sample_prior, save
+from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
+from tests.networks import DECLARED, write_network
 from tests.pipeline.conftest import POOL_ROWS, LongRound, shards_done
 
 NAME = "dlib-resnet"
@@ -171,3 +173,18 @@ class TestWithoutFaces:
 def test_faces_that_were_never_rendered_are_named(workspace: Path, params: Params) -> None:
     with pytest.raises(InputError, match=r"data/pool/faces\.zarr: this store does not exist"):
         embed_round("pool", NAME, params, crew=Crew(1))
+
+
+def test_a_round_is_embedded_by_a_network_in_an_onnx_file(
+    rounds: Path, pool: FaceStore, tmp_path: Path
+) -> None:
+    path = write_network(tmp_path / "small.onnx", declared=DECLARED | {"licence": "MIT"})
+    params = load_params()
+    embed_round("pool", f"onnx:{path}", params, crew=Crew())
+    store = TeacherStore.open(layout.teacher("pool", "small"), expect={"faces": pool.root})
+    assert store.passport.licences["small"] == "MIT"
+    teacher = load_teacher(f"onnx:{path}", layout.WEIGHTS)
+    wanted = embed_faces(teacher, pool.images(0, 64)[pool.ok()[:64]], Frame(**pool.frame))
+    np.testing.assert_array_equal(
+        store.embeddings()[:64][pool.ok()[:64]], wanted.astype(np.float16)
+    )
