@@ -31,6 +31,8 @@ NOT_NEGATIVE = {
     "shrinkage", "coefficient", "near_step", "walk_step", "least_distance", "least_spread",
     "least_gain",
 }  # fmt: skip
+STEPS = {"coefficient", "near_step", "walk_step"}
+LONGEST_STEP = 1000.0  # standard deviations of a latent: beyond it, nothing of a parent is left
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,8 @@ def _check_range(value: float, where: str) -> None:
         raise InputError(f"{where}: {value} is not a finite number")
     if name in NOT_NEGATIVE and value < 0:
         raise InputError(f"{where}: {value:g}, expected no minus")
+    if name in STEPS and value > LONGEST_STEP:
+        raise InputError(f"{where}: {value:g}, expected at most {LONGEST_STEP:g}")
     if name in SHARES and not (0 <= value <= 1 and (value or name not in POSITIVE)):
         low = "above 0 and up to 1" if name in POSITIVE else "in 0..1"
         raise InputError(f"{where}: {value:g}, expected a share {low}")

@@ -54,7 +54,8 @@ def mining_facts(
 def review(summary: Mapping[str, Any]) -> str:
     """A round's summary as text."""
     if "mining" not in summary:
-        return f"{summary['round']}: {summary['rows']} latents, not mined"
+        how = "mined, why is not recorded" if "mined" in summary["origins"] else "not mined"
+        return f"{summary['round']}: {summary['rows']} latents, {how}"
     facts = summary["mining"]
     gap = facts["probe_gap"]
     lines = [

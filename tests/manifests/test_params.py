@@ -54,6 +54,8 @@ def test_a_changed_value_is_the_only_change(tmp_path: Path, params: Params) -> N
         ({"mine": {"least_spread": -0.1}}, r"mine: least_spread: -0.1, expected no minus"),
         ({"mine": {"least_gain": -0.1}}, r"mine: least_gain: -0.1, expected no minus"),
         ({"mine": {"shrinkage": -16}}, r"mine: shrinkage: -16, expected no minus"),
+        ({"mine": {"coefficient": 1e308}}, r"coefficient: 1e\+308, expected at most 1000"),
+        ({"mine": {"near_step": 1001}}, r"near_step: 1001, expected at most 1000"),
         ({"mine": {"parent_cap": 0}}, r"mine: parent_cap: 0, expected at least 1"),
         ({"mine": {"count": -1}}, r"mine: count: -1, expected no minus"),
         ({"mine": {"least_gain": float("nan")}}, r"mine: least_gain: nan is not a finite number"),

@@ -80,4 +80,10 @@ def test_text_of_a_stopped_round() -> None:
 
 @pytest.mark.parametrize("name", ["pool", "identities"])
 def test_text_of_a_round_that_was_not_mined(name: str) -> None:
-    assert review({**ROUND, "round": name}) == f"{name}: 5 latents, not mined"
+    summary = {**ROUND, "round": name, "origins": {"prior": 5}}
+    assert review(summary) == f"{name}: 5 latents, not mined"
+
+
+def test_text_of_a_mined_round_without_a_record() -> None:
+    summary = {**ROUND, "origins": {"mined": 5}}
+    assert review(summary) == "mined-1: 5 latents, mined, why is not recorded"
