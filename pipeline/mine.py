@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt64
 
 from manifests import layout
 from manifests.costs import timed
@@ -125,7 +125,7 @@ def check_apart(pool: Measured, probe: Measured) -> None:
         )
 
 
-def latent_hashes(manifest: LatentManifest) -> Int[np.ndarray, " face"]:
+def latent_hashes(manifest: LatentManifest) -> UInt64[np.ndarray, " face"]:
     """64 bits of every latent's bit pattern: equal latents have equal ones, and of a million
     others two agree with a chance of 1 in 10^7."""
     width = manifest.recipe.latent_width

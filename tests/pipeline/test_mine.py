@@ -107,7 +107,7 @@ class TestARound:
         files, rows = whole_pool(mining)
         centre = files.teacher.centre()
         whole = files.teacher.embeddings()[rows, 0].astype(np.float32) - centre
-        monkeypatch.setattr("pipeline.mine.EMBEDDED_ROWS", block)
+        monkeypatch.setattr("pipeline.mine.BLOCK_ROWS", block)
         found = load_round("pool", "start", mining, centre).embeddings
         np.testing.assert_allclose(found, whole / np.linalg.norm(whole, axis=1)[:, None], atol=1e-6)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -78,7 +79,11 @@ class TestRefused:
         self, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def change(pool: Measured, probe: Measured) -> None:
-            probe.manifest.latents[[3, 8]] = pool.manifest.latents[[20, 5]]
+            latents, table = probe.manifest.latents.copy(), probe.manifest.table
+            latents[[3, 8]] = pool.manifest.latents[[20, 5]]
+            column = pa.FixedSizeListArray.from_arrays(latents.reshape(-1), latents.shape[1])
+            at = table.schema.get_field_index("latent")
+            object.__setattr__(probe.manifest, "table", table.set_column(at, "latent", column))
 
         self.forge(monkeypatch, change)
         ids = LatentManifest.read(layout.manifest("probe")).face_id
