@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from eval.annotators import load_annotator
 from eval.annotators.base import ROWS, AlignedFaces, Annotator
-from eval.photo_sets import PhotographSet, found_faces, is_photographs, open_photographs
+from eval.photos.photo_sets import PhotographSet, found_faces, is_photographs, open_photographs
 from manifests import layout
 from manifests.attributes import FACES, PHOTOGRAPHS, AttributeTable, Source
 from manifests.costs import timed

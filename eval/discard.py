@@ -19,14 +19,14 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from eval.figures import STUDENT
-from eval.intervals import RESAMPLES, Resampled, Statistic, identity_bootstrap
 from eval.metrics import require_impostors
-from eval.outputs import check_outputs, write_outputs
-from eval.qualities import read_qualities
-from eval.roc import RankedPairs
-from eval.scored import ScoredPairs, read_scores
-from eval.subjects import PairSubjects
+from eval.reporting.figures import STUDENT
+from eval.reporting.outputs import check_outputs, write_outputs
+from eval.scoring.intervals import RESAMPLES, Resampled, Statistic, identity_bootstrap
+from eval.scoring.qualities import read_qualities
+from eval.scoring.roc import RankedPairs
+from eval.scoring.scored import ScoredPairs, read_scores
+from eval.scoring.subjects import PairSubjects
 from manifests.errors import InputError, Parser, pick, run_command
 
 GRID = np.arange(20) / 20  # 0, 0.05, … 0.95 of the pairs

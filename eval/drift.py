@@ -16,8 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from eval.coverage import FEWEST, NUM_DRAWS, SEED, FaceSet, chosen, compare, lacking, why_not
-from eval.divergence import SMOOTHING
+from eval.attributes.coverage import (
+    FEWEST,
+    NUM_DRAWS,
+    SEED,
+    FaceSet,
+    chosen,
+    compare,
+    lacking,
+    why_not,
+)
+from eval.attributes.divergence import SMOOTHING
 from manifests import layout
 from manifests.attributes import FACES, Attribute, AttributeTable
 from manifests.costs import timed

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float
 
-from eval.folds import (
+from eval.scoring.folds import (
     FACEXZOO,
     INSIGHTFACE,
     FoldResult,
@@ -19,7 +19,7 @@ from eval.folds import (
     facexzoo_accuracy,
     insightface_accuracy,
 )
-from eval.intervals import (
+from eval.scoring.intervals import (
     RESAMPLES,
     Resampled,
     Statistic,
@@ -27,9 +27,9 @@ from eval.intervals import (
     identity_bootstrap,
     wilson,
 )
-from eval.roc import RankedPairs
-from eval.scored import ScoredPairs, check_pairs, parse_scores
-from eval.subjects import PairSubjects
+from eval.scoring.roc import RankedPairs
+from eval.scoring.scored import ScoredPairs, check_pairs, parse_scores
+from eval.scoring.subjects import PairSubjects
 from manifests.errors import InputError
 
 MIN_FALSE_ACCEPTS = 10  # a FAR is not reported where fewer impostors would pass by chance

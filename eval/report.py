@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from eval.curves import read_roc, roc_csv, training_csv, training_curve
-from eval.page import page_content, render_page
-from eval.sections import Results
-from eval.sizes import size_of_student, size_of_teacher
-from eval.summary import (
+from eval.reporting.curves import read_roc, roc_csv, training_csv, training_curve
+from eval.reporting.page import page_content, render_page
+from eval.reporting.sections import Results
+from eval.reporting.sizes import size_of_student, size_of_teacher
+from eval.reporting.summary import (
     ROLES,
     check_trained_on,
     read_benchmarks,

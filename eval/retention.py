@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float
 
 from eval.gap import check_never_trained_on, student_embeddings
-from eval.intervals import Z95
-from eval.ranking import nearest
+from eval.scoring.intervals import Z95
+from eval.scoring.ranking import nearest
 from manifests import layout
 from manifests.errors import Parser, run_command
 from manifests.files import write_json

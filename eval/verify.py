@@ -18,7 +18,8 @@ from pathlib import Path
 
 from eval.benchmarks import open_benchmark, require_frozen
 from eval.benchmarks.base import Protocol
-from eval.embedding import (
+from eval.models import Model, load_model
+from eval.photos.embedding import (
     VIEWS,
     Finder,
     declared_views,
@@ -26,9 +27,8 @@ from eval.embedding import (
     frame_coverage,
     placed,
 )
-from eval.models import Model, load_model
-from eval.photographs import DETECT_THRESHOLD
-from eval.verification import Verification, verify
+from eval.photos.photographs import DETECT_THRESHOLD
+from eval.scoring.verification import Verification, verify
 from manifests import layout
 from manifests.benchmarks import Benchmark
 from manifests.costs import timed

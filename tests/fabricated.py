@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from eval.attributes.coverage import FaceSet
 from eval.benchmarks import open_benchmark
 from eval.benchmarks.base import Protocol
-from eval.coverage import FaceSet
 from eval.drift import drift
-from eval.embedding import Embedded
 from eval.models import Model
-from eval.photographs import ImageFolder
-from eval.verification import Verification, verify
+from eval.photos.embedding import Embedded
+from eval.photos.photographs import ImageFolder
+from eval.scoring.verification import Verification, verify
 from eval.verify import write
 from manifests import layout
 from manifests.attributes import FACES, PHOTOGRAPHS, Attribute, AttributeTable, Source

@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 
 from eval.benchmarks import open_benchmark
-from eval.embedding import embed_protocol, placed
 from eval.models import Model
-from eval.verification import Verification, verify
+from eval.photos.embedding import embed_protocol, placed
+from eval.scoring.verification import Verification, verify
 from pipeline.frames import ARCFACE112, DLIB150, Frame
 
 RED, CYAN, GREEN = (255, 128, 128), (1, 128, 128), (128, 255, 128)

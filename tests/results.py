@@ -10,8 +10,8 @@ import pyarrow as pa
 from scipy.stats import norm
 
 from eval.metrics import figures_of
-from eval.scored import ScoredPairs, parse_scores
-from eval.subjects import PairSubjects
+from eval.scoring.scored import ScoredPairs, parse_scores
+from eval.scoring.subjects import PairSubjects
 from manifests.files import write_json
 from manifests.scores import KIND, SCHEMA
 from manifests.tables import write_table

@@ -1,7 +1,7 @@
 """What can be measured on an aligned face without another network.
 
-Pose comes from the five landmarks (eval.pose); the rest from the pixels of the arcface112
-region at SIZE pixels, at which a 96-pixel store needs no resampling.
+Pose comes from the five landmarks (eval.attributes.pose); the rest from the pixels of the
+arcface112 region at SIZE pixels, at which a 96-pixel store needs no resampling.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from eval.annotators.base import AlignedFaces, Annotator
-from eval.colour import lab, lightness, typology_angle
-from eval.pose import PITCH_RANGE, YAW_RANGE, head_pose
+from eval.attributes.colour import lab, lightness, typology_angle
+from eval.attributes.pose import PITCH_RANGE, YAW_RANGE, head_pose
 from manifests.attributes import Attribute
 from manifests.errors import InputError
 from pipeline.frames import ARCFACE112, dlib5_in

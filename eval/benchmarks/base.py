@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.photographs import DECODER, ImageSource
+from eval.photos.photographs import DECODER, ImageSource
 from manifests.benchmarks import Benchmark
 from manifests.errors import InputError
 from manifests.scores import SubjectRule, subject_of

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from eval.benchmarks.base import NUM_FOLDS, Protocol, as_benchmark
-from eval.photographs import MOST_BYTES, ImageList, image_hashes
+from eval.photos.photographs import MOST_BYTES, ImageList, image_hashes
 from manifests.benchmarks import ALIGNED
 from manifests.errors import InputError
 from manifests.pickled_arrays import ARRAYS, PickledArray

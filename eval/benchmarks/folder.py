@@ -19,7 +19,7 @@ from eval.benchmarks.base import (
     as_benchmark,
     need_folder,
 )
-from eval.photographs import ImageFolder, image_hashes
+from eval.photos.photographs import ImageFolder, image_hashes
 from manifests.benchmarks import ALIGNMENT
 from manifests.errors import InputError
 

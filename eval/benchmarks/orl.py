@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from eval.benchmarks.base import NUM_FOLDS, SEED, Protocol, Row, as_benchmark, need_folder
-from eval.photographs import ImageFolder, image_hashes
+from eval.photos.photographs import ImageFolder, image_hashes
 from manifests import layout
 from manifests.benchmarks import ALIGNMENT, Benchmark
 from manifests.scores import subject_of

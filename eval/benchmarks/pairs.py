@@ -12,8 +12,8 @@ from eval.benchmarks.base import (
     need_folder,
     parse_fold,
 )
-from eval.listings import read_csv
-from eval.photographs import ImageFolder, image_hashes
+from eval.photos.listings import read_csv
+from eval.photos.photographs import ImageFolder, image_hashes
 from manifests.benchmarks import ALIGNMENT
 from manifests.errors import InputError
 

@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 
 from eval.benchmarks.base import NUM_FOLDS, Protocol, Row, as_benchmark, need_folder
-from eval.photographs import ImageFolder, image_hashes
+from eval.photos.photographs import ImageFolder, image_hashes
 from manifests.benchmarks import ALIGNMENT
 from manifests.errors import InputError
 

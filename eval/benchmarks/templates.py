@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from eval.benchmarks.base import NUM_FOLDS, Protocol, need_folder, parse_fold
-from eval.listings import has_list, read_list
-from eval.photographs import ImageFolder, image_hashes
+from eval.photos.listings import has_list, read_list
+from eval.photos.photographs import ImageFolder, image_hashes
 from manifests.benchmarks import Benchmark
 from manifests.errors import InputError
 from manifests.templates import TemplateSet

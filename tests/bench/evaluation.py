@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from eval.allpairs import all_pairs_figures
-from eval.intervals import RESAMPLES, identity_bootstrap
 from eval.metrics import figures_of, fold_results, verification_statistic
-from eval.ranking import Faces, identify, nearest
-from eval.scored import parse_scores
+from eval.scoring.allpairs import all_pairs_figures
+from eval.scoring.intervals import RESAMPLES, identity_bootstrap
+from eval.scoring.ranking import Faces, identify, nearest
+from eval.scoring.scored import parse_scores
 from manifests.scores import SCHEMA
 from tests.watch import python
 

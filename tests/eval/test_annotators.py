@@ -20,7 +20,7 @@ from eval.annotators.measured import (
     skin_colour,
 )
 from eval.annotators.onnx import OnnxAnnotator
-from eval.colour import lab
+from eval.attributes.colour import lab
 from manifests.errors import InputError
 from pipeline.frames import ARCFACE112, dlib5_in
 from tests import references

@@ -22,9 +22,9 @@ from eval.discard import (
     main,
     pair_quality,
 )
-from eval.qualities import read_qualities
-from eval.roc import roc
-from eval.scored import ScoredPairs, read_scores
+from eval.scoring.qualities import read_qualities
+from eval.scoring.roc import roc
+from eval.scoring.scored import ScoredPairs, read_scores
 from manifests.errors import InputError
 from tests.references import fnmr_after_discarding
 from tests.results import people_pairs, people_table, write_result

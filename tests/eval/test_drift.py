@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eval.coverage import FaceSet, compare, lacking, why_not
-from eval.divergence import SMOOTHING, histogram
+from eval.attributes.coverage import FaceSet, compare, lacking, why_not
+from eval.attributes.divergence import SMOOTHING, histogram
 from eval.drift import drift, main
 from manifests import layout
 from manifests.attributes import FACES, Attribute, AttributeTable, Source

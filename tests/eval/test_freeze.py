@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eval import freeze, verify
-from eval.photographs import DECODER
+from eval.photos.photographs import DECODER
 from manifests.benchmarks import ALIGNED, Benchmark
 from manifests.errors import InputError
 from tests.protocols import (

@@ -15,8 +15,8 @@ from PIL import Image
 from eval import match
 from eval.match import OperatingPoint, decide, in_words, operating_point, usual_operating_point
 from eval.models import Model, load_model
-from eval.photo_embeddings import KIND as EMBEDDINGS
-from eval.photo_embeddings import embed_folder, embedding_schema
+from eval.photos.photo_embeddings import KIND as EMBEDDINGS
+from eval.photos.photo_embeddings import embed_folder, embedding_schema
 from manifests.benchmarks import ALIGNMENT
 from manifests.errors import InputError
 from manifests.files import write_json

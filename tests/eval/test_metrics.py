@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from eval.folds import facexzoo_accuracy, insightface_accuracy, squared_distances
 from eval.metrics import figures_of, threshold_at
-from eval.roc import roc
-from eval.scored import check_pairs, parse_scores
-from eval.subjects import pair_subjects
+from eval.scoring.folds import facexzoo_accuracy, insightface_accuracy, squared_distances
+from eval.scoring.roc import roc
+from eval.scoring.scored import check_pairs, parse_scores
+from eval.scoring.subjects import pair_subjects
 from manifests.errors import InputError
 from tests.references import facexzoo_folds, insightface_folds
 from tests.results import people_pairs, people_table, scores_table, write_result

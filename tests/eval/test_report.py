@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.break_even import BENCH, Rates, break_even, measured_rates
-from eval.mistakes import NUM_SHOWN
-from eval.page import TITLES, count, duration
 from eval.report import gather, write_reports
-from eval.sections import cost_table, mistake_section
+from eval.reporting.break_even import BENCH, Rates, break_even, measured_rates
+from eval.reporting.mistakes import NUM_SHOWN
+from eval.reporting.page import TITLES, count, duration
+from eval.reporting.sections import cost_table, mistake_section
 from manifests import layout
 from manifests.errors import InputError
 from manifests.files import read_json, write_json

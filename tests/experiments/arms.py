@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from eval.benchmarks import open_benchmark
-from eval.folds import insightface_accuracy
 from eval.gap import measure
 from eval.models import load_model
-from eval.scored import parse_scores
+from eval.scoring.folds import insightface_accuracy
+from eval.scoring.scored import parse_scores
 from eval.verify import verify_models
 from manifests import layout
 from manifests.errors import InputError

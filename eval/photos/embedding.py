@@ -1,0 +1,128 @@
+"""Photographs to embeddings, in memory that does not grow with their number.
+
+An image is decoded once: its face is found, cut to every model's frame and forgotten. Models
+work on blocks of crops; what is kept of an image is its embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+from tqdm import tqdm
+
+from eval.benchmarks.base import Protocol
+from eval.models import Model
+from eval.photos.photographs import decode
+from manifests.errors import InputError
+from pipeline.align import Face, crop_photograph
+from pipeline.frames import Frame, dlib5_in
+from pipeline.numerics import BATCH, in_fixed_batches
+
+BLOCK = 4 * BATCH  # crops held at a time: whole batches, so that blocks change no bit
+MOST_FOR_BOTH_VIEWS = 20_000  # images that a second pass is made for, of models that use one view
+PLAIN, BOTH = "plain", "plain+flip"
+VIEWS = (PLAIN, BOTH)
+
+Finder = Callable[[UInt8[np.ndarray, "height width 3"]], Face]
+Views = dict[str, Float[np.ndarray, "_ width"]]  # rows as the network gives them, by VIEWS
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What one model made of the images of a protocol."""
+
+    model: Model
+    views: Views
+
+
+def declared_views(model: Model) -> str:
+    return BOTH if model.mirrored else PLAIN
+
+
+def placed(frame: Frame, picture: UInt8[np.ndarray, "height width 3"]) -> Face:
+    """The face of a picture that is a crop in this frame, at any number of pixels."""
+    return Face(dlib5_in(frame.at(len(picture))), float("nan"))
+
+
+def frame_coverage(source: Frame, wanted: Frame) -> float:
+    """The share of the wanted frame's area that lies in the source's; crops repeat the edge for
+    the rest."""
+    sides = [
+        min(s + source.extent, w + wanted.extent) - max(s, w)
+        for s, w in ((source.left, wanted.left), (source.top, wanted.top))
+    ]
+    return max(0.0, sides[0]) * max(0.0, sides[1]) / wanted.extent**2
+
+
+def embed_protocol(
+    protocol: Protocol, models: Sequence[Model], views: Sequence[str], find: Finder
+) -> tuple[list[Embedded], Bool[np.ndarray, " image"]]:
+    """Every model's embeddings of all images, in the order of their names, and which images a
+    face was found in. `views` names the view that each model is measured by.
+
+    Raises InputError naming the first image with an embedding that is not finite.
+    """
+    names = protocol.benchmark.images
+    passes = [_passes(use, len(names)) for use in views]
+    parts: list[list[Views]] = [[] for _ in models]
+    detected: list[bool] = []
+    for block, faces, crops in _blocks(protocol, models, find):
+        detected += [face.detected for face in faces]
+        for model, wanted, part, cut in zip(models, passes, parts, crops, strict=True):
+            part.append(_embed(model, torch.stack(cut), wanted))
+            _require_finite(model, block, part[-1])
+    done = [
+        Embedded(model, {view: np.concatenate([each[view] for each in part]) for view in wanted})
+        for model, wanted, part in zip(models, passes, parts, strict=True)
+    ]
+    return done, np.array(detected)
+
+
+def _passes(used: str, num_images: int) -> tuple[str, ...]:
+    """The plain view comes with the sum; the sum costs a pass that few images are worth."""
+    return VIEWS if used == BOTH or num_images <= MOST_FOR_BOTH_VIEWS else (PLAIN,)
+
+
+def _blocks(
+    protocol: Protocol, models: Sequence[Model], find: Finder
+) -> Iterator[tuple[list[str], list[Face], list[list[Tensor]]]]:
+    """Names, faces, and the crops for each model, BLOCK images at a time."""
+    names = protocol.benchmark.images
+    with tqdm(total=len(names), desc=f"embed {protocol.benchmark.name}", unit="image") as bar:
+        for at in range(0, len(names), BLOCK):
+            block, faces = names[at : at + BLOCK], []
+            crops: list[list[Tensor]] = [[] for _ in models]
+            for name in block:
+                picture = decode(protocol.images.read(name), protocol.images.where(name))
+                faces.append(find(picture))
+                for model, cut in zip(models, crops, strict=True):
+                    cut.append(crop_photograph(picture, faces[-1], model.frame))
+                bar.update()
+            yield block, faces, crops
+
+
+def _embed(model: Model, crops: Float[Tensor, "image 3 size size"], wanted: Sequence[str]) -> Views:
+    plain = in_fixed_batches(lambda batch: model.network(_laid_out(batch)), crops)
+    views = {PLAIN: plain.cpu().numpy()}
+    if BOTH in wanted:
+        flip = in_fixed_batches(lambda batch: model.network(_laid_out(batch.flip(3))), crops)
+        views[BOTH] = (plain + flip).cpu().numpy()
+    return views
+
+
+def _laid_out(batch: Tensor) -> Tensor:
+    return batch.contiguous(memory_format=torch.channels_last)
+
+
+def _require_finite(model: Model, names: Sequence[str], views: Views) -> None:
+    for rows in views.values():
+        wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(wrong):
+            raise InputError(
+                f"model {model.name}: its embedding of image {names[wrong[0]]} is not finite"
+            )

@@ -1,0 +1,77 @@
+"""Sets of photographs to measure: which files they are, and the faces in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from eval.photos.photographs import DETECT_THRESHOLD, ImageFolder, decode
+from manifests import layout
+from manifests.digests import merkle_root, sha256_file
+from manifests.errors import InputError
+from pipeline.align import Aligner, Face, find_in_photograph
+
+KINDS = ("orl", "pairs", "folder")
+ENDINGS = {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
+
+
+@dataclass(frozen=True)
+class PhotographSet:
+    """Photographs below one folder, named relative to it."""
+
+    name: str
+    folder: Path
+    images: tuple[str, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """Merkle root over the names and hashes of all photographs."""
+        return merkle_root({name: sha256_file(self.folder / name) for name in self.images})
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The person of each photograph: the folder it lies in; "" where there is none."""
+        parents = (Path(name).parent.as_posix() for name in self.images)
+        return tuple("" if parent == "." else parent for parent in parents)
+
+
+def is_photographs(text: str) -> bool:
+    """Does `text` name photographs, not a round?"""
+    return text.partition(":")[0] in KINDS and (":" in text or text == "orl")
+
+
+def open_photographs(text: str) -> PhotographSet:
+    """orl; pairs:DIR, the photographs below DIR/images; folder:DIR, those below DIR.
+
+    Raises InputError if there are none.
+    """
+    kind, _, argument = text.partition(":")
+    if kind == "orl" and argument:
+        raise InputError(f"photographs orl take no folder, found {argument!r}")
+    if kind != "orl" and not argument:
+        raise InputError(f"photographs {kind} need a folder: {kind}:DIR")
+    places = {"orl": layout.WEIGHTS / "orl", "pairs": Path(argument) / "images"}
+    folder = places.get(kind, Path(argument))
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; {text} needs one with photographs")
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    names = sorted(path.relative_to(folder).as_posix() for path in files if path.is_file())
+    if not names:
+        raise InputError(f"{folder}: no photographs ({', '.join(sorted(ENDINGS))}) below it")
+    for name in names:
+        if not name.isprintable():  # not UTF-8, or of more than one line
+            raise InputError(f"{folder}: rename {name!r}; a name is of printable characters")
+    return PhotographSet(kind, folder, tuple(names))
+
+
+def found_faces(photographs: PhotographSet) -> Iterator[tuple[np.ndarray, Face]]:
+    """Every photograph with its most central face, one at a time, in the order of the names."""
+    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
+    source = ImageFolder(photographs.folder)
+    for name in photographs.images:
+        picture = decode(source.read(name), source.where(name))
+        yield picture, find_in_photograph(aligner, picture)

@@ -1,0 +1,102 @@
+"""The page's section on drift: what synthetic faces have and lack beside real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from eval.reporting.drift_figure import drift_figure
+from eval.reporting.figures import data_uri, png
+from eval.reporting.pictures import face_strip, row_of, showable
+from manifests.rounds import RoundFiles
+
+MOST_SHOWN = 4  # lacking bins of a real set
+FACES_SHOWN = 8
+FURTHEST = 2  # attributes that the text alternative tells of
+
+
+def drift_section(
+    report: Mapping[str, Any],
+    rounds: Mapping[str, RoundFiles],
+    titles: Mapping[str, str] | None = None,
+) -> dict[str, Any] | None:
+    """Content of drift.html.jinja, from drift.json and the rounds whose faces it may show;
+    `titles` renames sets of photographs. None where nothing could be compared."""
+    named = {(titles or {}).get(name, name): own for name, own in report["real"].items()}
+    compared = {name: own for name, own in named.items() if own["attributes"]}
+    if not compared:
+        return None
+    return {
+        "image": data_uri(png(drift_figure(compared))),
+        "alt": alternative(compared),
+        "smoothing": report["method"]["smoothing"],
+        "sets": [set_content(name, own, rounds) for name, own in compared.items()],
+    }
+
+
+def set_content(
+    name: str, own: Mapping[str, Any], rounds: Mapping[str, RoundFiles]
+) -> dict[str, Any]:
+    """One real set: its attributes, the furthest first, and what synthetic faces lack of it."""
+    return {
+        "name": name,
+        "num_faces": sum(source["rows"] for source in own["sources"]),
+        "attributes": [
+            (key, found, *(number(found[side]["median"], found) for side in ("real", "synthetic")))
+            for key, found in ranked(own["attributes"])
+        ],
+        "not_compared": own["not_compared"],
+        "lacking": [
+            {**gap, "range": range_of(gap), "image": strip_of(gap["synthetic_examples"], rounds)}
+            for gap in own["lacking"][:MOST_SHOWN]
+        ],
+        "num_lacking": len(own["lacking"]),
+    }
+
+
+def ranked(attributes: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """By D(real || synthetic), falling."""
+    return sorted(attributes.items(), key=lambda item: -item[1]["kl_real_synthetic"]["value"])
+
+
+def range_of(gap: Mapping[str, Any]) -> str:
+    """A bin in words."""
+    low, high = (None if gap[end] is None else f"{gap[end]:,.4g}" for end in ("low", "high"))
+    span = f"below {high}" if low is None else f"from {low}" if high is None else f"{low} to {high}"
+    text = f"{gap['attribute']} {span} {gap['unit']}"
+    return text[0].upper() + text[1:]
+
+
+def number(value: float, found: Mapping[str, Any]) -> str:
+    """A value of an attribute with as many digits as its bins ask for."""
+    edges = found["edges"]
+    return f"{value:,.{1 if edges[-1] - edges[0] > 2 else 2}f}"
+
+
+def strip_of(face_ids: Sequence[str], rounds: Mapping[str, RoundFiles]) -> str | None:
+    """The faces of the round that has most of them, of rounds that a generator made."""
+    wanted = np.array([int(name) for name in face_ids if name.lstrip("-").isdigit()], np.int64)
+    most, image = 0, None
+    for files in rounds.values():
+        manifest = showable(files)
+        here = wanted if manifest is None else wanted[np.isin(wanted, manifest.face_id)]
+        if manifest is not None and len(here) > most:
+            most = len(here)
+            image = face_strip(files.faces, row_of(manifest, here), FACES_SHOWN)
+    return image
+
+
+def alternative(real: Mapping[str, Mapping[str, Any]]) -> str:
+    """The figure in words."""
+    told = []
+    for name, own in real.items():
+        parts = [
+            f"{attribute}, median {number(found['real']['median'], found)} against "
+            f"{number(found['synthetic']['median'], found)} {found['unit']}"
+            for attribute, found in ranked(own["attributes"])[:FURTHEST]
+        ]
+        told.append(f"{name} and the synthetic faces differ most in {'; then in '.join(parts)}.")
+    names = dict.fromkeys(name for own in real.values() for name in own["attributes"])
+    return f"Histograms of {', '.join(names)}. {' '.join(told)}"

@@ -1,0 +1,224 @@
+"""The report's figures. Drawn with the font that comes with matplotlib: same bytes anywhere."""
+
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+from PIL import Image
+from scipy.special import ndtri
+
+from eval.reporting.curves import RegionGap, Roc, TrainingPoint
+
+STUDENT, TEACHER = "#1f5f99", "#96590c"  # as text on white 6.6 and 5.5 to 1
+BEFORE = "#8a94a3"
+INK, MUTED, RULE, SHADE = "#1c2430", "#5d6878", "#d9dee5", "#f1ece2"
+COLOURS = {"student": STUDENT, "teacher": TEACHER}
+DASHES = {"student": "solid", "teacher": (0, (5, 2))}
+DPI = 180
+GUTTER = 4  # clear pixels between the faces of a strip
+DET_TICKS, DET_MOST = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.4), 0.5
+SMOOTHED = 7  # logged losses in a running mean
+
+
+def data_uri(content: bytes, kind: str = "image/png") -> str:
+    """A file as the address of itself."""
+    return f"data:{kind};base64,{b64encode(content).decode()}"
+
+
+def png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def strip(faces: UInt8[np.ndarray, "face size size 3"], slots: int) -> bytes:
+    """Faces side by side on nothing, WebP; places that no face fills stay empty."""
+    size = faces.shape[1]
+    canvas = np.zeros((size, slots * (size + GUTTER) - GUTTER, 4), np.uint8)
+    for place, face in enumerate(faces[:slots]):
+        left = place * (size + GUTTER)
+        canvas[:, left : left + size, :3] = face
+        canvas[:, left : left + size, 3] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(canvas).save(buffer, "WEBP", quality=90)
+    return buffer.getvalue()
+
+
+def roc_figure(curves: Sequence[Roc]) -> Figure:
+    """TAR over FAR (log) of one benchmark, a line a model."""
+    figure = _figure(5.0, 3.9)
+    axes = _axes(figure.add_subplot(), "false accept rate", "true accept rate")
+    smallest = 1.0 / max(1, *(curve.num_impostors for curve in curves))
+    for curve in curves:
+        inside = curve.far > 0  # FAR 0 lies outside a log axis
+        axes.step(
+            curve.far[inside], curve.tar[inside], where="post", color=COLOURS[curve.model],
+            label=curve.model, linestyle=DASHES[curve.model], linewidth=1.8,
+        )  # fmt: skip
+    axes.set(xscale="log", xlim=(smallest, 1.0), ylim=(0.0, 1.02))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    _legend(axes, "lower right")
+    return figure
+
+
+def det_figure(curves: Sequence[Roc]) -> Figure:
+    """FNMR over FMR of one benchmark on normal deviates (Martin et al. 1997), a line a model."""
+    figure = _figure(5.0, 3.9)
+    axes = _axes(figure.add_subplot(), "false match rate", "false non-match rate")
+    axes.grid(axis="x", color=RULE, linewidth=0.7)
+    least = 0.5 / max(2, *(curve.num_impostors for curve in curves))
+    for curve in curves:
+        rates = np.array([curve.far, 1.0 - curve.tar])
+        rates[(rates <= 0.0) | (rates >= 1.0)] = np.nan  # no normal deviate
+        axes.plot(
+            *ndtri(rates), color=COLOURS[curve.model], label=curve.model,
+            linestyle=DASHES[curve.model], linewidth=1.8,
+        )  # fmt: skip
+    ticks = [rate for rate in DET_TICKS if rate > least]
+    labels = [f"{100 * rate:g}%" for rate in ticks]
+    axes.set_xticks(ndtri(ticks), labels)
+    axes.set_yticks(ndtri(ticks), labels)
+    limits = ndtri([least, DET_MOST])
+    axes.set(xlim=limits, ylim=limits)
+    _legend(axes, "upper right")
+    return figure
+
+
+def fold_figure(accuracies: Mapping[str, Sequence[float]]) -> Figure:
+    """Accuracy on every fold of one benchmark, a row a model, and their means."""
+    figure = _figure(9.6, 0.9 + 0.55 * len(accuracies))
+    axes = _axes(figure.add_subplot(), "accuracy on a fold", "")
+    axes.grid(axis="x", color=RULE, linewidth=0.7)
+    axes.grid(axis="y", visible=False)
+    for row, (model, values) in enumerate(accuracies.items()):
+        colour = COLOURS[model]
+        axes.plot(values, _beeswarm(values, row), "o", color=colour, markersize=6, alpha=0.55,
+                  markeredgewidth=0)  # fmt: skip
+        mean = float(np.mean(values))
+        axes.plot([mean, mean], [row - 0.36, row + 0.36], color=colour, linewidth=2.2)
+    axes.set_yticks(range(len(accuracies)), list(accuracies), color=INK)
+    axes.set_ylim(len(accuracies) - 0.5, -0.5)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 2):g}%"))
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def _beeswarm(values: Sequence[float], row: int) -> np.ndarray:
+    """Places across a row: equal values beside each other."""
+    places = np.full(len(values), float(row))
+    for value in set(values):
+        alike = np.flatnonzero(np.asarray(values) == value)
+        places[alike] += 0.11 * (np.arange(len(alike)) - (len(alike) - 1) / 2)
+    return places
+
+
+def training_figure(
+    points: Sequence[TrainingPoint],
+    ends: Mapping[str, int],
+    gaps: Mapping[str, Mapping[str, Any]],
+) -> Figure:
+    """Above the loss, below the probe's mean gap at the end of each run, over faces seen.
+
+    `ends` gives the faces seen when each run ended.
+    """
+    figure = _figure(9.6, 4.9)
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=[1.7, 1])
+    _draw_losses(_axes(upper, "", "training loss"), points)
+    _draw_gaps(_axes(lower, "faces seen", "mean gap, probe"), ends, gaps)
+    for axes in (upper, lower):
+        for end in list(ends.values())[:-1]:
+            axes.axvline(end, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
+    starts = [0, *ends.values()]
+    for (run, end), start in zip(ends.items(), starts, strict=False):
+        if end > start:
+            upper.annotate(
+                run, ((start + end) / 2, 1.0), xycoords=("data", "axes fraction"),
+                xytext=(0, 4), textcoords="offset points", ha="center", color=MUTED, fontsize=9,
+            )  # fmt: skip
+    lower.set_xlim(0, 1.03 * max(1, *ends.values()))
+    lower.xaxis.set_major_formatter(FuncFormatter(lambda seen, _: f"{seen:,.0f}"))
+    return figure
+
+
+def _draw_losses(axes: Axes, points: Sequence[TrainingPoint]) -> None:
+    for run in dict.fromkeys(point.run for point in points):
+        seen = np.array([point.faces_seen for point in points if point.run == run])
+        loss = np.array([point.loss for point in points if point.run == run])
+        axes.plot(seen, loss, color=STUDENT, alpha=0.3, linewidth=0.9)
+        axes.plot(seen, _running_mean(loss), color=STUDENT, linewidth=1.8)
+
+
+def _running_mean(values: np.ndarray) -> np.ndarray:
+    """Over SMOOTHED neighbours, fewer at the ends."""
+    window = np.ones(min(SMOOTHED, len(values)))
+    sums = np.convolve(values, window, mode="same")
+    return sums / np.convolve(np.ones(len(values)), window, mode="same")
+
+
+def _draw_gaps(axes: Axes, ends: Mapping[str, int], gaps: Mapping[str, Mapping[str, Any]]) -> None:
+    means = [gaps[run]["mean"] for run in ends]
+    errors = [1.96 * gaps[run]["standard_error"] for run in ends]
+    axes.errorbar(
+        list(ends.values()), means, yerr=errors, color=STUDENT, marker="o", markersize=6,
+        linewidth=1.0, linestyle=(0, (1, 2)), elinewidth=1.4, capsize=3, clip_on=False, zorder=3,
+    )  # fmt: skip
+    for seen, mean, error in zip(ends.values(), means, errors, strict=True):
+        axes.annotate(
+            f"{mean:.3f}", (seen, mean + error), xytext=(0, 5), textcoords="offset points",
+            ha="center", color=INK, fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+        )  # fmt: skip
+    axes.margins(y=0.35)
+
+
+def region_figure(regions: Sequence[RegionGap]) -> Figure:
+    """Mean gap of the probe's faces region by region, before and after, in the given order."""
+    figure = _figure(9.6, 3.9)
+    axes = _axes(figure.add_subplot(), "region, largest gap before mining first", "mean gap, probe")
+    places = np.arange(len(regions))
+    before, after = ([getattr(item, name) for item in regions] for name in ("before", "after"))
+    for place, item in enumerate(regions):
+        if item.mined:
+            axes.axvspan(place - 0.5, place + 0.5, color=SHADE, linewidth=0, zorder=0)
+    axes.vlines(places, before, after, color=RULE, linewidth=1.6, zorder=1)
+    axes.plot(places, before, "o", color=BEFORE, markerfacecolor="white", markersize=5.5,
+              label="before mining")  # fmt: skip
+    axes.plot(places, after, "o", color=STUDENT, markersize=5.5, label="after mining")
+    axes.plot([], [], "s", color=SHADE, markersize=10, label="mined from, first round")
+    axes.set_xticks(places, [str(item.region) for item in regions])
+    axes.tick_params(axis="x", labelsize=7 if len(regions) > 24 else 9, length=0)
+    axes.set_xlim(-0.6, len(regions) - 0.4)
+    axes.legend(
+        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False, fontsize=9,
+        labelcolor=INK, borderaxespad=0.0,
+    )  # fmt: skip
+    return figure
+
+
+def _legend(axes: Axes, place: Literal["lower right", "upper right"]) -> None:
+    axes.legend(loc=place, frameon=False, fontsize=9, labelcolor=INK)
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure((width, height), dpi=DPI, layout="constrained", facecolor="white")
+
+
+def _axes(axes: Axes, x_label: str, y_label: str) -> Axes:
+    """The same axes in the report's style."""
+    axes.set_xlabel(x_label, color=MUTED, fontsize=9)
+    axes.set_ylabel(y_label, color=MUTED, fontsize=9)
+    axes.tick_params(colors=MUTED, labelsize=9, width=0.8)
+    axes.grid(axis="y", color=RULE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set(color=RULE)
+    return axes

@@ -1,0 +1,208 @@
+"""Identification: every probe against a gallery, block by block.
+
+Neither a probe x gallery matrix nor a probe x gallery x width array is ever held: memory is that
+of the embeddings and of one block of scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eval.metrics import enough_impostors
+from eval.scoring.intervals import RESAMPLES, at_least, identity_bootstrap, wilson
+from eval.scoring.subjects import PairSubjects
+
+BLOCK = 1024  # rows a side: a block of float64 scores is 8 MB
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Embeddings with the subject of each; two galleries number their subjects alike."""
+
+    embeddings: Float[np.ndarray, "face width"]
+    subject: Int[np.ndarray, " face"]
+
+    def __len__(self) -> int:
+        return len(self.subject)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Scores of some probes against some of the gallery."""
+
+    row: int  # of the first probe
+    column: int  # of the first gallery face
+    scores: Float[np.ndarray, "probe gallery"]
+
+
+def score_blocks(
+    probes: Float[np.ndarray, "probe width"],
+    gallery: Float[np.ndarray, "gallery width"],
+    metric: str,
+    *,
+    block: int = BLOCK,
+    upper: bool = False,
+) -> Iterator[Block]:
+    """All scores (higher: more alike), a block at a time, row by row of blocks.
+
+    `metric` is cosine (embeddings are of unit length) or euclidean (negated distances).
+    With `upper` only blocks that reach above the diagonal.
+    """
+    squares = [(side**2).sum(axis=1) for side in (probes, gallery)]
+    for row in range(0, len(probes), block):
+        for column in range(row if upper else 0, len(gallery), block):
+            rows, columns = slice(row, row + block), slice(column, column + block)
+            scores = probes[rows] @ gallery[columns].T
+            if metric != "cosine":
+                scores *= -2.0
+                scores += squares[0][rows, None]
+                scores += squares[1][columns]
+                scores = -np.sqrt(np.maximum(scores, 0.0, out=scores))
+            yield Block(row, column, scores)
+
+
+@dataclass(frozen=True)
+class Identification:
+    """What a search of the gallery gives each probe."""
+
+    mate: Float[np.ndarray, " probe"]  # best score of its own subject; -inf where it has no mate
+    other: Float[np.ndarray, " probe"]  # best score of another subject; -inf where there is none
+    rank: Int[np.ndarray, " probe"]  # of the best mate, from 1; 0 where it has no mate
+
+    @property
+    def mated(self) -> np.ndarray:
+        return self.rank > 0
+
+
+def identify(
+    probes: Faces, gallery: Faces, metric: str, *, itself: bool = False, block: int = BLOCK
+) -> Identification:
+    """Ranks of the mates by the number of other subjects' faces that score as high: ties count
+    against the probe. With `itself` probes are the gallery, and no face is its own mate."""
+    mate, other = np.full((2, len(probes)), -np.inf)
+    for part, rows, own in _parts(probes, gallery, metric, itself, block):
+        mate[rows] = np.maximum(mate[rows], np.where(own, part.scores, -np.inf).max(axis=1))
+        rest = np.where(own, -np.inf, part.scores)
+        other[rows] = np.maximum(other[rows], rest.max(axis=1))
+    above = np.zeros(len(probes), np.int64)
+    for part, rows, own in _parts(probes, gallery, metric, itself, block):
+        above[rows] += ((part.scores >= mate[rows, None]) & ~own).sum(axis=1)
+    return Identification(mate, other, np.where(np.isfinite(mate), above + 1, 0))
+
+
+def _parts(
+    probes: Faces, gallery: Faces, metric: str, itself: bool, block: int
+) -> Iterator[tuple[Block, slice, np.ndarray]]:
+    """Blocks of scores with the probes' rows and where they meet their own subject."""
+    blocks = score_blocks(probes.embeddings, gallery.embeddings, metric, block=block)
+    for part in blocks:
+        height, width = part.scores.shape
+        rows = slice(part.row, part.row + height)
+        columns = slice(part.column, part.column + width)
+        own = probes.subject[rows, None] == gallery.subject[columns]
+        if itself and part.row == part.column:
+            np.fill_diagonal(part.scores, -np.inf)
+        yield part, rows, own
+
+
+def rank_k(found: Identification, k: int) -> float:
+    """Share of the probes with a mate whose mate is among the first k; 0 without such probes."""
+    ranks = found.rank[found.mated]
+    return float((ranks <= k).mean()) if len(ranks) else 0.0
+
+
+def cmc(found: Identification, limit: int) -> Float[np.ndarray, " rank"]:
+    """The cumulative match characteristic: rank_k for k = 1 … limit."""
+    return np.array([rank_k(found, k) for k in range(1, limit + 1)])
+
+
+def rank_figures(
+    found: Identification,
+    subject: Int[np.ndarray, " probe"],
+    ranks: Sequence[int],
+    *,
+    resamples: int = RESAMPLES,
+) -> dict[str, object]:
+    """rank_k for each k, with its interval under resampling of the probes' subjects.
+
+    The gallery stays as it is. Never narrower than Wilson's interval. Intervals are null without
+    probes that have a mate.
+    """
+    number = np.unique(subject[found.mated], return_inverse=True)[1]
+    ranked = found.rank[found.mated]
+    figures: dict[str, object] = {f"rank_{k}": rank_k(found, k) for k in ranks}
+    if not len(ranked):
+        return {**figures, **{f"rank_{k}_ci95_identity": None for k in ranks}}
+    hits = np.stack([ranked <= k for k in ranks])
+    resampled = identity_bootstrap(
+        lambda weights: (hits * weights).sum(axis=1) / weights.sum(),
+        PairSubjects(number, number, int(number.max()) + 1),
+        resamples=resamples,
+    )
+    for place, k in enumerate(ranks):
+        own = wilson(int(hits[place].sum()), len(ranked))
+        figures[f"rank_{k}_ci95_identity"] = list(at_least(resampled.interval(place), own))
+    return figures
+
+
+def tpir_at_fpir(found: Identification, fpir: float) -> dict[str, object] | None:
+    """Open set: the share of mated probes that are identified (rank 1, above the threshold) at
+    the lowest threshold that lets at most `fpir` of the probes without a mate find somebody
+    (ISO/IEC 19795-1). None without mated probes, or with fewer than 10 / fpir unmated ones."""
+    strangers = np.sort(found.other[~found.mated])[::-1]
+    mated = found.mated
+    if not mated.any() or not enough_impostors(len(strangers), fpir):
+        return None
+    threshold = strangers[int(len(strangers) * fpir * (1 + 1e-12))]
+    identified = int(((found.rank == 1) & (found.mate > threshold)).sum())
+    return {
+        "value": identified / int(mated.sum()),
+        "ci95": list(wilson(identified, int(mated.sum()))),
+        "threshold": float(threshold),
+    }
+
+
+def nearest(
+    probes: Float[np.ndarray, "probe width"],
+    gallery: Float[np.ndarray, "gallery width"],
+    metric: str,
+    k: int,
+    *,
+    itself: bool = False,
+    block: int = BLOCK,
+) -> tuple[Int[np.ndarray, "probe k"], Float[np.ndarray, "probe k"]]:
+    """Rows and scores of each probe's k best gallery faces, best first, ties by row.
+
+    With `itself` probes are the gallery, and no face is its own neighbour. Where the gallery is
+    smaller than k, the rest is row -1 with score -inf.
+    """
+    rows = np.full((len(probes), k), -1, np.int64)
+    scores = np.full((len(probes), k), -np.inf)
+    for part in score_blocks(probes, gallery, metric, block=block):
+        if itself and part.row == part.column:
+            np.fill_diagonal(part.scores, -np.inf)
+        here = slice(part.row, part.row + len(part.scores))
+        rows[here], scores[here] = _better(rows[here], scores[here], part, k)
+    return rows, scores
+
+
+def _better(
+    rows: np.ndarray, scores: np.ndarray, part: Block, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of those so far and of a block with higher rows; ties go to the lower row."""
+    width = part.scores.shape[1]
+    floor = np.partition(part.scores, -min(k, width), axis=1)[:, -min(k, width), None]
+    probe, column = np.nonzero((part.scores > scores[:, -1:]) & (part.scores >= floor))
+    place = np.arange(len(probe)) - np.searchsorted(probe, probe)
+    shape = (len(rows), int(place.max(initial=-1)) + 1)
+    more_rows, more_scores = np.full(shape, -1, np.int64), np.full(shape, -np.inf)
+    more_rows[probe, place] = part.column + column
+    more_scores[probe, place] = part.scores[probe, column]
+    all_rows = np.concatenate([rows, more_rows], axis=1)
+    all_scores = np.concatenate([scores, more_scores], axis=1)
+    order = np.argsort(-all_scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(all_rows, order, 1), np.take_along_axis(all_scores, order, 1)

@@ -1,0 +1,141 @@
+"""A result folder of eval.verify, proven: what metrics.json says must follow from its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.metrics import figures_of_pairs
+from eval.scoring.folds import insightface_accuracy
+from eval.scoring.scored import ScoredPairs, read_scores
+from manifests.errors import InputError, pick
+from manifests.files import parse_json
+
+LARGEST_JSON = 1 << 24  # bytes; one that we write has a few thousand
+FACTS = ("model", "model_sha256", "metric", "protocol_sha256")
+PROVEN = (
+    "accuracy", "accuracy_std", "accuracy_ci95", "accuracy_facexzoo", "auc", "eer", "num_pairs",
+)  # fmt: skip
+TOLERANCE = 1e-9
+METRICS = ("cosine", "euclidean")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model on one protocol: pairs as they were scored, and the figures that follow."""
+
+    folder: Path
+    facts: Mapping[str, str]
+    subject_rule: str
+    pairs: ScoredPairs
+    figures: Mapping[str, Any]
+
+    @property
+    def protocol(self) -> str:
+        return self.facts["protocol_sha256"]
+
+    @property
+    def label(self) -> str:
+        return self.folder.as_posix()
+
+    def decisions(self) -> np.ndarray:
+        """Whether each pair is decided rightly, at the threshold that the other folds chose."""
+        pairs = self.pairs
+        return insightface_accuracy(
+            pairs.score, pairs.same, pairs.fold, self.facts["metric"]
+        ).correct
+
+
+def read_result(folder: Path) -> Result:
+    """The result in a folder, its figures computed from scores.parquet again.
+
+    Raises InputError for a missing or unreadable file, a metrics.json of other scores, one whose
+    figures do not follow from the scores, and pairs in a single fold.
+    """
+    said = _read_metrics(folder / "metrics.json")
+    pairs, metadata = read_scores(folder / "scores.parquet")
+    _check_facts(folder, said, metadata)
+    if pairs.num_folds < 2:
+        raise InputError(f"{folder}: its pairs are in one fold; accuracy needs at least two")
+    pick("metric", metadata["metric"], dict.fromkeys(METRICS))
+    rule = metadata.get("subject_rule", "folder")
+    try:
+        figures = figures_of_pairs(pairs, metadata["metric"], rule)
+    except InputError as error:
+        raise InputError(f"{folder / 'scores.parquet'}: {error}") from None
+    _check_figures(folder, said, figures)
+    return Result(folder, {name: metadata[name] for name in FACTS}, rule, pairs, figures)
+
+
+def _read_metrics(path: Path) -> Mapping[str, Any]:
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise InputError(f"{path}: {path.stat().st_size} bytes; not a metrics.json of verify")
+        said = parse_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{path}: no such file; name folders that eval.verify wrote with --out"
+        ) from None
+    except (ValueError, IsADirectoryError) as error:
+        raise InputError(f"{path}: not JSON ({error}); run eval.verify again") from None
+    if not isinstance(said, dict):
+        raise InputError(f"{path}: holds no object of figures; run eval.verify again")
+    return said
+
+
+def _check_facts(folder: Path, said: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+    """Both files are of one model on one protocol."""
+    for name in FACTS:
+        for file, facts in (("metrics.json", said), ("scores.parquet", metadata)):
+            if name not in facts:
+                raise InputError(f"{folder / file}: does not say {name}; run eval.verify again")
+        if str(said[name]) != metadata[name]:
+            raise InputError(
+                f"{folder}: metrics.json is of {name} {str(said[name])[:40]!r}, scores.parquet of "
+                f"{metadata[name][:40]!r}; run eval.verify again"
+            )
+
+
+def _check_figures(folder: Path, said: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+    for name, value in _proven(said, figures).items():
+        if name in said and not _equal(said[name], value):
+            raise InputError(
+                f"{folder / 'metrics.json'}: says {name} {str(said[name])[:60]}, its "
+                f"scores.parquet gives {value}; run eval.verify again"
+            )
+
+
+def _proven(said: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures that scores alone decide: no bootstrap, and no TAR over all pairs of images."""
+    names = PROVEN if "tar_at_far_num_pairs" in said else (*PROVEN, "tar_at_far")
+    proven = {name: figures[name] for name in names}
+    if "tar_at_far" in proven:
+        keys = ("value", "ci95", "threshold")
+        proven["tar_at_far"] = {
+            far: rate and {key: rate[key] for key in keys}
+            for far, rate in figures["tar_at_far"].items()
+        }
+    return proven
+
+
+def _equal(said: Any, found: Any) -> bool:
+    """Numbers up to rounding; of an object what was found must be there, more may be."""
+    match found:
+        case dict():
+            return isinstance(said, dict) and all(
+                key in said and _equal(said[key], value) for key, value in found.items()
+            )
+        case list():
+            return (
+                isinstance(said, list)
+                and len(said) == len(found)
+                and all(_equal(*both) for both in zip(said, found, strict=True))
+            )
+        case float() | int():
+            numeric = isinstance(said, int | float) and not isinstance(said, bool)
+            return numeric and bool(np.isclose(said, found, rtol=0.0, atol=TOLERANCE))
+    return bool(said == found)

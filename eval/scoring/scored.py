@@ -1,0 +1,78 @@
+"""Scored pairs: a scores table parsed and checked, once, for everything that is computed of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float, Int
+
+from eval.scoring.subjects import PairSubjects, pair_subjects
+from manifests.errors import InputError
+from manifests.scores import KIND, SCHEMA
+from manifests.tables import read_table
+
+
+@dataclass(frozen=True)
+class ScoredPairs:
+    """The columns of a scores table: at least one genuine and one impostor pair, all finite."""
+
+    pair_id: Int[np.ndarray, " pair"]
+    fold: Int[np.ndarray, " pair"]
+    left: list[str]
+    right: list[str]
+    same: Bool[np.ndarray, " pair"]
+    score: Float[np.ndarray, " pair"]  # higher: more alike
+    failed: Bool[np.ndarray, " pair"]
+
+    def __len__(self) -> int:
+        return len(self.same)
+
+    @property
+    def num_folds(self) -> int:
+        return len(np.unique(self.fold))
+
+    def subjects(self, rule: str) -> PairSubjects:
+        return pair_subjects(self.left, self.right, self.same, rule)
+
+
+def check_pairs(scores: Float[np.ndarray, " pair"], same: Bool[np.ndarray, " pair"]) -> None:
+    """Raises InputError where no figure can be computed: no pairs, one kind only, NaN."""
+    if not len(scores):
+        raise InputError("no pairs; figures need genuine and impostor pairs")
+    if same.all() or not same.any():
+        kind, other = ("genuine", "impostor") if same.all() else ("impostor", "genuine")
+        raise InputError(
+            f"all {len(same)} pairs are {kind} ones; figures need {other} pairs as well"
+        )
+    wrong = np.flatnonzero(~np.isfinite(scores))
+    if len(wrong):
+        raise InputError(
+            f"{len(wrong)} scores are not finite, the first of pair {wrong[0]}; measure again "
+            "with a model whose embeddings are finite"
+        )
+
+
+def parse_scores(table: pa.Table) -> ScoredPairs:
+    """The pairs of a scores table. Raises InputError for values that cannot be scores."""
+    for name in SCHEMA.names:
+        if table[name].null_count:
+            raise InputError(f"column {name} has {table[name].null_count} empty values")
+    numbers = {
+        name: table[name].to_numpy() for name in ("pair_id", "fold", "same", "score", "failed")
+    }
+    check_pairs(numbers["score"], numbers["same"])
+    names = {side: table[side].to_pylist() for side in ("left", "right")}
+    return ScoredPairs(**numbers, **names)
+
+
+def read_scores(path: Path) -> tuple[ScoredPairs, Mapping[str, str]]:
+    """The pairs and the metadata of a scores.parquet. Raises InputError, naming the file."""
+    table, metadata, _ = read_table(path, KIND, SCHEMA)
+    try:
+        return parse_scores(table), metadata
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None

@@ -1,0 +1,143 @@
+"""Photographs to embeddings: blocks, views and frames change what they should and nothing else."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from eval.benchmarks import open_benchmark
+from eval.benchmarks.base import Protocol
+from eval.models import Model
+from eval.photos import embedding
+from eval.photos.embedding import embed_protocol, frame_coverage, placed
+from eval.photos.photographs import decode
+from eval.scoring.verification import verify
+from eval.verify import verify_models
+from manifests.errors import InputError
+from pipeline.align import Face, crop_photograph
+from pipeline.frames import ARCFACE112, DLIB150, WIDE, to_frame
+from tests.protocols import SMALL, colours, make_folder
+
+FIND = partial(placed, ARCFACE112)
+
+
+def sides(batch: torch.Tensor) -> torch.Tensor:
+    """An embedding that the mirror image has backwards."""
+    return batch.mean(dim=(1, 2))
+
+
+SIDES = Model("sides", "5" * 64, SMALL, "cosine", False, sides)
+
+
+@pytest.fixture
+def protocol(tmp_path: Path) -> Protocol:
+    """140 photographs of noise, more than two batches."""
+    people = make_folder(tmp_path, {f"p{k:02}": 7 for k in range(20)})
+    rng = np.random.default_rng(0)
+    for path in sorted(people.rglob("*.png")):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
+    return open_benchmark(f"folder:{tmp_path}")
+
+
+def test_blocks_change_no_bit(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, detected = embed_protocol(protocol, [colours(), SIDES], ["plain"] * 2, FIND)
+    monkeypatch.setattr(embedding, "BLOCK", 64)
+    parts, _ = embed_protocol(protocol, [colours(), SIDES], ["plain"] * 2, FIND)
+    for a, b in zip(whole, parts, strict=True):
+        for view in a.views:
+            np.testing.assert_array_equal(a.views[view], b.views[view])
+    assert detected.all() and len(detected) == 140
+
+
+def test_no_more_than_a_block_of_crops_is_held(
+    protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "BLOCK", 64)
+    seen = [len(block) for block, *_ in embedding._blocks(protocol, [SIDES], FIND)]
+    assert seen == [64, 64, 12]
+
+
+def test_rows_are_those_of_the_model_itself(protocol: Protocol) -> None:
+    (done,), _ = embed_protocol(protocol, [SIDES], ["plain"], FIND)
+    name = protocol.benchmark.images[70]
+    picture = decode(protocol.images.read(name), name)
+    crop = crop_photograph(picture, FIND(picture), SMALL)[None]
+    np.testing.assert_allclose(done.views["plain"][70], sides(crop)[0].numpy(), rtol=1e-6)
+    both = sides(crop) + sides(crop.flip(3))
+    np.testing.assert_allclose(done.views["plain+flip"][70], both[0].numpy(), rtol=1e-6)
+
+
+def test_a_second_pass_is_made_only_for_few_images_or_models_that_want_it(
+    protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "MOST_FOR_BOTH_VIEWS", 100)
+    done, _ = embed_protocol(protocol, [SIDES, SIDES], ["plain", "plain+flip"], FIND)
+    assert [list(each.views) for each in done] == [["plain"], ["plain", "plain+flip"]]
+
+
+def test_views_replace_the_declared_ones(
+    protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eval.verify.finder", lambda _: FIND)
+    (plain,) = verify_models([SIDES], protocol)
+    (both,) = verify_models([SIDES], protocol, "plain+flip")
+    for done, views in ((plain, "plain"), (both, "plain+flip")):
+        assert done.metrics["views"] == views
+        assert done.metrics["by_views"][views]["accuracy"] == done.metrics["accuracy"]
+        assert done.metrics["by_views"] == plain.metrics["by_views"]
+    assert plain.scores["score"] != both.scores["score"]
+
+
+def test_an_embedding_that_is_not_finite_is_named(protocol: Protocol) -> None:
+    def broken(batch: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(batch), 3), float("nan"))
+
+    model = Model("broken", "b" * 64, SMALL, "cosine", False, broken)
+    with pytest.raises(InputError, match=r"model broken: its embedding of image p00/0\.png is not"):
+        embed_protocol(protocol, [model], ["plain"], FIND)
+
+
+def test_undetected_faces_are_counted_and_kept(protocol: Protocol) -> None:
+    lost = iter([True, False] + [True] * 138)
+
+    def find(picture: np.ndarray) -> Face:
+        return Face(FIND(picture).landmarks, 0.0, next(lost))
+
+    done, detected = embed_protocol(protocol, [SIDES], ["plain"], find)
+    assert len(done[0].views["plain"]) == 140 and int((~detected).sum()) == 1
+    result = verify(protocol, done[0], detected, "plain")
+    assert result.metrics["num_failed"] == 1
+    name = protocol.benchmark.images[1]
+    of_it = [
+        name in pair for pair in zip(protocol.benchmark.left, protocol.benchmark.right, strict=True)
+    ]
+    assert result.scores["failed"].to_pylist() == of_it and any(of_it)
+
+
+def test_an_aligned_crop_goes_to_a_frame_as_stores_do() -> None:
+    rng = np.random.default_rng(1)
+    picture = rng.integers(0, 256, (112, 112, 3), dtype=np.uint8)
+    found = crop_photograph(picture, FIND(picture), ARCFACE112)
+    np.testing.assert_array_equal(found.permute(1, 2, 0).numpy(), picture)  # the very pixels
+    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+    tight = crop_photograph(picture, FIND(picture), DLIB150)
+    np.testing.assert_allclose(tight, to_frame(pixels, ARCFACE112, DLIB150)[0].round(), atol=1.0)
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted", "share"),
+    [
+        (ARCFACE112, ARCFACE112.at(64), 1.0),
+        (WIDE, ARCFACE112, 1.0),
+        (WIDE, DLIB150, 1.0),
+        (ARCFACE112, WIDE, 112**2 / 128**2),
+        (ARCFACE112, DLIB150, (112 - 19.997) / 100.581),
+    ],
+)
+def test_coverage_is_the_share_of_the_area(source: object, wanted: object, share: float) -> None:
+    assert frame_coverage(source, wanted) == pytest.approx(share, abs=1e-12)  # type: ignore[arg-type]
