@@ -1,0 +1,70 @@
+"""Slow, obvious twins of fast code: NumPy and loops, nothing clever."""
+
+from tests.references.attributes import (
+    head_pose,
+    histogram,
+    kl_divergence,
+    lab,
+    person_bootstrap,
+    sharpness,
+)
+from tests.references.boundaries import median_labels, ridge
+from tests.references.mining import (
+    angle,
+    apportion,
+    disagreement,
+    discoveries,
+    far_enough,
+    jitter,
+    nearest,
+    regions,
+    welch_p_value,
+)
+from tests.references.scoring import (
+    auc,
+    facexzoo_folds,
+    fnmr_after_discarding,
+    gini_coefficient,
+    insightface_folds,
+    mate_ranks,
+    nearest_rows,
+    operating_points,
+    pool_media,
+    repeated_pairs,
+    similarity,
+)
+from tests.references.stores import merkle_root, near_duplicates, warp
+
+__all__ = [
+    "angle",
+    "apportion",
+    "auc",
+    "disagreement",
+    "discoveries",
+    "facexzoo_folds",
+    "far_enough",
+    "fnmr_after_discarding",
+    "gini_coefficient",
+    "head_pose",
+    "histogram",
+    "insightface_folds",
+    "jitter",
+    "kl_divergence",
+    "lab",
+    "mate_ranks",
+    "median_labels",
+    "merkle_root",
+    "near_duplicates",
+    "nearest",
+    "nearest_rows",
+    "operating_points",
+    "person_bootstrap",
+    "pool_media",
+    "regions",
+    "repeated_pairs",
+    "ridge",
+    "sharpness",
+    "similarity",
+    "warp",
+    "welch_p_value",
+]
