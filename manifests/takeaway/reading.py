@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from manifests.errors import InputError
 from manifests.files import parse_json
-from manifests.params import parse
+from manifests.parsing import parse
 from manifests.takeaway.hdf5 import (
     BLOCK_BYTES,
     CHUNK_BYTES,
