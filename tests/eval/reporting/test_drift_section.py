@@ -46,7 +46,9 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def render(content: Mapping[str, Any]) -> str:
     environment = Environment(
-        loader=FileSystemLoader(ROOT / "eval"), autoescape=True, undefined=StrictUndefined
+        loader=FileSystemLoader(ROOT / "eval" / "reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
     )
     return environment.get_template("drift.html.jinja").render(drift=content)
 
