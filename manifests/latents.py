@@ -67,7 +67,7 @@ class LatentManifest:
         return rows
 
     def latents_of(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "row width"]:
-        """The latents of some rows, without a copy of all of them where none is missing."""
+        """Of some rows, without a copy of all of them where none is missing."""
         column = self.table["latent"].combine_chunks()
         if column.null_count:
             return self.latents[rows]
@@ -201,14 +201,15 @@ def _check(manifest: LatentManifest) -> None:
         if table[name].null_count:
             raise InputError(f"column {name} has empty cells")
     _check_ids(manifest.face_id)
-    absent = np.asarray(table["latent"].combine_chunks().is_null())
+    absent = np.asarray((column := table["latent"].combine_chunks()).is_null())
     imported = np.array([origin == "imported" for origin in table["origin"].to_pylist()], bool)
     if (absent & ~imported).any():
         row = int(np.argmax(absent & ~imported))
         raise InputError(f"row {row}: no latent, but not imported; sample the round again")
-    finite = np.isfinite(manifest.latents).all(axis=1) | absent
+    present = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    finite = np.isfinite(present).all(axis=1)
     if not finite.all():
-        row = int(np.argmin(finite))
+        row = int(np.flatnonzero(~absent)[np.argmin(finite)])
         raise InputError(f"row {row}: latent is not finite; sample the round again")
     for name, valid in (("origin", ORIGINS), ("generator", (recipe.generator,))):
         strangers = set(table[name].unique().to_pylist()) - set(valid)

@@ -14,6 +14,7 @@ from manifests.params import Mine
 from pipeline.neighbours import nearest
 
 TAIL = 1e-3  # of the norms of standard normal latents, on either side
+BLOCK_ROWS = 1 << 14
 NEIGHBOURS = 8  # of a child, looked at for near-duplicates before all others are
 
 
@@ -47,6 +48,16 @@ def far_enough(
     return ~found
 
 
+def mean_and_variance(
+    rows: Float[np.ndarray, "row width"],
+) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, " width"]]:
+    """Of each coordinate (ddof 1), summed in float64 without a float64 copy of all rows."""
+    blocks = [rows[at : at + BLOCK_ROWS] for at in range(0, len(rows), BLOCK_ROWS)]
+    mean = np.sum([block.sum(axis=0, dtype=np.float64) for block in blocks], axis=0) / len(rows)
+    squares = [((block - mean) ** 2).sum(axis=0) for block in blocks]
+    return mean, np.sum(squares, axis=0) / max(1, len(rows) - 1)
+
+
 @dataclass(frozen=True)
 class Drift:
     """How the mined rows of a round lie to the pool; independent draws have spread 1, shift 0."""
@@ -67,10 +78,9 @@ def measure_drift(
     two mined rows, which have no spread, that of the prior."""
     if len(latents) < 2:
         return Drift(1.0, 0.0, float(len(latents)), float(len(latents)))
-    spread, own = (
-        np.sqrt(rows.var(axis=0, ddof=1, dtype=np.float64).sum()) for rows in (pool, latents)
-    )
-    shift = np.linalg.norm(latents.mean(axis=0) - pool.mean(axis=0))
+    (centre, variance), (own_centre, own_variance) = map(mean_and_variance, (pool, latents))
+    spread, own = np.sqrt(variance.sum()), np.sqrt(own_variance.sum())
+    shift = np.linalg.norm(own_centre - centre)
     return Drift(
         float(own / spread), float(shift / spread), _effective(parents), _effective(regions)
     )

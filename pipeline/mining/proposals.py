@@ -15,6 +15,7 @@ from pipeline.mining.guards import (
     Drift,
     check_not_collapsed,
     far_enough,
+    mean_and_variance,
     measure_drift,
     within_shell,
 )
@@ -40,7 +41,8 @@ class Pool:
 
     @property
     def scale(self) -> Float[np.ndarray, " width"]:
-        return np.maximum(self.latents.std(axis=0, dtype=np.float64), 1e-9)
+        """The latents' standard deviation by coordinate."""
+        return np.maximum(np.sqrt(mean_and_variance(self.latents)[1]), 1e-9)
 
 
 @dataclass(frozen=True)
