@@ -2,7 +2,7 @@
 
     python -m tests.bench.coverage
 
-People shift the scores of all their pairs. A quarter of an hour on one core.
+People shift the scores of all their pairs. Three minutes on one core.
 """
 
 from __future__ import annotations
