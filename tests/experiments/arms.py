@@ -51,7 +51,6 @@ def workplace(folder: Path) -> Iterator[None]:
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.is_symlink():
             link.symlink_to(root / name)
-    (folder / RESULTS).mkdir(exist_ok=True)
     with chdir(folder):
         yield
 

@@ -59,6 +59,11 @@ class Settings:
     seeds: tuple[int, ...]
     arms: tuple[str, ...]
 
+    @property
+    def results(self) -> Path:
+        """Of exactly this budget: an arm of another one is no result."""
+        return RESULTS / f"{self.latents}-latents-{self.faces_seen}-seen"
+
 
 def hard_faces(params: Params) -> np.ndarray:
     """Which of the probe's faces lie in regions that are hard for the student of `start`."""
@@ -143,9 +148,10 @@ def train_online(output: Path, seed: int, params: Params) -> Path:
 
 def run_arms(params: Params, settings: Settings, benchmarks: dict[str, str]) -> None:
     """Trains and measures every arm that has no result yet, one seed after the other."""
+    settings.results.mkdir(parents=True, exist_ok=True)
     for seed in settings.seeds:
         for arm in settings.arms:
-            done = RESULTS / f"{arm}-{seed}.npz"
+            done = settings.results / f"{arm}-{seed}.npz"
             if done.exists():
                 continue
             print(f"{arm}, seed {seed}", flush=True)
@@ -172,7 +178,7 @@ def main() -> None:
     with workplace(SCRATCH):
         run_arms(params, settings, benchmarks)
         hard = hard_faces(params)
-        results = read_results(RESULTS)
+        results = read_results(settings.results)
     for result in results.values():
         result["hard_gap"], result["rest_gap"] = result["gap"][hard], result["gap"][~hard]
     measures = {**MEASURES, **{name: name for name in benchmarks}}
