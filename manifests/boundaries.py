@@ -18,7 +18,8 @@ KIND = "boundaries-1"
 
 @dataclass(frozen=True)
 class Boundaries:
-    """Unit normals that point to the dissimilar side, in the coordinates of `space`."""
+    """Unit normals that point to the dissimilar side, in the coordinates latent / scale of
+    `space`; where none could be drawn the normal is zero, with the reason."""
 
     face_id: Int[np.ndarray, " reference"]
     normal: Float[np.ndarray, "reference width"]
@@ -28,14 +29,16 @@ class Boundaries:
     solver: str
     manifest_digest: str  # of the pool that the references and neighbours come from
     teacher_root: str  # of the store whose embeddings labelled the neighbours
+    scale: Float[np.ndarray, " width"]  # of each coordinate; 1 in z
 
     def __post_init__(self) -> None:
         lengths = {len(self.face_id), len(self.normal), len(self.accuracy), len(self.reason)}
         if len(lengths) != 1:
             raise InputError(f"boundary columns of unlike lengths {sorted(lengths)}")
         norms = np.linalg.norm(self.normal.astype(np.float64), axis=1)
-        if not np.allclose(norms, 1.0, atol=1e-4):
-            row = int(np.argmax(~(np.abs(norms - 1.0) < 1e-4)))
+        valid = (np.abs(norms - 1.0) < 1e-4) | ((norms == 0) & ~self.kept)
+        if not valid.all():
+            row = int(np.argmin(valid))
             raise InputError(f"boundary {row}: normal has length {norms[row]:.4g}, expected 1")
 
     @property
@@ -64,8 +67,9 @@ class Boundaries:
                 metadata["solver"],
                 metadata["manifest_digest"],
                 metadata["teacher_root"],
+                _scale(metadata.get("scale", ""), width),
             )
-        except InputError as error:
+        except (InputError, ValueError) as error:
             raise InputError(f"{path}: {error}") from None
 
     def _table(self) -> pa.Table:
@@ -81,7 +85,18 @@ class Boundaries:
 
     def _metadata(self) -> dict[str, str]:
         names = ("space", "solver", "manifest_digest", "teacher_root")
-        return {name: str(getattr(self, name)) for name in names}
+        described = {name: str(getattr(self, name)) for name in names}
+        if (self.scale != 1.0).any():
+            described["scale"] = " ".join(map(repr, self.scale.tolist()))
+        return described
+
+
+def _scale(text: str, width: int) -> Float[np.ndarray, " width"]:
+    """Ones where a file does not say otherwise."""
+    numbers = np.array(text.split(), np.float64) if text else np.ones(width)
+    if len(numbers) != width or not (numbers > 0).all():
+        raise InputError(f"scale is not of {width} positive numbers")
+    return numbers
 
 
 def _schema(width: int) -> pa.Schema:

@@ -107,6 +107,14 @@ def retention_report(run: str) -> Path:
     return REPORTS / "retention" / f"{run}.json"
 
 
+def quality_report() -> Path:
+    return REPORTS / "quality.json"
+
+
+def quality_figure() -> Path:
+    return REPORTS / "quality.png"
+
+
 def verification(benchmark: str, role: str) -> Path:
     """`role`: student or teacher."""
     return REPORTS / "verify" / benchmark / role

@@ -1,4 +1,5 @@
-"""Marks: which faces of a round are near-duplicates or of low quality. Nothing is removed."""
+"""Marks: which faces of a round are near-duplicates, of low quality, or unlike the other faces of
+their identity. Nothing is removed."""
 
 from __future__ import annotations
 
@@ -15,13 +16,13 @@ from manifests.errors import InputError
 from manifests.tables import read_table, write_table
 
 KIND = "marks-1"
-NEAR_DUPLICATE, LOW_QUALITY = "near_duplicate", "low_quality"
-REASONS = (NEAR_DUPLICATE, LOW_QUALITY)
+NEAR_DUPLICATE, LOW_QUALITY, OFF_IDENTITY = "near_duplicate", "low_quality", "off_identity"
+REASONS = (NEAR_DUPLICATE, LOW_QUALITY, OFF_IDENTITY)
 SCHEMA = pa.schema(
     {
         "row": pa.int64(),
         "reason": pa.string(),
-        "value": pa.float32(),  # the cosine, or the quality
+        "value": pa.float32(),  # a cosine, or the quality
         "of_round": pa.string(),  # where the face is that a duplicate repeats
         "of_row": pa.int64(),
     }

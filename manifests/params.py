@@ -52,13 +52,24 @@ class Render:
 class Screen:
     least_cosine: float  # of centred embeddings: above it, the later face is a near-duplicate
     least_quality: float  # the detector's score: below it, a face is of low quality
+    least_identity: float  # cosine to the mean of its identity's other faces: below it, off it
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The teacher's cosine from which on a neighbour counts as similar to a reference."""
+
+    rule: str  # median, quantile (of the reference's neighbours) or cosine
+    value: float  # of quantile: the dissimilar share; of cosine: the cosine itself
 
 
 @dataclass(frozen=True)
 class BoundaryParams:
     solver: str  # ridge or linear_svc
+    threshold: Threshold
     references: int
     neighbours: int
+    most_alike: float  # a reference with a cosine above it to an earlier one is not used
     penalty: float  # ridge: added to the Gram matrix's diagonal, in units of its mean diagonal
     held_out: float  # share of the neighbours that accuracy is measured on
     min_accuracy: float  # a boundary below it is not used
@@ -67,9 +78,26 @@ class BoundaryParams:
 
 @dataclass(frozen=True)
 class Identities:
-    law: str
+    law: str  # exfacegan-uniform, exfacegan-normal, along-normal or even
     per_side: int
-    max_offset: float
+    strength: float  # how far, in the law's own measure (pipeline/identities/laws.py)
+    jitter: float  # even: standard deviation about the identity's centre
+    protection: float  # even: how much less jitter in the directions that identity is in
+    decorrelation: float  # even: how unlike each other the normals are made, 0..1
+    restore_norm: bool  # in z, to that of a Gaussian latent
+    seed: int
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The gate of an identities round; every share is of 1."""
+
+    impostors: int  # pairs drawn for the impostor scores
+    most_eer: float
+    most_genuine: float  # mean cosine within identities: above it, pictures hardly differ
+    least_kept: float  # of the rows, those found and like their identity
+    duplicate_cosine: float  # of two identities' mean faces: from it on, one repeats the other
+    most_duplicates: float  # of the identities, those that repeat another reference's
     seed: int
 
 
@@ -157,6 +185,7 @@ class Params:
     screen: Screen
     boundaries: BoundaryParams
     identities: Identities
+    quality: Quality
     train: Train
     mine: Mine
     verify: Verify

@@ -16,7 +16,7 @@ from manifests.errors import InputError
 POSITIVE = {
     "frame_size", "detect_size", "references", "neighbours", "per_side", "input_size", "batch",
     "pool_rows", "regions", "shard_rows", "points_per_region", "parent_cap", "region_cap",
-    "hard_share",
+    "hard_share", "impostors",
 }  # fmt: skip
 SHARES = {"prior_share", "region_cap", "hard_share", "false_discovery_rate"}
 NOT_NEGATIVE = {

@@ -5,35 +5,39 @@
 For each reference face a hyperplane in latent space parts the neighbours that look more like
 it than the median from the others (ExFaceGAN, IJCB 2023). All references share one design
 matrix, so that one factorisation solves them all (solver `ridge`); `linear_svc` is the
-published form, one support vector machine a reference.
+published form, one support vector machine a reference. A boundary that becomes no identities
+keeps its row, with the reason.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.svm import LinearSVC
-from tqdm import tqdm
 
 from manifests import layout
 from manifests.boundaries import Boundaries
 from manifests.costs import timed
 from manifests.errors import InputError, pick, run_command
-from manifests.latents import DISSIMILAR, SIMILAR
 from manifests.layout import POOL
 from manifests.params import BoundaryParams, Params, load_params
 from manifests.rounds import open_round
+from pipeline.identities.labels import Split, check_threshold, label_blocks, unit, usable_rows
+from pipeline.identities.planes import SOLVERS, held_out_accuracy, scale_of
+from pipeline.screen import near_duplicates
+
+ONE_SIDED = "no neighbours on one side"
 
 
-@dataclass(frozen=True)
-class Split:
-    """Rows of the pool: references, and the neighbours that fit and that judge the planes."""
-
-    references: Int[np.ndarray, " reference"]
-    fit: Int[np.ndarray, " fit"]
-    held_out: Int[np.ndarray, " held"]
+def check_settings(settings: BoundaryParams) -> None:
+    """Raises InputError for a name or number that has no sense."""
+    pick("solver", settings.solver, SOLVERS)
+    check_threshold(settings.threshold)
+    if settings.penalty < 0:
+        raise InputError(f"boundaries.penalty is {settings.penalty:g}; expected no minus")
+    if not -1 < settings.most_alike <= 1:
+        raise InputError(
+            f"boundaries.most_alike is {settings.most_alike:g}; expected a cosine, 1 for no limit"
+        )
 
 
 def split_rows(usable: Int[np.ndarray, " face"], settings: BoundaryParams) -> Split:
@@ -52,101 +56,79 @@ def split_rows(usable: Int[np.ndarray, " face"], settings: BoundaryParams) -> Sp
     return Split(drawn[: settings.references], neighbours[cut:], neighbours[:cut])
 
 
-def median_labels(
-    references: Float[np.ndarray, "reference width"],
-    neighbours: Float[np.ndarray, "neighbour width"],
-) -> Float[np.ndarray, "neighbour reference"]:
-    """-1 where a neighbour's cosine to the reference is at least the median, else +1.
-
-    Embeddings must be centred: raw dlib embeddings of two strangers have a cosine of 0.9.
-    """
-    cosine = _unit(neighbours) @ _unit(references).T
-    similar = cosine >= np.median(cosine, axis=0)
-    return np.where(similar, float(SIMILAR), float(DISSIMILAR))
-
-
-def ridge(
-    latents: Float[np.ndarray, "neighbour width"],
-    labels: Float[np.ndarray, "neighbour reference"],
-    settings: BoundaryParams,
-) -> tuple[Float[np.ndarray, "reference width"], Float[np.ndarray, " reference"]]:
-    """Least-squares planes of all references from one factorisation: (weights, offsets)."""
-    x = latents.astype(np.float64)
-    mean = x.mean(axis=0)
-    gram = (x - mean).T @ (x - mean)
-    gram += settings.penalty * np.trace(gram) / len(gram) * np.eye(len(gram))
-    weights = np.linalg.solve(gram, (x - mean).T @ (labels - labels.mean(axis=0))).T
-    return weights, labels.mean(axis=0) - weights @ mean
-
-
-def linear_svc(
-    latents: Float[np.ndarray, "neighbour width"],
-    labels: Float[np.ndarray, "neighbour reference"],
-    settings: BoundaryParams,
-) -> tuple[Float[np.ndarray, "reference width"], Float[np.ndarray, " reference"]]:
-    """The published solver (squared hinge, C = 1), fitted in the latents' own coordinates."""
-    planes = []
-    for column in tqdm(labels.T, desc="linear_svc", unit="boundary"):
-        svc = LinearSVC(dual=False, random_state=settings.seed).fit(latents, column)
-        planes.append((svc.coef_[0], svc.intercept_[0]))
-    weights, offsets = zip(*planes, strict=True)
-    return np.stack(weights), np.array(offsets)
-
-
-SOLVERS = {"ridge": ridge, "linear_svc": linear_svc}
-
-
-def held_out_accuracy(
-    weights: Float[np.ndarray, "reference width"],
-    offsets: Float[np.ndarray, " reference"],
-    latents: Float[np.ndarray, "held width"],
-    labels: Float[np.ndarray, "held reference"],
-) -> Float[np.ndarray, " reference"]:
-    """Share of held-out neighbours on the right side of each plane."""
-    predicted = np.where(latents @ weights.T + offsets > 0, DISSIMILAR, SIMILAR)
-    return (predicted == labels).mean(axis=0)
-
-
 def draw_boundaries(
     latents: Float[np.ndarray, "face width"],
     embeddings: Float[np.ndarray, "face embedding"],
     split: Split,
     settings: BoundaryParams,
-) -> tuple[Float[np.ndarray, "reference width"], Float[np.ndarray, " reference"]]:
-    """Unit normals towards the dissimilar side, and their held-out accuracy."""
-    solver = pick("solver", settings.solver, SOLVERS)
-    references = embeddings[split.references]
-    weights, offsets = solver(
-        latents[split.fit], median_labels(references, embeddings[split.fit]), settings
-    )
-    judged = median_labels(references, embeddings[split.held_out])
-    accuracy = held_out_accuracy(weights, offsets, latents[split.held_out], judged)
-    return _unit(weights), accuracy
+    space: str = "z",
+) -> tuple[
+    Float[np.ndarray, "reference width"],
+    Float[np.ndarray, " reference"],
+    Float[np.ndarray, " width"],
+]:
+    """Unit normals towards the dissimilar side in the coordinates latents / scale, their
+    held-out accuracy, and the scale. `embeddings` are unit vectors, centred.
+
+    A normal is zero, and its accuracy 0, where all neighbours are on one side.
+    """
+    check_settings(settings)
+    scale = scale_of(latents, split.fit, space)
+    solve = SOLVERS[settings.solver](latents, split.fit, scale, settings)
+    normals = np.zeros((len(split.references), latents.shape[1]), np.float32)
+    accuracy = np.zeros(len(normals))
+    for block, labels, judged in label_blocks(embeddings, split, settings.threshold):
+        planes = solve(labels)
+        two_sided = np.abs(labels.mean(axis=0)) < 1.0
+        normals[block][two_sided] = unit(planes.weights[two_sided])
+        found = held_out_accuracy(planes, latents, split.held_out, scale, judged)
+        accuracy[block] = np.where(two_sided, found, 0.0)
+    return normals, accuracy, scale
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
-    rows = rows.astype(np.float64)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+def refusals(
+    normals: Float[np.ndarray, "reference width"],
+    accuracy: Float[np.ndarray, " reference"],
+    references: Float[np.ndarray, "reference embedding"],
+    settings: BoundaryParams,
+) -> tuple[str, ...]:
+    """Why each boundary becomes no identities; empty where it does.
+
+    References of good boundaries that look like an earlier one (`most_alike`) go, too: their
+    identities would be the earlier one's under another number.
+    """
+    reasons = np.full(len(accuracy), "", object)
+    reasons[accuracy < settings.min_accuracy] = f"accuracy below {settings.min_accuracy:g}"
+    reasons[~normals.any(axis=1)] = ONE_SIDED
+    good = np.flatnonzero(reasons == "")
+    if settings.most_alike < 1:
+        for row, of, cosine in near_duplicates(
+            references[:0], references[good], settings.most_alike
+        ):
+            reasons[good[row]] = f"looks like reference {good[of]} (cosine {cosine:.3f})"
+    return tuple(reasons.tolist())
 
 
 def boundaries_of_pool(params: Params) -> Boundaries:
     settings = params.boundaries
+    check_settings(settings)
     files = open_round(POOL, params.teacher)
     pool, teacher = files.require_manifest(), files.teacher
-    centred = teacher.embeddings()[:, 0].astype(np.float32) - teacher.centre()
-    split = split_rows(np.flatnonzero(files.faces.ok()), settings)
-    normals, accuracy = draw_boundaries(pool.latents, centred, split, settings)
-    floor = settings.min_accuracy
-    reasons = tuple("" if a >= floor else f"accuracy below {floor:g}" for a in accuracy)
+    latents = pool.latents
+    split = split_rows(usable_rows(files.faces.ok(), latents), settings)
+    embeddings = unit(teacher.embeddings()[:, 0].astype(np.float32) - teacher.centre())
+    space = pool.recipe.latent_space
+    normals, accuracy, scale = draw_boundaries(latents, embeddings, split, settings, space)
     return Boundaries(
-        pool.face_id[split.references],
-        normals.astype(np.float32),
-        accuracy.astype(np.float32),
-        reasons,
-        pool.recipe.latent_space,
-        settings.solver,
-        pool.digest,
-        teacher.root,
+        face_id=pool.face_id[split.references],
+        normal=normals,
+        accuracy=accuracy.astype(np.float32),
+        reason=refusals(normals, accuracy, embeddings[split.references], settings),
+        space=space,
+        solver=settings.solver,
+        manifest_digest=pool.digest,
+        teacher_root=teacher.root,
+        scale=scale,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from manifests import layout
 from manifests.boundaries import Boundaries
@@ -18,10 +18,14 @@ from manifests.costs import timed
 from manifests.digests import canonical_json
 from manifests.errors import InputError, Parser, pick, run_command
 from manifests.files import write_json
-from manifests.latents import DISSIMILAR, SIMILAR, LatentManifest, Recipe, build
+from manifests.latents import LatentManifest, Recipe, build
 from manifests.layout import IDENTITIES, POOL
-from manifests.params import Identities, Params, PriorRound, load_params
+from manifests.params import Params, PriorRound, load_params
+from manifests.rounds import open_round
 from pipeline.generators import load_generator
+from pipeline.identities.labels import usable_rows
+from pipeline.identities.planes import response
+from pipeline.identities.sampling import check_settings, sample_identities, shuffled
 
 
 def prior(count: int, width: int, round: str, seed: int) -> Float[np.ndarray, "count width"]:
@@ -29,81 +33,6 @@ def prior(count: int, width: int, round: str, seed: int) -> Float[np.ndarray, "c
     never share a latent, whatever their seeds."""
     rng = np.random.default_rng([seed, *round.encode()])
     return rng.standard_normal((count, width), dtype=np.float32)
-
-
-def uniform_offsets(rng: np.random.Generator, shape: tuple[int, ...], limit: float) -> np.ndarray:
-    """The law of ExFaceGAN's released code: every coordinate of the offset on its own."""
-    return rng.uniform(0.0, limit, shape)
-
-
-def along_normal(rng: np.random.Generator, shape: tuple[int, ...], limit: float) -> np.ndarray:
-    """One step length for all coordinates: the latent moves on a line along the normal."""
-    return np.broadcast_to(rng.uniform(0.0, limit, (*shape[:-1], 1)), shape)
-
-
-OFFSETS, ORDER = 1, 2  # what a random stream is for, beside its seed
-LAWS = {"exfacegan-uniform": uniform_offsets, "along-normal": along_normal}
-
-
-def walk(
-    reference: Float[np.ndarray, " width"],
-    normal: Float[np.ndarray, " width"],
-    offsets: Float[np.ndarray, "face width"],
-) -> tuple[Float[np.ndarray, "face width"], Float[np.ndarray, "face width"]]:
-    """Latents of the similar and of the dissimilar side: reference -/+ offset * normal.
-
-    Element-wise product, then the norm of a Gaussian z (sqrt of the width) is restored
-    (ExFaceGAN, sampling in Z). The same offsets serve both sides.
-    """
-    shift = offsets * normal
-    return _restored(reference - shift), _restored(reference + shift)
-
-
-def _restored(latents: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(latents, axis=1, keepdims=True)
-    return latents * (np.sqrt(latents.shape[1]) / norms)
-
-
-def sample_identities(
-    pool_ids: Int[np.ndarray, " face"],
-    pool_latents: Float[np.ndarray, "face width"],
-    boundaries: Boundaries,
-    settings: Identities,
-) -> dict[str, np.ndarray]:
-    """Columns of the identities round: two identities a kept boundary, `per_side` faces each."""
-    law = pick("sampling law", settings.law, LAWS)
-    rows = np.searchsorted(pool_ids, boundaries.face_id)
-    parts: list[dict[str, np.ndarray]] = []
-    for index in np.flatnonzero(boundaries.kept):
-        rng = np.random.default_rng((settings.seed, OFFSETS, int(index)))
-        shape = (settings.per_side, pool_latents.shape[1])
-        offsets = law(rng, shape, settings.max_offset)
-        sides = walk(pool_latents[rows[index]], boundaries.normal[index], offsets)
-        for side, latents in zip((SIMILAR, DISSIMILAR), sides, strict=True):
-            reference = int(boundaries.face_id[index])
-            parts.append(_identity(reference, int(index), side, latents, offsets))
-    if not parts:
-        raise InputError("no boundary was kept; lower boundaries.min_accuracy in params.yaml")
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _identity(
-    reference: int, index: int, side: int, latents: np.ndarray, offsets: np.ndarray
-) -> dict[str, np.ndarray]:
-    count = len(latents)
-    return {
-        "latents": latents.astype(np.float32),
-        "identity_id": np.full(count, 2 * index + (side == DISSIMILAR), np.int64),
-        "side": np.full(count, side, np.int8),
-        "parent_id": np.full(count, reference, np.int64),
-        "step": offsets.mean(axis=1).astype(np.float32),
-    }
-
-
-def shuffled(columns: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """Rows in a seeded order, so that neighbouring rows of a store are near to independent."""
-    order = np.random.default_rng((seed, ORDER)).permutation(len(columns["latents"]))
-    return {name: values[order] for name, values in columns.items()}
 
 
 def summary(manifest: LatentManifest) -> dict[str, object]:
@@ -154,10 +83,25 @@ def sample_prior(round: str, settings: PriorRound, params: Params) -> LatentMani
 
 
 def sample_from_boundaries(params: Params) -> LatentManifest:
-    boundaries = Boundaries.read(layout.boundaries(POOL))
-    pool = LatentManifest.read(layout.manifest(POOL), expect=boundaries.manifest_digest)
     settings = params.identities
-    columns = sample_identities(pool.face_id, pool.latents, boundaries, settings)
+    check_settings(settings)
+    boundaries = Boundaries.read(layout.boundaries(POOL))
+    files = open_round(POOL, params.teacher)
+    pool = files.require_manifest()
+    for name, have, drawn in (
+        ("manifest", pool.digest, boundaries.manifest_digest),
+        ("teacher store", files.teacher.root, boundaries.teacher_root),
+    ):
+        if have != drawn:
+            raise InputError(
+                f"{layout.boundaries(POOL)}: drawn from {name} {drawn[:12]}, at hand is "
+                f"{have[:12]}; run the boundaries stage again"
+            )
+    latents = pool.latents
+    usable = usable_rows(files.faces.ok(), latents)
+    centred = files.teacher.embeddings()[:, 0].astype(np.float32) - files.teacher.centre()
+    moved = response(latents, usable, boundaries.scale, centred, params.boundaries.penalty)
+    columns = sample_identities(pool.face_id, latents, boundaries, moved, settings)
     columns = shuffled(columns, settings.seed)
     key = canonical_json({**asdict(settings), "boundaries": boundaries.digest})
     recipe = recipe_for(IDENTITIES, params)

@@ -2,8 +2,9 @@
 
     python -m pipeline.screen ROUND [--against ROUND …]
 
-Faces that nearly repeat an earlier one, and faces that the detector was least sure of, are
-marked with the reason. They stay where they are: whoever reads a round decides (train.leave_out).
+Faces that nearly repeat an earlier one, that the detector was least sure of, or that look unlike
+the others of their identity, are marked with the reason. They stay where they are: whoever reads
+a round decides (train.leave_out).
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from dataclasses import dataclass
 
 import faiss
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from manifests import layout
 from manifests.costs import timed
 from manifests.errors import InputError, Parser, run_command
-from manifests.marks import LOW_QUALITY, NEAR_DUPLICATE, Mark, Marks
+from manifests.marks import LOW_QUALITY, NEAR_DUPLICATE, OFF_IDENTITY, Mark, Marks
 from manifests.params import Params, Screen, load_params
 from manifests.rounds import RoundFiles, open_round
 
@@ -73,6 +74,35 @@ def centred(files: RoundFiles, centre: Float[np.ndarray, " width"]) -> tuple[np.
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), rows.tolist()
 
 
+def identity_cosines(
+    vectors: Float[np.ndarray, "face width"], identity: Int[np.ndarray, " face"]
+) -> Float[np.ndarray, " face"]:
+    """Cosine of each unit vector to the mean of its identity's others; NaN where it is alone."""
+    _, home, sizes = np.unique(identity, return_inverse=True, return_counts=True)
+    total = np.zeros((len(sizes), vectors.shape[1]))
+    np.add.at(total, home, vectors)
+    others = total[home] - vectors
+    norms = np.linalg.norm(others, axis=1)
+    told = (sizes[home] > 1) & (norms > 0)
+    products = (vectors * others).sum(axis=1)
+    return np.divide(products, norms, out=np.full(len(norms), np.nan), where=told)
+
+
+def off_identity(
+    files: RoundFiles, vectors: Float[np.ndarray, "face width"], rows: list[int], least: float
+) -> list[Mark]:
+    """Marks of faces unlike their identity's others; none in a round without identities."""
+    if files.manifest is None or not rows:
+        return []
+    known = np.asarray(files.manifest.table["identity_id"].combine_chunks().is_valid())[rows]
+    identity = files.manifest.table["identity_id"].fill_null(-1).to_numpy()[rows]
+    cosines = np.full(len(rows), np.nan)
+    cosines[known] = identity_cosines(vectors[known], identity[known])
+    return [
+        Mark(rows[at], OFF_IDENTITY, float(cosines[at])) for at in np.flatnonzero(cosines < least)
+    ]
+
+
 def draw_marks(files: RoundFiles, against: Sequence[RoundFiles], settings: Screen) -> Marks:
     """The marks of a round; faces of `against` count as earlier ones."""
     centre = files.teacher.centre()
@@ -91,9 +121,11 @@ def draw_marks(files: RoundFiles, against: Sequence[RoundFiles], settings: Scree
         for row in rows
         if quality[row] < settings.least_quality  # never true of NaN: no detector was needed
     ]
+    marks += off_identity(files, vectors, rows, settings.least_identity)
     rule = {
         "least_cosine": str(settings.least_cosine),
         "least_quality": str(settings.least_quality),
+        "least_identity": str(settings.least_identity),
         "against": " ".join(other.faces.root for other in against),
     }
     return Marks(tuple(marks), files.faces.root, files.teacher.root, rule)

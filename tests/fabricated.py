@@ -53,7 +53,8 @@ def make_rounds(num_mined: int) -> None:
     pool = LatentManifest.read(layout.manifest("pool"))
     references = np.repeat(pool.face_id[:7], 8)
     side = np.tile([-1, 1], 28).astype(np.int8)
-    round_with("identities", "boundary", parent_id=references, side=side)
+    identity = np.repeat(np.arange(7), 8) * 2 + (side > 0)
+    round_with("identities", "boundary", parent_id=references, side=side, identity_id=identity)
     for name in RUNS[1:]:
         parents = np.random.default_rng(0).choice(pool.face_id, num_mined)
         score, step = (np.full(num_mined, value, np.float32) for value in (0.6, 0.7))
@@ -63,7 +64,15 @@ def make_rounds(num_mined: int) -> None:
     reasons = ("", "", "", "", "", "", "inaccurate")
     accuracy = np.full(7, 0.7, np.float32)
     Boundaries(
-        pool.face_id[:7], normals, accuracy, reasons, "z", "ridge", pool.digest, "0" * 64
+        pool.face_id[:7],
+        normals,
+        accuracy,
+        reasons,
+        "z",
+        "ridge",
+        pool.digest,
+        "0" * 64,
+        np.ones(8),
     ).write(layout.boundaries("pool"))
 
 

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int
 
 from manifests.errors import InputError, pick
 from manifests.params import BoundaryParams, Mine
-from pipeline.boundaries import median_labels, ridge
+from pipeline.identities.labels import Split, label_blocks
+from pipeline.identities.planes import ridge
 from pipeline.mining.guards import (
     Drift,
     check_not_collapsed,
@@ -24,8 +25,8 @@ from pipeline.mining.parents import draw_mates, draw_parents
 from pipeline.mining.regions import Region
 
 PARENTS, MATES, STEPS, FRESH, ORDER = range(5)  # what a random stream is for, beside its seed
-SOLVED = 512  # boundaries at a time: their labels are in memory
 NO_REGION = -1
+TINY = 1e-12  # a length that nothing is divided by
 
 
 @dataclass(frozen=True)
@@ -130,14 +131,15 @@ def own_normals(
     settings: BoundaryParams,
 ) -> Float[np.ndarray, "child width"]:
     """Unit normals of the identity boundaries of faces `rows`, towards faces unlike them; the
-    whole pool are their neighbours (`pipeline.boundaries`, solver `ridge`)."""
+    whole pool are their neighbours (`pipeline.boundaries`, solver `ridge`). Zero where none of
+    the pool is unlike a face, or none like it."""
     distinct, back = np.unique(rows, return_inverse=True)
-    parts = []
-    for at in range(0, len(distinct), SOLVED):
-        references = embeddings[distinct[at : at + SOLVED]]
-        weights, _ = ridge(latents, median_labels(references, embeddings), settings)
-        parts.append(weights / np.linalg.norm(weights, axis=1, keepdims=True))
-    return np.concatenate(parts)[back]
+    everyone = np.arange(len(latents))
+    solve = ridge(latents, everyone, np.ones(latents.shape[1]), settings)
+    split = Split(distinct, everyone, everyone[:0])
+    blocks = label_blocks(embeddings, split, settings.threshold)
+    weights = np.concatenate([solve(labels).weights for _, labels, _ in blocks])[back]
+    return weights / np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), TINY)
 
 
 def _stream(settings: Mine, purpose: int) -> np.random.Generator:

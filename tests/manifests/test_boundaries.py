@@ -22,6 +22,7 @@ def boundaries(count: int = 3) -> Boundaries:
         solver="ridge",
         manifest_digest="ab" * 32,
         teacher_root="cd" * 32,
+        scale=np.ones(5),
     )
 
 
@@ -45,9 +46,9 @@ def test_a_normal_that_is_not_of_unit_length_is_refused_by_file_and_row(
 ) -> None:
     ours = boundaries()
     path = tmp_path / "boundaries.parquet"
-    ours.normal[1] *= length  # behind the constructor's back
+    ours.normal[0] *= length  # behind the constructor's back
     write_table(path, KIND, ours._table(), ours._metadata())
-    with pytest.raises(InputError, match=r"boundaries\.parquet: boundary 1: normal has length"):
+    with pytest.raises(InputError, match=r"boundaries\.parquet: boundary 0: normal has length"):
         Boundaries.read(path)
 
 
@@ -58,3 +59,26 @@ def test_columns_of_unlike_lengths_are_refused() -> None:
 
 def test_digest_covers_the_labels_source() -> None:
     assert boundaries().digest != replace(boundaries(), teacher_root="ef" * 32).digest
+
+
+def test_scales_come_back_to_the_last_bit(tmp_path: Path) -> None:
+    ours = replace(boundaries(), space="w", scale=np.array([0.1, 1 / 3, 1e-7, 2.0, 5e9]))
+    ours.write(tmp_path / "boundaries.parquet")
+    assert np.array_equal(Boundaries.read(tmp_path / "boundaries.parquet").scale, ours.scale)
+    assert ours.digest != boundaries().digest
+
+
+@pytest.mark.parametrize("text", ["1 1", "1 1 1 1 0", "1 1 1 1 nan", "one 1 1 1 1"])
+def test_a_scale_that_does_not_fit_is_refused(tmp_path: Path, text: str) -> None:
+    ours, path = boundaries(), tmp_path / "boundaries.parquet"
+    write_table(path, KIND, ours._table(), {**ours._metadata(), "scale": text})
+    with pytest.raises(InputError, match=r"boundaries\.parquet: (scale is not|could not convert)"):
+        Boundaries.read(path)
+
+
+def test_only_a_refused_boundary_may_lack_its_normal() -> None:
+    normals = boundaries().normal.copy()
+    normals[1] = 0
+    assert not replace(boundaries(), normal=normals).kept[1]
+    with pytest.raises(InputError, match="boundary 1: normal has length 0"):
+        replace(boundaries(), normal=normals, reason=("", "", ""))

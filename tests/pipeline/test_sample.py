@@ -13,27 +13,46 @@ from manifests.boundaries import Boundaries
 from manifests.errors import InputError
 from manifests.files import read_json
 from manifests.latents import DISSIMILAR, SIMILAR, LatentManifest
-from manifests.params import Identities, Params, PriorRound
+from manifests.params import Identities, Params, PriorRound, load_params
+from pipeline.boundaries import boundaries_of_pool
+from pipeline.identities.labels import unit
+from pipeline.identities.laws import LAWS, Geometry, even_step, geometry_of, shielding
+from pipeline.identities.sampling import check_settings, sample_identities, shuffled
 from pipeline.sample import (
-    LAWS,
     main,
     prior,
     sample_from_boundaries,
-    sample_identities,
     sample_prior,
     save,
-    shuffled,
     summary,
-    walk,
 )
 
-WIDTH = 100
-SETTINGS = Identities(law="exfacegan-uniform", per_side=3, max_offset=8.0, seed=4)
+WIDTH, EMBEDDING = 100, 16
+SETTINGS = Identities(
+    law="exfacegan-uniform", per_side=3, strength=8.0, jitter=0.6, protection=2.0,
+    decorrelation=1.0, restore_norm=True, seed=4,
+)  # fmt: skip
+EVEN = replace(SETTINGS, law="even", strength=1.3)
 
 
 def unit_rows(count: int) -> np.ndarray:
     rows = prior(count, WIDTH, "pool", seed=9)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def teacher_response() -> np.ndarray:
+    """Of a teacher that sees the first coordinates best, and the last not at all."""
+    matrix = np.random.default_rng(2).standard_normal((WIDTH, EMBEDDING))
+    return matrix * np.maximum(0.0, np.linspace(1.0, -0.2, WIDTH))[:, None]
+
+
+def streams(count: int, seed: int = 0) -> list[np.random.Generator]:
+    return [np.random.default_rng((seed, number)) for number in range(count)]
+
+
+@pytest.fixture
+def geometry() -> Geometry:
+    return geometry_of(teacher_response(), float(np.sqrt(WIDTH)))
 
 
 @pytest.fixture
@@ -51,15 +70,21 @@ def boundaries(pool: LatentManifest) -> Boundaries:
         unit_rows(4),
         np.full(4, 0.7, np.float32),
         ("", "accuracy below 0.8", "", ""),
-        "z", "ridge", pool.digest, "ab" * 32,
+        "z", "ridge", pool.digest, "ab" * 32, np.ones(WIDTH),
     )  # fmt: skip
     made.write(layout.boundaries("pool"))
     return made
 
 
+def drawn(
+    pool: LatentManifest, boundaries: Boundaries, settings: Identities
+) -> dict[str, np.ndarray]:
+    return sample_identities(pool.face_id, pool.latents, boundaries, teacher_response(), settings)
+
+
 @pytest.fixture
 def columns(pool: LatentManifest, boundaries: Boundaries) -> dict[str, np.ndarray]:
-    return sample_identities(pool.face_id, pool.latents, boundaries, SETTINGS)
+    return drawn(pool, boundaries, SETTINGS)
 
 
 def test_prior_is_a_function_of_its_seed() -> None:
@@ -89,47 +114,129 @@ def test_rounds_of_one_seed_do_not_share_ids(workspace: Path, params: Params) ->
 
 
 @given(st.integers(0, 2**31), st.floats(0.0, 20.0), st.sampled_from(sorted(LAWS)))
-def test_walk_restores_the_norm_of_a_gaussian(seed: int, limit: float, law: str) -> None:
-    offsets = LAWS[law](np.random.default_rng(seed), (4, WIDTH), limit)
-    for side in walk(prior(1, WIDTH, "pool", seed=seed)[0], unit_rows(1)[0], offsets):
-        np.testing.assert_allclose(np.linalg.norm(side, axis=1), np.sqrt(WIDTH))
+def test_laws_restore_the_norm_of_a_gaussian(seed: int, strength: float, law: str) -> None:
+    geometry = geometry_of(teacher_response(), 10.0)
+    reference, normal = prior(1, WIDTH, "pool", seed=seed)[0], unit_rows(1)[0]
+    settings = replace(SETTINGS, strength=strength)
+    sides = LAWS[law](reference, normal, geometry, streams(4, seed), settings)
+    for side in (sides.similar, sides.dissimilar):
+        np.testing.assert_allclose(np.linalg.norm(side, axis=1), 10.0)
 
 
-def test_no_step_stays_on_the_reference() -> None:
+@pytest.mark.parametrize("law", sorted(set(LAWS) - {"even"}))
+def test_no_strength_stays_on_the_reference(geometry: Geometry, law: str) -> None:
     reference = prior(1, WIDTH, "pool", seed=0)[0]
-    similar, dissimilar = walk(reference, unit_rows(1)[0], np.zeros((2, WIDTH)))
+    settings = replace(SETTINGS, strength=0.0)
+    sides = LAWS[law](reference, unit_rows(1)[0], geometry, streams(2), settings)
     wanted = reference * 10 / np.linalg.norm(reference)
-    np.testing.assert_allclose(similar, [wanted] * 2, rtol=1e-5)
-    assert np.array_equal(similar, dissimilar)
+    np.testing.assert_allclose(sides.similar, [wanted] * 2, rtol=1e-5)
+    assert np.array_equal(sides.similar, sides.dissimilar)
 
 
-def test_sides_part_along_the_normal() -> None:
-    normal = unit_rows(1)[0]
-    offsets = LAWS["along-normal"](np.random.default_rng(0), (50, WIDTH), 8.0)
-    similar, dissimilar = walk(prior(1, WIDTH, "pool", seed=0)[0], normal, offsets)
-    assert ((dissimilar - similar) @ normal > 0).all()
+@pytest.mark.parametrize("law", ["exfacegan-uniform", "along-normal"])
+def test_sides_part_along_the_normal(geometry: Geometry, law: str) -> None:
+    normal, reference = unit_rows(1)[0], prior(1, WIDTH, "pool", seed=0)[0]
+    sides = LAWS[law](reference, normal, geometry, streams(50), SETTINGS)
+    assert ((sides.dissimilar - sides.similar) @ normal > 0).all()
+    assert np.array_equal(sides.similar_step, sides.dissimilar_step)
+    assert 0 < sides.similar_step.min() < sides.similar_step.max() < 8
 
 
-def test_same_offsets_serve_both_sides() -> None:
+def test_the_published_law_draws_every_coordinate_on_its_own() -> None:
+    """By hand from the paper's formula: reference -/+ offset * normal, element by element."""
     reference, normal = (
         prior(1, WIDTH, "pool", seed=0)[0].astype(float),
         unit_rows(1)[0].astype(float),
     )
-    offsets = LAWS["exfacegan-uniform"](np.random.default_rng(0), (5, WIDTH), 8.0)
-    for left, right, offset in zip(*walk(reference, normal, offsets), offsets, strict=True):
-        for side, latent in ((-1, left), (+1, right)):
-            raw = reference + side * offset * normal
-            np.testing.assert_allclose(latent, raw * 10 / np.linalg.norm(raw))
+    raw = geometry_of(teacher_response(), None)
+    sides = LAWS["exfacegan-uniform"](reference, normal, raw, streams(5), SETTINGS)
+    for face, rng in enumerate(streams(5)):
+        offset = rng.uniform(0.0, 8.0, WIDTH)
+        np.testing.assert_allclose(sides.similar[face], reference - offset * normal)
+        np.testing.assert_allclose(sides.dissimilar[face], reference + offset * normal)
+        assert sides.similar_step[face] == pytest.approx(offset.mean())
 
 
-def test_laws_draw_within_their_limit() -> None:
-    rng = np.random.default_rng(0)
-    for law in LAWS.values():
-        offsets = law(rng, (200, WIDTH), 8.0)
-        assert (0 <= offsets.min(), offsets.max() <= 8.0) == (True, True)
-        assert offsets.max() > 7.5
-    assert np.ptp(LAWS["along-normal"](rng, (9, WIDTH), 8.0), axis=1).max() == 0
-    assert np.ptp(LAWS["exfacegan-uniform"](rng, (9, WIDTH), 8.0), axis=1).min() > 4
+def test_the_figures_law_has_no_side(geometry: Geometry) -> None:
+    reference, normal = prior(1, WIDTH, "pool", seed=0)[0], unit_rows(1)[0]
+    raw = geometry_of(teacher_response(), None)
+    sides = LAWS["exfacegan-normal"](reference, normal, raw, streams(400), SETTINGS)
+    moved = (sides.dissimilar - reference) @ normal
+    np.testing.assert_allclose(moved, (reference - sides.similar) @ normal, atol=1e-4)
+    assert abs(moved.mean()) < 0.1 * moved.std()
+
+
+def test_steps_along_the_normal_leave_the_line_nowhere() -> None:
+    reference, normal = prior(1, WIDTH, "pool", seed=0)[0], unit_rows(1)[0].astype(float)
+    raw = geometry_of(teacher_response(), None)
+    sides = LAWS["along-normal"](reference, normal, raw, streams(9), SETTINGS)
+    shift = sides.dissimilar - reference
+    np.testing.assert_allclose(shift, np.outer(sides.dissimilar_step, normal), atol=1e-6)
+
+
+class TestEvenLaw:
+    def test_directions_and_weights_are_those_of_the_response(self, geometry: Geometry) -> None:
+        moment = teacher_response() @ teacher_response().T
+        shares = geometry.weights * np.trace(moment)
+        np.testing.assert_allclose(
+            geometry.directions * shares @ geometry.directions.T, moment, atol=1e-9
+        )
+
+    def test_prior_latents_have_a_distinctness_of_one(self, geometry: Geometry) -> None:
+        found = geometry.distinctness(prior(4000, WIDTH, "pool", seed=1))
+        assert np.sqrt((found**2).mean()) == pytest.approx(1.0, abs=0.02)
+
+    @pytest.mark.parametrize("wanted", [0.5, 1.0, 1.3])
+    def test_centres_are_at_least_as_distinct_as_wanted(
+        self, geometry: Geometry, wanted: float
+    ) -> None:
+        settings = replace(EVEN, jitter=0.0, strength=wanted)
+        normals = unit(
+            np.random.default_rng(0).standard_normal((20, EMBEDDING)) @ teacher_response().T
+        )
+        for seed, normal in enumerate(normals):
+            reference = prior(1, WIDTH, "pool", seed=seed)[0]
+            sides = LAWS["even"](reference, normal, geometry, streams(1), settings)
+            for latents, steps in (
+                (sides.similar, sides.similar_step),
+                (sides.dissimilar, sides.dissimilar_step),
+            ):
+                found = geometry.distinctness(latents)[0]
+                assert found >= wanted - 1e-9
+                assert found < wanted + 0.05 or steps[0] == 0.0  # the least such step
+
+    def test_where_no_step_is_enough_the_most_distinct_is_taken(self, geometry: Geometry) -> None:
+        reference = prior(1, WIDTH, "pool", seed=0)[0]
+        blind = geometry.directions[:, -1]  # the teacher does not see it
+        assert even_step(reference, blind, geometry, 9.0) == 0.0
+        assert even_step(reference, blind, geometry, 0.0) == 0.0
+
+    @pytest.mark.parametrize("power", [0.0, 1.0])
+    def test_decorrelation_leaves_or_whitens_the_normals(
+        self, geometry: Geometry, power: float
+    ) -> None:
+        normals = np.random.default_rng(0).standard_normal((3000, EMBEDDING)) @ teacher_response().T
+        found = np.stack([geometry.decorrelated(normal, power) for normal in normals])
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0)
+        spectrum = np.linalg.eigvalsh(found.T @ found)[::-1][:EMBEDDING]
+        if power:
+            assert spectrum[0] < 1.5 * spectrum[-1]
+        else:
+            wanted = normals / np.linalg.norm(normals, axis=1, keepdims=True)
+            np.testing.assert_allclose(found, wanted)
+
+    def test_protection_takes_jitter_from_the_directions_of_identity(self) -> None:
+        weights = np.array([0.6, 0.3, 0.1, 0.0])
+        assert np.allclose(shielding(weights, 0.0), 1.0)
+        found = shielding(weights, 5.0)
+        assert (np.diff(found) > 0).all()
+        assert (found**2).mean() == pytest.approx(1.0)
+
+    def test_jitter_is_as_large_as_it_says(self, geometry: Geometry) -> None:
+        raw = replace(geometry, norm=None)
+        reference = prior(1, WIDTH, "pool", seed=0)[0]
+        sides = LAWS["even"](reference, unit_rows(1)[0], raw, streams(2000), EVEN)
+        assert np.sqrt(sides.similar.var(axis=0).mean()) == pytest.approx(0.6, rel=0.03)
 
 
 def test_each_kept_boundary_makes_two_identities(columns: dict[str, np.ndarray]) -> None:
@@ -158,7 +265,7 @@ def test_latents_lie_on_their_side_of_the_reference(
     pool: LatentManifest, boundaries: Boundaries
 ) -> None:
     settings = replace(SETTINGS, law="along-normal")
-    found = sample_identities(pool.face_id, pool.latents, boundaries, settings)
+    found = drawn(pool, boundaries, settings)
     normals = boundaries.normal[found["identity_id"] // 2]
     places = (found["latents"] * normals).sum(axis=1).reshape(-1, 2, 3)
     assert (places[:, 0] < places[:, 1]).all()
@@ -168,23 +275,75 @@ def test_dropping_a_boundary_leaves_the_others_alone(
     pool: LatentManifest, boundaries: Boundaries, columns: dict[str, np.ndarray]
 ) -> None:
     fewer = replace(boundaries, reason=("", "dropped", "dropped", ""))
-    found = sample_identities(pool.face_id, pool.latents, fewer, SETTINGS)
+    found = drawn(pool, fewer, SETTINGS)
     keep = np.isin(columns["identity_id"], found["identity_id"])
     assert np.array_equal(found["latents"], columns["latents"][keep])
+
+
+def test_a_faces_offsets_follow_from_its_seed(columns: dict[str, np.ndarray]) -> None:
+    offsets = np.random.default_rng(columns["seed"][0]).uniform(0.0, 8.0, WIDTH)
+    assert columns["step"][0] == np.float32(offsets.mean())
+    seeds = columns["seed"].reshape(-1, 2, SETTINGS.per_side)
+    assert np.array_equal(seeds[:, 0], seeds[:, 1])
+    assert len(np.unique(seeds)) == 3 * SETTINGS.per_side
+
+
+def test_more_faces_a_side_leave_the_first_ones_alone(
+    pool: LatentManifest, boundaries: Boundaries, columns: dict[str, np.ndarray]
+) -> None:
+    more = drawn(pool, boundaries, replace(SETTINGS, per_side=7))
+    for side in range(6):
+        np.testing.assert_array_equal(
+            more["latents"][7 * side :][:3], columns["latents"][3 * side :][:3]
+        )
+
+
+def test_in_w_steps_are_in_units_of_the_coordinates(
+    pool: LatentManifest, boundaries: Boundaries
+) -> None:
+    units = np.geomspace(0.1, 10.0, WIDTH)
+    stretched = replace(boundaries, space="w", scale=units)
+    plain, found = (
+        sample_identities(pool.face_id, latents, own, teacher_response(), EVEN)
+        for latents, own in (
+            (pool.latents, replace(boundaries, space="w")),
+            ((pool.latents * units).astype(np.float32), stretched),
+        )
+    )
+    np.testing.assert_allclose(found["latents"], plain["latents"] * units, rtol=1e-4, atol=1e-4)
+    norms = np.linalg.norm(plain["latents"], axis=1)
+    assert norms.std() > 0.01  # no norm is restored in w
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"jitter": -1.0}, {"strength": -0.1}, {"decorrelation": 2.0}], ids=str
+)
+def test_settings_without_sense_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=f"identities.{next(iter(wrong))} is"):
+        check_settings(replace(SETTINGS, **wrong))
+
+
+def test_a_reference_that_the_pool_lacks_is_refused(
+    pool: LatentManifest, boundaries: Boundaries
+) -> None:
+    with pytest.raises(InputError, match=r"boundary 0: reference \d+ is no face of the pool"):
+        sample_identities(
+            pool.face_id[4:], pool.latents[4:], boundaries, teacher_response(), SETTINGS
+        )
 
 
 def test_no_kept_boundary_is_an_error(pool: LatentManifest, boundaries: Boundaries) -> None:
     none = replace(boundaries, reason=("dropped",) * 4)
     with pytest.raises(InputError, match=r"no boundary was kept; lower boundaries\.min_accuracy"):
-        sample_identities(pool.face_id, pool.latents, none, SETTINGS)
+        drawn(pool, none, SETTINGS)
 
 
 def test_unknown_law_is_answered_with_the_valid_ones(
     pool: LatentManifest, boundaries: Boundaries
 ) -> None:
     settings = replace(SETTINGS, law="spiral")
-    with pytest.raises(InputError, match=r"law 'spiral'; valid names: along-normal, exfacegan"):
-        sample_identities(pool.face_id, pool.latents, boundaries, settings)
+    with pytest.raises(InputError, match=r"law 'spiral'; valid names: along-normal, even,"):
+        drawn(pool, boundaries, settings)
 
 
 def test_shuffling_keeps_rows_together() -> None:
@@ -195,29 +354,36 @@ def test_shuffling_keeps_rows_together() -> None:
     assert np.array_equal(mixed["side"], mixed["latents"] * 2)
 
 
-def test_identities_round_is_reproducible(
-    boundaries: Boundaries, params: Params, pool: LatentManifest
-) -> None:
-    small = replace(params, identities=SETTINGS)
-    first, second = (sample_from_boundaries(small) for _ in range(2))
-    assert first.digest == second.digest
-    assert len(first) == 3 * 2 * SETTINGS.per_side
-    assert set(first.table["parent_id"].to_pylist()) <= set(pool.face_id)
+class TestOnARealPool:
+    """Boundaries and the identities round of a pool with stores."""
 
+    @pytest.fixture
+    def small(self, rounds: Path) -> Params:
+        params = load_params()
+        settings = replace(params.boundaries, references=4, neighbours=40, min_accuracy=0.0)
+        small = replace(params, boundaries=settings, identities=EVEN)
+        boundaries_of_pool(small).write(layout.boundaries("pool"))
+        return small
 
-def test_boundaries_of_another_pool_are_refused(boundaries: Boundaries, params: Params) -> None:
-    save(sample_prior("pool", PriorRound(20, seed=2), params))
-    with pytest.raises(InputError, match=r"pool\.parquet: manifest digest"):
-        sample_from_boundaries(params)
+    def test_identities_round_is_reproducible_and_described(self, small: Params) -> None:
+        first, second = (sample_from_boundaries(small) for _ in range(2))
+        assert first.digest == second.digest
+        assert len(first) == 4 * 2 * EVEN.per_side
+        pool = LatentManifest.read(layout.manifest("pool"))
+        assert set(first.table["parent_id"].to_pylist()) <= set(pool.face_id)
+        save(first)
+        found = read_json(layout.manifest_summary("identities"))
+        assert (found["rows"], found["num_identities"], found["num_parents"]) == (24, 8, 4)
+        assert found["digest"] == LatentManifest.read(layout.manifest("identities")).digest
+        assert (found["origins"], found["laws"]) == ({"boundary": 24}, {EVEN.law: 24})
+        assert sum(found["latent_norm_histogram"]["counts"]) == 24
 
-
-def test_summary_describes_the_round(boundaries: Boundaries, params: Params) -> None:
-    save(sample_from_boundaries(replace(params, identities=SETTINGS)))
-    found = read_json(layout.manifest_summary("identities"))
-    assert (found["rows"], found["num_identities"], found["num_parents"]) == (18, 6, 3)
-    assert found["digest"] == LatentManifest.read(layout.manifest("identities")).digest
-    assert (found["origins"], found["laws"]) == ({"boundary": 18}, {SETTINGS.law: 18})
-    assert sum(found["latent_norm_histogram"]["counts"]) == 18
+    @pytest.mark.parametrize("link", ["manifest_digest", "teacher_root"])
+    def test_boundaries_of_another_pool_are_refused(self, small: Params, link: str) -> None:
+        path = layout.boundaries("pool")
+        replace(Boundaries.read(path), **{link: "ef" * 32}).write(path)
+        with pytest.raises(InputError, match=r"boundaries\.parquet: drawn from .* efefefefefef"):
+            sample_from_boundaries(small)
 
 
 def test_summary_of_an_empty_round_is_legal(workspace: Path, params: Params) -> None:

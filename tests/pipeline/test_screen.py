@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from manifests import layout
 from manifests.errors import InputError
-from manifests.marks import LOW_QUALITY, NEAR_DUPLICATE, Marks
+from manifests.marks import LOW_QUALITY, NEAR_DUPLICATE, OFF_IDENTITY, Marks
 from manifests.params import Params, Screen, load_params
 from manifests.rounds import open_round
-from pipeline.screen import draw_marks, near_duplicates, screen_round
+from pipeline.screen import draw_marks, identity_cosines, near_duplicates, screen_round
 from tests import references
 from tests.conftest import ROOT
 from tests.toys import PASSPORT, make_round, toy_teacher
@@ -52,12 +52,20 @@ def test_blocks_of_queries_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> Non
     assert at_once and near_duplicates(vectors[:50], vectors[50:], 0.98) == at_once
 
 
+def test_cosines_to_an_identity_leave_the_face_itself_out() -> None:
+    vectors = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    found = identity_cosines(vectors, np.array([0, 0, 0, 5, 7, 7]))
+    others = np.array([[0.6, 1.8], [1.0, 1.0], [1.6, 0.8]])
+    wanted = (vectors[:3] * others).sum(1) / np.linalg.norm(others, axis=1)
+    np.testing.assert_allclose(found, [*wanted, np.nan, -1.0, -1.0])
+
+
 class TestARound:
     @pytest.fixture
     def params(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
         monkeypatch.chdir(tmp_path)
         params = load_params(ROOT / "params.yaml")
-        return replace(params, teacher="toy", screen=Screen(0.99, -0.3))
+        return replace(params, teacher="toy", screen=Screen(0.99, -0.3, -1.0))
 
     def repeat(self, name: str, of: str | None = None) -> tuple[int, int]:
         """A round whose last usable face has the embedding of its first, or of `of`'s first."""
@@ -87,8 +95,17 @@ class TestARound:
 
     def test_unsure_detections_are_marked(self, params: Params) -> None:
         make_round("pool", 40, seed=4)  # toys have quality 1
-        marks = draw_marks(open_round("pool", "toy"), [], Screen(1.0, 1.5))
+        marks = draw_marks(open_round("pool", "toy"), [], Screen(1.0, 1.5, -1.0))
         assert marks.counts[LOW_QUALITY] == open_round("pool", "toy").faces.passport.num_ok
+
+    def test_faces_unlike_their_identity_are_marked(self, params: Params) -> None:
+        identity = np.ma.masked_array(np.arange(40) % 4, np.arange(40) >= 30)
+        make_round("identities", 40, seed=4, identity_id=identity)
+        files = open_round("identities", "toy")
+        ok = files.faces.ok() & (np.arange(40) < 30)
+        marks = draw_marks(files, [], Screen(1.0, -1.0, 0.9))
+        assert marks.rows([OFF_IDENTITY]).tolist() == np.flatnonzero(ok).tolist()  # random looks
+        assert not draw_marks(files, [], Screen(1.0, -1.0, -1.0)).marks
 
     def test_marks_are_written_for_these_stores(self, params: Params) -> None:
         self.repeat("pool")

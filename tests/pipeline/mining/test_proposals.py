@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from manifests.errors import InputError
 from manifests.params import Mine
-from pipeline.boundaries import median_labels
 from pipeline.mining.laws import LAWS, PRIOR
 from pipeline.mining.parents import hardest
 from pipeline.mining.proposals import Pool, Proposals, own_normals, propose
@@ -159,7 +158,7 @@ class TestNormals:
         normals = own_normals(source.latents, source.embeddings, rows, BOUNDARIES)
         np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1.0)
         assert np.array_equal(normals[0], normals[2])
-        labels = median_labels(source.embeddings[rows], source.embeddings)
+        labels = references.median_labels(source.embeddings[rows], source.embeddings)
         side = source.latents @ normals.T
         for column in range(4):
             like, unlike = (side[labels[:, column] == sign, column].mean() for sign in (-1, 1))
@@ -176,6 +175,7 @@ class TestNormals:
     def test_blocks_do_not_matter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         source, rows = pool(120, 6), np.arange(50)
         at_once = own_normals(source.latents, source.embeddings, rows, BOUNDARIES)
-        monkeypatch.setattr("pipeline.mining.proposals.SOLVED", 7)
+        monkeypatch.setattr("pipeline.identities.labels.CELLS", 7)
+        monkeypatch.setattr("pipeline.identities.labels.LEAST_BLOCK", 7)
         blocks = own_normals(source.latents, source.embeddings, rows, BOUNDARIES)
         np.testing.assert_allclose(blocks, at_once, atol=1e-6)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from manifests.gaps import GapTable
-from manifests.params import BoundaryParams, Mine, Params
+from manifests.params import BoundaryParams, Mine, Params, Threshold
 from manifests.rounds import RoundFiles, open_round
 from pipeline.mine import unit_embeddings
 from pipeline.mining.proposals import Pool
@@ -21,7 +21,8 @@ SETTINGS = Mine(
     least_gain=0.0, seed=5,
 )  # fmt: skip
 BOUNDARIES = BoundaryParams(
-    solver="ridge", references=8, neighbours=64, penalty=0.01, held_out=0.3, min_accuracy=0.6,
+    solver="ridge", threshold=Threshold("median", 0.5), references=8, neighbours=64, most_alike=1.0,
+    penalty=0.01, held_out=0.3, min_accuracy=0.6,
     seed=3,
 )  # fmt: skip
 

@@ -1,0 +1,100 @@
+"""From boundaries to the rows of an identities round: latents, and where each comes from."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from manifests.boundaries import Boundaries
+from manifests.errors import InputError, pick
+from manifests.latents import DISSIMILAR, SIMILAR
+from manifests.params import Identities
+from pipeline.identities.laws import LAWS, geometry_of
+
+OFFSETS, ORDER = 1, 2  # what a random stream is for, beside its seed
+
+
+def check_settings(settings: Identities) -> None:
+    """Raises InputError for an unknown law and for numbers that no law has a sense of."""
+    pick("sampling law", settings.law, LAWS)
+    for name in ("strength", "jitter", "protection"):
+        if getattr(settings, name) < 0:
+            raise InputError(f"identities.{name} is {getattr(settings, name):g}; expected no minus")
+    if not 0 <= settings.decorrelation <= 1:
+        raise InputError(
+            f"identities.decorrelation is {settings.decorrelation:g}; expected between 0 and 1"
+        )
+
+
+def sample_identities(
+    pool_ids: Int[np.ndarray, " face"],
+    pool_latents: Float[np.ndarray, "face width"],
+    boundaries: Boundaries,
+    response: Float[np.ndarray, "width embedding"],
+    settings: Identities,
+) -> dict[str, np.ndarray]:
+    """Columns of the identities round: two identities a kept boundary, `per_side` faces each.
+
+    `response`: of the teacher to the latents (`pipeline.identities.planes.response`), in the
+    boundaries' coordinates. A face's offsets follow from its own `seed` alone; both sides of a
+    reference use the same.
+    Raises InputError where no boundary was kept, and for a reference that the pool lacks.
+    """
+    check_settings(settings)
+    rows = _rows_of(pool_ids, boundaries)
+    gaussian = boundaries.space == "z" and settings.restore_norm
+    norm = float(np.sqrt(pool_latents.shape[1])) if gaussian else None
+    if not boundaries.kept.any():
+        raise InputError("no boundary was kept; lower boundaries.min_accuracy in params.yaml")
+    geometry, law = geometry_of(response, norm), LAWS[settings.law]
+    parts: list[dict[str, np.ndarray]] = []
+    for index in np.flatnonzero(boundaries.kept).tolist():
+        seeds = offset_seeds(settings.seed, index, settings.per_side)
+        reference = pool_latents[rows[index]].astype(np.float64) / boundaries.scale
+        normal = boundaries.normal[index].astype(np.float64)
+        sides = law(reference, normal, geometry, list(map(np.random.default_rng, seeds)), settings)
+        face_id = int(boundaries.face_id[index])
+        for side, latents, step in (
+            (SIMILAR, sides.similar, sides.similar_step),
+            (DISSIMILAR, sides.dissimilar, sides.dissimilar_step),
+        ):
+            found = _identity(face_id, 2 * index + (side == DISSIMILAR), side, step, seeds)
+            parts.append(found | {"latents": (latents * boundaries.scale).astype(np.float32)})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def offset_seeds(seed: int, index: int, count: int) -> Int[np.ndarray, " face"]:
+    """A seed for each face of the reference at `index`, of 63 bits."""
+    sequence = np.random.SeedSequence((seed, OFFSETS, index))
+    return (sequence.generate_state(count, np.uint64) >> np.uint64(1)).astype(np.int64)
+
+
+def _rows_of(pool_ids: np.ndarray, boundaries: Boundaries) -> np.ndarray:
+    rows = np.minimum(np.searchsorted(pool_ids, boundaries.face_id), max(len(pool_ids) - 1, 0))
+    strangers = pool_ids[rows] != boundaries.face_id
+    if strangers.any():
+        raise InputError(
+            f"boundary {int(np.argmax(strangers))}: reference "
+            f"{boundaries.face_id[np.argmax(strangers)]} is no face of the pool; "
+            "run the boundaries stage again"
+        )
+    return rows
+
+
+def _identity(
+    reference: int, identity: int, side: int, step: np.ndarray, seeds: np.ndarray
+) -> dict[str, np.ndarray]:
+    count = len(step)
+    return {
+        "identity_id": np.full(count, identity, np.int64),
+        "side": np.full(count, side, np.int8),
+        "parent_id": np.full(count, reference, np.int64),
+        "step": step.astype(np.float32),
+        "seed": seeds,
+    }
+
+
+def shuffled(columns: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """Rows in a seeded order, so that neighbouring rows of a store are near to independent."""
+    order = np.random.default_rng((seed, ORDER)).permutation(len(columns["latents"]))
+    return {name: values[order] for name, values in columns.items()}
