@@ -16,6 +16,7 @@ from PIL import Image
 from scipy.special import ndtri
 
 from eval.reporting.curves import RegionGap, Roc, TrainingPoint
+from eval.scoring.separability import Measured
 
 STUDENT, TEACHER = "#1f5f99", "#96590c"  # as text on white 6.6 and 5.5 to 1
 BEFORE = "#8a94a3"
@@ -204,7 +205,24 @@ def region_figure(regions: Sequence[RegionGap]) -> Figure:
     return figure
 
 
-def _legend(axes: Axes, place: Literal["lower right", "upper right"]) -> None:
+def separability_figure(judges: Mapping[str, Measured]) -> Figure:
+    """For each judge the cosines of genuine and impostor pairs, and of each identity's mean."""
+    figure = _figure(9.0, 0.6 + 2.5 * len(judges))
+    for row, (judge, found) in enumerate(judges.items()):
+        left, right = (figure.add_subplot(len(judges), 2, 2 * row + place) for place in (1, 2))
+        for scores, label, colour in (
+            (found.impostor, "two identities", BEFORE),
+            (found.genuine, "one identity", STUDENT),
+        ):
+            bins = np.linspace(-1.0, 1.0, 81).tolist()
+            left.hist(scores, bins, density=True, histtype="step", label=label, color=colour)
+        right.hist(found.identity_means, np.linspace(0.0, 1.0, 41).tolist(), color=STUDENT)
+        _legend(_axes(left, f"cosine of two faces ({judge})", "density"), "upper left")
+        _axes(right, f"mean cosine within an identity ({judge})", "identities")
+    return figure
+
+
+def _legend(axes: Axes, place: Literal["lower right", "upper right", "upper left"]) -> None:
     axes.legend(loc=place, frameon=False, fontsize=9, labelcolor=INK)
 
 

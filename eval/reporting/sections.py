@@ -20,6 +20,7 @@ from eval.scoring.scored import read_scores
 from manifests import layout
 from manifests.boundaries import Boundaries
 from manifests.errors import InputError
+from manifests.files import read_json
 from manifests.gaps import GapTable
 from manifests.layout import PROBE
 from manifests.params import Params
@@ -146,8 +147,22 @@ def identity_section(results: Results) -> dict[str, Any] | None:
                 "rows": rows,
                 "kept": int(boundaries.kept.sum()),
                 "tried": len(boundaries.face_id),
+                "quality": quality_of(files),
             }
     return None
+
+
+def quality_of(files: RoundFiles) -> dict[str, Any] | None:
+    """What the gate found of a round of identities, and its figure; None where it did not look
+    at these very faces."""
+    path = layout.quality_report()
+    if not path.exists():
+        return None
+    report = read_json(path)
+    if (report["faces_root"], report["teacher_root"]) != (files.faces.root, files.teacher.root):
+        return None
+    image = figures.data_uri(layout.quality_figure().read_bytes())
+    return {**report, "image": image}
 
 
 def mined_section(results: Results) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.quality import judge_round, open_identities, report_of, write
 from eval.report import gather, write_reports
 from eval.reporting.break_even import BENCH, Rates, break_even, measured_rates
 from eval.reporting.mistakes import NUM_SHOWN
@@ -21,7 +22,9 @@ from eval.reporting.sections import cost_table, mistake_section
 from manifests import layout
 from manifests.errors import InputError
 from manifests.files import read_json, write_json
+from manifests.layout import IDENTITIES
 from manifests.params import Params, Verify
+from pipeline.screen import screen_round
 from tests.fabricated import TRAINED, make_costs, make_drift, make_everything, make_run
 from train.checkpoint import LOG
 
@@ -66,6 +69,23 @@ def test_summary_and_page_of_a_whole_chain(toy_params: Params) -> None:
         assert f">{title}</h2>" in page
     assert summary["sizes"]["student"]["macs"] > 100_000
     assert summary["sizes"]["teacher"]["macs"] is None  # nobody has a teacher called toy
+
+
+def test_the_page_shows_the_gate_of_these_identities_only(toy_params: Params) -> None:
+    make_everything()
+    assert "Are they identities?" not in written(toy_params)[1]
+    lenient = replace(toy_params.screen, least_identity=-1.0)  # random looks are no identities
+    screen_round(IDENTITIES, [], replace(toy_params, screen=lenient))
+    found = open_identities(IDENTITIES, "toy")
+    verdicts = judge_round(found, None, toy_params)
+    write(report_of(found, verdicts, toy_params.quality), verdicts)
+    page = written(toy_params)[1]
+    assert "Are they identities?" in page
+    eer = verdicts["teacher"].parts["kept"].figures["eer"]
+    assert f'<td class="n">{100 * eer:.1f}</td>' in page
+    path = layout.quality_report()
+    write_json(path, {**read_json(path), "faces_root": "ab" * 32})
+    assert "Are they identities?" not in written(toy_params)[1]
 
 
 def test_page_refers_to_nothing_outside_itself(toy_params: Params) -> None:

@@ -1,0 +1,218 @@
+"""Stage quality: is a round of identities fit for use? -> reports/quality.json, quality.png.
+
+    python -m eval.quality identities [--judge RUN | --judge onnx:PATH]
+
+Judged by the teacher that drew the boundaries and, where a judge is named, by a network that had
+no part in them. Exit 1 with the thresholds of params.yaml that are broken; they count for every
+judge. Faces that `screen` calls off_identity are left out of what is judged, and counted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from eval.models import Model, load_model
+from eval.reporting.figures import png, separability_figure
+from eval.scoring.separability import Looks, Measured, measure
+from manifests import layout
+from manifests.costs import timed
+from manifests.errors import InputError, Parser, run_command
+from manifests.files import replacing, require_writable, write_json
+from manifests.layout import IDENTITIES, POOL
+from manifests.marks import OFF_IDENTITY, Marks
+from manifests.params import Params, Quality, load_params
+from manifests.rounds import RoundFiles, open_round
+from manifests.stores import CHUNK_ROWS, FaceStore, TeacherStore
+from pipeline.frames import Frame, to_frame
+from train.checkpoint import FILE, load_student
+
+TEACHER, INDEPENDENT = "teacher", "independent"
+READ_ROWS = 16 * CHUNK_ROWS
+
+
+@dataclass(frozen=True)
+class Round:
+    """The usable faces of identities, and which of them are like their identity."""
+
+    files: RoundFiles
+    rows: Int[np.ndarray, " face"]
+    identity: Int[np.ndarray, " face"]
+    reference: Int[np.ndarray, " face"]
+    kept: Bool[np.ndarray, " face"]
+
+    def seen_as(self, units: Float[np.ndarray, "face width"]) -> Looks:
+        return Looks(units, self.identity, self.reference)
+
+    @property
+    def share_kept(self) -> float:
+        return float(self.kept.sum()) / max(len(self.files.faces), 1)
+
+
+def open_identities(name: str, teacher: str) -> Round:
+    """Raises InputError for a round without identities, or without its marks."""
+    files = open_round(name, teacher)
+    table = files.require_manifest().table
+    known = np.asarray(table["identity_id"].combine_chunks().is_valid())
+    if not known.any():
+        raise InputError(f"round {name}: no face has an identity; there is nothing to judge")
+    path = layout.marks(name, teacher)
+    marks, _ = Marks.read(path, faces_root=files.faces.root, teacher_root=files.teacher.root)
+    rows = np.flatnonzero(files.faces.ok() & known)
+    identity = table["identity_id"].fill_null(-1).to_numpy()[rows]
+    reference = table["parent_id"].fill_null(-1).to_numpy()[rows]
+    reference = np.where(reference < 0, -1 - identity, reference)  # without one: on its own
+    return Round(files, rows, identity, reference, ~np.isin(rows, marks.rows([OFF_IDENTITY])))
+
+
+def seen_by_teacher(found: Round, params: Params) -> Float[np.ndarray, "face width"]:
+    """Unit embeddings, centred as those that drew the boundaries: by the pool's mean."""
+    centre = TeacherStore.open(layout.teacher(POOL, params.teacher)).centre()
+    return _unit(found.files.teacher.embeddings()[found.rows, 0].astype(np.float64) - centre)
+
+
+def seen_by(model: Model, faces: FaceStore, rows: Int[np.ndarray, " face"]) -> np.ndarray:
+    """Unit embeddings of some rows by a judge, in their order. A model that compares raw
+    embeddings by distance is centred by their mean."""
+    stored, parts = Frame(**faces.frame), []
+    for at in range(0, len(faces), READ_ROWS):
+        here = rows[(rows >= at) & (rows < at + READ_ROWS)] - at
+        images = torch.from_numpy(faces.images(at, min(at + READ_ROWS, len(faces)))[here])
+        crops = to_frame(images.permute(0, 3, 1, 2).float(), stored, model.frame)
+        parts.append(model.embed(crops))
+    found = np.concatenate(parts)
+    return _unit(found if model.metric == "cosine" else found - found.mean(axis=0))
+
+
+def require_independent(judge: str, name: str, teacher: str) -> None:
+    """Raises InputError for a judge that had a part in the round: its teacher, or a student that
+    was trained on it."""
+    if judge == f"teacher:{teacher}":
+        raise InputError(f"--judge {judge}: drew the boundaries; name another network")
+    if (Path(judge) / FILE).exists():
+        trained_on = json.loads(load_student(Path(judge)).card.stores)
+        if layout.faces(name).as_posix() in trained_on:
+            raise InputError(f"--judge {judge}: was trained on round {name}; name another network")
+
+
+def figures_of(found: Round, units: np.ndarray, settings: Quality) -> dict[str, Measured]:
+    """{kept, all}: of the faces like their identity, and of all that were found."""
+    looks = found.seen_as(units)
+    options = {"impostors": settings.impostors, "seed": settings.seed}
+    cosine = settings.duplicate_cosine
+    return {
+        "kept": measure(looks.of(found.kept), duplicate_cosine=cosine, **options),
+        "all": measure(looks, duplicate_cosine=cosine, **options),
+    }
+
+
+def broken(
+    judges: Mapping[str, Mapping[str, Any]], share_kept: float, settings: Quality
+) -> list[str]:
+    """The thresholds that are not met, each in a few words."""
+    found = []
+    if share_kept < settings.least_kept:
+        found.append(f"share kept {share_kept:.3f} below least_kept {settings.least_kept:g}")
+    for judge, figures in judges.items():
+        for what, value, name in (
+            ("EER", figures["eer"], "most_eer"),
+            ("genuine mean", figures["genuine"]["mean"], "most_genuine"),
+            ("duplicate identities", figures["duplicates"]["share"], "most_duplicates"),
+        ):
+            if value > getattr(settings, name):
+                limit = getattr(settings, name)
+                found.append(f"{what} {value:.3f} above {name} {limit:g} ({judge})")
+    return found
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judge by name and digest, and what it found of the kept faces and of all."""
+
+    judge: Mapping[str, str]
+    parts: Mapping[str, Measured]
+
+
+def judge_round(found: Round, model: Model | None, params: Params) -> dict[str, Verdict]:
+    """The teacher's verdict, and the independent judge's where there is one."""
+    name = {"name": params.teacher, "root": found.files.teacher.root}
+    units = seen_by_teacher(found, params)
+    verdicts = {TEACHER: Verdict(name, figures_of(found, units, params.quality))}
+    if model is not None:
+        units = seen_by(model, found.files.faces, found.rows)
+        parts = figures_of(found, units, params.quality)
+        verdicts[INDEPENDENT] = Verdict({"name": model.name, "sha256": model.sha256}, parts)
+    return verdicts
+
+
+def report_of(found: Round, verdicts: Mapping[str, Verdict], settings: Quality) -> dict[str, Any]:
+    """What quality.json holds."""
+    kept = {who: own.parts["kept"].figures for who, own in verdicts.items()}
+    rows = len(found.files.faces)
+    return {
+        "round": found.files.name,
+        "manifest": found.files.require_manifest().digest,
+        "faces_root": found.files.faces.root,
+        "teacher_root": found.files.teacher.root,
+        "num_rows": rows,
+        "share_found": len(found.rows) / max(rows, 1),
+        "share_kept": found.share_kept,
+        "judges": {
+            who: {**own.judge, **{which: part.figures for which, part in own.parts.items()}}
+            for who, own in verdicts.items()
+        },
+        "thresholds": asdict(settings),
+        "broken": broken(kept, found.share_kept, settings),
+    }
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def write(report: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> None:
+    figure = separability_figure({who: own.parts["kept"] for who, own in verdicts.items()})
+    write_json(layout.quality_report(), report)
+    with replacing(layout.quality_figure()) as scratch:
+        scratch.write_bytes(png(figure))
+
+
+def main() -> int:
+    parser = Parser(description="Judge the identities of a round.")
+    parser.add_argument("round", nargs="?", default=IDENTITIES)
+    parser.add_argument(
+        "--judge", help="a run trained on faces of the prior only, or onnx:PATH; by default none"
+    )
+    args = parser.parse_args()
+    params = load_params()
+    for output in (layout.quality_report(), layout.quality_figure()):
+        require_writable(output)
+    if args.judge is not None:
+        require_independent(args.judge, args.round, params.teacher)
+    with timed("quality"):
+        found = open_identities(args.round, params.teacher)
+        model = load_model(args.judge, layout.WEIGHTS) if args.judge is not None else None
+        verdicts = judge_round(found, model, params)
+        report = report_of(found, verdicts, params.quality)
+        write(report, verdicts)
+    if report["broken"]:
+        print(f"quality of {args.round}: {'; '.join(report['broken'])}", file=sys.stderr)
+        return 1
+    kept = report["judges"][TEACHER]["kept"]
+    print(
+        f"{args.round}: EER {kept['eer']:.3f}, genuine mean {kept['genuine']['mean']:.2f}, "
+        f"{report['share_kept']:.2f} of the rows kept"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
