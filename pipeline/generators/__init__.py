@@ -1,15 +1,19 @@
-"""Generators, one file a backend, found by name."""
+"""Generators: a file here each, an entry point of an installed package, or NAME:PATH."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from manifests.backends import find_backend
+from manifests.backends import load_backend
 from pipeline.generators.base import Generator
+
+GROUP = "facestill.generators"  # entry points of other packages
 
 
 def load_generator(name: str, weights: Path) -> Generator:
-    """The generator called `name`, with its weights from the folder `weights`."""
-    generator: Generator = find_backend(sys.modules[__name__], "generator", name).load(weights)
+    """The generator called `name`, with its weights from the folder `weights`; or NAME:PATH, one
+    that lies in a file of its own."""
+    module = sys.modules[__name__]
+    generator: Generator = load_backend(module, "generator", name, weights, group=GROUP)
     return generator

@@ -1,18 +1,19 @@
-"""Teachers, one file a backend, found by name; or a file of its own, `onnx:PATH`."""
+"""Teachers: a file here each, an entry point of an installed package, or NAME:PATH."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from manifests.backends import find_backend
+from manifests.backends import load_backend
 from pipeline.teachers.base import Teacher
-from pipeline.teachers.onnx import load_file
+
+GROUP = "facestill.teachers"  # entry points of other packages
 
 
 def load_teacher(name: str, weights: Path) -> Teacher:
-    """The teacher called `name`, with its weights from the folder `weights`, or onnx:PATH."""
-    if name.startswith("onnx:"):
-        return load_file(Path(name.removeprefix("onnx:")))
-    teacher: Teacher = find_backend(sys.modules[__name__], "teacher", name).load(weights)
+    """The teacher called `name`, with its weights from the folder `weights`; or NAME:PATH, one
+    that lies in a file of its own, as in onnx:PATH."""
+    module = sys.modules[__name__]
+    teacher: Teacher = load_backend(module, "teacher", name, weights, group=GROUP)
     return teacher

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 from jaxtyping import Float
@@ -52,10 +51,6 @@ def _name(network: OnnxNetwork) -> str:
             "dashes and underscores"
         )
     return name
-
-
-def load(weights: Path) -> NoReturn:
-    raise InputError("teacher onnx needs a file: onnx:PATH")
 
 
 def load_file(path: Path) -> OnnxTeacher:
