@@ -24,7 +24,7 @@ def load_backend(
     name, colon, path = text.partition(":")
     backend = find_backend(package, kind, name, group=group)
     named = hasattr(backend, "load_file")
-    if bool(path) != named or colon and not path:
+    if bool(path) != named or (colon and not path):
         raise InputError(
             f"{kind} {name} " + (f"needs a file: {name}:PATH" if named else "takes no file")
         )
