@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from manifests.errors import InputError
 from pipeline.frames import Frame
 
 
@@ -22,6 +23,34 @@ class Generator(ABC):
     latent_space: str  # z, w or w+
     frame: Frame | None  # declared: the pictures are already aligned so; None: detect
     licence: str
+
+    @property
+    def prior_width(self) -> int:
+        """Of the standard normal z that a prior is drawn as."""
+        return self.latent_width
+
+    def settled(self, space: str, psi: float) -> Generator:
+        """The same network for latents of `space`, its mapping truncated by `psi` (1: not).
+
+        Raises InputError where it has no such space.
+        """
+        if (space, psi) != (self.latent_space, 1.0):
+            raise InputError(
+                f"generator {self.name} has latents of {self.latent_space} alone, and no "
+                f"truncation; found {space} with psi {psi} (latent_space and psi in params.yaml)"
+            )
+        return self
+
+    def map(self, z: Float[Tensor, "batch z"]) -> Float[Tensor, "batch width"]:
+        """Latents of `latent_space` for standard normal draws; each row on its own."""
+        return z
+
+    def with_attributes(
+        self, latents: Float[Tensor, "batch width"], z: Float[Tensor, "batch z"]
+    ) -> Float[Tensor, "batch width"]:
+        """`latents` whose attributes other than identity are those of fresh draws `z`, where
+        the latent space keeps them apart; as they are where it does not."""
+        return latents
 
     @abstractmethod
     def render(

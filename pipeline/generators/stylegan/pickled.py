@@ -1,0 +1,161 @@
+"""Official StyleGAN pickles, read for their tensors and settings alone.
+
+A network there is a call of `torch_utils.persistence` with the text of the module that defines
+its class; NVIDIA's own reader executes that text. This one drops it: what comes out is the name
+of the class, its attributes, and the tensors below them.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from manifests.errors import InputError
+from manifests.pickled_arrays import ARRAYS
+from manifests.pickles import Allowed, load_pickle
+
+MOST_BYTES = 4 << 30  # StyleGAN3-R at 1024 pixels with its discriminator: 0.4 GB
+MOST_STEPS = 1_000_000  # about fifty a tensor
+DEEPEST = 8  # modules within modules
+NETWORK = "G_ema"  # the generator with averaged weights, the one to use
+
+
+@dataclass(frozen=True)
+class PickledModule:
+    """A module of the file: its class's name and its attributes, nothing that runs."""
+
+    class_name: str
+    state: Mapping[str, Any]
+
+    def part(self, name: str) -> PickledModule | None:
+        """The module at a dotted path below this one."""
+        at: Any = self
+        for step in name.split("."):
+            at = _mapping(at, "_modules").get(step)
+            if not isinstance(at, PickledModule):
+                return None
+        return at
+
+
+@dataclass(frozen=True)
+class PickledNetwork:
+    """What a generator is made of: what it was called with, and its tensors by dotted name."""
+
+    module: PickledModule
+    settings: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+
+def read_network(path: Path) -> PickledNetwork:
+    """The generator in an official file.
+
+    Raises InputError naming what the file asks for beyond tensors, numbers and texts (it is not
+    run), or what a generator of this family would have and the file has not.
+    """
+    content = load_pickle(path, ALLOWED, most_bytes=MOST_BYTES, most_steps=MOST_STEPS)
+    if not isinstance(content, dict) or NETWORK not in content:
+        found = sorted(map(str, content))[:5] if isinstance(content, dict) else type(content)
+        raise InputError(f"{path}: holds {found}, expected a dictionary with {NETWORK}")
+    module = content[NETWORK]
+    if not isinstance(module, PickledModule) or module.class_name != "Generator":
+        kind = module.class_name if isinstance(module, PickledModule) else type(module).__name__
+        raise InputError(f"{path}: {NETWORK} is a {kind[:60]}, expected a Generator")
+    arguments = module.state.get("_init_args", ())
+    settings = module.state.get("_init_kwargs")
+    if arguments or not isinstance(settings, dict):
+        raise InputError(f"{path}: {NETWORK} does not say what it was made with, by name")
+    return PickledNetwork(module, settings, dict(_tensors(module, "", path)))
+
+
+def _tensors(module: PickledModule, prefix: str, path: Path) -> Iterator[tuple[str, Tensor]]:
+    if prefix.count(".") > DEEPEST:
+        raise InputError(f"{path}: modules nested deeper than {DEEPEST}")
+    for table in ("_parameters", "_buffers"):
+        for name, value in _mapping(module, table).items():
+            if value is None:
+                continue
+            if not isinstance(value, Tensor):
+                raise InputError(f"{path}: {prefix}{name} is no tensor")
+            yield f"{prefix}{name}", value
+    for name, inner in _mapping(module, "_modules").items():
+        if isinstance(inner, PickledModule):
+            yield from _tensors(inner, f"{prefix}{name}.", path)
+
+
+def _mapping(module: Any, table: str) -> Mapping[str, Any]:
+    found = module.state.get(table)
+    return found if isinstance(found, dict) else {}
+
+
+def _module(meta: Any) -> PickledModule:
+    """Stands for the function that would execute `meta["module_src"]`."""
+    if not isinstance(meta, dict) or meta.get("type") != "class":
+        raise InputError("a persistent object that is not of a class")
+    name, state = meta.get("class_name"), meta.get("state")
+    if type(name) is not str or not isinstance(state, dict):
+        raise InputError("a persistent object without its class's name and state")
+    return PickledModule(name, state)
+
+
+@dataclass(frozen=True)
+class PickledStorage:
+    """The numbers below a tensor."""
+
+    values: torch.UntypedStorage
+    dtype: torch.dtype
+
+
+def _storage(data: Any) -> PickledStorage:
+    """Numbers as torch.save writes them: a file within the file, with a pickle of its own."""
+    if not isinstance(data, bytes):
+        raise InputError("a tensor's numbers are no bytes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # storages with a type are on their way out
+        try:
+            found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except Exception as error:  # a stranger's bytes can trip it in any way
+            reason = " ".join(str(error).split())[:160]
+            raise InputError(f"a tensor's numbers cannot be read ({reason})") from None
+        if not isinstance(found, torch.storage.TypedStorage):
+            raise InputError(f"a tensor's numbers are a {type(found).__name__}")
+        return PickledStorage(found._untyped_storage, found.dtype)
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
+    if not isinstance(storage, PickledStorage) or not storage.dtype.is_floating_point:
+        raise InputError("a tensor without floating-point numbers")
+    numbers = (offset, *size, *stride)
+    if any(type(number) is not int or number < 0 for number in numbers):
+        raise InputError(f"a tensor of size {size} and stride {stride}"[:120])
+    made = torch.empty(0, dtype=storage.dtype)
+    made.set_(storage.values, offset, size, stride)  # refuses what reaches past the storage
+    return made
+
+
+def _parameter(data: Any, *_: Any) -> Tensor:
+    if not isinstance(data, Tensor):
+        raise InputError("a parameter that is no tensor")
+    return data
+
+
+def _items(pairs: Any = ()) -> dict[Any, Any]:
+    return dict(pairs)
+
+
+ALLOWED: Allowed = {
+    **ARRAYS,
+    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _module,
+    ("dnnlib.util", "EasyDict"): _items,
+    ("collections", "OrderedDict"): _items,
+    ("builtins", "set"): set,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch.storage", "_load_from_bytes"): _storage,
+}
