@@ -189,6 +189,8 @@ class Params:
     train: Train
     mine: Mine
     verify: Verify
+    latent_space: str = "z"  # of the latents that are sampled and mined: z, w or w+
+    psi: float = 1.0  # truncation of the generator's mapping; 1: none
 
 
 def load_params(path: Path = PATH) -> Params:

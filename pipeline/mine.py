@@ -30,11 +30,11 @@ from manifests.rounds import RoundFiles, open_round
 from pipeline.mining.hardness import HARDNESS
 from pipeline.mining.laws import LAWS, PRIOR
 from pipeline.mining.lineage import describe, trace
-from pipeline.mining.proposals import Pool, Proposals, propose
+from pipeline.mining.proposals import Pool, PriorDraw, Proposals, propose
 from pipeline.mining.regions import Region, assign, find_regions, measure_regions
 from pipeline.mining.review import mining_facts, review
 from pipeline.mining.stopping import Decision, decide
-from pipeline.sample import recipe_for, summary
+from pipeline.sample import open_generator, prior_of, recipe_for, summary
 
 BLOCK_ROWS = 1 << 15  # of stores and manifests, worked on at a time
 
@@ -138,8 +138,14 @@ def latent_hashes(manifest: LatentManifest) -> UInt64[np.ndarray, " face"]:
     return hashes
 
 
-def mine(pool: Measured, probe: Measured, params: Params) -> Mining:
-    """Regions of the pool, hardness on the probe, and the proposals that follow."""
+def mine(
+    pool: Measured,
+    probe: Measured,
+    params: Params,
+    draw: PriorDraw | None = None,
+) -> Mining:
+    """Regions of the pool, hardness on the probe, and the proposals that follow. `draw` gives
+    that many latents of the prior; by default it is standard normal."""
     settings = params.mine
     hardness = pick("hardness", settings.hardness, HARDNESS)(pool.table)
     centroids = find_regions(
@@ -154,6 +160,7 @@ def mine(pool: Measured, probe: Measured, params: Params) -> Mining:
         hardness=hardness,
         home=assign(pool.embeddings, centroids),
         space=pool.manifest.recipe.latent_space,
+        draw=draw,
     )
     decision = decide(regions, settings)
     found = None if decision.stop else propose(source, regions, settings, params.boundaries)
@@ -172,7 +179,11 @@ def mine_round(name: str, gaps: str, params: Params) -> Mining:
     check_apart(pool, probe)
     # Every round draws anew, also where two students should find the same faces hard.
     seed = int(np.random.SeedSequence([params.mine.seed, *name.encode()]).generate_state(1)[0])
-    mined = mine(pool, probe, replace(params, mine=replace(params.mine, seed=seed >> 1)))
+    generator = open_generator(params)
+    settings = replace(params, mine=replace(params.mine, seed=seed >> 1))
+    mined = mine(
+        pool, probe, settings, prior_of(generator) if generator.latent_space != "z" else None
+    )
     manifest = manifest_of(name, mined, pool, probe, params)
     manifest.write(layout.manifest(name))
     facts = mining_facts(mined.regions, mined.decision, mined.proposals, mined.pool, params.mine)

@@ -24,6 +24,7 @@ KEYS = (
     "frame", "colours", "normalisation", "layout", "size", "output",  # of any network
     "metric", "views", "embedding_width", "name", "licence",  # of one that embeds
     "attribute", "classes", "activation",  # of one that names what it sees
+    "latent_space",  # of one that draws
 )  # fmt: skip
 MAX_SIDECAR_BYTES = 1 << 16
 MAX_SIDE = 1024  # pixels of a picture
@@ -144,7 +145,7 @@ def feed_of(declared: Declaration, shape: Sequence[int | str | None], dtype: str
         )
     frame = FRAMES[declared.choose("frame", FRAMES)].at(size)
     colours = declared.choose("colours", ("rgb", "bgr"))
-    mean, scale = _normalisation(declared, DTYPES[dtype])
+    mean, scale = normalisation_of(declared, DTYPES[dtype])
     return Feed(frame, colours, layout, DTYPES[dtype], mean, scale)
 
 
@@ -159,10 +160,11 @@ def _side(shape: Sequence[int | str | None], layout: str, stated: int | None) ->
     return height if 0 < height <= MAX_SIDE else None
 
 
-def _normalisation(
+def normalisation_of(
     declared: Declaration, dtype: str
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and scale; those that change nothing where the graph itself normalises."""
+    """Mean and scale between pixels in [0, 255] and the graph's numbers x; those that change
+    nothing where the graph itself normalises."""
     text = declared.require("normalisation")
     if text == IN_GRAPH:
         return (0.0,), (1.0,)

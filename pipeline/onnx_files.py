@@ -28,11 +28,21 @@ MAX_BYTES = 2 << 30  # of a file and what lies beside it; a protobuf message can
 
 
 @dataclass(frozen=True)
+class OnnxFile:
+    """A checked file with its declaration, whatever its graph takes and gives."""
+
+    path: Path
+    sha256: str  # of the file; with others beside it that count, of the list of their hashes
+    declared: Declaration
+    session: Any  # onnxruntime.InferenceSession
+
+
+@dataclass(frozen=True)
 class OnnxNetwork:
     """A checked file, ready to run: RGB pictures in [0, 255] in its frame -> rows of numbers."""
 
     path: Path
-    sha256: str  # of the file; with others beside it that count, of the list of their hashes
+    sha256: str  # see OnnxFile
     declared: Declaration
     feed: Feed
     output: str
@@ -83,12 +93,8 @@ def open_network(path: Path) -> OnnxNetwork:
     Raises InputError for a file that is too large, not ONNX, reaches outside its folder, takes
     anything but one batch of square RGB pictures, or does not declare how it wants them.
     """
-    _check_files(path, [path])
-    model = _parse(path)
-    beside = _external_files(path, model)
-    _check_files(path, [path, *beside])
-    declared = declaration_of(path, {entry.key: entry.value for entry in model.metadata_props})
-    session = _session(path)
+    file = open_file(path)
+    declared, session = file.declared, file.session
     if len(session.get_inputs()) != 1:
         names = ", ".join(item.name for item in session.get_inputs()) or "none"
         raise InputError(f"{path}: inputs {names}; expected one, of pictures")
@@ -96,10 +102,21 @@ def open_network(path: Path) -> OnnxNetwork:
     feed = feed_of(declared, source.shape, source.type)
     batch = source.shape[0] if isinstance(source.shape[0], int) else BATCH
     output, width = _output(declared, session.get_outputs())
-    digest = _digest([path, *beside, *filter(Path.exists, [sidecar_of(path)])])
-    network = OnnxNetwork(path, digest, declared, feed, output, width, batch, session)
+    network = OnnxNetwork(path, file.sha256, declared, feed, output, width, batch, session)
     network(torch.full((1, 3, feed.frame.size, feed.frame.size), 127.0))
     return network
+
+
+def open_file(path: Path) -> OnnxFile:
+    """An ONNX file and its session. Raises InputError for a file that is too large, not ONNX, or
+    reaches outside its folder."""
+    _check_files(path, [path])
+    model = _parse(path)
+    beside = _external_files(path, model)
+    _check_files(path, [path, *beside])
+    declared = declaration_of(path, {entry.key: entry.value for entry in model.metadata_props})
+    digest = _digest([path, *beside, *filter(Path.exists, [sidecar_of(path)])])
+    return OnnxFile(path, digest, declared, _session(path))
 
 
 def _check_files(path: Path, files: Sequence[Path]) -> None:

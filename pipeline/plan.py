@@ -39,6 +39,7 @@ def main() -> int:
     check_shard_rows(params.render)
     names = args.round or ([] if args.faces else rounds_here())
     generator = load_generator(params.generator, layout.WEIGHTS)
+    generator = generator.settled(params.latent_space, params.psi)
     parts = Parts(params, generator, load_teacher(args.teacher or params.teacher, layout.WEIGHTS))
     outlook = look_ahead(names, args.faces, parts, workers=args.workers)
     warned = [f"warning: {text}" for text in warnings(outlook)]

@@ -109,7 +109,10 @@ def open_rendering(name: str, params: Params) -> Rendering:
     """Reads the manifest and the generator, which must fit each other."""
     check_shard_rows(params.render)
     manifest = read_manifest(name)
+    recipe = manifest.recipe
     generator = load_generator(params.generator, layout.WEIGHTS)
+    if (generator.name, generator.weights_sha256) == (recipe.generator, recipe.generator_sha256):
+        generator = generator.settled(recipe.latent_space, recipe.psi)
     manifest.require(
         generator=generator.name,
         sha256=generator.weights_sha256,
@@ -171,9 +174,10 @@ class RenderJob:
 @lru_cache(maxsize=1)
 def _tools(job: RenderJob) -> tuple[Generator, list[Detector], LatentManifest]:
     require_numerics(dict(job.numerics), numerics_of(job.device))
-    generator = load_generator(job.generator, job.weights)
-    generator.to(device_of(job.device))
     manifest = LatentManifest.read(job.manifest, expect=job.manifest_digest)
+    generator = load_generator(job.generator, job.weights)
+    generator = generator.settled(manifest.recipe.latent_space, manifest.recipe.psi)
+    generator.to(device_of(job.device))
     detectors = [
         Detector(load_aligner(job.weights, attempt.detect_threshold), attempt.detect_size)
         for attempt in job.render.detections

@@ -6,10 +6,12 @@ python -m pipeline.sample identities      from the boundaries of the pool
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
+import torch
 from jaxtyping import Float
 
 from manifests import layout
@@ -23,9 +25,13 @@ from manifests.layout import IDENTITIES, POOL
 from manifests.params import Params, PriorRound, load_params
 from manifests.rounds import open_round
 from pipeline.generators import load_generator
+from pipeline.generators.base import Generator
 from pipeline.identities.labels import usable_rows
 from pipeline.identities.planes import response
 from pipeline.identities.sampling import check_settings, sample_identities, shuffled
+from pipeline.numerics import in_fixed_batches
+
+ATTRIBUTES = 3  # what a random stream is for, beside its seed
 
 
 def prior(count: int, width: int, round: str, seed: int) -> Float[np.ndarray, "count width"]:
@@ -65,20 +71,59 @@ def save(manifest: LatentManifest) -> None:
     write_json(layout.manifest_summary(manifest.recipe.round), summary(manifest))
 
 
-def recipe_for(round: str, params: Params) -> Recipe:
+def open_generator(params: Params) -> Generator:
+    """The generator of this checkout, for latents of the space that it works in."""
     generator = load_generator(params.generator, layout.WEIGHTS)
+    return generator.settled(params.latent_space, params.psi)
+
+
+def recipe_for(round: str, params: Params, generator: Generator | None = None) -> Recipe:
+    generator = generator or open_generator(params)
     return Recipe(
         round,
         generator.name,
         generator.weights_sha256,
         generator.latent_width,
         generator.latent_space,
+        params.psi,
     )
 
 
+def mapped(generator: Generator, z: Float[np.ndarray, "face z"]) -> Float[np.ndarray, "face width"]:
+    """Draws of the prior as latents of the generator's space."""
+    return in_fixed_batches(generator.map, torch.from_numpy(z)).cpu().numpy()
+
+
+def prior_of(generator: Generator) -> Callable[[np.random.Generator, int], np.ndarray]:
+    """Draws that many latents of the generator's prior, in its space."""
+
+    def draw(rng: np.random.Generator, count: int) -> np.ndarray:
+        z = rng.standard_normal((count, generator.prior_width))
+        return mapped(generator, z.astype(np.float32))
+
+    return draw
+
+
+def with_drawn_attributes(
+    generator: Generator, latents: Float[np.ndarray, "face width"], seed: int
+) -> Float[np.ndarray, "face width"]:
+    """Each row with attributes of its own, where the generator keeps them apart from identity.
+    The latent is what is stored and rendered: it holds what was drawn."""
+    rng = np.random.default_rng((seed, ATTRIBUTES))
+    z = rng.standard_normal((len(latents), generator.prior_width), dtype=np.float32)
+    both = torch.from_numpy(np.concatenate([latents, z], axis=1))
+    width = latents.shape[1]
+
+    def draw(rows: torch.Tensor) -> torch.Tensor:
+        return generator.with_attributes(rows[:, :width], rows[:, width:])
+
+    return in_fixed_batches(draw, both).cpu().numpy()
+
+
 def sample_prior(round: str, settings: PriorRound, params: Params) -> LatentManifest:
-    recipe = recipe_for(round, params)
-    latents = prior(settings.count, recipe.latent_width, round, settings.seed)
+    generator = open_generator(params)
+    recipe = recipe_for(round, params, generator)
+    latents = mapped(generator, prior(settings.count, generator.prior_width, round, settings.seed))
     return build(recipe, latents, origin="prior", key=canonical_json(asdict(settings)))
 
 
@@ -104,10 +149,10 @@ def sample_from_boundaries(params: Params) -> LatentManifest:
     columns = sample_identities(pool.face_id, latents, boundaries, moved, settings)
     columns = shuffled(columns, settings.seed)
     key = canonical_json({**asdict(settings), "boundaries": boundaries.digest})
-    recipe = recipe_for(IDENTITIES, params)
-    return build(
-        recipe, columns.pop("latents"), origin="boundary", law=settings.law, key=key, **columns
-    )
+    generator = open_generator(params)
+    recipe = recipe_for(IDENTITIES, params, generator)
+    latents = with_drawn_attributes(generator, columns.pop("latents"), settings.seed)
+    return build(recipe, latents, origin="boundary", law=settings.law, key=key, **columns)
 
 
 def main() -> None:

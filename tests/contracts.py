@@ -15,6 +15,8 @@ from torch import Tensor
 
 from eval.annotators.base import AlignedFaces, Annotator
 from manifests.digests import canonical_json
+from manifests.errors import InputError
+from manifests.latents import SPACES
 from pipeline.frames import Frame, dlib5_in
 from pipeline.generators.base import Generator
 from pipeline.numerics import in_fixed_batches
@@ -37,13 +39,48 @@ class GeneratorContract:
     """Needs the fixture `generator`."""
 
     @pytest.fixture
-    def latents(self, generator: Generator) -> Tensor:
+    def z(self, generator: Generator) -> Tensor:
         rng = np.random.default_rng(0)
-        return torch.from_numpy(rng.standard_normal((ROWS, generator.latent_width), np.float32))
+        return torch.from_numpy(rng.standard_normal((ROWS, generator.prior_width), np.float32))
+
+    @pytest.fixture
+    def latents(self, generator: Generator, z: Tensor) -> Tensor:
+        return in_fixed_batches(generator.map, z)
 
     @pytest.fixture
     def pictures(self, generator: Generator, latents: Tensor) -> Tensor:
         return in_fixed_batches(generator.render, latents)
+
+    def test_the_prior_has_latents_of_the_stated_width(
+        self, generator: Generator, latents: Tensor
+    ) -> None:
+        assert latents.dtype == torch.float32
+        assert latents.shape == (ROWS, generator.latent_width)
+        assert latents.isfinite().all()
+
+    def test_company_of_a_draw_changes_no_bit(
+        self, generator: Generator, z: Tensor, latents: Tensor
+    ) -> None:
+        assert torch.equal(in_fixed_batches(generator.map, z[7:10]), latents[7:10])
+
+    def test_attributes_of_a_row_are_its_own(
+        self, generator: Generator, z: Tensor, latents: Tensor
+    ) -> None:
+        found = generator.with_attributes(latents, z.flip(0))
+        assert found.shape == latents.shape
+        assert torch.equal(generator.with_attributes(latents, z), latents)
+
+    def test_settling_where_it_is_changes_nothing(
+        self, generator: Generator, latents: Tensor, pictures: Tensor
+    ) -> None:
+        psi = getattr(generator, "psi", 1.0)
+        same = generator.settled(generator.latent_space, psi)
+        assert same.identity() == generator.identity()
+        assert torch.equal(in_fixed_batches(same.render, latents), pictures)
+
+    def test_an_unknown_space_is_refused(self, generator: Generator) -> None:
+        with pytest.raises(InputError, match=generator.name):
+            generator.settled("x", 1.0)
 
     def test_pictures_are_square_float_rgb(self, pictures: Tensor) -> None:
         assert pictures.dtype == torch.float32
@@ -81,6 +118,9 @@ class GeneratorContract:
         assert json.loads(canonical_json(identity)) == identity
         assert identity["name"] == generator.name
         assert SHA256.fullmatch(identity["weights_sha256"])
+        assert identity["latent_width"] == generator.latent_width
+        assert identity["latent_space"] in SPACES
+        assert (identity["frame"] is None) == (generator.frame is None)
 
     def test_licence_is_stated(self, generator: Generator) -> None:
         assert generator.licence.strip()

@@ -30,7 +30,7 @@ SMALL2 = {
 }  # fmt: skip
 SMALL3 = {
     "z_dim": 12, "c_dim": 0, "w_dim": 8, "img_resolution": 32, "img_channels": 3,
-    "channel_base": 256, "channel_max": 16, "num_layers": 6, "magnitude_ema_beta": 0.999,
+    "channel_base": 256, "channel_max": 6, "num_layers": 6, "magnitude_ema_beta": 0.999,
     "mapping_kwargs": {"num_layers": 2},
 }  # fmt: skip
 RADIAL = {"conv_kernel": 1, "use_radial_filters": True}  # what config R adds
@@ -58,20 +58,26 @@ class Persistent:
 
 
 def randomised(network: nn.Module, seed: int = 0) -> Any:
-    """Every tensor at random, the magnitudes above 0, and the designed filters left alone."""
+    """Every tensor at random, but for the designed filters; such that pixels are not all at
+    their limits."""
     generator = torch.Generator().manual_seed(seed)
     for name, own in network.state_dict().items():
         if "filter" not in name:
             own.copy_(torch.randn(own.shape, generator=generator))
         if name.endswith("magnitude_ema"):
             own.copy_(own.abs() + 0.5)
+        if "torgb" in name and "affine" not in name:
+            own.mul_(0.1)
+        if "mapping.fc" in name:
+            own.mul_(100.0)  # it acts times 0.01
     return network.eval().requires_grad_(False)
 
 
 def flat(given: Mapping[str, Any]) -> dict[str, Any]:
     names = ("num_fp16_res", "img_channels", "c_dim", "magnitude_ema_beta", "mapping_kwargs")
     inner = {f"mapping_{name}": value for name, value in given["mapping_kwargs"].items()}
-    return {name: value for name, value in given.items() if name not in names} | inner
+    own = {name: value for name, value in given.items() if name not in names} | inner
+    return own | ({"conv_clamp": float(given["conv_clamp"])} if "conv_clamp" in given else {})
 
 
 def network_of(kind: int, given: Mapping[str, Any], seed: int = 0) -> StyleNetwork:
@@ -178,12 +184,13 @@ def write_pickle(
     key: str = "G_ema",
     class_name: str = "Generator",
     extra: Mapping[str, Any] | None = None,
+    inner: Mapping[str, Any] | None = None,
     tensors: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """An official file of `network` that says it was made with the settings `given`."""
     made_with = EasyDict(given) | {"mapping_kwargs": EasyDict(given["mapping_kwargs"])}
     own = {"_init_args": (), "_init_kwargs": EasyDict(made_with), **(extra or {})}
-    inner = {"conv_clamp": given.get("conv_clamp"), "use_fp16": np.bool_(True)}
+    inner = inner or {"conv_clamp": given.get("conv_clamp"), "use_fp16": np.bool_(True)}
     module = persistent(
         class_name, tensors or tensors_of(network), source=source, extra=own, inner=inner
     )

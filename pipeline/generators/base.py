@@ -41,21 +41,27 @@ class Generator(ABC):
             )
         return self
 
-    def map(self, z: Float[Tensor, "batch z"]) -> Float[Tensor, "batch width"]:
-        """Latents of `latent_space` for standard normal draws; each row on its own."""
+    def map(self, z: Float[Tensor, "batch z"]) -> Float[Tensor, "batch latent"]:
+        """Latents of `latent_space` for standard normal draws; each row on its own.
+
+        Raises InputError for a generator of another space than z that has no mapping.
+        """
+        if self.latent_space != "z":
+            raise InputError(
+                f"generator {self.name} takes latents of {self.latent_space} and has no mapping "
+                "from z: its prior cannot be drawn"
+            )
         return z
 
     def with_attributes(
-        self, latents: Float[Tensor, "batch width"], z: Float[Tensor, "batch z"]
-    ) -> Float[Tensor, "batch width"]:
+        self, latents: Float[Tensor, "batch latent"], z: Float[Tensor, "batch z"]
+    ) -> Float[Tensor, "batch latent"]:
         """`latents` whose attributes other than identity are those of fresh draws `z`, where
         the latent space keeps them apart; as they are where it does not."""
         return latents
 
     @abstractmethod
-    def render(
-        self, latents: Float[Tensor, "batch width"]
-    ) -> Float[Tensor, "batch 3 height width"]:
+    def render(self, latents: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 3 size size"]:
         """RGB pictures, whole numbers in [0, 255]."""
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ from pipeline.mining.regions import Region
 PARENTS, MATES, STEPS, FRESH, ORDER = range(5)  # what a random stream is for, beside its seed
 NO_REGION = -1
 TINY = 1e-12  # a length that nothing is divided by
+PriorDraw = Callable[[np.random.Generator, int], np.ndarray]  # that many latents of the prior
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Pool:
     hardness: Float[np.ndarray, " face"]  # by the chosen measure
     home: Int[np.ndarray, " face"]  # region
     space: str
+    draw: PriorDraw | None = None  # None: standard normal in z, unknown elsewhere
+
+    @property
+    def has_prior(self) -> bool:
+        return self.draw is not None or self.space == "z"
 
     @property
     def scale(self) -> Float[np.ndarray, " width"]:
@@ -66,12 +72,11 @@ def propose(
 ) -> Proposals:
     """`settings.count` latents: children of hard faces by the law, and a share of the prior's.
 
-    What caps and near-duplicates leave free is filled from the prior; in w and w+, where no
-    prior is known, it stays empty. Raises InputError where prior faces are asked for there, and
+    What caps and near-duplicates leave free is filled from the prior; in w and w+ without a
+    generator's draw, where no prior is known, it stays empty. Raises InputError where prior faces are asked for there, and
     for a round that collapsed.
     """
-    gaussian = pool.space == "z"
-    if not gaussian and (settings.prior_share > 0 or settings.law == PRIOR):
+    if not pool.has_prior and (settings.prior_share > 0 or settings.law == PRIOR):
         raise InputError(
             f"prior faces in {pool.space} need a mapping; set mine.prior_share to 0 and mine.law "
             f"to one of {', '.join(LAWS)}"
@@ -79,13 +84,18 @@ def propose(
     children, parents, num_rejected = _children(pool, regions, settings, boundaries)
     drift = measure_drift(children.latents, pool.latents, parents, pool.home[parents])
     check_not_collapsed(drift, settings)
-    num_fresh = settings.count - len(parents) if gaussian else 0
-    fresh = _stream(settings, FRESH).standard_normal((num_fresh, pool.latents.shape[1]))
+    fresh = _fresh(pool, settings.count - len(parents), _stream(settings, FRESH))
     latents = np.concatenate([children.latents, fresh]).astype(np.float32)
     parent = np.concatenate([parents, np.full(len(fresh), -1)])
     step = np.concatenate([children.step, np.full(len(fresh), np.nan)]).astype(np.float32)
     order = _stream(settings, ORDER).permutation(len(latents))
     return Proposals(latents[order], parent[order], step[order], drift, num_rejected)
+
+
+def _fresh(pool: Pool, count: int, rng: np.random.Generator) -> Float[np.ndarray, "face width"]:
+    if pool.draw is not None:
+        return pool.draw(rng, count)
+    return rng.standard_normal((count if pool.has_prior else 0, pool.latents.shape[1]))
 
 
 def _children(

@@ -9,6 +9,15 @@ from tests.references.attributes import (
     sharpness,
 )
 from tests.references.boundaries import median_labels, ridge
+from tests.references.generators import (
+    convolve,
+    convolve_layer,
+    fourier_feature,
+    leaky_relu,
+    modulated,
+    spread,
+    upfirdn,
+)
 from tests.references.mining import (
     angle,
     apportion,
@@ -39,11 +48,14 @@ __all__ = [
     "angle",
     "apportion",
     "auc",
+    "convolve",
+    "convolve_layer",
     "disagreement",
     "discoveries",
     "facexzoo_folds",
     "far_enough",
     "fnmr_after_discarding",
+    "fourier_feature",
     "gini_coefficient",
     "head_pose",
     "histogram",
@@ -51,9 +63,11 @@ __all__ = [
     "jitter",
     "kl_divergence",
     "lab",
+    "leaky_relu",
     "mate_ranks",
     "median_labels",
     "merkle_root",
+    "modulated",
     "near_duplicates",
     "nearest",
     "nearest_rows",
@@ -65,6 +79,8 @@ __all__ = [
     "ridge",
     "sharpness",
     "similarity",
+    "spread",
+    "upfirdn",
     "warp",
     "welch_p_value",
 ]

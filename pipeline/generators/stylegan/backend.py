@@ -64,7 +64,7 @@ class StyleGenerator(Generator):
     def to(self, device: torch.device) -> None:
         self.network.to(device)
 
-    def map(self, z: Float[Tensor, "batch z"]) -> Float[Tensor, "batch width"]:
+    def map(self, z: Float[Tensor, "batch z"]) -> Float[Tensor, "batch latent"]:
         if self.latent_space == "z":
             return z
         w = self._w(z.to(next(self.network.parameters()).device))
@@ -75,12 +75,10 @@ class StyleGenerator(Generator):
         return w if self.psi == 1.0 else torch.lerp(self.w_mean(), w, self.psi)
 
     def w_mean(self) -> Float[Tensor, " w"]:
-        """The centre of truncation: the mean of w that training has kept."""
+        """The centre of truncation."""
         return self.network.mapping.get_buffer("w_avg")
 
-    def render(
-        self, latents: Float[Tensor, "batch width"]
-    ) -> Float[Tensor, "batch 3 height width"]:
+    def render(self, latents: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 3 size size"]:
         latents = latents.to(next(self.network.parameters()).device)
         w = self._w(latents) if self.latent_space == "z" else latents
         ws = w.reshape(len(w), -1, self.network.w_dim).expand(-1, self.network.num_ws, -1)

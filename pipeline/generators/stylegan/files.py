@@ -102,7 +102,8 @@ def open_stored(path: Path) -> Stored:
             tensors = load_file(path)
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: not a safetensors file ({error})") from None
-        return Stored(path, sha256_file(path), declared, declared.settings, tensors, None)
+        settings = flattened(declared.settings)
+        return Stored(path, sha256_file(path), declared, settings, tensors, None)
     if declared.settings:
         raise InputError(f"{path}.json: settings are for safetensors; a pickle has its own")
     network = read_network(path)

@@ -29,10 +29,8 @@ class Dense(nn.Module):
         return functional.linear(x, self.weight * gain, self.bias * self.multiplier)
 
 
-class Mapping(nn.Module):
+class DenseStack(nn.Module):
     """z -> w: the latent brought to unit second moment, then leaky dense layers fc0, fc1, …"""
-
-    w_avg: Tensor
 
     def __init__(self, widths: Sequence[int], multiplier: float) -> None:
         super().__init__()
@@ -40,13 +38,22 @@ class Mapping(nn.Module):
         for index in range(self.num_layers):
             layer = Dense(widths[index], widths[index + 1], multiplier=multiplier)
             self.add_module(f"fc{index}", layer)
-        self.register_buffer("w_avg", torch.zeros(widths[-1]))
 
     def forward(self, z: Float[Tensor, "batch z"]) -> Float[Tensor, "batch w"]:
         x = z * (z.square().mean(1, keepdim=True) + EPSILON).rsqrt()
         for index in range(self.num_layers):
             x = leaky_relu(self.get_submodule(f"fc{index}")(x))
         return x
+
+
+class Mapping(DenseStack):
+    """With the mean of w that training has kept, the centre of truncation."""
+
+    w_avg: Tensor
+
+    def __init__(self, widths: Sequence[int], multiplier: float) -> None:
+        super().__init__(widths, multiplier)
+        self.register_buffer("w_avg", torch.zeros(widths[-1]))
 
 
 class StyleNetwork(nn.Module):
@@ -65,5 +72,7 @@ def demodulation(
 ) -> Float[Tensor, "batch out"]:
     """What brings the outputs of a modulated convolution back to unit variance (StyleGAN2, arXiv
     1912.04958, equation 3)."""
-    energy = styles.square() @ weight.square().sum(dim=(2, 3)).T
-    return (energy + EPSILON).rsqrt()
+    # Not a matrix product: there, the low bits of a row may depend on its place in the batch
+    # (measured with 323 inputs).
+    energy = styles.square()[:, None, :] * weight.square().sum(dim=(2, 3))
+    return (energy.sum(dim=2) + EPSILON).rsqrt()

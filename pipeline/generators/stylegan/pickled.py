@@ -8,6 +8,7 @@ of the class, its attributes, and the tensors below them.
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -104,6 +105,12 @@ def _module(meta: Any) -> PickledModule:
     return PickledModule(name, state)
 
 
+def reason(error: Exception) -> str:
+    """What torch.load found, without the advice around it."""
+    found = str(error).partition("Check the documentation")[0]
+    return " ".join(re.split(r"trusted source\.|WeightsUnpickler error:", found)[-1].split())[:120]
+
+
 @dataclass(frozen=True)
 class PickledStorage:
     """The numbers below a tensor."""
@@ -121,8 +128,7 @@ def _storage(data: Any) -> PickledStorage:
         try:
             found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         except Exception as error:  # a stranger's bytes can trip it in any way
-            reason = " ".join(str(error).split())[:160]
-            raise InputError(f"a tensor's numbers cannot be read ({reason})") from None
+            raise InputError(f"a tensor's numbers cannot be read ({reason(error)})") from None
         if not isinstance(found, torch.storage.TypedStorage):
             raise InputError(f"a tensor's numbers are a {type(found).__name__}")
         return PickledStorage(found._untyped_storage, found.dtype)
@@ -155,6 +161,7 @@ ALLOWED: Allowed = {
     ("dnnlib.util", "EasyDict"): _items,
     ("collections", "OrderedDict"): _items,
     ("builtins", "set"): set,
+    ("__builtin__", "set"): set,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch.storage", "_load_from_bytes"): _storage,

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 Pictures = Float[Tensor, "batch channel height width"]
-Kernel = Float[Tensor, " taps"] | Float[Tensor, "taps taps"]  # separable, or of two dimensions
+Resampled = Float[Tensor, "batch channel rows columns"]
+Kernel = Float[Tensor, "..."]  # of one dimension where it is separable, else of two
 
 LEAK = 0.2  # slope of the leaky ReLU below zero
 GAIN = 2.0**0.5  # keeps the variance of what goes through it
@@ -51,7 +52,7 @@ def resample(
     up: int = 1,
     down: int = 1,
     padding: tuple[int, int] = (0, 0),
-) -> Pictures:
+) -> Resampled:
     """Zeros between the pixels, padding (before, after; below 0 it crops), the filter, and every
     `down`-th pixel of what it covers wholly. A constant stays what it is."""
     if up > 1:
@@ -86,7 +87,7 @@ def filtered_leaky_relu(
     down: int,
     padding: tuple[int, int],
     clamp: float | None,
-) -> Pictures:
+) -> Resampled:
     """The leaky ReLU at a higher sampling rate, so that what it adds above the band can be taken
     out again (StyleGAN3, section 3.1)."""
     x = resample(x, up_kernel, up=up, padding=padding)

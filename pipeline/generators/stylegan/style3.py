@@ -139,11 +139,11 @@ class AliasFreeLayer(nn.Module):
         down_taps = settings.filter_size * self.down if self.down > 1 else 1
         radial = settings.use_radial_filters and not critical
         self.register_buffer(
-            "up_filter", lowpass(up_taps, source.cutoff, 2 * source.half_width, rate)
+            "up_filter", lowpass(up_taps, source.cutoff, 2 * source.half_width, float(rate))
         )
         self.register_buffer(
             "down_filter",
-            lowpass(down_taps, target.cutoff, 2 * target.half_width, rate, radial=radial),
+            lowpass(down_taps, target.cutoff, 2 * target.half_width, float(rate), radial=radial),
         )
         wanted = (target.size - 1) * self.down + 1 + up_taps + down_taps - 2
         missing = wanted - (source.size + self.kernel - 1) * self.up
