@@ -138,12 +138,7 @@ def latent_hashes(manifest: LatentManifest) -> UInt64[np.ndarray, " face"]:
     return hashes
 
 
-def mine(
-    pool: Measured,
-    probe: Measured,
-    params: Params,
-    draw: PriorDraw | None = None,
-) -> Mining:
+def mine(pool: Measured, probe: Measured, params: Params, draw: PriorDraw | None = None) -> Mining:
     """Regions of the pool, hardness on the probe, and the proposals that follow. `draw` gives
     that many latents of the prior; by default it is standard normal."""
     settings = params.mine
@@ -179,11 +174,8 @@ def mine_round(name: str, gaps: str, params: Params) -> Mining:
     check_apart(pool, probe)
     # Every round draws anew, also where two students should find the same faces hard.
     seed = int(np.random.SeedSequence([params.mine.seed, *name.encode()]).generate_state(1)[0])
-    generator = open_generator(params)
-    settings = replace(params, mine=replace(params.mine, seed=seed >> 1))
-    mined = mine(
-        pool, probe, settings, prior_of(generator) if generator.latent_space != "z" else None
-    )
+    seeded = replace(params, mine=replace(params.mine, seed=seed >> 1))
+    mined = mine(pool, probe, seeded, prior_of(open_generator(params)))
     manifest = manifest_of(name, mined, pool, probe, params)
     manifest.write(layout.manifest(name))
     facts = mining_facts(mined.regions, mined.decision, mined.proposals, mined.pool, params.mine)

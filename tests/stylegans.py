@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipeline.generators import load_generator
 from pipeline.generators.stylegan.layers import StyleNetwork
 from pipeline.generators.stylegan.resampling import binomial
 from pipeline.generators.stylegan.style2 import Style2Network, Style2Settings
@@ -198,3 +199,12 @@ def write_pickle(
     with official_names():
         path.write_bytes(pickle.dumps(content, protocol))
     return declare(path)
+
+
+def load(kind: int, path: Path) -> Any:
+    return load_generator(f"stylegan{kind}:{path}", Path("weights"))
+
+
+def z_of(rows: int, seed: int = 0) -> Tensor:
+    """Draws for the small networks."""
+    return torch.randn(rows, 12, generator=torch.Generator().manual_seed(seed))

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from manifests.errors import InputError
+from manifests.latents import SPACES
 from pipeline.frames import FRAMES, Frame
 from pipeline.generators.base import Generator
 from pipeline.generators.stylegan.alignment import ffhq_frame
@@ -24,7 +25,6 @@ from pipeline.onnx_declarations import MAX_SIDE, Declaration, normalisation_of
 from pipeline.onnx_files import OnnxFile, open_file
 
 DETECT, FFHQ = "detect", "ffhq"
-SPACES = ("z", "w", "w+")
 WIDEST = 1 << 16  # numbers of a latent
 
 

@@ -21,13 +21,13 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "use_noise": (True,),
     "activation": ("lrelu",),
     "mapping_activation": ("lrelu",),
-    "mapping_layer_features": (None,),
 }
+# Of these, the widths of the mapping's layers are seen in its tensors.
 UNHEEDED = frozenset(
     {
         "num_fp16_res", "use_fp16", "fp16_channels_last", "fused_modconv_default", "class_name",
-        "mapping_embed_features", "mapping_w_avg_beta", "mapping_freeze_layers",
-        "mapping_freeze_embed",
+        "mapping_embed_features", "mapping_layer_features", "mapping_w_avg_beta",
+        "mapping_freeze_layers", "mapping_freeze_embed",
     }
 )  # fmt: skip
 

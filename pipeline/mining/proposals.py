@@ -72,9 +72,9 @@ def propose(
 ) -> Proposals:
     """`settings.count` latents: children of hard faces by the law, and a share of the prior's.
 
-    What caps and near-duplicates leave free is filled from the prior; in w and w+ without a
-    generator's draw, where no prior is known, it stays empty. Raises InputError where prior faces are asked for there, and
-    for a round that collapsed.
+    What caps and near-duplicates leave free is filled from the prior; it stays empty in w and
+    w+ of a generator that cannot be drawn from. Raises InputError where prior faces are asked
+    for there, and for a round that collapsed.
     """
     if not pool.has_prior and (settings.prior_share > 0 or settings.law == PRIOR):
         raise InputError(

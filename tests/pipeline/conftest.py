@@ -30,6 +30,7 @@ from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
 from tests.conftest import lay_out
 from tests.pipeline.mining.toys import SMALL, STUDENT, hard_gaps
+from tests.stylegans import RADIAL, SMALL2, SMALL3, network_of, write_pickle
 
 POOL_ROWS, PROBE_ROWS = 72, 40
 LONG_ROWS = 1100  # two shards
@@ -197,3 +198,18 @@ def gaps(mining: Params) -> dict[str, GapTable]:
         table.write(layout.gap_table("start", name))
     write_json(layout.run("start") / "log.json", {"student": {"sha256": STUDENT}})
     return tables
+
+
+@pytest.fixture(scope="session")
+def style2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An official StyleGAN2 file with random weights."""
+    path = tmp_path_factory.mktemp("style2") / "small-2.pkl"
+    return write_pickle(path, network_of(2, SMALL2), SMALL2)
+
+
+@pytest.fixture(scope="session")
+def style3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An official StyleGAN3-R file with random weights."""
+    path = tmp_path_factory.mktemp("style3") / "small-3.pkl"
+    given = SMALL3 | RADIAL
+    return write_pickle(path, network_of(3, given), given)

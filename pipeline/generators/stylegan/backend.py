@@ -9,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from manifests.errors import InputError
+from manifests.latents import SPACES
 from pipeline.frames import Frame
 from pipeline.generators.base import Generator
 from pipeline.generators.stylegan.layers import StyleNetwork
 
 PIXELS = 1 << 20  # of the pictures that are rendered together, which bounds the memory
-SPACES = ("z", "w", "w+")
 
 
 class StyleGenerator(Generator):
