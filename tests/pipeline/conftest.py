@@ -211,5 +211,5 @@ def style2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def style3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An official StyleGAN3-R file with random weights."""
     path = tmp_path_factory.mktemp("style3") / "small-3.pkl"
-    given = SMALL3 | RADIAL
+    given = SMALL3 | RADIAL | {"img_resolution": 16, "channel_max": 4}
     return write_pickle(path, network_of(3, given), given)
