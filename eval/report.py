@@ -43,7 +43,7 @@ def gather(run: str, params: Params) -> Results:
     benchmarks = read_benchmarks(student.sha256)
     sizes = {
         "student": asdict(size_of_student(student)),
-        "teacher": asdict(size_of_teacher(params.teacher, layout.WEIGHTS)),
+        "teacher": asdict(size_of_teacher(params.teacher_text(params.teacher), layout.WEIGHTS)),
     }
     summary = summarise(
         chain, rounds, benchmarks, sizes, teacher=params.teacher, student_sha256=student.sha256

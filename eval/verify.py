@@ -92,7 +92,8 @@ def stage(run: str, params: Params) -> None:
     if params.verify.pairs is not None:
         protocols["pairs"] = open_benchmark(f"pairs:{params.verify.pairs}")
         _check_protocol(protocols["pairs"], params.verify.pairs, params.verify.protocol)
-    names = {"student": layout.run(run).as_posix(), "teacher": f"teacher:{params.teacher}"}
+    teacher = params.teacher_text(params.teacher)
+    names = {"student": layout.run(run).as_posix(), "teacher": f"teacher:{teacher}"}
     models = [load_model(name, layout.WEIGHTS) for name in names.values()]
     done = {
         layout.verification(name, role): verification

@@ -24,6 +24,8 @@ MANIFESTS = Path("manifests/rounds")
 # pool, or teamA/pool: the round of another team, imported under that team's name
 ROUND = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
+TEACHER = re.compile(r"[A-Za-z0-9][\w.-]*")
+
 
 def manifest(round: str) -> Path:
     return MANIFESTS / f"{_checked(round)}.parquet"
@@ -38,6 +40,12 @@ def faces(round: str) -> Path:
 
 
 def teacher(round: str, name: str) -> Path:
+    """Raises InputError for what is no name, such as onnx:PATH."""
+    if not TEACHER.fullmatch(name):
+        raise InputError(
+            f"teacher {name[:80]!r}: a store is called by a name of letters, digits, dots, dashes "
+            "and underscores; give a teacher in a file one under `teachers` in params.yaml"
+        )
     return DATA / _checked(round) / "teachers" / f"{name}.zarr"
 
 

@@ -178,7 +178,8 @@ class Verify:
 @dataclass(frozen=True)
 class Params:
     generator: str
-    teacher: str
+    teacher: str  # whose stores are used
+    teachers: Mapping[str, str]  # which file a teacher lies in: NAME: onnx:PATH
     device: str
     sample: Mapping[str, PriorRound]
     render: Render
@@ -191,6 +192,10 @@ class Params:
     verify: Verify
     latent_space: str = "z"  # of the latents that are sampled and mined: z, w or w+
     psi: float = 1.0  # truncation of the generator's mapping; 1: none
+
+    def teacher_text(self, name: str) -> str:
+        """What loads the teacher called `name`: what `teachers` has for it, or the name itself."""
+        return self.teachers.get(name, name)
 
 
 def load_params(path: Path = PATH) -> Params:

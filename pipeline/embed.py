@@ -1,7 +1,6 @@
 """Stage embed: data/ROUND/faces.zarr -> data/ROUND/teachers/NAME.zarr.
 
-    python -m pipeline.embed ROUND [--teacher NAME] [--workers N | --scheduler ADDRESS]
-    python -m pipeline.embed ROUND --teacher onnx:PATH      docs/MODELS.md
+    python -m pipeline.embed ROUND [--teacher NAME|KIND:PATH] [--workers N | --scheduler ADDRESS]
 
 Each usable face is embedded twice, plain and mirrored: a mirrored face has an embedding of its
 own, never a copy (the two views of the dlib teacher have a centred cosine of 0.88 on our faces).
@@ -31,6 +30,7 @@ from manifests.costs import timed
 from manifests.errors import InputError, Parser, run_command
 from manifests.ledger import LedgerLine
 from manifests.params import Params, load_params
+from manifests.passport import NAME as PASSPORT
 from manifests.passport import Fingerprint, Passport
 from manifests.rounds import open_faces
 from manifests.stores import FaceStore
@@ -52,6 +52,7 @@ class Embedding(Making):
     name: str
     faces: FaceStore
     teacher: Teacher
+    teacher_text: str  # by which a worker loads it
     made_by: Fingerprint
     params: Params
 
@@ -95,7 +96,7 @@ class Embedding(Making):
             faces=self.faces.path,
             faces_root=self.faces.root,
             weights=layout.WEIGHTS,
-            teacher=self.teacher.address,
+            teacher=self.teacher_text,
             device=self.params.device,
             numerics=tuple(self.made_by.numerics.items()),
             input_hash=work.name,
@@ -103,11 +104,31 @@ class Embedding(Making):
 
 
 def open_embedding(name: str, teacher_name: str, params: Params) -> Embedding:
-    """Opens the faces and the teacher."""
+    """Opens the faces and the teacher, which is named or given as NAME:PATH.
+
+    Raises InputError if the teacher calls itself otherwise than params.yaml does, or needs a
+    larger picture than is stored.
+    """
     _, faces = open_faces(name)
-    teacher = load_teacher(teacher_name, layout.WEIGHTS)
+    text = params.teacher_text(teacher_name)
+    teacher = load_teacher(text, layout.WEIGHTS)
+    if text != teacher_name and teacher.name != teacher_name:
+        raise InputError(
+            f"params.yaml: teachers: {teacher_name}: {text} calls itself {teacher.name}; name it "
+            "so there, or declare the other name (docs/TEACHERS.md)"
+        )
+    _check_frame(teacher, faces)
     made_by = Fingerprint(teacher.identity(), numerics(params.device))
-    return Embedding(name, faces, teacher, made_by, params)
+    return Embedding(name, faces, teacher, text, made_by, params)
+
+
+def _check_frame(teacher: Teacher, faces: FaceStore) -> None:
+    stored = Frame(**faces.frame)
+    if not stored.contains(teacher.frame):
+        raise InputError(
+            f"{faces.path}: holds frame {stored.place}, which does not contain that of teacher "
+            f"{teacher.name}, {teacher.frame.place}; render wider faces"
+        )
 
 
 @dataclass(frozen=True)
@@ -164,7 +185,7 @@ def _tools(job: EmbedJob) -> tuple[Teacher, FaceStore, np.ndarray]:
 def main() -> None:
     parser = Parser(description="Cache a teacher's embeddings of a round.")
     parser.add_argument("round", help="name of a rendered round")
-    parser.add_argument("--teacher", help="a name, or onnx:PATH; default: params.yaml's")
+    parser.add_argument("--teacher", help="a name, or KIND:PATH; default: params.yaml's")
     add_options(parser)
     args = parser.parse_args()
     params = load_params()
@@ -174,10 +195,25 @@ def main() -> None:
 def embed_round(name: str, teacher_name: str, params: Params, *, crew: Crew) -> None:
     """Builds, resumes or relinks the teacher store of round `name`."""
     embedding = open_embedding(name, teacher_name, params)
+    _check_name_is_free(embedding)
     with open_workshop(embedding.build) as shop:
         if not shop.finished:
             embedding.finish(shop, crew)
         relink(shop)
+
+
+def _check_name_is_free(embedding: Embedding) -> None:
+    """Raises InputError if other weights of this name have a store there."""
+    output, teacher = embedding.build.output, embedding.teacher
+    if not (output / PASSPORT).exists():
+        return
+    have = str(Passport.read(output).fingerprint.identity.get("weights_sha256"))
+    if have != teacher.weights_sha256:
+        raise InputError(
+            f"{output}: by other weights called {teacher.name} ({have[:12]}, these are "
+            f"{teacher.weights_sha256[:12]}); declare another name for these (docs/TEACHERS.md), "
+            "or remove that store"
+        )
 
 
 def build_embeddings(shop: Workshop, embedding: Embedding, crew: Crew) -> Passport:

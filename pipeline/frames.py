@@ -31,6 +31,21 @@ class Frame:
         return Frame(self.name, size, self.left, self.top, self.extent)
 
     @property
+    def place(self) -> str:
+        """Its name and region, in words."""
+        right, bottom = self.left + self.extent, self.top + self.extent
+        return f"{self.name} (x {self.left:g} to {right:g}, y {self.top:g} to {bottom:g})"
+
+    def contains(self, other: Frame) -> bool:
+        """Whether the other region lies within this one."""
+        ends = [
+            (own + self.extent, its + other.extent)
+            for own, its in ((self.left, other.left), (self.top, other.top))
+        ]
+        inside = all(end >= its_end for end, its_end in ends)
+        return inside and self.left <= other.left and self.top <= other.top
+
+    @property
     def scale(self) -> float:
         """Pixels per arcface112 unit."""
         return self.size / self.extent

@@ -1,7 +1,8 @@
 """What an ONNX file declares about itself: the keys, and how its pictures are fed to it.
 
 The keys lie in the file's metadata_props under `facestill.*`, or without that prefix in
-FILE.onnx.json beside it; docs/MODELS.md has their meaning.
+FILE.onnx.json beside it; docs/MODELS.md has their meaning. Teachers in other files declare their
+name and licence in the same way.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ NUMBER = r"-?[0-9]{1,6}(?:\.[0-9]{1,9})?"
 NUMBERS = rf"({NUMBER}(?:, ?{NUMBER}, ?{NUMBER})?)"  # one, or one a channel
 FORMULA = re.compile(rf"\(x - {NUMBERS}\) / {NUMBERS}")
 IN_GRAPH = "in-graph"
+UNSTATED = "not stated"
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 
 
@@ -58,6 +60,16 @@ class Declaration:
             return pick(f"{PREFIX}{key}", value[:40], {choice: choice for choice in choices})
         except InputError as error:
             raise InputError(f"{self.path}: {error}") from None
+
+    def own_name(self) -> str:
+        """The declared name, or the file's: a store is called after it."""
+        name = self.values.get("name", self.path.stem)
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name, re.ASCII):
+            raise InputError(
+                f"{self.path}: {PREFIX}name {name[:64]!r}; a name has letters, digits, dots, "
+                f"dashes and underscores; declare one in {self.path.name}.json beside it"
+            )
+        return name
 
     def whole_number(self, key: str) -> int | None:
         """A positive whole number; None where it is not declared."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from manifests import layout
@@ -36,11 +37,13 @@ from pipeline.teachers import load_teacher
 def main() -> int:
     args = _arguments()
     params = load_params()
+    params = replace(params, teacher=args.teacher or params.teacher)
     check_shard_rows(params.render)
     names = args.round or ([] if args.faces else rounds_here())
     generator = load_generator(params.generator, layout.WEIGHTS)
     generator = generator.settled(params.latent_space, params.psi)
-    parts = Parts(params, generator, load_teacher(args.teacher or params.teacher, layout.WEIGHTS))
+    teacher = load_teacher(params.teacher_text(params.teacher), layout.WEIGHTS)
+    parts = Parts(params, generator, teacher)
     outlook = look_ahead(names, args.faces, parts, workers=args.workers)
     warned = [f"warning: {text}" for text in warnings(outlook)]
     print("\n".join([*table(outlook), "", *notes(outlook), *warned]))
@@ -114,7 +117,7 @@ def shards_done(name: str, render: Build, parts: Parts) -> tuple[int, int]:
         return rendered, 0
     if Passport.read(shop.store).merkle_root != Passport.read(shop.output).merkle_root:
         return rendered, 0  # faces of other inputs, which will go
-    return rendered, _named(open_embedding(name, parts.teacher.name, parts.params).build)
+    return rendered, _named(open_embedding(name, parts.params.teacher, parts.params).build)
 
 
 def _named(build: Build) -> int:

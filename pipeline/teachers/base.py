@@ -34,11 +34,6 @@ class Teacher(ABC):
     def to(self, device: torch.device) -> None:
         """Moves the network to a device; results come back from there."""
 
-    @property
-    def address(self) -> str:
-        """What `load_teacher` finds it by, in another process too."""
-        return self.name
-
     def identity(self) -> dict[str, Any]:
         """What must be equal for two stores to hold the same teacher's embeddings."""
         return {
