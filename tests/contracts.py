@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from eval.annotators.base import AlignedFaces, Annotator
+from manifests import layout
 from manifests.digests import canonical_json
 from manifests.errors import InputError
 from manifests.latents import SPACES
-from pipeline.frames import Frame, dlib5_in
+from pipeline.embeddings import embed_faces
+from pipeline.frames import WIDE, dlib5_in
 from pipeline.generators.base import Generator
 from pipeline.numerics import in_fixed_batches
-from pipeline.teachers import load_teacher
 from pipeline.teachers.base import VIEWS, Teacher
 
 ROWS = 40  # fewer than a batch, so that the tail is padded
@@ -162,20 +163,51 @@ class TeacherContract:
     ) -> None:
         assert torch.equal(in_fixed_batches(teacher.embed, pictures[7:10]), embeddings[7:10])
 
-    def test_another_process_finds_it(self, teacher: Teacher, weights: Path) -> None:
-        assert load_teacher(teacher.address, weights).identity() == teacher.identity()
+    def test_neighbours_of_a_row_change_no_bit(
+        self, teacher: Teacher, pictures: Tensor, embeddings: Tensor
+    ) -> None:
+        others = torch.cat([255.0 - pictures[:5], pictures[5:6], torch.zeros_like(pictures[:3])])
+        assert torch.equal(in_fixed_batches(teacher.embed, others)[5], embeddings[5])
 
-    def test_frame_is_declared(self, teacher: Teacher) -> None:
-        assert isinstance(teacher.frame, Frame)
+    def test_no_pictures_have_no_embeddings(self, teacher: Teacher, pictures: Tensor) -> None:
+        assert in_fixed_batches(teacher.embed, pictures[:0]).shape == (0, teacher.width)
+
+    def test_pictures_are_left_as_they_were(self, teacher: Teacher, pictures: Tensor) -> None:
+        before = pictures[:3].clone()
+        in_fixed_batches(teacher.embed, pictures[:3])
+        assert torch.equal(pictures[:3], before)
+
+    def test_stored_views_are_the_picture_and_its_mirror_image(
+        self, teacher: Teacher, pictures: Tensor, embeddings: Tensor
+    ) -> None:
+        images = pictures[:6].permute(0, 2, 3, 1).to(torch.uint8).numpy()
+        views = torch.from_numpy(embed_faces(teacher, images, teacher.frame))
+        mirrored = in_fixed_batches(teacher.embed, pictures[:6].flip(3))
+        assert torch.equal(views[:, VIEWS.index("plain")], embeddings[:6])
+        assert torch.equal(views[:, VIEWS.index("flip")], mirrored)
+        assert not torch.equal(mirrored, embeddings[:6])
+
+    def test_frame_lies_in_what_stores_keep(self, teacher: Teacher) -> None:
+        assert WIDE.contains(teacher.frame)
 
     def test_metric_is_a_known_one(self, teacher: Teacher) -> None:
         assert teacher.metric in ("euclidean", "cosine")
 
-    def test_identity_survives_json(self, teacher: Teacher) -> None:
+    def test_name_can_be_that_of_a_store(self, teacher: Teacher) -> None:
+        assert layout.teacher("pool", teacher.name).name == f"{teacher.name}.zarr"
+
+    def test_identity_is_complete_and_survives_json(self, teacher: Teacher) -> None:
         identity = teacher.identity()
         assert json.loads(canonical_json(identity)) == identity
-        assert identity["views"] == list(VIEWS)
-        assert SHA256.fullmatch(identity["weights_sha256"])
+        assert identity == {
+            "name": teacher.name,
+            "weights_sha256": teacher.weights_sha256,
+            "preprocessing": teacher.preprocessing,
+            "frame": asdict(teacher.frame),
+            "metric": teacher.metric,
+            "views": list(VIEWS),
+        }
+        assert SHA256.fullmatch(identity["weights_sha256"]) and teacher.preprocessing.strip()
 
     def test_licence_is_stated(self, teacher: Teacher) -> None:
         assert teacher.licence.strip()

@@ -1,13 +1,45 @@
+"""Teachers by name and in files: contracts, names, and several for one round."""
+
 from __future__ import annotations
 
+import pickle
+import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from manifests import layout
+from manifests.digests import folder_hashes
 from manifests.errors import InputError
+from manifests.files import read_json
+from manifests.params import Params, load_params
+from manifests.rounds import open_round
+from manifests.stores import FaceStore, TeacherStore
+from manifests.takeaway.packing import export_round, teachers_of
+from manifests.takeaway.unpacking import import_round
+from pipeline import embed, plan
+from pipeline.audit import audit
+from pipeline.crews import Crew
+from pipeline.embed import embed_round, open_embedding
+from pipeline.embeddings import embed_faces
+from pipeline.frames import Frame
+from pipeline.repair import repair
+from pipeline.screen import screen_round
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
 from tests.contracts import FileContract, TeacherContract
+from tests.networks import DECLARED, write_network
+from tests.pipeline.test_repair import change_byte
+
+FILE = Path("models/odd place/toy net.onnx")
+TEXT = f"onnx:{FILE}"
+NAME = "toy_net.v2"
+STORE = layout.teacher("pool", NAME)
+FIRST = layout.teacher("pool", "dlib-resnet")
 
 
 class TestDlibResnet(TeacherContract, FileContract):
@@ -22,5 +54,164 @@ class TestDlibResnet(TeacherContract, FileContract):
 
 
 def test_unknown_teacher_is_answered_with_the_valid_ones(weights: Path) -> None:
-    with pytest.raises(InputError, match=r"unknown teacher 'arcface'; valid names: .*dlib-resnet"):
+    with pytest.raises(
+        InputError, match=r"unknown teacher 'arcface'; valid names: arcface-iresnet, dlib-resnet"
+    ):
         load_teacher("arcface", weights)
+
+
+@pytest.mark.parametrize("name", ["onnx:models/a.onnx", "../a", "a/b", "", ".a", "a b"])
+def test_no_store_is_called_by_a_path(name: str) -> None:
+    with pytest.raises(InputError, match="give a teacher in a file one under `teachers` in params"):
+        layout.teacher("pool", name)
+
+
+@pytest.fixture
+def second(sharded: Params) -> Params:
+    """A round with two teachers, one of them in a file; parameters that name that one."""
+    FILE.parent.mkdir(parents=True)
+    write_network(FILE, declared=DECLARED | {"name": NAME})
+    embed_round("pool", TEXT, sharded, crew=Crew(1))
+    return replace(sharded, teacher=NAME, teachers={NAME: TEXT})
+
+
+class TestSeveralTeachers:
+    def test_a_second_one_touches_no_byte_of_the_first(self, sharded: Params) -> None:
+        before = folder_hashes(FIRST), folder_hashes(layout.faces("pool"))
+        FILE.parent.mkdir(parents=True)
+        write_network(FILE, declared=DECLARED | {"name": NAME})
+        embed_round("pool", TEXT, sharded, crew=Crew(1))
+        assert (folder_hashes(FIRST), folder_hashes(layout.faces("pool"))) == before
+        assert teachers_of("pool") == ["dlib-resnet", NAME]
+
+    def test_rows_are_what_the_file_computes(self, second: Params) -> None:
+        faces = FaceStore.open(layout.faces("pool"))
+        ok = faces.ok()
+        images = faces.images(0, len(faces))[ok]
+        expected = embed_faces(load_teacher(TEXT, layout.WEIGHTS), images, Frame(**faces.frame))
+        found = open_round("pool", NAME).teacher
+        assert np.array_equal(found.embeddings()[ok], expected.astype(np.float16))
+        assert found.passport.fingerprint.identity["name"] == NAME
+
+    def test_its_name_gives_the_bytes_that_its_text_gave(self, second: Params) -> None:
+        before = folder_hashes(STORE)
+        shutil.rmtree(STORE)
+        shutil.rmtree(layout.WORK)
+        embed_round("pool", NAME, second, crew=Crew(1))
+        assert folder_hashes(STORE) == before
+
+    def test_a_worker_elsewhere_loads_it_by_its_text(self, second: Params) -> None:
+        job = open_embedding("pool", NAME, second).job(Path("unused"))
+        found = pickle.loads(pickle.dumps(job)).embed(np.arange(9))  # noqa: S301
+        assert np.array_equal(
+            found.astype(np.float16), TeacherStore.open(STORE).embeddings(0, 9), equal_nan=True
+        )
+
+    def test_it_is_audited_and_repaired_by_its_name(self, second: Params) -> None:
+        assert audit(STORE, second, Crew(1), rows=30, seed=0).holds
+        shutil.rmtree(layout.WORK)
+        before = folder_hashes(STORE)
+        change_byte(STORE / "embeddings/c/0/0/0")
+        assert "root as before" in repair(STORE, second, Crew(1))
+        assert folder_hashes(STORE) == before
+
+    def test_screening_and_planning_go_by_its_name(
+        self, second: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        screen_round("pool", [], second)
+        assert layout.marks("pool", NAME).exists()
+        monkeypatch.setattr(plan, "load_params", lambda: second)
+        found = []
+        for words in ([], ["--teacher", TEXT]):
+            monkeypatch.setattr(sys, "argv", ["plan", "pool", "--json", "plan.json", *words])
+            assert plan.main() == 0
+            found.append(read_json(Path("plan.json")))
+        assert [outlook["teacher"] for outlook in found] == [NAME, NAME]
+
+    def test_an_export_takes_it_along_by_its_name(self, second: Params) -> None:
+        export_round("pool", Path("pool.h5"))
+        import_round(Path("pool.h5"), "team/pool")
+        copy = TeacherStore.open(layout.teacher("team/pool", NAME))
+        assert copy.root == TeacherStore.open(STORE).root
+        assert copy.passport.licences[NAME] == "not stated"
+
+
+class TestNames:
+    def test_params_must_call_it_as_it_calls_itself(self, second: Params) -> None:
+        other = replace(second, teachers={"mine": TEXT})
+        with pytest.raises(InputError, match=rf"teachers: mine: .* calls itself {NAME}; name it"):
+            open_embedding("pool", "mine", other)
+
+    def test_other_weights_of_the_same_name_do_not_take_its_place(self, second: Params) -> None:
+        before = folder_hashes(STORE)
+        write_network(FILE, width=16, declared=DECLARED | {"name": NAME})
+        with pytest.raises(InputError, match=r"toy_net\.v2\.zarr: by other weights called toy_net"):
+            embed_round("pool", TEXT, second, crew=Crew(1))
+        assert folder_hashes(STORE) == before
+        shutil.rmtree(STORE)
+        embed_round("pool", TEXT, second, crew=Crew(1))
+        assert TeacherStore.open(STORE).width == 16
+
+    def test_the_command_takes_a_file(
+        self, sharded: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = write_network(Path("other.onnx"))
+        monkeypatch.setattr(embed, "load_params", lambda: sharded)
+        monkeypatch.setattr(
+            sys, "argv", ["embed", "pool", "--teacher", f"onnx:{path}", "--workers", "1"]
+        )
+        embed.main()
+        assert teachers_of("pool") == ["dlib-resnet", "other"]
+
+
+class WholeHead(Teacher):
+    """Wants more of the picture than a store keeps."""
+
+    name, weights_sha256, width = "whole-head", "0" * 64, 3
+    metric, preprocessing, licence = "cosine", "none", "CC0-1.0"
+    frame = Frame("head", 8, -30.0, -40.0, 172.0)
+
+    def to(self, device: torch.device) -> None: ...
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean(dim=(2, 3))
+
+
+def test_a_frame_that_is_not_in_the_stored_crop_is_refused(
+    sharded: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embed, "load_teacher", lambda *_: WholeHead())
+    with pytest.raises(
+        InputError,
+        match=r"holds frame wide \(x -8 to 120, y -4 to 124\), which does not contain that of "
+        r"teacher whole-head, head \(x -30 to 142, y -40 to 132\); render wider faces",
+    ):
+        embed_round("pool", "whole-head", sharded, crew=Crew(1))
+
+
+def test_a_teacher_of_an_installed_package_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "someface-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: someface\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[facestill.teachers]\nwhole-head = tests.pipeline.test_teachers:Package\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = load_teacher("whole-head", Path("somewhere"))
+    assert isinstance(found, WholeHead)
+
+
+class Package:
+    """Stands for a module with `load`."""
+
+    @staticmethod
+    def load(weights: Path) -> WholeHead:
+        assert weights == Path("somewhere")
+        return WholeHead()
+
+
+def test_params_without_files_name_none(workspace: Path) -> None:
+    params = load_params()
+    assert params.teacher_text(params.teacher) == params.teacher == "dlib-resnet"

@@ -43,6 +43,7 @@ from tests.references.scoring import (
     similarity,
 )
 from tests.references.stores import merkle_root, near_duplicates, warp
+from tests.references.teachers import iresnet
 
 __all__ = [
     "angle",
@@ -60,6 +61,7 @@ __all__ = [
     "head_pose",
     "histogram",
     "insightface_folds",
+    "iresnet",
     "jitter",
     "kl_divergence",
     "lab",
