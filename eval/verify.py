@@ -27,13 +27,13 @@ from eval.photos.embedding import (
     frame_coverage,
     placed,
 )
-from eval.photos.photographs import DETECT_THRESHOLD
 from eval.scoring.verification import Verification, verify
 from manifests import layout
 from manifests.benchmarks import Benchmark
 from manifests.costs import timed
 from manifests.errors import InputError, Parser, run_command
 from manifests.files import write_json
+from manifests.images import DETECT_THRESHOLD
 from manifests.params import Params, load_params
 from manifests.scores import KIND
 from manifests.tables import write_table

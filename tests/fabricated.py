@@ -17,7 +17,6 @@ from eval.benchmarks.base import Protocol
 from eval.drift import drift
 from eval.models import Model
 from eval.photos.embedding import Embedded
-from eval.photos.photographs import ImageFolder
 from eval.scoring.verification import Verification, verify
 from eval.verify import write
 from manifests import layout
@@ -27,6 +26,7 @@ from manifests.boundaries import Boundaries
 from manifests.digests import canonical_json
 from manifests.files import read_json, write_json
 from manifests.gaps import GapTable
+from manifests.images import ImageFolder
 from manifests.latents import LatentManifest
 from manifests.stores import FaceStore
 from pipeline.frames import ARCFACE112

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.photos.photographs import DECODER, ImageSource
 from manifests.benchmarks import Benchmark
 from manifests.errors import InputError
+from manifests.images import DECODER, ImageSource
 from manifests.scores import SubjectRule, subject_of
 from pipeline.frames import Frame
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from eval.benchmarks.base import NUM_FOLDS, Protocol, as_benchmark
-from eval.photos.photographs import MOST_BYTES, ImageList, image_hashes
 from manifests.benchmarks import ALIGNED
 from manifests.errors import InputError
+from manifests.images import MOST_BYTES, ImageList, image_hashes
 from manifests.pickled_arrays import ARRAYS, PickledArray
 from manifests.pickles import load_pickle
 from pipeline.frames import ARCFACE112

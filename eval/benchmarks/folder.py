@@ -19,9 +19,9 @@ from eval.benchmarks.base import (
     as_benchmark,
     need_folder,
 )
-from eval.photos.photographs import ImageFolder, image_hashes
 from manifests.benchmarks import ALIGNMENT
 from manifests.errors import InputError
+from manifests.images import ImageFolder, image_hashes
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 MOST_PAIRS = 5_000_000

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from eval.benchmarks.base import NUM_FOLDS, SEED, Protocol, Row, as_benchmark, need_folder
-from eval.photos.photographs import ImageFolder, image_hashes
 from manifests import layout
 from manifests.benchmarks import ALIGNMENT, Benchmark
+from manifests.images import ImageFolder, image_hashes
 from manifests.scores import subject_of
 
 NAME = "orl"

@@ -13,9 +13,9 @@ from eval.benchmarks.base import (
     parse_fold,
 )
 from eval.photos.listings import read_csv
-from eval.photos.photographs import ImageFolder, image_hashes
 from manifests.benchmarks import ALIGNMENT
 from manifests.errors import InputError
+from manifests.images import ImageFolder, image_hashes
 
 COLUMNS = ["fold", "left", "right", "same"]
 

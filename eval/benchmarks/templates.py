@@ -18,9 +18,9 @@ from jaxtyping import Bool, Int
 
 from eval.benchmarks.base import NUM_FOLDS, Protocol, need_folder, parse_fold
 from eval.photos.listings import has_list, read_list
-from eval.photos.photographs import ImageFolder, image_hashes
 from manifests.benchmarks import Benchmark
 from manifests.errors import InputError
+from manifests.images import ImageFolder, image_hashes
 from manifests.templates import TemplateSet
 
 MEMBERS = ("template_id", "subject_id", "media_id", "image")

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from eval.models import Model
 from eval.photos.photo_sets import open_photographs
-from eval.photos.photographs import read_photograph
 from manifests.errors import InputError
+from manifests.images import read_photograph
 from manifests.tables import write_table
 from pipeline.align import Aligner, crop_photograph, find_in_photograph
 from pipeline.numerics import BATCH

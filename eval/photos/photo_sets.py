@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.photos.photographs import DETECT_THRESHOLD, ImageFolder, decode
 from manifests import layout
 from manifests.digests import merkle_root, sha256_file
 from manifests.errors import InputError
+from manifests.images import DETECT_THRESHOLD, ImageFolder, decode
 from pipeline.align import Aligner, Face, find_in_photograph
 
 KINDS = ("orl", "pairs", "folder")

@@ -9,7 +9,6 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from eval.benchmarks import open_benchmark
-from eval.photos.photographs import DETECT_THRESHOLD
 from eval.reporting import figures
 from eval.reporting.break_even import BreakEven, break_even, measured_rates
 from eval.reporting.curves import Roc, mean_gaps, region_gaps, training_curve
@@ -22,6 +21,7 @@ from manifests.boundaries import Boundaries
 from manifests.errors import InputError
 from manifests.files import read_json
 from manifests.gaps import GapTable
+from manifests.images import DETECT_THRESHOLD
 from manifests.layout import PROBE
 from manifests.params import Params
 from manifests.rounds import RoundFiles

@@ -13,13 +13,13 @@ from eval.benchmarks.base import Protocol
 from eval.metrics import figures_of_pairs, fold_results
 from eval.models import Model
 from eval.photos.embedding import Embedded, Views, frame_coverage
-from eval.photos.photographs import DECODER
 from eval.scoring.allpairs import all_pairs_figures
 from eval.scoring.fairness import by_group
 from eval.scoring.pooling import pool_templates, prepared, undetected
 from eval.scoring.ranking import Faces, identify, rank_figures, tpir_at_fpir
 from eval.scoring.roc import roc
 from eval.scoring.scored import ScoredPairs, parse_scores
+from manifests.images import DECODER
 from manifests.scores import SCHEMA, subject_of
 
 PAIRS = 1 << 16  # scored at a time

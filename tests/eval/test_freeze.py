@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from eval import freeze, verify
-from eval.photos.photographs import DECODER
 from manifests.benchmarks import ALIGNED, Benchmark
 from manifests.errors import InputError
+from manifests.images import DECODER
 from tests.protocols import (
     CYAN,
     GROUPS,

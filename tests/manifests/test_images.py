@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from eval.photos import photographs
-from eval.photos.photographs import (
+from manifests import images
+from manifests.errors import InputError
+from manifests.images import (
     ImageFolder,
     check_readable,
     decode,
     image_hashes,
     read_photograph,
 )
-from manifests.errors import InputError
 from tests.protocols import jpeg, picture
 
 
