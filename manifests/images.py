@@ -1,4 +1,4 @@
-"""Photographs of strangers: where their bytes come from, and decoding within bounds."""
+"""Images of strangers: where their bytes come from, and decoding within bounds."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from manifests.errors import InputError
 
+ENDINGS = {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 DECODER = f"Pillow {PIL.__version__}"  # decoders differ in low bits: recorded, not hashed
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP", "TIFF", "GIF")  # none that starts a program
 MOST_BYTES = 64 << 20
@@ -118,14 +119,16 @@ def read_photograph(path: Path) -> UInt8[np.ndarray, "height width 3"]:
     return decode(ImageFolder(path.parent).read(path.name), str(path))
 
 
-def check_readable(data: bytes, where: str, *, square: bool = False) -> None:
-    """Raises InputError for what `decode` would not read; a JPEG costs a fraction of decoding."""
+def check_readable(data: bytes, where: str, *, square: bool = False) -> tuple[int, int]:
+    """Width and height. Raises InputError for what `decode` would not read; a JPEG costs a
+    fraction of decoding."""
     with _opened(data, where) as opened:
         width, height = opened.size
         opened.draft("L", (1, 1))  # all of the coded bytes, an eighth of the pixels
         opened.load()
     if square and width != height:
         raise InputError(f"{where}: {width}x{height} pixels; an aligned crop is square")
+    return width, height
 
 
 def image_hashes(

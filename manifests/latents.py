@@ -20,6 +20,7 @@ KIND = "latent-manifest-1"
 ORIGINS = ("prior", "boundary", "mined", "imported")
 SPACES = ("z", "w", "w+")
 SIMILAR, DISSIMILAR = -1, +1
+FOLDER = "folder"  # in a generator's place: an image set that existed already
 REQUIRED = {"face_id": pa.int64(), "round": pa.string(), "generator": pa.string()}
 
 
@@ -140,7 +141,7 @@ def build(
     origin: str,
     law: str | np.ndarray | None = None,
     key: str = "",
-    **columns: np.ndarray | None,
+    **columns: np.ndarray | pa.Array | None,
 ) -> LatentManifest:
     """A manifest of freshly made latents; face ids and seeds are derived, never chosen.
 

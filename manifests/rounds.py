@@ -30,6 +30,12 @@ class RoundFiles:
             return len(self.faces)
         return self.manifest.table["origin"].to_pylist().count("imported")
 
+    @property
+    def synthetic_source(self) -> str | None:
+        """What whoever imported the faces states to have made them."""
+        stated = self.faces.passport.fingerprint.identity.get("synthetic_source")
+        return None if stated is None else str(stated)
+
     def require_manifest(self) -> LatentManifest:
         """The manifest, where the latents themselves are needed."""
         if self.manifest is None:

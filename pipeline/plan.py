@@ -18,11 +18,13 @@ from pathlib import Path
 from manifests import layout
 from manifests.errors import InputError, Parser, run_command
 from manifests.files import write_json
+from manifests.latents import FOLDER
 from manifests.ledger import NAME as LEDGER
 from manifests.ledger import read_ledger
 from manifests.params import load_params
 from manifests.passport import NAME as PASSPORT
 from manifests.passport import Passport
+from manifests.rounds import read_manifest
 from pipeline.embed import open_embedding
 from pipeline.generators import load_generator
 from pipeline.planning.estimates import estimate, spread_over
@@ -78,8 +80,9 @@ def _write(path: Path, outlook: Outlook) -> None:
 
 
 def rounds_here() -> list[str]:
-    """Names of the rounds that this checkout makes; those of other teams lie deeper."""
+    """Names of the rounds that this checkout renders; those of other teams lie deeper."""
     names = sorted(path.stem for path in layout.MANIFESTS.glob("*.parquet"))
+    names = [name for name in names if read_manifest(name).recipe.generator != FOLDER]
     if not names:
         raise InputError(f"{layout.MANIFESTS}: no manifest; sample a round, or give --faces N")
     return names

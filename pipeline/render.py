@@ -30,7 +30,7 @@ from manifests.building import (
 )
 from manifests.costs import timed
 from manifests.errors import InputError, Parser, run_command
-from manifests.latents import LatentManifest
+from manifests.latents import FOLDER, LatentManifest
 from manifests.ledger import LedgerLine
 from manifests.params import Params, Render, load_params
 from manifests.passport import Fingerprint, Passport
@@ -110,6 +110,11 @@ def open_rendering(name: str, params: Params) -> Rendering:
     check_shard_rows(params.render)
     manifest = read_manifest(name)
     recipe = manifest.recipe
+    if recipe.generator == FOLDER:
+        raise InputError(
+            f"round {name}: imported from images, which nothing renders; `python -m "
+            "pipeline.adopt` with the same images makes the same bytes"
+        )
     generator = load_generator(params.generator, layout.WEIGHTS)
     if (generator.name, generator.weights_sha256) == (recipe.generator, recipe.generator_sha256):
         generator = generator.settled(recipe.latent_space, recipe.psi)

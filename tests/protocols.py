@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -163,3 +164,15 @@ def make_templates(root: Path) -> Path:
     pairs = [(fold, *pair) for fold in range(10) for pair in ((1, 2), (1, 3), (2, 3), (2, 4))]
     write_rows(root / "pairs.csv", ("fold", "left", "right"), pairs)
     return root
+
+
+def encoded_bomb(width: int, height: int) -> bytes:
+    """A PNG that claims to be large."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")

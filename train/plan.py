@@ -113,6 +113,7 @@ def open_sources(
     that say so. `known`: what an earlier run recorded of them."""
     opened = [open_round(name, params.teacher, roots=known) for name in names]
     check_no_face_twice(opened)
+    check_synthetic(opened)
     sources, digests = [], {}
     for files in opened:
         rows = NO_ROWS
@@ -123,6 +124,18 @@ def open_sources(
         sources.append(open_source(files.faces, files.teacher, rows))
     check_one_teacher(sources)
     return sources, digests
+
+
+def check_synthetic(opened: Sequence[RoundFiles]) -> None:
+    """Raises InputError for a round of imported faces of which nobody states what made them:
+    they may be photographs of people, on which nothing here is trained."""
+    for files in opened:
+        imported = files.num_imported if files.manifest is not None else 0
+        if imported and files.synthetic_source is None:
+            raise InputError(
+                f"round {files.name}: {imported} imported faces that may be photographs of real "
+                "people; import them by `python -m pipeline.adopt`, which asks what made them"
+            )
 
 
 def _read_marks(files: RoundFiles, teacher: str, known: Mapping[str, str]) -> tuple[Marks, str]:

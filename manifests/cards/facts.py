@@ -95,6 +95,12 @@ class RoundFacts:
         return self.manifest.origins.get("imported", 0)
 
     @property
+    def synthetic_source(self) -> str | None:
+        """What whoever imported the faces states to have made them."""
+        stated = self.faces.identity.get("synthetic_source")
+        return None if stated is None else str(stated)
+
+    @property
     def num_generated(self) -> int:
         return self.faces.passport.num_rows - self.num_imported
 

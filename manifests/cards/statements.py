@@ -79,8 +79,18 @@ def collection(facts: RoundFacts) -> list[str]:
             "and no person took part."
         )
     if facts.num_imported:
-        rows.append(f"{facts.num_imported:,} faces were imported: {MAY_BE_PHOTOGRAPHS}.")
+        rows.append(f"{facts.num_imported:,} faces were imported: {whose(facts)}.")
     return [*rows, NO_TIME]
+
+
+def whose(facts: RoundFacts) -> str:
+    """What imported faces may be."""
+    if facts.synthetic_source is None:
+        return MAY_BE_PHOTOGRAPHS
+    return (
+        f"who imported them states that they are synthetic, made by {facts.synthetic_source}; "
+        "nothing here proves it"
+    )
 
 
 def missing_data(facts: RoundFacts) -> str:
@@ -179,9 +189,9 @@ def personal_information(facts: RoundFacts) -> list[str]:
         )
     if facts.num_imported:
         rows.append(
-            f"{facts.num_imported:,} faces have no known generator: {MAY_BE_PHOTOGRAPHS}, and then "
-            "their pictures and embeddings are personal, biometric data. Ask where they come from "
-            "before use."
+            f"{facts.num_imported:,} faces are imported, or of unknown origin: {whose(facts)}. "
+            "Pictures and embeddings of people are personal, biometric data. Ask where they come "
+            "from before use."
         )
     rows.append("The round holds no names of people and no labels of their traits.")
     if facts.teachers:

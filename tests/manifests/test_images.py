@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,32 +13,14 @@ from PIL import Image
 
 from manifests import images
 from manifests.errors import InputError
-from manifests.images import (
-    ImageFolder,
-    check_readable,
-    decode,
-    image_hashes,
-    read_photograph,
-)
-from tests.protocols import jpeg, picture
+from manifests.images import ImageFolder, check_readable, decode, image_hashes, read_photograph
+from tests.protocols import encoded_bomb, jpeg, picture
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
-
-
-def bomb(width: int, height: int) -> bytes:
-    """A PNG that claims to be large."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = chunk(b"IDAT", zlib.compress(bytes(1000)))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "PPM", "BMP", "WEBP", "TIFF"])
@@ -66,8 +46,8 @@ def test_a_photograph_taken_sideways_is_upright() -> None:
         (b"not an image", "x: not a readable image"),
         (jpeg((1, 2, 3))[:-100], "x: not a readable image .*[Tt]runcated"),
         (encoded(picture((1, 2, 3), 64), "PNG")[:-30], "x: not a readable image"),
-        (bomb(9_000, 9_000), "x: 9000x9000 pixels, at most 64000000 are decoded"),
-        (bomb(60_000, 60_000), "x: not a readable image .*pixels"),
+        (encoded_bomb(9_000, 9_000), "x: 9000x9000 pixels, at most 64000000 are decoded"),
+        (encoded_bomb(60_000, 60_000), "x: not a readable image .*pixels"),
         (encoded(picture((1, 2, 3), 15), "PNG"), "x: 15x15 pixels, at least 16 a side"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "x: not a readable image"),
     ],
@@ -114,6 +94,6 @@ def test_a_folder_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:
 
 def test_a_large_file_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.png").write_bytes(bytes(100))
-    monkeypatch.setattr(photographs, "MOST_BYTES", 99)
+    monkeypatch.setattr(images, "MOST_BYTES", 99)
     with pytest.raises(InputError, match=r"a\.png: 100 bytes, an image may have 99"):
         read_photograph(tmp_path / "a.png")

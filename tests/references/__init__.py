@@ -9,6 +9,7 @@ from tests.references.attributes import (
     sharpness,
 )
 from tests.references.boundaries import median_labels, ridge
+from tests.references.closeness import closest_pairs
 from tests.references.generators import (
     convolve,
     convolve_layer,
@@ -49,6 +50,7 @@ __all__ = [
     "angle",
     "apportion",
     "auc",
+    "closest_pairs",
     "convolve",
     "convolve_layer",
     "disagreement",

@@ -1,0 +1,243 @@
+"""Making a round of an image set that exists already (DigiFace-1M, DCFace, IDiff-Face …).
+
+    python -m pipeline.adopt folder:DIR --round NAME --synthetic-source TEXT --licence TEXT
+        [--frame arcface112] [--workers N | --scheduler ADDRESS]
+
+Only synthetic faces: whoever adopts a set states what made it, and every passport repeats it.
+The round has a manifest without latents and a face store like any other. Interrupted, it goes on
+where it was; run again on the same images it makes the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from manifests import layout
+from manifests.building import (
+    Column,
+    assemble,
+    write_attributes,
+    write_metadata,
+)
+from manifests.costs import timed
+from manifests.errors import InputError, Parser, pick, run_command
+from manifests.files import write_json
+from manifests.latents import FOLDER, LatentManifest, Recipe, build
+from manifests.ledger import LedgerLine
+from manifests.params import Params, load_params
+from manifests.passport import Fingerprint, Passport
+from pipeline.adoption.faces import DETECT_THRESHOLD, LISTING, AdoptJob, numerics_here
+from pipeline.adoption.image_sets import ImageSet, read_image_set
+from pipeline.align import LANDMARK_SCHEME, alignment_identity
+from pipeline.crews import Crew, add_options, crew_of
+from pipeline.faces import COLUMNS, count, pictures_of
+from pipeline.frames import FRAMES, WIDE, Frame
+from pipeline.render import check_shard_rows
+from pipeline.sample import save
+from pipeline.shards import Build, Making, Workshop, open_workshop, relink, run_tasks, seal
+
+VERSION = 1  # raise it when the same inputs would give other faces
+STATEMENT = re.compile(r"\S[^\x00-\x1f\x7f]{0,199}")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What whoever adopts a set states of it."""
+
+    synthetic_source: str  # the generator, or the name under which the set is published
+    licence: str
+    frame: Frame | None  # that the images are cut to; None: faces are to be detected
+
+
+@dataclass(frozen=True)
+class Adoption(Making):
+    """A round's faces before they are made: all that they depend on."""
+
+    name: str
+    images: ImageSet
+    manifest: LatentManifest
+    origin: Origin
+    made_by: Fingerprint
+    params: Params
+
+    @property
+    def build(self) -> Build:
+        inputs = {"version": VERSION, "manifest": self.manifest.digest, **asdict(self.made_by)}
+        inputs |= {"shard_rows": self.task_rows, "licence": self.origin.licence}
+        return Build(f"adopt-{self.name}", inputs, layout.faces(self.name))
+
+    @property
+    def source(self) -> str:
+        return self.manifest.digest
+
+    @property
+    def task_rows(self) -> int:
+        return self.params.render.shard_rows
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.images)
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        return COLUMNS
+
+    @property
+    def pictures(self) -> Column:
+        return pictures_of(self.params.render.frame_size)
+
+    def count(self, columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
+        return count(columns)
+
+    def job(self, work: Path) -> AdoptJob:
+        return AdoptJob(
+            work=work,
+            root=self.images.root.resolve(),
+            weights=layout.WEIGHTS,
+            source=self.origin.frame,
+            frame=WIDE.at(self.params.render.frame_size),
+            shard_rows=self.task_rows,
+            numerics=tuple(self.made_by.numerics.items()),
+            input_hash=work.name,
+        )
+
+    def finish(self, shop: Workshop, crew: Crew) -> Passport:
+        rows = list(zip(self.images.names, self.images.sha256, strict=True))
+        write_json(shop.work / LISTING, rows)
+        with timed(f"adopt@{self.name}", rows=None if shop.begun else self.num_rows):
+            return build_faces(shop, self, crew)
+
+
+def open_adoption(name: str, folder: Path, origin: Origin, params: Params) -> Adoption:
+    """Reads all images, and the manifest that follows from them.
+
+    Raises InputError as `read_image_set` does, and if round `name` is another one already.
+    """
+    check_shard_rows(params.render)
+    for what, text in (("synthetic-source", origin.synthetic_source), ("licence", origin.licence)):
+        if not STATEMENT.fullmatch(text):
+            raise InputError(f"--{what} {text[:80]!r}: expected one line of up to 200 characters")
+    path = layout.manifest(name)
+    images = read_image_set(folder, aligned=origin.frame is not None)
+    manifest = manifest_of(name, images, origin)
+    if path.exists() and LatentManifest.read(path).digest != manifest.digest:
+        raise InputError(
+            f"{path}: round {name} holds other faces; choose another --round, or remove it with "
+            f"{layout.faces(name).parent}"
+        )
+    made_by = fingerprint(images, origin, params.render.frame_size)
+    return Adoption(name, images, manifest, origin, made_by, params)
+
+
+def manifest_of(name: str, images: ImageSet, origin: Origin) -> LatentManifest:
+    """A row an image, without a latent: its hash, and its folder as the identity."""
+    recipe = Recipe(name.rpartition("/")[2], FOLDER, images.digest, latent_width=1)
+    return build(
+        recipe,
+        np.empty((len(images), 1), np.float32),
+        origin="imported",
+        key=origin.synthetic_source,
+        latent=pa.nulls(len(images), pa.list_(pa.float32(), 1)),
+        identity_id=images.identity,
+        source_sha256=np.array(images.sha256, object),
+    )
+
+
+def fingerprint(images: ImageSet, origin: Origin, frame_size: int) -> Fingerprint:
+    identity: dict[str, Any] = {
+        "name": FOLDER,
+        "weights_sha256": images.digest,
+        "synthetic_source": origin.synthetic_source,
+        "stored_frame": asdict(WIDE.at(frame_size)),
+        "frame": None if origin.frame is None else asdict(origin.frame),
+    }
+    if origin.frame is None:
+        identity["alignment"] = alignment_identity(layout.WEIGHTS) | {
+            "detect_threshold": DETECT_THRESHOLD
+        }
+    # Detection and cutting stay on the CPU.
+    return Fingerprint(identity, numerics_here())
+
+
+def build_faces(shop: Workshop, adoption: Adoption, crew: Crew) -> Passport:
+    """Does what is left to do of a face store, and seals it."""
+    tasks, job = adoption.tasks, adoption.job(shop.work)
+    lines = run_tasks(shop, tasks, job, crew=crew, title=f"adopt {adoption.name}")
+    pictures, task_rows = adoption.pictures, adoption.task_rows
+    others = write_metadata(shop.store, pictures, adoption.num_rows, task_rows, images=True)
+    others |= assemble(shop.store, shop.work, tasks, COLUMNS, task_rows)
+    attributes = {"frame": asdict(job.frame), "landmark_scheme": LANDMARK_SCHEME}
+    others |= write_attributes(shop.store, attributes)
+    return seal(shop, lines, others, _passport(adoption, lines))
+
+
+def _passport(adoption: Adoption, lines: Sequence[LedgerLine]) -> Passport:
+    failures: Counter[str] = Counter()
+    for line in lines:
+        failures.update(line.failures)
+    manifest, origin = adoption.manifest, adoption.origin
+    return Passport(
+        kind="faces",
+        round=manifest.recipe.round,
+        num_rows=len(manifest),
+        shard_rows=adoption.task_rows,
+        num_ok=sum(line.num_ok for line in lines),
+        failures=dict(failures),
+        merkle_root="",  # sealing fills it in
+        manifest_digest=manifest.digest,
+        faces_root=None,
+        fingerprint=adoption.made_by,
+        lineage={"generator": asdict(manifest.recipe)},
+        licences={origin.synthetic_source: origin.licence},
+    )
+
+
+def adopt_round(name: str, folder: Path, origin: Origin, params: Params, crew: Crew) -> str:
+    """Builds, resumes or relinks the face store of round `name`; says what is in it."""
+    adoption = open_adoption(name, folder, origin, params)
+    with open_workshop(adoption.build) as shop:
+        passport = Passport.read(shop.store) if shop.finished else adoption.finish(shop, crew)
+        save(adoption.manifest)
+        relink(shop)
+    num_identities = len(set(adoption.images.identity.compressed().tolist()))
+    return (
+        f"{name}: {passport.num_rows:,} imported faces, {passport.num_ok:,} of them usable, "
+        f"{num_identities:,} identities; stated to be made by {origin.synthetic_source}"
+    )
+
+
+def main() -> None:
+    parser = Parser(description="Make a round of an existing set of synthetic faces.")
+    parser.add_argument("images", help="folder:DIR, in it a folder an identity")
+    parser.add_argument("--round", required=True, help="what to call it")
+    parser.add_argument(
+        "--synthetic-source", required=True, metavar="TEXT",
+        help="what made the faces; photographs of people are not for training",
+    )  # fmt: skip
+    parser.add_argument("--licence", required=True, metavar="TEXT", help="of the set")
+    parser.add_argument(
+        "--frame", choices=sorted(FRAMES), help="that the images are cut to; default: detect faces"
+    )
+    add_options(parser)
+    args = parser.parse_args()
+    kind, _, folder = args.images.partition(":")
+    pick("kind of image set", kind, {FOLDER: None})
+    if not folder:
+        raise InputError(f"{args.images}: expected {FOLDER}:DIR")
+    frame = FRAMES[args.frame] if args.frame else None
+    origin = Origin(args.synthetic_source, args.licence, frame)
+    print(adopt_round(args.round, Path(folder), origin, load_params(), crew_of(args)))
+
+
+if __name__ == "__main__":
+    from pipeline.adopt import main as command  # workers know the job by this module's name
+
+    run_command(command)

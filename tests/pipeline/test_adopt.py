@@ -1,0 +1,339 @@
+"""Image sets that exist already, as rounds: same stores, honest papers, nothing of it guessed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from manifests import layout
+from manifests.card import main as card
+from manifests.digests import folder_hashes
+from manifests.errors import InputError
+from manifests.files import read_json
+from manifests.latents import LatentManifest
+from manifests.params import Params
+from manifests.rounds import open_round
+from manifests.stores import FaceStore
+from manifests.verify import find_faults
+from pipeline import adopt
+from pipeline.adopt import Origin, adopt_round, main
+from pipeline.adoption.faces import AdoptJob, moved
+from pipeline.align import Face, crop_photograph
+from pipeline.crews import Crew
+from pipeline.embed import embed_round
+from pipeline.frames import ARCFACE112, WIDE, Frame, dlib5_in, to_frame
+from pipeline.plan import rounds_here
+from pipeline.render import render_round
+from pipeline.repair import repair
+from tests.networks import write_network
+from tests.pipeline.conftest import Interrupted, shards_done
+from tests.protocols import encoded_bomb
+from tests.toys import make_round
+from train.plan import open_sources
+
+SET = Path("digiface")
+ALIGNED = Origin("DigiFace-1M", "research only", ARCFACE112)
+FOUND = replace(ALIGNED, frame=None)
+PEOPLE, EACH, SIDE = 11, 13, 32  # three shards of 64 rows
+
+
+@pytest.fixture
+def params(params: Params) -> Params:
+    return replace(params, render=replace(params.render, frame_size=48, shard_rows=64))
+
+
+@pytest.fixture
+def images(workspace: Path) -> dict[str, np.ndarray]:
+    """A set in the layout of DigiFace-1M, aligned, and its pictures by their names."""
+    rng = np.random.default_rng(0)
+    pictures = {}
+    for person in range(PEOPLE):
+        (SET / str(person)).mkdir(parents=True)
+        for number in range(EACH):
+            coarse = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            picture = np.array(Image.fromarray(coarse).resize((SIDE, SIDE)))
+            Image.fromarray(picture).save(SET / f"{person}/{number}.png")
+            pictures[f"{person}/{number}.png"] = picture
+    (SET / "LICENSE.txt").write_text("no image")
+    return pictures
+
+
+def adopted(params: Params, name: str = "digi", origin: Origin = ALIGNED) -> str:
+    return adopt_round(name, SET, origin, params, Crew(1))
+
+
+class TestRound:
+    def test_rows_are_the_images_by_their_hashes(
+        self, images: dict[str, np.ndarray], params: Params
+    ) -> None:
+        assert adopted(params) == (
+            "digi: 143 imported faces, 143 of them usable, 11 identities; "
+            "stated to be made by DigiFace-1M"
+        )
+        table = LatentManifest.read(layout.manifest("digi")).table.to_pydict()
+        hashes = {hashlib.sha256((SET / name).read_bytes()).hexdigest(): name for name in images}
+        assert table["source_sha256"] == sorted(hashes)
+        names = [hashes[own] for own in table["source_sha256"]]
+        folders = sorted({name.split("/")[0] for name in names})
+        assert table["identity_id"] == [folders.index(name.split("/")[0]) for name in names]
+        assert set(table["origin"]) == {"imported"} and set(table["latent"]) == {None}
+        faces = FaceStore.open(layout.faces("digi"))
+        stored = faces.images(0, len(faces))
+        for row in (0, 70, 142):
+            picture = torch.from_numpy(images[names[row]]).permute(2, 0, 1)[None].float()
+            wanted = to_frame(picture, ARCFACE112.at(SIDE), WIDE.at(48))[0].permute(1, 2, 0)
+            assert np.abs(stored[row].astype(float) - wanted.numpy()).max() <= 1.0
+        assert np.isnan(faces.column("landmarks")).all()
+
+    def test_papers_say_what_was_stated(
+        self, images: dict[str, np.ndarray], params: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        adopted(params)
+        faces = FaceStore.open(layout.faces("digi"))
+        identity = faces.passport.fingerprint.identity
+        digest = LatentManifest.read(layout.manifest("digi")).recipe.generator_sha256
+        listed = "\n".join(
+            sorted(hashlib.sha256((SET / name).read_bytes()).hexdigest() for name in images)
+        )
+        assert digest == hashlib.sha256(listed.encode()).hexdigest()
+        assert (identity["name"], identity["weights_sha256"]) == ("folder", digest)
+        assert identity["synthetic_source"] == "DigiFace-1M"
+        assert faces.passport.licences == {"DigiFace-1M": "research only"}
+        monkeypatch.setattr(sys, "argv", ["card", "digi"])
+        card()
+        text = "".join(path.read_text() for path in layout.card("digi").iterdir())
+        assert "143 faces were imported: who imported them states that they are synthetic" in text
+        assert read_json(layout.manifest_summary("digi"))["num_identities"] == PEOPLE
+
+    def test_everything_after_it_works_as_for_rendered_faces(
+        self, images: dict[str, np.ndarray], params: Params
+    ) -> None:
+        adopted(params)
+        embed_round("digi", f"onnx:{write_network(Path('toy.onnx'))}", params, crew=Crew(1))
+        store = layout.teacher("digi", "toy")
+        assert not find_faults(layout.faces("digi")) and not find_faults(store)
+        files = open_round("digi", "toy")
+        assert (files.num_imported, files.synthetic_source) == (143, "DigiFace-1M")
+        settings = replace(params.train, leave_out=())
+        known = replace(params, teacher="toy", train=settings)
+        (source,), _ = open_sources(["digi"], known, {})
+        assert len(source.usable) == 143
+
+    def test_images_in_no_folder_have_no_identity(
+        self, images: dict[str, np.ndarray], params: Params
+    ) -> None:
+        (SET / "3/5.png").rename(SET / "alone.png")
+        adopted(params)
+        manifest = LatentManifest.read(layout.manifest("digi"))
+        assert manifest.table["identity_id"].null_count == 1
+
+
+class TestBytes:
+    def test_interrupted_elsewhere_or_by_workers_they_are_the_same(
+        self, images: dict[str, np.ndarray], params: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        adopted(params)
+        wanted = folder_hashes(layout.faces("digi"))
+        for folder in (layout.faces("digi"), layout.WORK):
+            shutil.rmtree(folder)
+        with shards_done(AdoptJob, dies_at=2), pytest.raises(Interrupted):
+            adopted(params)
+        shutil.copytree(SET, "elsewhere")
+        with shards_done(AdoptJob) as done:
+            adopt_round("digi", Path("elsewhere"), ALIGNED, params, Crew(1))
+        assert done == [2]
+        assert folder_hashes(layout.faces("digi")) == wanted
+        with shards_done(AdoptJob) as done:
+            adopted(params)
+        assert not done
+
+    def test_repair_and_render_point_to_the_images(
+        self, images: dict[str, np.ndarray], params: Params
+    ) -> None:
+        adopted(params)
+        next((layout.faces("digi") / "images").rglob("1/0/0/0")).unlink()
+        for call in (
+            lambda: repair(layout.faces("digi"), params, Crew(1)),
+            lambda: render_round("digi", params, crew=Crew(1)),
+        ):
+            with pytest.raises(InputError, match=r"imported from images.*python -m pipeline.adopt"):
+                call()
+        with pytest.raises(InputError, match="no manifest; sample a round"):
+            rounds_here()
+        adopted(params)
+        assert not find_faults(layout.faces("digi"))
+
+    def test_a_changed_image_is_another_round(
+        self, images: dict[str, np.ndarray], params: Params
+    ) -> None:
+        adopted(params)
+        before = folder_hashes(layout.faces("digi"))
+        (SET / "0/0.png").unlink()
+        with pytest.raises(InputError, match="round digi holds other faces; choose another"):
+            adopted(params)
+        with pytest.raises(InputError, match="holds other faces"):
+            adopted(params, origin=replace(ALIGNED, synthetic_source="DCFace"))
+        assert folder_hashes(layout.faces("digi")) == before
+
+    def test_an_image_that_changes_during_the_build_is_noticed(
+        self, images: dict[str, np.ndarray], params: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = adopt.read_image_set
+
+        def then_changed(*args: object, **keys: object) -> object:
+            found = read(*args, **keys)  # type: ignore[arg-type]
+            (SET / "1/1.png").write_bytes((SET / "0/0.png").read_bytes())
+            return found
+
+        monkeypatch.setattr(adopt, "read_image_set", then_changed)
+        with pytest.raises(InputError, match=r"1/1\.png: changed since the build began"):
+            adopted(params)
+
+
+class TestDetection:
+    @pytest.fixture
+    def photographs_set(self, workspace: Path, photographs: list[np.ndarray]) -> None:
+        for number, picture in enumerate(photographs[:2]):
+            (SET / str(number)).mkdir(parents=True)
+            Image.fromarray(picture).save(SET / f"{number}/0.png")
+        Image.new("RGB", (150, 120), (9, 99, 199)).save(SET / "0/sky.png")
+
+    def test_faces_are_found_and_pictures_without_keep_their_row(
+        self, photographs_set: None, params: Params
+    ) -> None:
+        assert "3 imported faces, 2 of them usable, 2 identities" in adopted(params, origin=FOUND)
+        faces = FaceStore.open(layout.faces("digi"))
+        assert faces.passport.failures == {"no_face": 1}
+        ok, places = faces.ok(), faces.column("landmarks")
+        assert np.abs(places[ok] - dlib5_in(Frame(**faces.frame))).max() < 4
+        assert np.isnan(places[~ok]).all() and not faces.images(0, 3)[~ok].any()
+        assert "alignment" in faces.passport.fingerprint.identity
+
+    def test_landmarks_lie_where_the_crop_shows_them(self) -> None:
+        """A picture whose colours are its own coordinates tells where a place came from."""
+        picture = np.zeros((200, 220, 3), np.uint8)
+        picture[..., 0], picture[..., 1] = np.arange(220), np.arange(200)[:, None]
+        turn = np.array([[0.9, -0.2], [0.2, 0.9]])
+        landmarks = dlib5_in(WIDE.at(120)) @ turn.T + (35.0, 10.0)
+        frame = WIDE.at(96)
+        crop = crop_photograph(picture, Face(landmarks, 0.0), frame)
+        for (x, y), wanted in zip(moved(landmarks, frame), landmarks - 0.5, strict=True):
+            shown = crop[:2, int(y), int(x)].numpy()
+            assert np.abs(shown - wanted).max() < 2.5
+
+
+def nothing(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def unreadable(folder: Path) -> None:
+    (folder / "2/2.png").write_bytes(b"\x89PNG" + bytes(50))
+
+
+def cut_short(folder: Path) -> None:
+    path = folder / "2/2.png"
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def link_outside(folder: Path) -> None:
+    shutil.move(folder / "2/2.png", "secret.png")
+    (folder / "2/2.png").symlink_to(Path("secret.png").resolve())
+
+
+def linked_folder(folder: Path) -> None:
+    shutil.move(folder / "2", "other")
+    (folder / "2").symlink_to(Path("other").resolve())
+
+
+def twins(folder: Path) -> None:
+    shutil.copy(folder / "0/0.png", folder / "2/2.png")
+
+
+def bomb(folder: Path) -> None:
+    (folder / "2/2.png").write_bytes(encoded_bomb(30_000, 30_000))
+
+
+def unlike_sizes(folder: Path) -> None:
+    Image.new("RGB", (40, 40)).save(folder / "2/2.png")
+
+
+def oblong(folder: Path) -> None:
+    Image.new("RGB", (40, 32)).save(folder / "2/2.png")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (nothing, "^digiface: no images"),
+        (shutil.rmtree, "^digiface: no such folder; folder:DIR needs one"),
+        (unreadable, r"2/2\.png: not a readable image"),
+        (cut_short, r"2/2\.png: not a readable image"),
+        (link_outside, r"2/2\.png: lies outside digiface"),
+        (linked_folder, r"digiface/2: a link to a folder"),
+        (twins, r"2/2\.png: the same bytes as 0/0\.png; remove one"),
+        (bomb, r"2/2\.png: (30000x30000 pixels, at most|not a readable image)"),
+        (unlike_sizes, r"2/2\.png: 40x40 pixels, 0/0\.png has 32x32; aligned crops are of one"),
+        (oblong, r"2/2\.png: 40x32 pixels; an aligned crop is square"),
+    ],
+)
+def test_bad_sets_are_refused_before_anything_is_made(
+    images: dict[str, np.ndarray], params: Params, spoil: Callable[[Path], None], message: str
+) -> None:
+    spoil(SET)
+    with pytest.raises(InputError, match=message) as caught:
+        adopted(params)
+    assert "\n" not in str(caught.value)
+    assert not layout.manifest("digi").exists() and not layout.faces("digi").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"--synthetic-source": None}, "required: --synthetic-source"),
+        ({"--licence": None}, "required: --licence"),
+        ({"--synthetic-source": ""}, "--synthetic-source '': expected one line"),
+        ({"--licence": "two\nlines"}, "--licence .* expected one line of up to 200"),
+        ({"--frame": "ffhq"}, "invalid choice: 'ffhq'"),
+        ({"--round": "../up"}, "a name has letters"),
+        ({"--round": None}, "required: --round"),
+        ({"": "zip:digiface"}, "unknown kind of image set 'zip'; valid names: folder"),
+        ({"": "folder:"}, "expected folder:DIR"),
+    ],
+)
+def test_the_command_asks_for_what_must_be_stated(
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, str | None],
+    message: str,
+) -> None:
+    words: dict[str, str | None] = {
+        "": "folder:digiface", "--round": "digi", "--synthetic-source": "x", "--licence": "y",
+    }  # fmt: skip
+    given = [part for key, value in (words | changes).items() if value is not None
+             for part in ([key, value] if key else [value])]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["adopt", *given])
+    with pytest.raises(InputError, match=message):
+        main()
+
+
+def test_imported_faces_of_unstated_origin_are_not_trained_on(
+    workspace: Path, params: Params
+) -> None:
+    make_round("strangers", 40, origin="imported")
+    known = replace(params, teacher="toy", train=replace(params.train, leave_out=()))
+    with pytest.raises(
+        InputError, match=r"round strangers: 40 imported faces that may be photographs of real"
+    ):
+        open_sources(["strangers"], known, {})
+    assert os.listdir(layout.MANIFESTS) == ["strangers.parquet"]
