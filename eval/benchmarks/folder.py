@@ -21,9 +21,8 @@ from eval.benchmarks.base import (
 )
 from manifests.benchmarks import ALIGNMENT
 from manifests.errors import InputError
-from manifests.images import ImageFolder, image_hashes
+from manifests.images import ENDINGS, ImageFolder, image_hashes
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 MOST_PAIRS = 5_000_000
 MOST_IMAGES_ACROSS = 4_000  # above, folds are not compared with each other
 

@@ -12,11 +12,10 @@ import numpy as np
 from manifests import layout
 from manifests.digests import merkle_root, sha256_file
 from manifests.errors import InputError
-from manifests.images import DETECT_THRESHOLD, ImageFolder, decode
+from manifests.images import DETECT_THRESHOLD, ENDINGS, ImageFolder, decode
 from pipeline.align import Aligner, Face, find_in_photograph
 
 KINDS = ("orl", "pairs", "folder")
-ENDINGS = {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 
 
 @dataclass(frozen=True)

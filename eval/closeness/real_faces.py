@@ -1,0 +1,93 @@
+"""Real faces beside stored ones: photographs cut and embedded as a face store's faces were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from tqdm import tqdm
+
+from eval.photos.embedding import placed
+from eval.photos.photo_sets import PhotographSet
+from manifests import layout
+from manifests.errors import InputError
+from manifests.images import DETECT_THRESHOLD, ImageFolder, decode
+from pipeline.align import Aligner, Face, crop_photograph, find_in_photograph
+from pipeline.frames import Frame, to_frame
+from pipeline.numerics import BATCH, in_fixed_batches
+from pipeline.teachers.base import Teacher
+
+BLOCK = 4 * BATCH  # crops held at a time
+
+
+@dataclass(frozen=True)
+class RealFaces:
+    """The faces that were found, in the order of their photographs' names."""
+
+    names: tuple[str, ...]
+    subject: Int[np.ndarray, " face"]  # number of the folder that a photograph lies in
+    embeddings: Float[np.ndarray, "face width"]  # raw float32, rounded as in a store
+    num_undetected: int  # photographs without a face, left out
+
+
+def embed_real(
+    photographs: PhotographSet, teacher: Teacher, stored: Frame, source: Frame | None = None
+) -> RealFaces:
+    """Photographs through the frame that a store keeps to the teacher's. `source`: the frame
+    that they are cut to already; None: faces are detected.
+
+    Raises InputError for photographs in no folder of their person, of fewer than two people, and
+    for the first that cannot be read or, of `source`, is not square.
+    """
+    if "" in photographs.subjects:
+        at = photographs.subjects.index("")
+        raise InputError(
+            f"{photographs.folder / photographs.images[at]}: in no folder of its person, without "
+            "which nobody can say how alike two people are; put each person's into one"
+        )
+    rows, kept = [], []
+    aligner = None if source else Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
+    images = ImageFolder(photographs.folder)
+    with tqdm(total=len(photographs.images), desc="embed photographs", unit="image") as bar:
+        for at in range(0, len(photographs.images), BLOCK):
+            crops = []
+            for number in range(at, min(at + BLOCK, len(photographs.images))):
+                name = photographs.images[number]
+                picture = decode(images.read(name), images.where(name))
+                face = _face(aligner, source, picture, images.where(name))
+                if face.detected:
+                    kept.append(number)
+                    crops.append(crop_photograph(picture, face, stored))
+                bar.update()
+            rows.append(_embed(teacher, crops, stored))
+    subjects = np.unique(photographs.subjects, return_inverse=True)[1][kept]
+    if len(np.unique(subjects)) < 2:
+        raise InputError(
+            f"{photographs.folder}: faces of {len(np.unique(subjects))} people were found, at "
+            "least 2 are needed; --frame says what photographs are cut to already"
+        )
+    names = tuple(photographs.images[number] for number in kept)
+    undetected = len(photographs.images) - len(kept)
+    return RealFaces(names, subjects.astype(np.int64), np.concatenate(rows), undetected)
+
+
+def _face(aligner: Aligner | None, source: Frame | None, picture: np.ndarray, where: str) -> Face:
+    if aligner is not None:
+        return find_in_photograph(aligner, picture)
+    assert source is not None
+    height, width = picture.shape[:2]
+    if height != width:
+        raise InputError(f"{where}: {width}x{height} pixels; an aligned crop is square")
+    return placed(source, picture)
+
+
+def _embed(
+    teacher: Teacher, crops: list[torch.Tensor], stored: Frame
+) -> Float[np.ndarray, "face width"]:
+    if not crops:
+        return np.empty((0, teacher.width), np.float32)
+    pictures = to_frame(torch.stack(crops), stored, teacher.frame)
+    rows = in_fixed_batches(teacher.embed, pictures).cpu().numpy()
+    return rows.astype(np.float16).astype(np.float32)

@@ -1,0 +1,214 @@
+"""Leakage, from rounds and photographs to the report: a planted copy is found."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eval import leakage
+from eval.closeness.synthetic_faces import group_numbers
+from eval.leakage import main
+from manifests import layout
+from manifests.errors import InputError
+from manifests.files import read_json
+from manifests.params import Params, load_params
+from manifests.rounds import open_round
+from pipeline.adopt import Origin, adopt_round
+from pipeline.crews import Crew
+from pipeline.embed import embed_round
+from pipeline.frames import ARCFACE112
+from tests.conftest import lay_out
+from tests.networks import write_network
+from tests.toys import make_round
+
+PEOPLE, EACH, SYNTHETIC, SIDE = 7, 4, 90, 32
+OUT = Path("leakage.json")
+ROUNDS, TEACHER = ("one", "two"), "toy"
+
+
+def smooth(rng: np.random.Generator) -> np.ndarray:
+    """A coarse picture, enlarged: what a resampling leaves as it was."""
+    coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+    return np.array(coarse.resize((SIDE, SIDE)))
+
+
+def write(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+
+
+@pytest.fixture(scope="module")
+def built_once(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> tuple[Path, Params]:
+    """Two rounds by a teacher in a file, and photographs of people. In round two, one face is a
+    photograph of person p3, a little brighter. Not to be changed."""
+    root = lay_out(tmp_path_factory.mktemp("leakage"), weights)
+    rng = np.random.default_rng(0)
+    with contextlib.chdir(root):
+        for person in range(PEOPLE):
+            own = smooth(rng).astype(float)
+            for number in range(EACH):
+                noise = rng.normal(0, 8, (4, 4, 3)).repeat(8, 0).repeat(8, 1)
+                picture = (own + noise).clip(0, 255).astype(np.uint8)
+                write(Path(f"real/p{person}/{number}.png"), picture)
+        for name in ROUNDS:
+            for number in range(SYNTHETIC):
+                write(Path(f"{name}/{number // 3}/{number}.png"), smooth(rng))
+        copied = np.array(Image.open("real/p3/2.png")).astype(int)
+        write(Path("two/7/leak.png"), (copied + 2).clip(0, 255).astype(np.uint8))
+        teachers = {TEACHER: f"onnx:{write_network(Path('toy.onnx'))}"}
+        params = replace(load_params(), teacher=TEACHER, teachers=teachers)
+        params = replace(params, render=replace(params.render, frame_size=64, shard_rows=64))
+        for name in ROUNDS:
+            adopt_round(name, Path(name), Origin("test", "CC0-1.0", ARCFACE112), params, Crew(1))
+            embed_round(name, TEACHER, params, crew=Crew(1))
+    return root, params
+
+
+@pytest.fixture
+def built(
+    built_once: tuple[Path, Params], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Params:
+    """A copy of it, which is the current folder; its parameters."""
+    root, params = built_once
+    leave_out = shutil.ignore_patterns(".work")
+    shutil.copytree(root, tmp_path / "copy", symlinks=True, ignore=leave_out)
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setattr(leakage, "load_params", lambda: params)
+    return params
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> dict[str, Any]:
+    given = ["leakage", *ROUNDS, "--real", "folder:real", "--out", str(OUT), "--frame"]
+    monkeypatch.setattr(sys, "argv", [*given, "arcface112", *words])
+    main()
+    return read_json(OUT)
+
+
+class TestReport:
+    def test_a_copied_person_is_found(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        report = run(monkeypatch, "--pairs", "5")
+        first, *others = report["top_pairs"]
+        assert (first["round"], first["real"]) == ("two", "p3/2.png")
+        assert first["score"] > 0.99 and len(others) == 4
+        files = open_round("two", TEACHER)
+        manifest = files.require_manifest()
+        assert manifest.face_id[first["row"]] == first["face_id"]
+        leak = manifest.table["identity_id"].to_pylist()[first["row"]]
+        folders = sorted(str(number) for number in range(SYNTHETIC // 3))
+        assert folders[leak] == "7"
+        best = report["best_match"]
+        assert best["synthetic"]["max"] == pytest.approx(first["score"])
+        assert report["synthetic_faces"] == 2 * SYNTHETIC + 1
+        printed = capsys.readouterr().out
+        assert (
+            "181 synthetic faces against 28 of 7 people (folder:real, 0 without a face" in printed
+        )
+        assert f"most alike pair: {first['score']:.4f}, 5th: {others[-1]['score']:.4f}" in printed
+
+    def test_the_threshold_is_that_of_the_fewest_impostors_that_bear_one(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        point = run(monkeypatch)["operating_point"]
+        impostors = EACH**2 * PEOPLE * (PEOPLE - 1) // 2
+        assert point["impostor_pairs"] == impostors
+        assert point["fmr"] == pytest.approx(10 / impostors)
+        assert point["wanted_fmr"] == 1e-5
+
+    def test_people_are_covered_where_a_face_is_near(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        report = run(monkeypatch)
+        near, far = report["coverage"]["0.5"], report["coverage"]["0.95"]
+        assert near["score"] > far["score"]
+        assert 1 <= near["synthetic"]["count"] <= far["synthetic"]["count"]
+        assert near["synthetic"]["of"] == PEOPLE * EACH
+
+    def test_reports_are_the_same_bytes_and_blocks_change_none(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run(monkeypatch)
+        before = OUT.read_bytes()
+        monkeypatch.setattr("eval.closeness.synthetic_faces.BLOCK", 33)
+        run(monkeypatch)
+        assert OUT.read_bytes() == before
+
+    def test_photographs_without_a_face_are_left_out_and_counted(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch, weights: Path
+    ) -> None:
+        for person in (1, 2, 3):
+            for number in (1, 2, 3):
+                picture = Image.open(weights / f"orl/s{person}/{number}.pgm").convert("RGB")
+                write(Path(f"found/s{person}/{number}.png"), np.array(picture.resize((276, 336))))
+        write(Path("found/s1/sky.png"), np.full((150, 120, 3), 99, np.uint8))
+        given = ["leakage", *ROUNDS, "--real", "folder:found", "--out", str(OUT)]
+        monkeypatch.setattr(sys, "argv", given)
+        main()
+        assert read_json(OUT)["real"] == {"faces": 9, "people": 3, "undetected": 1}
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--pairs", "0"], "--pairs 0: expected at least 1"),
+            (["--teacher", "none"], r"teachers/none\.zarr: this store does not exist"),
+            (["--teacher", "onnx:toy.onnx"], "a store is called by a name"),
+            (["--real", "folder:nowhere"], "nowhere: no such folder"),
+            (["--real", "lfw"], "photographs lfw need a folder"),
+            (["--real", "folder:alone"], "in no folder of its person"),
+            (["--real", "folder:single"], "faces of 1 people were found, at least 2 are needed"),
+            (["--real", "folder:strangers"], "at most 1 of one person, expected more than 10"),
+            (["--real", "folder:broken"], r"broken/a/0\.png: not a readable image"),
+            (["--real", "folder:oblong"], r"oblong/a/0\.png: 40x32 pixels; an aligned crop is squ"),
+        ],
+    )
+    def test_bad_input_is_named(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+    ) -> None:
+        write(Path("alone/0.png"), np.zeros((SIDE, SIDE, 3), np.uint8))
+        shutil.copytree("real/p1", "single/p1")
+        for person in range(PEOPLE):
+            write(Path(f"strangers/{person}/0.png"), smooth(np.random.default_rng(person)))
+        write(Path("oblong/a/0.png"), np.zeros((32, 40, 3), np.uint8))
+        Path("broken/a").mkdir(parents=True)
+        Path("broken/a/0.png").write_bytes(b"no image")
+        with pytest.raises(InputError, match=message) as caught:
+            run(monkeypatch, *words)
+        assert "\n" not in str(caught.value) and not OUT.exists()
+
+    def test_a_round_twice_is_refused(self, built: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            sys, "argv", ["leakage", "one", "one", "--real", "folder:real", "--out", str(OUT)]
+        )
+        with pytest.raises(InputError, match="rounds one and one are the same"):
+            main()
+
+    def test_another_teacher_of_the_name_is_refused(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_network(Path("toy.onnx"), width=16)
+        with pytest.raises(InputError, match=r"toy\.zarr: not by the toy that is here"):
+            run(monkeypatch)
+
+
+def test_faces_of_an_identity_or_a_parent_count_together(
+    workspace: Path,
+) -> None:
+    identity = np.ma.masked_less(np.array([5, 5, -1, -1, -1, 5]), 0)
+    parent = np.ma.masked_less(np.array([9, 8, 8, 8, -1, -1]), 0)
+    columns = {"identity_id": identity, "parent_id": parent}
+    for name in ROUNDS:
+        make_round(name, 6, failed=0.0, seed=ROUNDS.index(name), **columns)
+    groups = group_numbers([open_round(name, TEACHER) for name in ROUNDS])
+    assert groups.tolist() == [0, 0, 1, 1, 2, 0, 3, 3, 4, 4, 5, 3]
+    assert layout.faces("one").exists()
