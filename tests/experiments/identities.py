@@ -30,13 +30,13 @@ from manifests.params import Identities, Params, load_params
 from manifests.rounds import open_round
 from pipeline.align import load_aligner
 from pipeline.boundaries import boundaries_of_pool
-from pipeline.embeddings import embed_faces
 from pipeline.faces import Detector, Faces, render_faces
-from pipeline.frames import WIDE, Frame, to_frame
+from pipeline.frames import WIDE, to_frame
 from pipeline.generators import load_generator
 from pipeline.identities.labels import unit, usable_rows
 from pipeline.identities.planes import response
 from pipeline.identities.sampling import sample_identities
+from pipeline.numerics import in_fixed_batches
 from pipeline.screen import identity_cosines
 from pipeline.teachers import load_teacher
 
@@ -112,9 +112,11 @@ class Studio:
             faces = self.faces_of(columns["latents"][at : at + BLOCK])
             ok.append(faces.ok)
             images = faces.images[faces.ok]
-            by_teacher.append(embed_faces(teacher, images, frame)[:, 0] - centre)
+            pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+            crops = to_frame(pictures, frame, teacher.frame)
+            by_teacher.append(in_fixed_batches(teacher.embed, crops).numpy() - centre)
             if self.judge is not None:
-                by_judge.append(self._judged(self.judge, images, frame))
+                by_judge.append(self.judge.embed(to_frame(pictures, frame, self.judge.frame)))
         found = np.concatenate(ok)
         units = {"teacher": unit(np.concatenate(by_teacher))}
         if self.judge is not None:
@@ -123,11 +125,6 @@ class Studio:
             units["judge"] = unit(rows if cosine else rows - rows.mean(axis=0))
         identity, reference = columns["identity_id"][found], columns["parent_id"][found]
         return Seen(units, identity, reference, len(found))
-
-    @staticmethod
-    def _judged(judge: Model, images: np.ndarray, frame: Frame) -> np.ndarray:
-        pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-        return judge.embed(to_frame(pictures, frame, judge.frame))
 
 
 def figures_of(seen: Seen, params: Params) -> dict[str, Any]:
