@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,12 +52,14 @@ def find_backend(package: ModuleType, kind: str, name: str, *, group: str | None
     return importlib.import_module(f"{package.__name__}.{own[name]}")
 
 
-def _imported(point: EntryPoint, kind: str) -> Any:
+# Points are Any: where the backport importlib_metadata is imported, the standard library's
+# entry_points gives points of its class.
+def _imported(point: Any, kind: str) -> Any:
     try:
         return point.load()
     except (ImportError, AttributeError) as error:
         raise InputError(f"{kind} {point.name} of {_origin(point)}: {error}") from None
 
 
-def _origin(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else point.value
+def _origin(point: Any) -> str:
+    return str(point.dist.name if point.dist else point.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -40,6 +41,13 @@ def install(site: Path, package: str, points: dict[str, str], code: str = MODULE
 def test_an_entry_point_is_loaded_like_a_file(installed: Path) -> None:
     install(installed, "somegan", {"some-gan": "somegan"})
     found = load_backend(pipeline.generators, "generator", "some-gan", Path("w"), group=GROUP)
+    assert found == ("loaded", Path("w"))
+
+
+def test_an_entry_point_that_the_backport_finds_is_loaded_too(installed: Path) -> None:
+    importlib.import_module("importlib_metadata")  # as dask does
+    install(installed, "latergan", {"later-gan": "latergan"})
+    found = load_backend(pipeline.generators, "generator", "later-gan", Path("w"), group=GROUP)
     assert found == ("loaded", Path("w"))
 
 
