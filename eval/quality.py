@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +169,6 @@ def report_of(found: Round, verdicts: Mapping[str, Verdict], settings: Quality) 
             who: {**own.judge, **{which: part.figures for which, part in own.parts.items()}}
             for who, own in verdicts.items()
         },
-        "thresholds": asdict(settings),
         "broken": broken(kept, found.share_kept, settings),
     }
 

@@ -78,7 +78,7 @@ def make_rounds(num_mined: int) -> None:
 
 def make_run(index: int, num_steps: int) -> None:
     """runs/NAME with a log of `num_steps` lines, and its figures on the probe."""
-    name, trained = RUNS[index], TRAINED[: index + 2]
+    name, trained = RUNS[index], TRAINED[: index + 2 if index else 1]
     paths = [p for r in trained for p in (layout.faces(r), layout.teacher(r, "toy"))]
     roots = {path.as_posix(): read_json(path / "passport.json")["merkle_root"] for path in paths}
     card = StudentCard(
@@ -101,7 +101,8 @@ def make_run(index: int, num_steps: int) -> None:
 def make_gaps() -> None:
     """The regions of mined-1, the probe's gaps of the last student, and those of parents and
     children by the students that were mined for."""
-    gap_table("probe", "", NUM_REGIONS).write(layout.regions("mined-1"))
+    for name in RUNS[1:]:
+        gap_table("probe", "", NUM_REGIONS).write(layout.regions(name))
     last = gap_table("probe", RUNS[-1], NUM_REGIONS)
     unknown = np.full(len(last.face_id), -1, np.int32)
     replace(last, region=unknown, gap=last.gap / 2, flip_gap=last.flip_gap / 2).write(

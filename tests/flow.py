@@ -38,7 +38,7 @@ def _items(loop: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, Any]]:
 ORDER = """
 weights | sample pool | sample probe | render pool | render probe | embed pool | embed probe
 boundaries | sample identities | render identities | embed identities
-screen pool | screen identities | quality identities | train start | gap start --rounds
+screen pool | screen identities | train start | quality identities | gap start --rounds
 mine mined-1 | render mined-1 | embed mined-1 | screen mined-1 | gap start --children
 train mined-1 | gap mined-1 --rounds
 mine mined-2 | render mined-2 | embed mined-2 | screen mined-2 | gap mined-1 --children

@@ -66,7 +66,7 @@ def page_content(results: Results, params: Params) -> dict[str, Any]:
         "probe": PROBE,
     }
     empty = {name for name in ("regions", "drift", "identities") if not content[name]}
-    empty |= set() if summary["gap_by_round"] else {"mined"}
+    empty |= set() if results.mined else {"mined"}
     titles = {name: title for name, title in TITLES.items() if name not in empty}
     return {**content, "titles": titles}
 

@@ -42,7 +42,9 @@ class Results:
 
     @property
     def mined(self) -> list[RoundFiles]:
-        return [self.rounds[name] for name in self.summary["gap_by_round"]]
+        """Of the rounds that came later than the pool, those that mining made."""
+        later = self.summary["gap_by_round"]
+        return [self.rounds[name] for name in later if layout.regions(name).exists()]
 
     @property
     def pool(self) -> RoundFiles:

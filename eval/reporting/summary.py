@@ -117,7 +117,7 @@ def read_gaps(chain: Sequence[RunLog]) -> dict[str, dict[str, Any]]:
 def gap_by_round(
     chain: Sequence[RunLog], gaps: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, float]]:
-    """For each mined round the probe's mean gap of the runs before and after it."""
+    """For each round that a later run added, the probe's mean gap of the runs before and after."""
     return {
         name: {"before": gaps[before.name]["mean"], "after": gaps[after.name]["mean"]}
         for before, after in pairwise(chain)

@@ -60,6 +60,7 @@ def test_summary_and_page_of_a_whole_chain(toy_params: Params) -> None:
     assert set(summary["num_faces"]) == set(summary["digests"]) == {*TRAINED, "probe"}
     assert summary["student"]["train_seconds"] == 4.5
     assert summary["gap_by_round"] == {
+        "identities": {"before": 0.5, "after": 0.4},
         "mined-1": {"before": 0.5, "after": 0.4},
         "mined-2": {"before": 0.4, "after": 0.3},
     }

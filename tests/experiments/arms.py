@@ -63,7 +63,7 @@ def make(name: str, params: Params) -> None:
 
 
 def train_on(output: Path, params: Params, more: Sequence[Source] = ()) -> None:
-    """Goes on from the start on its own stores, and more."""
+    """Goes on from the start on its own stores, the identities, and more."""
     after = load_student(layout.run(START))
     sources, marks = open_sources([POOL, IDENTITIES], params, json.loads(after.card.stores))
     both = [*sources, *more]

@@ -23,7 +23,7 @@ from eval.gap import measure
 from manifests import layout
 from manifests.errors import Parser, run_command
 from manifests.files import write_json
-from manifests.layout import POOL, PROBE
+from manifests.layout import IDENTITIES, POOL, PROBE
 from manifests.params import Params, PriorRound, Run, load_params
 from manifests.rounds import open_round
 from manifests.stores import FaceStore
@@ -100,7 +100,7 @@ def train_arm(arm: str, seed: int, params: Params, settings: Settings) -> tuple[
     else:
         mine_round(name, START, params)
     make(name, params)
-    train_run(open_plan(ARM, [name], START, params), output)
+    train_run(open_plan(ARM, [IDENTITIES, name], START, params), output)
     return output, FaceStore.open(layout.faces(name)).passport.num_ok
 
 
