@@ -99,10 +99,17 @@ def test_broken_thresholds_fail_the_pipeline_in_one_line(
     assert len(read_json(layout.quality_report())["broken"]) == 2
 
 
-def test_every_judge_must_be_content(params: Params) -> None:
+def test_the_error_counts_for_every_judge_and_cosines_for_the_teacher(params: Params) -> None:
     fine = {"eer": 0.01, "genuine": {"mean": 0.5}, "duplicates": {"share": 0.0}}
-    judges = {"teacher": fine, "independent": fine | {"eer": 0.3}}
-    assert broken(judges, 1.0, params.quality) == ["EER 0.300 above most_eer 0.05 (independent)"]
+    narrow = {"genuine": {"mean": 0.9}, "duplicates": {"share": 0.5}}
+    judges = {"teacher": fine, "independent": fine | narrow}
+    assert broken(judges, 1.0, params.quality) == []
+    judges = {"teacher": fine | narrow, "independent": fine | {"eer": 0.3}}
+    assert broken(judges, 1.0, params.quality) == [
+        "genuine mean 0.900 above most_genuine 0.75 (teacher)",
+        "duplicate identities 0.500 above most_duplicates 0.02 (teacher)",
+        "EER 0.300 above most_eer 0.05 (independent)",
+    ]
 
 
 def test_the_teacher_does_not_judge_itself_twice() -> None:
