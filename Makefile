@@ -4,10 +4,10 @@ BIN := .venv/bin
 PRESET ?=
 PAIRS ?=
 
-.PHONY: help setup repro toy test check bench scale campaign mining clean
+.PHONY: help setup repro toy test check bench scale campaign mining identities clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 setup: .venv/.installed ## .venv from requirements.lock
 
@@ -47,6 +47,10 @@ campaign: setup ## kills, damage, full disks: a quarter of an hour -> reports/ca
 
 mining: setup ## laws of mining against the prior, 1.5 hours, after `make repro` -> docs/results/mining.json   [PAIRS=folder]
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.experiments.mining $(if $(PAIRS),--pairs $(PAIRS))
+
+identities: setup ## sampling laws, and students with identities, 1.3 hours, after `make repro` -> docs/results/   [PAIRS=folder]
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.experiments.identities --judge runs/start
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.experiments.identity_students $(if $(PAIRS),--pairs $(PAIRS))
 
 clean: ## everything that can be made again, but for .venv and DVC's cache
 	rm -rf data runs reports .work

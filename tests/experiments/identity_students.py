@@ -67,6 +67,7 @@ def main() -> None:
     if args.pairs:
         benchmarks["lfw_dev"] = f"pairs:{Path(args.pairs).absolute()}"
     with workplace(SCRATCH):
+        RESULTS.mkdir(exist_ok=True)
         for seed in args.seeds:
             for arm in (PRIOR, IDENTITIES):
                 done = RESULTS / f"{arm}-{seed}.npz"
