@@ -10,6 +10,7 @@ can be interrupted. Pictures are rendered in memory; nothing of the default run 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -141,13 +142,18 @@ def figures_of(seen: Seen, params: Params) -> dict[str, Any]:
         "share_kept": float(kept.sum()) / seen.num_rows,
         **{
             name: {
-                which: dict(measure(looks.of(rows), **options).figures)
+                which: without_pairs(measure(looks.of(rows), **options).figures)
                 for which, rows in (("all", np.ones(len(kept), bool)), ("kept", kept))
             }
             for name, units in seen.units.items()
             for looks in [Looks(units, seen.identity, seen.reference)]
         },
     }
+
+
+def without_pairs(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Repeated identities by their share, not one by one."""
+    return {**figures, "duplicates": figures["duplicates"]["share"]}
 
 
 def grouped_at_random(seen: Seen, seed: int) -> Seen:
