@@ -7,7 +7,7 @@ the same faces for any number of readers.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,10 +17,12 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from manifests.errors import InputError
+from manifests.latents import LatentManifest
 from manifests.stores import CHUNK_ROWS, FaceStore, TeacherStore
 from pipeline.frames import Frame
 
 NO_ROWS = np.empty(0, int)
+NO_IDENTITY = -1
 CHECKED_ROWS = 1 << 14  # targets looked at, at a time
 BLOCKS, ROWS = 1, 2  # what a random stream is for, beside its seed
 Block = tuple[int, int]  # (source, first row)
@@ -28,40 +30,57 @@ Block = tuple[int, int]  # (source, first row)
 
 @dataclass(frozen=True)
 class Source:
-    """A round's faces with the embeddings of one teacher."""
+    """A round's faces with the embeddings of one or more teachers."""
 
     faces: FaceStore
-    teacher: TeacherStore
+    teachers: Mapping[str, TeacherStore]
     usable: Int[np.ndarray, " row"]  # rows that may be trained on, ascending
-    targets: Float[np.ndarray, "face view width"]  # float16, raw, all rows
+    targets: Mapping[str, Float[np.ndarray, "face view _"]]  # by teacher: float16, raw, all rows
+    face_ids: Int[np.ndarray, " face"]  # -1 - row where the round came without its manifest
+    identities: Int[np.ndarray, " face"]  # of the manifest; NO_IDENTITY where it names none
 
 
 @dataclass(frozen=True)
 class Batch:
     images: UInt8[Tensor, "batch stored stored 3"]
-    targets: Float[Tensor, "batch view width"]  # raw embeddings of every stored view
+    targets: Mapping[str, Float[Tensor, "batch view _"]]  # by teacher: raw, every stored view
+    labels: Int[Tensor, " batch"]  # 0 .. num_identities - 1 over all rounds, or NO_IDENTITY
+    face_ids: Int[Tensor, " batch"]
 
 
 def open_source(
-    faces: FaceStore, teacher: TeacherStore, leave_out: Int[np.ndarray, " row"] = NO_ROWS
+    faces: FaceStore,
+    teachers: Mapping[str, TeacherStore],
+    leave_out: Int[np.ndarray, " row"] = NO_ROWS,
+    manifest: LatentManifest | None = None,
 ) -> Source:
     """A round to train on; rows of `leave_out` are there and not used."""
     usable = np.setdiff1d(np.flatnonzero(faces.ok()), leave_out)
-    source = Source(faces, teacher, usable, teacher.embeddings())
-    _check_targets(source)
+    targets = {name: _embeddings(teacher, faces) for name, teacher in teachers.items()}
+    face_ids, identities = -1 - np.arange(len(faces)), np.full(len(faces), NO_IDENTITY)
+    if manifest is not None:
+        column = manifest.table["identity_id"].fill_null(NO_IDENTITY)
+        face_ids, identities = manifest.face_id, column.to_numpy()
+    source = Source(faces, teachers, usable, targets, face_ids, identities)
+    for name in teachers:
+        _check_targets(source, name)
     return source
 
 
-def _check_targets(source: Source) -> None:
-    """A face without an embedding would turn the whole student into NaN, far from its cause."""
-    path, num_rows = source.teacher.path, len(source.targets)
-    if num_rows != len(source.faces):
+def _embeddings(teacher: TeacherStore, faces: FaceStore) -> np.ndarray:
+    if len(teacher) != len(faces):
         raise InputError(
-            f"{path}: {num_rows} rows, {source.faces.path} has {len(source.faces)}; embed it again"
+            f"{teacher.path}: {len(teacher)} rows, {faces.path} has {len(faces)}; embed it again"
         )
+    return teacher.embeddings()
+
+
+def _check_targets(source: Source, teacher: str) -> None:
+    """A face without an embedding would turn the whole student into NaN, far from its cause."""
+    path = source.teachers[teacher].path
     for at in range(0, len(source.usable), CHECKED_ROWS):
         rows = source.usable[at : at + CHECKED_ROWS]
-        finite = np.isfinite(source.targets[rows]).all(axis=(1, 2))
+        finite = np.isfinite(source.targets[teacher][rows]).all(axis=(1, 2))
         if not finite.all():
             raise InputError(
                 f"{path}: row {rows[np.argmin(finite)]} is a usable face, its embedding is not "
@@ -78,26 +97,45 @@ def stored_frame(sources: Sequence[Source]) -> Frame:
     return frames.pop()
 
 
-def check_one_teacher(sources: Sequence[Source]) -> None:
+def check_one_teacher(stores: Sequence[TeacherStore]) -> None:
     """Raises InputError if the embeddings are not all one teacher's; warns if they were
     computed on unlike machines, whose low bits differ."""
-    prints = [source.teacher.passport.fingerprint for source in sources]
-    for source, made_by in zip(sources, prints, strict=True):
+    prints = [store.passport.fingerprint for store in stores]
+    for store, made_by in zip(stores, prints, strict=True):
         if made_by.identity != prints[0].identity:
             raise InputError(
-                f"{source.teacher.path}: embedded by another teacher, or another version of it, "
-                f"than {sources[0].teacher.path}; embed the round again"
+                f"{store.path}: embedded by another teacher, or another version of it, "
+                f"than {stores[0].path}; embed the round again"
             )
         if made_by.numerics != prints[0].numerics:
             warnings.warn(
-                f"{source.teacher.path}: computed with {made_by.numerics}, "
-                f"{sources[0].teacher.path} with {prints[0].numerics}",
+                f"{store.path}: computed with {made_by.numerics}, "
+                f"{stores[0].path} with {prints[0].numerics}",
                 stacklevel=2,
             )
 
 
 def num_usable(sources: Sequence[Source]) -> int:
     return sum(len(source.usable) for source in sources)
+
+
+def identity_labels(sources: Sequence[Source]) -> list[Int[np.ndarray, " face"]]:
+    """A label of every face, by source: the identities that usable faces have, numbered from 0
+    in the order of rounds and of their ids. Two rounds share no identity."""
+    labels, count = [], 0
+    for source in sources:
+        found = np.unique(source.identities[source.usable])
+        found = found[found != NO_IDENTITY]
+        known = np.isin(source.identities, found)
+        places = np.searchsorted(found, source.identities) + count
+        labels.append(np.where(known, places, NO_IDENTITY))
+        count += len(found)
+    return labels
+
+
+def num_identities(sources: Sequence[Source]) -> int:
+    """Identities that margin heads tell apart."""
+    return 1 + max((int(labels.max(initial=-1)) for labels in identity_labels(sources)), default=-1)
 
 
 class BatchStream:
@@ -109,6 +147,7 @@ class BatchStream:
                 f"{num_usable(sources)} usable faces are fewer than one batch of {batch}"
             )
         self.sources, self.batch, self.seed = sources, batch, seed
+        self.labels = identity_labels(sources)
         self.pool_blocks = max(1, pool_rows // CHUNK_ROWS)
         self.blocks = [
             (index, start)
@@ -128,12 +167,12 @@ class BatchStream:
         """Batches from `first_step` on; a batch may span two pools or two epochs."""
         per_epoch = num_usable(self.sources)
         epoch, skip = divmod(first_step * self.batch, per_epoch)
-        left = _Rows.none(self.sources)
+        left = self._rows((0, 0), NO_ROWS)
         for rows in self._pools_from(epoch, skip):
             left = left.joined(rows)
             while len(left) >= self.batch:
                 head, left = left.split(self.batch)
-                yield Batch(torch.from_numpy(head.images), torch.from_numpy(head.targets).float())
+                yield head.batch()
 
     def _pools_from(self, epoch: int, skip: int) -> Iterator[_Rows]:
         with ThreadPoolExecutor(1) as reader:  # reads the next pool while this one is trained on
@@ -162,38 +201,54 @@ class BatchStream:
         parts = [self._read_block(block) for block in pool]
         rows = _Rows.concatenate(parts)
         rng = np.random.default_rng((self.seed, ROWS, epoch, index))
-        order = rng.permutation(len(rows))[first:]
-        return _Rows(rows.images[order], rows.targets[order])
+        return rows.take(rng.permutation(len(rows))[first:])
 
     def _read_block(self, block: Block) -> _Rows:
+        return self._rows(block, self._rows_of(block))
+
+    def _rows(self, block: Block, rows: np.ndarray) -> _Rows:
+        """Rows of one block, which is read whole."""
         source, start = self.sources[block[0]], block[1]
-        stop = min(start + CHUNK_ROWS, len(source.faces))
-        rows = self._rows_of(block)
-        return _Rows(source.faces.images(start, stop)[rows - start], source.targets[rows])
+        stop = min(start + CHUNK_ROWS, len(source.faces)) if len(rows) else start
+        return _Rows(
+            source.faces.images(start, stop)[rows - start],
+            {name: targets[rows] for name, targets in source.targets.items()},
+            self.labels[block[0]][rows],
+            source.face_ids[rows],
+        )
 
 
 @dataclass(frozen=True)
 class _Rows:
     images: np.ndarray
-    targets: np.ndarray
+    targets: Mapping[str, np.ndarray]
+    labels: np.ndarray
+    face_ids: np.ndarray
 
     def __len__(self) -> int:
         return len(self.images)
 
-    @classmethod
-    def none(cls, sources: Sequence[Source]) -> _Rows:
-        return cls(sources[0].faces.images(0, 0), sources[0].targets[:0])
+    def batch(self) -> Batch:
+        targets = {name: torch.from_numpy(rows).float() for name, rows in self.targets.items()}
+        tensors = (torch.from_numpy(rows) for rows in (self.labels, self.face_ids))
+        return Batch(torch.from_numpy(self.images), targets, *tensors)
+
+    def take(self, rows: np.ndarray | slice) -> _Rows:
+        targets = {name: targets[rows] for name, targets in self.targets.items()}
+        return _Rows(self.images[rows], targets, self.labels[rows], self.face_ids[rows])
 
     @classmethod
     def concatenate(cls, parts: Sequence[_Rows]) -> _Rows:
-        images = np.concatenate([part.images for part in parts])
-        return cls(images, np.concatenate([part.targets for part in parts]))
+        names = parts[0].targets
+        return cls(
+            np.concatenate([part.images for part in parts]),
+            {name: np.concatenate([part.targets[name] for part in parts]) for name in names},
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.face_ids for part in parts]),
+        )
 
     def joined(self, other: _Rows) -> _Rows:
         return _Rows.concatenate([self, other]) if len(self) else other
 
     def split(self, count: int) -> tuple[_Rows, _Rows]:
-        return (
-            _Rows(self.images[:count], self.targets[:count]),
-            _Rows(self.images[count:], self.targets[count:]),
-        )
+        return self.take(slice(None, count)), self.take(slice(count, None))

@@ -100,10 +100,18 @@ def _card(metadata: Mapping[str, str]) -> StudentCard:
 
 
 def save_state(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Mapping[str, Any]
+    path: Path,
+    network: nn.Module,
+    objective: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Mapping[str, Any],
 ) -> None:
     """Everything that going on needs, bit for bit; random draws are a function of the step."""
-    tensors = {f"network.{name}": t.contiguous() for name, t in network.state_dict().items()}
+    tensors = {
+        f"{kind}.{name}": tensor.contiguous()
+        for kind, module in (("network", network), ("objective", objective))
+        for name, tensor in module.state_dict().items()
+    }
     for index, state in optimizer.state_dict()["state"].items():
         for name, value in state.items():
             tensors[f"optimizer.{index}.{name}"] = value.contiguous()
@@ -111,15 +119,16 @@ def save_state(
         save_file(tensors, scratch, {"progress": json.dumps(dict(progress))})
 
 
-def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def load_state(
+    path: Path, network: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
     """Restores what `save_state` wrote; returns its progress."""
     with safe_open(path, framework="pt") as opened:
         progress: dict[str, Any] = json.loads(opened.metadata()["progress"])
     tensors = load_file(path)
-    prefix = "network."
-    network.load_state_dict(
-        {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-    )
+    for prefix, module in (("network.", network), ("objective.", objective)):
+        own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        module.load_state_dict(own)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

@@ -21,6 +21,7 @@ from manifests.rounds import RoundFiles, check_no_face_twice, open_round
 from pipeline.numerics import numerics
 from train.batches import NO_ROWS, Source, check_one_teacher, num_usable, open_source
 from train.checkpoint import Student, load_student
+from train.objectives import Target, embedding_width, teachers_of
 
 VERSION = 1  # raise it when the same inputs would give another student
 
@@ -50,12 +51,26 @@ class Plan:
     @cached_property
     def stores(self) -> dict[str, str]:
         """{relative path: Merkle root or digest} of everything that is trained on, in order."""
-        roots = {
-            store.path.as_posix(): store.root
-            for source in self.sources
-            for store in (source.faces, source.teacher)
-        }
+        roots: dict[str, str] = {}
+        for source in self.sources:
+            roots[source.faces.path.as_posix()] = source.faces.root
+            for teacher in source.teachers.values():
+                roots[teacher.path.as_posix()] = teacher.root
         return roots | dict(self.marks)
+
+    @cached_property
+    def targets(self) -> dict[str, Target]:
+        """By teacher, centred by the first round (the pool) in every run, so that all runs share
+        one target space."""
+        pool = self.sources[0].teachers
+        return {
+            name: Target(torch.from_numpy(store.centre()), store.spread())
+            for name, store in pool.items()
+        }
+
+    @property
+    def embedding_width(self) -> int:
+        return embedding_width(self.params, self.targets)
 
     @property
     def num_steps(self) -> int:
@@ -115,13 +130,20 @@ def open_sources(
     check_no_face_twice(opened)
     sources, digests = [], {}
     for files in opened:
+        teachers = {
+            name: files.teacher
+            if name == params.teacher
+            else open_round(files.name, name, roots=known).teacher
+            for name in teachers_of(params)
+        }
         rows = NO_ROWS
         if params.train.leave_out:
             marks, digest = _read_marks(files, params.teacher, known)
             rows = marks.rows(params.train.leave_out)
             digests[layout.marks(files.name, params.teacher).as_posix()] = digest
-        sources.append(open_source(files.faces, files.teacher, rows))
-    check_one_teacher(sources)
+        sources.append(open_source(files.faces, teachers, rows, files.manifest))
+    for name in teachers_of(params):
+        check_one_teacher([source.teachers[name] for source in sources])
     return sources, digests
 
 

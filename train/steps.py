@@ -1,4 +1,4 @@
-"""The arithmetic of training: targets, learning rate, optimizer and the step itself."""
+"""The arithmetic of training: learning rate, optimizer and the step itself."""
 
 from __future__ import annotations
 
@@ -9,23 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from manifests.digests import sha256_text
-from manifests.errors import pick
 from manifests.params import Run, Train
 from pipeline.frames import Frame
 from train.batches import Batch
-from train.losses import LOSSES
 from train.noise import student_views
-
-
-@dataclass(frozen=True)
-class Target:
-    """How raw teacher embeddings become what the student must match."""
-
-    centre: Tensor  # the teacher's mean over the pool
-    spread: float  # one scalar: the angles between targets stay what they are
-
-    def __call__(self, raw: Tensor) -> Tensor:
-        return (raw - self.centre.to(raw)) / self.spread
+from train.objectives import Lesson, Objective
 
 
 @dataclass(frozen=True)
@@ -44,9 +32,9 @@ def learning_rate(step: int, num_steps: int, run: Run, train: Train) -> float:
     return train.learning_rate * share * warmup
 
 
-def make_optimizer(network: nn.Module, train: Train) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, objective: Objective, train: Train) -> torch.optim.Optimizer:
     """AdamW; no decay on biases and normalisation."""
-    parameters = list(network.parameters())
+    parameters = [*network.parameters(), *objective.parameters()]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": train.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
@@ -64,7 +52,7 @@ def train_steps(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     batches: Iterator[Batch],
-    target: Target,
+    objective: Objective,
     *,
     stored: Frame,
     seen: Frame,
@@ -72,22 +60,28 @@ def train_steps(
     run: Run,
     seed: int,
     steps: range,
+    num_faces: int,
 ) -> Iterator[Progress]:
-    """Trains in place, one step an item; `stored`, `seen`: the frames of store and student."""
-    loss_of = pick("loss", train.loss, LOSSES)
+    """Trains in place, one step an item; `stored`, `seen`: the frames of store and student;
+    `num_faces`: of an epoch."""
     device = next(network.parameters()).device
     network.train()
     for step, batch in zip(steps, batches, strict=False):
         generator = step_generator(seed, step)
         flips = torch.rand(len(batch.images), generator=generator) < 0.5
         # A mirrored face is taught with the mirrored view's own embedding.
-        raw = batch.targets[torch.arange(len(flips)), flips.long()].to(device)
+        chosen = {
+            name: targets[torch.arange(len(flips)), flips.long()].to(device)
+            for name, targets in batch.targets.items()
+        }
+        lesson = Lesson(chosen, batch.labels.to(device), step * train.batch // num_faces)
         images = batch.images.to(device)
         views = student_views(images, flips, stored, seen, train.noise, generator)
         rate = learning_rate(step, steps.stop, run, train)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = loss_of(network(views.contiguous(memory_format=torch.channels_last)), target(raw))
+        outputs = network(views.contiguous(memory_format=torch.channels_last))
+        loss: Tensor = objective(outputs, lesson)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

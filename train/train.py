@@ -30,7 +30,7 @@ from manifests.files import deliver, forget_others, read_json, write_json
 from manifests.params import load_params
 from pipeline.frames import ARCFACE112
 from pipeline.numerics import device_of
-from train.batches import BatchStream, num_usable, stored_frame
+from train.batches import BatchStream, num_identities, num_usable, stored_frame
 from train.checkpoint import (
     FILE,
     LOG,
@@ -41,8 +41,9 @@ from train.checkpoint import (
     save_student,
     weights_sha256,
 )
+from train.objectives import Objective, make_objective
 from train.plan import Plan, open_plan
-from train.steps import Progress, Target, make_optimizer, train_steps
+from train.steps import Progress, make_optimizer, train_steps
 from train.students import build_student
 from train.students.base import num_params
 
@@ -70,8 +71,14 @@ def start_network(plan: Plan) -> nn.Module:
         student.name,
         input_size=student.input_size,
         width=student.width,
-        embedding_width=plan.sources[0].teacher.width,
+        embedding_width=plan.embedding_width,
     )
+
+
+def start_objective(plan: Plan) -> Objective:
+    torch.manual_seed(plan.seed + 1)  # of its own: the student is made from plan.seed
+    count = num_identities(plan.sources)
+    return make_objective(plan.params, plan.targets, num_identities=count)
 
 
 def train_run(plan: Plan, output: Path) -> None:
@@ -79,11 +86,12 @@ def train_run(plan: Plan, output: Path) -> None:
     if not _done(plan.work):
         with timed(f"train@{plan.name}"):
             network = start_network(plan).to(device_of(plan.params.device))
-            optimizer = make_optimizer(network, plan.params.train)
+            objective = start_objective(plan).to(device_of(plan.params.device))
+            optimizer = make_optimizer(network, objective, plan.params.train)
             state = State(0, [], 0.0)
             if (plan.work / STATE).exists():
-                state = State(**load_state(plan.work / STATE, network, optimizer))
-            _train(plan, network, optimizer, state)
+                state = State(**load_state(plan.work / STATE, network, objective, optimizer))
+            _train(plan, network, objective, optimizer, state)
             save_run(plan, network, state, plan.work)
     for stray in [plan.work / STATE, *plan.work.glob(".*.tmp")]:
         stray.unlink(missing_ok=True)
@@ -98,21 +106,31 @@ def _done(work: Path) -> bool:
     return bool(read_json(work / LOG)["student"]["sha256"] == load_student(work).sha256)
 
 
-def _train(plan: Plan, network: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+def _train(
+    plan: Plan,
+    network: nn.Module,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    state: State,
+) -> None:
     settings = plan.params.train
     clock = time.perf_counter()
-    for line in _steps(plan, network, optimizer, state.step):
+    for line in _steps(plan, network, objective, optimizer, state.step):
         state.step += 1
         if state.step % max(1, plan.num_steps // LOG_POINTS) == 0:
             state.history.append(asdict(line))
         now = time.perf_counter()
         state.seconds, clock = state.seconds + now - clock, now
         if state.step % max(1, settings.checkpoint_faces // settings.batch) == 0:
-            save_state(plan.work / STATE, network, optimizer, asdict(state))
+            save_state(plan.work / STATE, network, objective, optimizer, asdict(state))
 
 
 def _steps(
-    plan: Plan, network: nn.Module, optimizer: torch.optim.Optimizer, first: int
+    plan: Plan,
+    network: nn.Module,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    first: int,
 ) -> Iterator[Progress]:
     settings = plan.params.train
     if plan.num_steps <= first:
@@ -120,19 +138,18 @@ def _steps(
     stream = BatchStream(
         plan.sources, batch=settings.batch, pool_rows=settings.pool_rows, seed=plan.seed
     )
-    # Centred by the first round (the pool) in every run, so that all share one target space.
-    pool = plan.sources[0].teacher
     lines = train_steps(
         network,
         optimizer,
         stream.batches(first),
-        Target(torch.from_numpy(pool.centre()), pool.spread()),
+        objective,
         stored=stored_frame(plan.sources),
         seen=ARCFACE112.at(settings.student.input_size),
         train=settings,
         run=plan.run,
         seed=plan.seed,
         steps=range(first, plan.num_steps),
+        num_faces=num_usable(plan.sources),
     )
     total, done = plan.num_steps * settings.batch, first * settings.batch
     with tqdm(total=total, initial=done, unit="face", desc=f"train {plan.name}") as bar:
@@ -155,7 +172,7 @@ def save_run(plan: Plan, network: nn.Module, state: State, folder: Path) -> None
         name=settings.student.name,
         input_size=settings.student.input_size,
         width=settings.student.width,
-        embedding_width=plan.sources[0].teacher.width,
+        embedding_width=plan.embedding_width,
         frame=ARCFACE112.name,
         metric=METRIC,
         views=VIEWS,

@@ -9,6 +9,7 @@ import torch
 from manifests.params import load_params
 from tests.bench.teacher import rate, spread
 from train.losses import standardised_mse
+from train.objectives import Objective
 from train.steps import make_optimizer
 from train.students import build_student
 from train.students.base import num_params
@@ -40,7 +41,7 @@ def _student(name: str, width: float) -> dict[str, object]:
 
 
 def _step(network: torch.nn.Module, batch: int, size: int) -> Callable[[], None]:
-    optimizer = make_optimizer(network, load_params().train)
+    optimizer = make_optimizer(network, Objective(), load_params().train)
     images = torch.rand(batch, 3, size, size).contiguous(memory_format=torch.channels_last) * 255
     targets = torch.randn(batch, 128)
 
