@@ -16,6 +16,7 @@ import yaml
 
 from manifests.errors import InputError, run_command
 from manifests.files import write_text
+from manifests.objectives import IdentityPart, Losses, Tuition
 from manifests.parsing import parse
 
 PATH = Path("params.yaml")
@@ -101,13 +102,18 @@ class Run:
     faces_seen: int
     rate_from: float  # the learning rate goes in a straight line from this share of its peak
     rate_to: float  # to this one
+    identities: IdentityPart | None = None  # that it sees; null: all, and faces of nobody
 
 
 @dataclass(frozen=True)
 class Train:
     student: Student
     noise: Noise
-    loss: str
+    loss: Losses
+    teachers: Mapping[str, Tuition]  # by the names of their stores; none: the default teacher
+    adaptor: str | None  # the run of train.fuse that makes one target of all teachers' embeddings
+    snapshots: tuple[str, ...]  # one teacher's stores, each for an epoch; instead of `teachers`
+    embedding_width: int | None  # of the student; null: that of what it is taught
     batch: int
     learning_rate: float
     weight_decay: float

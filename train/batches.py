@@ -124,13 +124,18 @@ def identity_labels(sources: Sequence[Source]) -> list[Int[np.ndarray, " face"]]
     in the order of rounds and of their ids. Two rounds share no identity."""
     labels, count = [], 0
     for source in sources:
-        found = np.unique(source.identities[source.usable])
-        found = found[found != NO_IDENTITY]
+        found = usable_identities(source)
         known = np.isin(source.identities, found)
         places = np.searchsorted(found, source.identities) + count
         labels.append(np.where(known, places, NO_IDENTITY))
         count += len(found)
     return labels
+
+
+def usable_identities(source: Source) -> Int[np.ndarray, " identity"]:
+    """Ids of the identities that usable faces of a round have, ascending."""
+    found = np.unique(source.identities[source.usable])
+    return found[found != NO_IDENTITY]
 
 
 def num_identities(sources: Sequence[Source]) -> int:

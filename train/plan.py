@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from manifests import layout
@@ -16,12 +17,22 @@ from manifests.digests import canonical_json, sha256_text
 from manifests.errors import InputError, pick
 from manifests.layout import PROBE
 from manifests.marks import REASONS, Marks
+from manifests.objectives import IdentityPart
 from manifests.params import Params, Run
 from manifests.rounds import RoundFiles, check_no_face_twice, open_round
 from pipeline.numerics import numerics
-from train.batches import NO_ROWS, Source, check_one_teacher, num_usable, open_source
+from train.batches import (
+    NO_IDENTITY,
+    NO_ROWS,
+    Source,
+    check_one_teacher,
+    num_usable,
+    open_source,
+)
 from train.checkpoint import Student, load_student
-from train.objectives import Target, embedding_width, teachers_of
+from train.objectives import embedding_width, files_of, teachers_of
+from train.prerequisites import check_objective
+from train.terms import Target
 
 VERSION = 1  # raise it when the same inputs would give another student
 
@@ -56,7 +67,7 @@ class Plan:
             roots[source.faces.path.as_posix()] = source.faces.root
             for teacher in source.teachers.values():
                 roots[teacher.path.as_posix()] = teacher.root
-        return roots | dict(self.marks)
+        return roots | dict(self.marks) | files_of(self.params)
 
     @cached_property
     def targets(self) -> dict[str, Target]:
@@ -78,6 +89,13 @@ class Plan:
         if not num_usable(self.sources[-self.num_new :]):
             return 0
         return self.run.faces_seen // self.params.train.batch
+
+    @property
+    def num_epochs(self) -> int:
+        """That a run begins, the last of which may end early."""
+        if not self.num_steps:
+            return 0
+        return (self.num_steps - 1) * self.params.train.batch // num_usable(self.sources) + 1
 
     @cached_property
     def seed(self) -> int:
@@ -112,13 +130,24 @@ def open_plan(name: str, rounds: Sequence[str], after: str | None, params: Param
     if student is not None:
         _check_same_kind(student, earlier[0], known, params)
     sources, marks = open_sources([*earlier, *rounds], params, known)
+    part = pick("run", name, params.train.runs).identities
+    if part is not None:
+        sources = [only_part(source, part) for source in sources]
     plan = Plan(name, params, sources, len(rounds), student, marks)
     if plan.run.faces_seen and plan.run.faces_seen < params.train.batch:
         raise InputError(
             f"train.runs.{name}: faces_seen {plan.run.faces_seen} is less than one batch of "
             f"{params.train.batch}; change params.yaml"
         )
+    check_objective(params, sources, plan.targets, plan.num_epochs)
     return plan
+
+
+def only_part(source: Source, part: IdentityPart) -> Source:
+    """The faces of every `parts`-th of a round's identities, counted from the `part`-th."""
+    identities = np.unique(source.identities[source.identities != NO_IDENTITY])
+    chosen = np.isin(source.identities, identities[part.part :: part.parts])
+    return replace(source, usable=source.usable[chosen[source.usable]])
 
 
 def open_sources(
@@ -170,8 +199,8 @@ def _check_same_kind(student: Student, pool: str, known: Mapping[str, str], para
             f"params.yaml asks for {wanted.name}, {wanted.width:g}, {wanted.input_size}; "
             "train it again"
         )
-    if layout.teacher(pool, params.teacher).as_posix() not in known:
-        raise InputError(
-            f"{student.folder}: not taught by {params.teacher}; train it again or change "
-            "params.yaml"
-        )
+    for teacher in teachers_of(params):
+        if layout.teacher(pool, teacher).as_posix() not in known:
+            raise InputError(
+                f"{student.folder}: not taught by {teacher}; train it again or change params.yaml"
+            )

@@ -41,8 +41,11 @@ from train.checkpoint import (
     save_student,
     weights_sha256,
 )
+from train.heads import FILE as HEAD
+from train.heads import MarginHead, save_head
 from train.objectives import Objective, make_objective
 from train.plan import Plan, open_plan
+from train.prerequisites import identities_sha256
 from train.steps import Progress, make_optimizer, train_steps
 from train.students import build_student
 from train.students.base import num_params
@@ -92,6 +95,7 @@ def train_run(plan: Plan, output: Path) -> None:
             if (plan.work / STATE).exists():
                 state = State(**load_state(plan.work / STATE, network, objective, optimizer))
             _train(plan, network, objective, optimizer, state)
+            save_heads(plan, objective, plan.work)
             save_run(plan, network, state, plan.work)
     for stray in [plan.work / STATE, *plan.work.glob(".*.tmp")]:
         stray.unlink(missing_ok=True)
@@ -162,6 +166,13 @@ def _steps(
             bar.update(settings.batch)
             bar.set_postfix(loss=f"{line.loss:.3f}", refresh=False)
             yield line
+
+
+def save_heads(plan: Plan, objective: Objective, folder: Path) -> None:
+    """Keeps a margin head, without which no one could be taught this student's logits."""
+    for head in objective.modules():
+        if isinstance(head, MarginHead) and head.prototypes.requires_grad:
+            save_head(folder / HEAD, head, identities_sha256(plan.sources))
 
 
 def save_run(plan: Plan, network: nn.Module, state: State, folder: Path) -> None:

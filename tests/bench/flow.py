@@ -29,9 +29,10 @@ from pipeline.teachers import load_teacher
 from pipeline.weights import CACHE, FILES, gather
 from tests.bench.teacher import rate, spread
 from train.batches import BatchStream, open_source
-from train.objectives import Target, make_objective
+from train.objectives import make_objective
 from train.steps import make_optimizer, train_steps
 from train.students import build_student
+from train.terms import Target
 
 ROWS = 4096  # latents of the round that the stages build
 STEPS = 40

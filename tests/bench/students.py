@@ -8,7 +8,7 @@ import torch
 
 from manifests.params import load_params
 from tests.bench.teacher import rate, spread
-from train.losses import standardised_mse
+from train.losses.regression import mse
 from train.objectives import Objective
 from train.steps import make_optimizer
 from train.students import build_student
@@ -47,7 +47,7 @@ def _step(network: torch.nn.Module, batch: int, size: int) -> Callable[[], None]
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        standardised_mse(network(images), targets).backward()
+        mse(network(images), targets).backward()
         optimizer.step()
 
     return step

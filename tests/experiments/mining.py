@@ -41,9 +41,10 @@ from tests.experiments.online import Loop
 from tests.experiments.tables import differences, read_results, rows
 from train.batches import open_source
 from train.checkpoint import FILE, LOG, load_student, save_student, weights_sha256
-from train.objectives import Target, make_objective
+from train.objectives import make_objective
 from train.plan import open_plan
 from train.steps import make_optimizer, train_steps
+from train.terms import Target
 from train.train import train_run
 
 NONE, ONLINE, ORACLE = "none", "online", "oracle"
