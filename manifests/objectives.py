@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from manifests.errors import InputError, pick
 from manifests.parsing import parse, parse_fields
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def _term(value: Any, where: str) -> Term:
     name = section.get("name")
     if not isinstance(name, str):
         raise InputError(f"{where}: {value!r}, expected the name of a loss, or {{name: …}}")
-    kind = pick(f"{where}:", name, TERMS)
+    kind = _pick(where, "loss", name, TERMS)
     for key, only in ONLY.items():
         if kind is Margin and key in section and not name.startswith(only):
             raise InputError(f"{where}: {name} has no {key}")
@@ -165,9 +167,16 @@ def _term(value: Any, where: str) -> Term:
     return term
 
 
+def _pick(where: str, kind: str, name: str, choices: Mapping[str, T]) -> T:
+    try:
+        return pick(kind, name, choices)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
 def _check(term: Term, where: str) -> None:
     if isinstance(term, UnitMse):
-        pick(f"{where}: convention", term.convention, dict.fromkeys(CONVENTIONS))
+        _pick(where, "convention", term.convention, dict.fromkeys(CONVENTIONS))
     if isinstance(term, ThresholdRanks) and term.thresholds > MOST_THRESHOLDS:
         raise InputError(f"{where}: thresholds: {term.thresholds}, at most {MOST_THRESHOLDS}")
     if isinstance(term, Margin) and term.margin > LARGEST_MARGIN:

@@ -126,6 +126,23 @@ class Train:
 
 
 @dataclass(frozen=True)
+class Fuse:
+    """Of an adaptor of several teachers: train.fuse."""
+
+    kind: str  # single-linear, double-linear or double-linear-dropout
+    embedding_width: int
+    loss: Losses  # a margin alone
+    epochs: int
+    drops: tuple[int, ...]  # epochs from which the learning rate is a tenth of what it was
+    batch: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    clip: float  # largest norm of a gradient
+    seed: int
+
+
+@dataclass(frozen=True)
 class Mine:
     regions: int
     points_per_region: int  # faces of a region that k-means looks at
@@ -164,6 +181,7 @@ class Params:
     boundaries: BoundaryParams
     identities: Identities
     train: Train
+    fuse: Fuse
     mine: Mine
     verify: Verify
 

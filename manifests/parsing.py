@@ -17,7 +17,7 @@ POSITIVE = {
     "frame_size", "detect_size", "references", "neighbours", "per_side", "input_size", "batch",
     "embedding_width", "pool_rows", "regions", "shard_rows", "points_per_region", "parent_cap",
     "region_cap", "hard_share", "weight", "scale", "temperature", "thresholds", "hardest",
-    "group_step", "parts", "mass", "running_share",
+    "group_step", "parts", "epochs", "clip", "mass", "running_share",
 }  # fmt: skip
 SHARES = {
     "prior_share", "region_cap", "hard_share", "false_discovery_rate", "mass", "running_share",

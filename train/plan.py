@@ -151,27 +151,32 @@ def only_part(source: Source, part: IdentityPart) -> Source:
 
 
 def open_sources(
-    names: Sequence[str], params: Params, known: Mapping[str, str]
+    names: Sequence[str],
+    params: Params,
+    known: Mapping[str, str],
+    teachers: Sequence[str] | None = None,
 ) -> tuple[list[Source], dict[str, str]]:
     """The rounds to train on, without the faces to be left out, and {path: digest} of the marks
-    that say so. `known`: what an earlier run recorded of them."""
+    that say so. `known`: what an earlier run recorded of them; `teachers`: whose stores, by
+    default those that the objective needs."""
+    wanted = teachers_of(params) if teachers is None else teachers
     opened = [open_round(name, params.teacher, roots=known) for name in names]
     check_no_face_twice(opened)
     sources, digests = [], {}
     for files in opened:
-        teachers = {
+        stores = {
             name: files.teacher
             if name == params.teacher
             else open_round(files.name, name, roots=known).teacher
-            for name in teachers_of(params)
+            for name in wanted
         }
         rows = NO_ROWS
         if params.train.leave_out:
             marks, digest = _read_marks(files, params.teacher, known)
             rows = marks.rows(params.train.leave_out)
             digests[layout.marks(files.name, params.teacher).as_posix()] = digest
-        sources.append(open_source(files.faces, teachers, rows, files.manifest))
-    for name in teachers_of(params):
+        sources.append(open_source(files.faces, stores, rows, files.manifest))
+    for name in wanted:
         check_one_teacher([source.teachers[name] for source in sources])
     return sources, digests
 

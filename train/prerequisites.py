@@ -30,7 +30,7 @@ def check_objective(
     _check_choices(params)
     for source in sources:
         for store in source.teachers.values():
-            _check_views(store)
+            check_views(store)
     _check_identities(params, num_identities(sources))
     if params.train.snapshots and num_epochs:
         _check_snapshots(params, num_epochs)
@@ -62,7 +62,7 @@ def _check_choices(params: Params) -> None:
         )
 
 
-def _check_views(store: TeacherStore) -> None:
+def check_views(store: TeacherStore) -> None:
     found = store.group["embeddings"].shape[1]
     if found < len(VIEWS):
         raise InputError(
