@@ -184,7 +184,4 @@ def files_of(params: Params) -> dict[str, str]:
         paths.append(Path(train.loss.grouped.head) / HEAD)
     if train.adaptor is not None:
         paths.append(layout.run(train.adaptor) / ADAPTOR)
-    for path in paths:
-        if not path.exists():
-            raise InputError(f"{path}: no such file; params.yaml names it in train; train it first")
     return {path.as_posix(): sha256_file(path) for path in paths}
