@@ -99,6 +99,11 @@ def run(name: str) -> Path:
     return RUNS / name
 
 
+def export(run: str) -> Path:
+    """What train.export makes of a run."""
+    return RUNS / "exports" / run
+
+
 def gap_report(run: str) -> Path:
     return REPORTS / "gap" / f"{run}.json"
 
@@ -108,5 +113,5 @@ def retention_report(run: str) -> Path:
 
 
 def verification(benchmark: str, role: str) -> Path:
-    """`role`: student or teacher."""
+    """`role`: student, student-int8 or teacher."""
     return REPORTS / "verify" / benchmark / role
