@@ -79,6 +79,8 @@ class Student:
     name: str
     input_size: int
     width: float  # multiplier of all channel numbers
+    # of the student's own embedding, where a linear layer leads from it to the teacher's
+    projected_from: int | None = None
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from manifests.errors import InputError
 
 POSITIVE = {
     "frame_size", "detect_size", "references", "neighbours", "per_side", "input_size", "batch",
-    "embedding_width", "pool_rows", "regions", "shard_rows", "points_per_region", "parent_cap",
-    "region_cap", "hard_share", "weight", "scale", "temperature", "thresholds", "hardest",
-    "group_step", "parts", "epochs", "clip", "mass", "running_share",
+    "embedding_width", "projected_from", "pool_rows", "regions", "shard_rows", "points_per_region",
+    "parent_cap", "region_cap", "hard_share", "weight", "scale", "temperature", "thresholds",
+    "hardest", "group_step", "parts", "epochs", "clip", "mass", "running_share",
 }  # fmt: skip
 SHARES = {
     "prior_share", "region_cap", "hard_share", "false_discovery_rate", "mass", "running_share",

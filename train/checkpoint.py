@@ -38,6 +38,7 @@ class StudentCard:
     params_sha256: str
     git_commit: str
     faces_seen: int
+    projected_from: int = 0  # width of its own embedding before a projection; 0: there is none
 
     @property
     def input_frame(self) -> Frame:
@@ -69,16 +70,28 @@ def load_student(run: Path) -> Student:
     try:
         with safe_open(path, framework="pt") as opened:
             card = _card(opened.metadata() or {})
-        network = build_student(
-            card.name,
-            input_size=card.input_size,
-            width=card.width,
-            embedding_width=card.embedding_width,
-        )
+            shapes = {name: opened.get_slice(name).get_shape() for name in opened.keys()}
+        with torch.device("meta"):  # a stranger's card takes no more memory than its file
+            wanted = _network(card).state_dict()
+        if shapes != {name: list(tensor.shape) for name, tensor in wanted.items()}:
+            raise ValueError(f"its weights are not those of a {card.name} as its card has it")
+        network = _network(card)
         network.load_state_dict(load_file(path))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
         raise InputError(f"{path}: not a student checkpoint ({error})") from None
     return Student(run, card, network.eval().requires_grad_(False), weights_sha256(network))
+
+
+def _network(card: StudentCard) -> nn.Module:
+    return build_student(
+        card.name,
+        input_size=card.input_size,
+        width=card.width,
+        embedding_width=card.embedding_width,
+        projected_from=card.projected_from or None,
+    )
 
 
 def weights_sha256(network: nn.Module) -> str:
@@ -92,7 +105,8 @@ def weights_sha256(network: nn.Module) -> str:
 
 def _card(metadata: Mapping[str, str]) -> StudentCard:
     kinds = {"int": int, "float": float, "str": str}
-    values = {f.name: kinds[str(f.type)](metadata[f.name]) for f in fields(StudentCard)}
+    given = {"projected_from": "0"} | dict(metadata)  # older students have no projection
+    values = {f.name: kinds[str(f.type)](given[f.name]) for f in fields(StudentCard)}
     pick("frame", values["frame"], FRAMES)
     pick("metric", values["metric"], {"cosine": 1, "euclidean": 1})
     pick("views", values["views"], {"plain": 1, "plain+flip": 1})

@@ -204,6 +204,11 @@ def _check_same_kind(student: Student, pool: str, known: Mapping[str, str], para
             f"params.yaml asks for {wanted.name}, {wanted.width:g}, {wanted.input_size}; "
             "train it again"
         )
+    if card.projected_from != (wanted.projected_from or 0):
+        raise InputError(
+            f"{student.folder}: projected from {card.projected_from or 'nothing'}, params.yaml "
+            f"has train.student.projected_from {wanted.projected_from}; train it again"
+        )
     for teacher in teachers_of(params):
         if layout.teacher(pool, teacher).as_posix() not in known:
             raise InputError(

@@ -75,6 +75,7 @@ def start_network(plan: Plan) -> nn.Module:
         input_size=student.input_size,
         width=student.width,
         embedding_width=plan.embedding_width,
+        projected_from=student.projected_from,
     )
 
 
@@ -191,6 +192,7 @@ def save_run(plan: Plan, network: nn.Module, state: State, folder: Path) -> None
         params_sha256=sha256_text(canonical_json(plan.settings)),
         git_commit=git_commit(),
         faces_seen=state.step * settings.batch + seen_before,
+        projected_from=settings.student.projected_from or 0,
     )
     save_student(folder / FILE, network, card)
     log: dict[str, Any] = {
