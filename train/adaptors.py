@@ -85,10 +85,10 @@ def _layers(kind: str, joined: int, width: int) -> nn.Sequential:
 
 def save_adaptor(path: Path, adaptor: Adaptor) -> None:
     tensors = {name: tensor.cpu().contiguous() for name, tensor in adaptor.state_dict().items()}
-    inputs = canonical_json([[one.name, one.width, one.identity_sha256] for one in adaptor.inputs])
-    metadata = {"kind": adaptor.kind, "inputs": inputs, "width": str(adaptor.width)}
-    with replacing(path) as scratch:
-        save_file(tensors, scratch, metadata)
+    inputs = [[one.name, one.width, one.identity_sha256] for one in adaptor.inputs]
+    card = canonical_json({"kind": adaptor.kind, "inputs": inputs, "width": adaptor.width})
+    with replacing(path) as scratch:  # safetensors has no order for several keys of metadata
+        save_file(tensors, scratch, {"card": card})
 
 
 def load_adaptor(run: Path) -> Adaptor:
@@ -98,10 +98,10 @@ def load_adaptor(run: Path) -> Adaptor:
         raise InputError(f"{path}: no adaptor here; run `python -m train.fuse {run.name}` first")
     try:
         with safe_open(path, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-        inputs = [Input(*fields) for fields in json.loads(metadata["inputs"])]
-        adaptor = Adaptor(metadata["kind"], inputs, int(metadata["width"]))
+            card = json.loads((opened.metadata() or {})["card"])
+        inputs = [Input(*fields) for fields in card["inputs"]]
+        adaptor = Adaptor(card["kind"], inputs, card["width"])
         adaptor.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError, InputError) as error:
         raise InputError(f"{path}: not an adaptor ({error})") from None
     return adaptor.eval().requires_grad_(False)

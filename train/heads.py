@@ -101,9 +101,9 @@ def running(old: Tensor, new: Tensor, share: float) -> Tensor:
 def save_head(path: Path, head: MarginHead, identities_sha256: str) -> None:
     """`identities_sha256` says whose the prototypes are, in their order."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in head.state_dict().items()}
-    margin = canonical_json(asdict(head.margin))
+    card = {"margin": asdict(head.margin), "identities_sha256": identities_sha256}
     with replacing(path) as scratch:
-        save_file(tensors, scratch, {"margin": margin, "identities_sha256": identities_sha256})
+        save_file(tensors, scratch, {"card": canonical_json(card)})
 
 
 def load_head(run: Path) -> tuple[MarginHead, str]:
@@ -118,11 +118,11 @@ def load_head(run: Path) -> tuple[MarginHead, str]:
         )
     try:
         with safe_open(path, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-        margin = parse_fields(Margin, json.loads(metadata["margin"]), "its margin")
+            card = json.loads((opened.metadata() or {})["card"])
+        margin = parse_fields(Margin, card["margin"], "its margin")
         tensors = load_file(path)
         head = MarginHead(margin, *tensors["prototypes"].shape)
         head.load_state_dict(tensors)
-        return head.eval(), metadata["identities_sha256"]
-    except (SafetensorError, RuntimeError, KeyError, ValueError, InputError) as error:
+        return head.eval(), str(card["identities_sha256"])
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError, InputError) as error:
         raise InputError(f"{path}: not a margin head ({error})") from None

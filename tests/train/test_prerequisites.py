@@ -44,7 +44,7 @@ def params(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     make_round("people", COUNT, seed=2, origin="boundary", identity_id=identities)
     for round in ("pool", "people"):
         add_teacher(round, "wide", 24)
-    small = replace(params.train.student, name="small-resnet", width=0.25)
+    small = replace(params.train.student, name="small-resnet", input_size=32, width=0.25)
     train = replace(params.train, student=small, batch=16, leave_out=(), runs={"start": RUN})
     return replace(params, teacher="toy", train=train)
 
