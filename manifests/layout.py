@@ -104,6 +104,11 @@ def export(run: str) -> Path:
     return RUNS / "exports" / run
 
 
+def trained_teachers(run: str) -> Path:
+    """What train.snapshots makes of a run."""
+    return RUNS / "teachers" / run
+
+
 def gap_report(run: str) -> Path:
     return REPORTS / "gap" / f"{run}.json"
 

@@ -7,7 +7,7 @@
 
 One ONNX file a snapshot, RUN-NNN.onnx, whose embeddings of a round lie in teachers/RUN-NNN.zarr:
 the stores that multi-step distillation (PocketNet, IEEE Access 2022) takes turns with, in
-params.yaml `train: {snapshots: [tutor-001, …]}`. A run keeps its snapshots if params.yaml says
+params.yaml `train: {snapshots: [tutor-000, …]}`. A run keeps its snapshots if params.yaml says
 `train: {engine: {keep_epochs: true}}`.
 """
 

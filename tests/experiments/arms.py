@@ -41,10 +41,10 @@ RESULTS = Path("results")
 
 
 @contextmanager
-def workplace(folder: Path) -> Iterator[None]:
+def workplace(folder: Path, shared: Sequence[str] = SHARED) -> Iterator[None]:
     """A folder of its own that sees the default run's stores, and leaves them as they are."""
     root = Path.cwd()
-    for name in SHARED:
+    for name in shared:
         if not (root / name).exists():
             raise InputError(f"{name}: missing; run `make repro` first")
         link = folder / name
