@@ -8,6 +8,7 @@ from tests.references.attributes import (
     person_bootstrap,
     sharpness,
 )
+from tests.references.augmentation import augmented
 from tests.references.boundaries import median_labels, ridge
 from tests.references.mining import (
     angle,
