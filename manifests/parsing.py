@@ -17,7 +17,8 @@ POSITIVE = {
     "frame_size", "detect_size", "references", "neighbours", "per_side", "input_size", "batch",
     "embedding_width", "projected_from", "pool_rows", "regions", "shard_rows", "points_per_region",
     "parent_cap", "region_cap", "hard_share", "weight", "scale", "temperature", "thresholds",
-    "hardest", "group_step", "parts", "epochs", "clip", "mass", "running_share",
+    "hardest", "group_step", "parts", "epochs", "clip", "mass", "running_share", "readers",
+    "drop_factor",
 }  # fmt: skip
 SHARES = {
     "prior_share", "region_cap", "hard_share", "false_discovery_rate", "mass", "running_share",
@@ -25,7 +26,8 @@ SHARES = {
 NOT_NEGATIVE = {
     "shrinkage", "coefficient", "near_step", "walk_step", "least_distance", "least_spread",
     "least_gain", "margin", "margin_spread", "concentration", "positive_weight", "negative_weight",
-    "primary_weight", "ramp_epochs",
+    "primary_weight", "ramp_epochs", "clip_norm", "ema", "momentum", "crop", "low_resolution",
+    "blur", "hue",
 }  # fmt: skip
 STEPS = {"coefficient", "near_step", "walk_step"}
 LONGEST_STEP = 1000.0  # standard deviations of a latent: beyond it, nothing of a parent is left

@@ -1,14 +1,14 @@
-"""Batches from cached stores: blocks are read whole, rows are shuffled within a pool of them.
+"""Batches from cached stores, several rounds as one set.
 
-The order is a function of seed and epoch alone, so that training resumes at any step and sees
-the same faces for any number of readers.
+The order is a function of seed and epoch alone (train.order), so that training resumes at any
+step and sees the same faces for any number of readers or processes.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +18,15 @@ from torch import Tensor
 
 from manifests.errors import InputError
 from manifests.latents import LatentManifest
-from manifests.stores import CHUNK_ROWS, FaceStore, TeacherStore
+from manifests.stores import FaceStore, TeacherStore
 from pipeline.frames import Frame
+from train.order import Order
+from train.pools import Columns, Rows, ahead, no_rows, read_pools
 
 NO_ROWS = np.empty(0, int)
 NO_IDENTITY = -1
 CHECKED_ROWS = 1 << 14  # targets looked at, at a time
-BLOCKS, ROWS = 1, 2  # what a random stream is for, beside its seed
-Block = tuple[int, int]  # (source, first row)
+AHEAD = 2  # batches that wait for the trainer
 
 
 @dataclass(frozen=True)
@@ -144,116 +145,58 @@ def num_identities(sources: Sequence[Source]) -> int:
 
 
 class BatchStream:
-    """An endless stream of batches that can start at any step."""
+    """An endless stream of batches that can start at any step.
 
-    def __init__(self, sources: Sequence[Source], *, batch: int, pool_rows: int, seed: int) -> None:
-        if num_usable(sources) < batch:
+    `weights`: by source, how many times an epoch shows its faces; `readers`: threads.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        batch: int,
+        pool_rows: int,
+        seed: int,
+        weights: Sequence[float] | None = None,
+        readers: int = 2,
+    ) -> None:
+        usable = [source.usable for source in sources]
+        times = [1.0] * len(sources) if weights is None else weights
+        self.order = Order(usable, times, pool_rows=pool_rows, seed=seed)
+        if self.order.num_faces < batch:
             raise InputError(
-                f"{num_usable(sources)} usable faces are fewer than one batch of {batch}"
+                f"{self.order.num_faces} usable faces are fewer than one batch of {batch}; "
+                "lower train.batch, or train on more rounds"
             )
-        self.sources, self.batch, self.seed = sources, batch, seed
-        self.labels = identity_labels(sources)
-        self.pool_blocks = max(1, pool_rows // CHUNK_ROWS)
-        self.blocks = [
-            (index, start)
-            for index, source in enumerate(sources)
-            for start in sorted({int(row) // CHUNK_ROWS * CHUNK_ROWS for row in source.usable})
+        self.batch, self.readers = batch, readers
+        self.sources = [
+            Columns(source.faces, source.targets, labels, source.face_ids)
+            for source, labels in zip(sources, identity_labels(sources), strict=True)
         ]
 
-    def pools(self, epoch: int) -> list[list[Block]]:
-        """The epoch's blocks in random order, in groups that are shuffled in memory."""
-        order = np.random.default_rng((self.seed, BLOCKS, epoch)).permutation(len(self.blocks))
-        blocks = [self.blocks[index] for index in order]
-        return [
-            blocks[at : at + self.pool_blocks] for at in range(0, len(blocks), self.pool_blocks)
-        ]
-
-    def batches(self, first_step: int = 0) -> Iterator[Batch]:
+    def batches(self, first_step: int = 0) -> Generator[Batch, None, None]:
         """Batches from `first_step` on; a batch may span two pools or two epochs."""
-        per_epoch = num_usable(self.sources)
-        epoch, skip = divmod(first_step * self.batch, per_epoch)
-        left = self._rows((0, 0), NO_ROWS)
-        for rows in self._pools_from(epoch, skip):
-            left = left.joined(rows)
-            while len(left) >= self.batch:
-                head, left = left.split(self.batch)
-                yield head.batch()
+        return ahead(self._batches(first_step), AHEAD)
 
-    def _pools_from(self, epoch: int, skip: int) -> Iterator[_Rows]:
-        with ThreadPoolExecutor(1) as reader:  # reads the next pool while this one is trained on
-            ahead = None
-            for number, index, pool, first in self._schedule(epoch, skip):
-                following = reader.submit(self._read, number, index, pool, first)
-                if ahead is not None:
-                    yield ahead.result()
-                ahead = following
-
-    def _schedule(self, epoch: int, skip: int) -> Iterator[tuple[int, int, list[Block], int]]:
-        while True:
-            for index, pool in enumerate(self.pools(epoch)):
-                size = sum(len(self._rows_of(block)) for block in pool)
-                if skip < size:
-                    yield epoch, index, pool, skip
-                skip = max(0, skip - size)
-            epoch += 1
-
-    def _rows_of(self, block: Block) -> np.ndarray:
-        usable, start = self.sources[block[0]].usable, block[1]
-        low, high = np.searchsorted(usable, (start, start + CHUNK_ROWS))
-        return usable[low:high]
-
-    def _read(self, epoch: int, index: int, pool: list[Block], first: int) -> _Rows:
-        parts = [self._read_block(block) for block in pool]
-        rows = _Rows.concatenate(parts)
-        rng = np.random.default_rng((self.seed, ROWS, epoch, index))
-        return rows.take(rng.permutation(len(rows))[first:])
-
-    def _read_block(self, block: Block) -> _Rows:
-        return self._rows(block, self._rows_of(block))
-
-    def _rows(self, block: Block, rows: np.ndarray) -> _Rows:
-        """Rows of one block, which is read whole."""
-        source, start = self.sources[block[0]], block[1]
-        stop = min(start + CHUNK_ROWS, len(source.faces)) if len(rows) else start
-        return _Rows(
-            source.faces.images(start, stop)[rows - start],
-            {name: targets[rows] for name, targets in source.targets.items()},
-            self.labels[block[0]][rows],
-            source.face_ids[rows],
-        )
+    def _batches(self, first_step: int) -> Generator[Batch, None, None]:
+        pools = self.order.pools(first_step * self.batch)
+        left = no_rows(self.sources)
+        with closing(read_pools(self.sources, pools, self.readers)) as reading:
+            for rows, order in reading:
+                at = 0
+                if len(left):
+                    at = self.batch - len(left)
+                    left = left.followed_by(rows.take(order[:at]))
+                    if len(left) < self.batch:
+                        continue
+                    yield batch_of(left)
+                stop = at + (len(order) - at) // self.batch * self.batch
+                for first in range(at, stop, self.batch):
+                    yield batch_of(rows.take(order[first : first + self.batch]))
+                left = rows.take(order[stop:])
 
 
-@dataclass(frozen=True)
-class _Rows:
-    images: np.ndarray
-    targets: Mapping[str, np.ndarray]
-    labels: np.ndarray
-    face_ids: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batch(self) -> Batch:
-        targets = {name: torch.from_numpy(rows).float() for name, rows in self.targets.items()}
-        tensors = (torch.from_numpy(rows) for rows in (self.labels, self.face_ids))
-        return Batch(torch.from_numpy(self.images), targets, *tensors)
-
-    def take(self, rows: np.ndarray | slice) -> _Rows:
-        targets = {name: targets[rows] for name, targets in self.targets.items()}
-        return _Rows(self.images[rows], targets, self.labels[rows], self.face_ids[rows])
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[_Rows]) -> _Rows:
-        names = parts[0].targets
-        return cls(
-            np.concatenate([part.images for part in parts]),
-            {name: np.concatenate([part.targets[name] for part in parts]) for name in names},
-            np.concatenate([part.labels for part in parts]),
-            np.concatenate([part.face_ids for part in parts]),
-        )
-
-    def joined(self, other: _Rows) -> _Rows:
-        return _Rows.concatenate([self, other]) if len(self) else other
-
-    def split(self, count: int) -> tuple[_Rows, _Rows]:
-        return self.take(slice(None, count)), self.take(slice(count, None))
+def batch_of(rows: Rows) -> Batch:
+    targets = {name: torch.from_numpy(each).float() for name, each in rows.targets.items()}
+    images, labels, face_ids = map(torch.from_numpy, (rows.images, rows.labels, rows.face_ids))
+    return Batch(images, targets, labels, face_ids)

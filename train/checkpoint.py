@@ -21,6 +21,7 @@ from train.students import build_student
 
 FILE = "student.safetensors"
 LOG = "log.json"
+STATE = "state.safetensors"  # of an unfinished run
 
 
 @dataclass(frozen=True)
@@ -119,28 +120,42 @@ def save_state(
     objective: nn.Module,
     optimizer: torch.optim.Optimizer,
     progress: Mapping[str, Any],
+    average: nn.Module | None = None,
 ) -> None:
     """Everything that going on needs, bit for bit; random draws are a function of the step."""
     tensors = {
         f"{kind}.{name}": tensor.contiguous()
-        for kind, module in (("network", network), ("objective", objective))
+        for kind, module in _modules(network, objective, average)
         for name, tensor in module.state_dict().items()
     }
     for index, state in optimizer.state_dict()["state"].items():
         for name, value in state.items():
-            tensors[f"optimizer.{index}.{name}"] = value.contiguous()
+            if value is not None:  # the momentum of no step
+                tensors[f"optimizer.{index}.{name}"] = value.contiguous()
     with replacing(path) as scratch:
         save_file(tensors, scratch, {"progress": json.dumps(dict(progress))})
 
 
+def _modules(
+    network: nn.Module, objective: nn.Module, average: nn.Module | None
+) -> list[tuple[str, nn.Module]]:
+    named = [("network", network), ("objective", objective)]
+    return named if average is None else [*named, ("average", average)]
+
+
 def load_state(
-    path: Path, network: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path,
+    network: nn.Module,
+    objective: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None = None,
 ) -> dict[str, Any]:
     """Restores what `save_state` wrote; returns its progress."""
     with safe_open(path, framework="pt") as opened:
         progress: dict[str, Any] = json.loads(opened.metadata()["progress"])
     tensors = load_file(path)
-    for prefix, module in (("network.", network), ("objective.", objective)):
+    for kind, module in _modules(network, objective, average):
+        prefix = f"{kind}."
         own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         module.load_state_dict(own)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]

@@ -31,9 +31,11 @@ from train.batches import (
 )
 from train.checkpoint import Student, load_student
 from train.objectives import embedding_width, files_of, teachers_of
+from train.order import Order
 from train.prerequisites import check_objective
 from train.terms import Target
 
+UNCONCERNED = ("checkpoint_faces", "readers", "live")  # parameters that no student depends on
 VERSION = 1  # raise it when the same inputs would give another student
 
 
@@ -47,6 +49,7 @@ class Plan:
     num_new: int  # of the sources, the last ones, that no earlier run trained on
     after: Student | None
     marks: Mapping[str, str]  # {relative path: digest} of the marks that faces are left out by
+    processes: int = 1  # that train together
 
     @cached_property
     def run(self) -> Run:
@@ -56,7 +59,8 @@ class Plan:
     def settings(self) -> dict[str, Any]:
         """The parameters that decide this run's student, those of other runs left out."""
         values = asdict(self.params.train) | {"runs": {self.name: asdict(self.run)}}
-        values.pop("checkpoint_faces")
+        for name in UNCONCERNED:
+            values.pop(name)
         return values
 
     @cached_property
@@ -95,7 +99,23 @@ class Plan:
         """That a run begins, the last of which may end early."""
         if not self.num_steps:
             return 0
-        return (self.num_steps - 1) * self.params.train.batch // num_usable(self.sources) + 1
+        return (self.num_steps - 1) * self.params.train.batch // self.num_faces + 1
+
+    @property
+    def rounds(self) -> list[str]:
+        return [layout.round_of(source.faces.path) for source in self.sources]
+
+    @property
+    def weights(self) -> list[float]:
+        """Times that an epoch shows the faces of each source."""
+        weights = self.params.train.round_weights
+        return [weights.get(name, 1.0) for name in self.rounds]
+
+    @cached_property
+    def num_faces(self) -> int:
+        """That an epoch shows."""
+        usable = [source.usable for source in self.sources]
+        return Order(usable, self.weights, pool_rows=1, seed=0).num_faces
 
     @cached_property
     def seed(self) -> int:
@@ -105,14 +125,26 @@ class Plan:
     @cached_property
     def work(self) -> Path:
         """The scratch folder of exactly this run."""
-        start = self.after.sha256 if self.after else ""
-        stores = list(self.stores.items())  # in order: the first round centres the targets
-        kind = [numerics(self.params.device), torch.get_num_threads()]
-        inputs = canonical_json([VERSION, self.settings, stores, start, kind])
-        return layout.WORK / f"train-{self.name}" / sha256_text(inputs)[:16]
+        digest = sha256_text(canonical_json(self.inputs))
+        return layout.WORK / f"train-{self.name}" / digest[:16]
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """All that the bits of this run's student depend on."""
+        return {
+            "version": VERSION,
+            "train": self.settings,
+            "stores": list(self.stores.items()),  # in order: the first round centres the targets
+            "after": self.after.sha256 if self.after else "",
+            "numerics": numerics(self.params.device),
+            "threads": torch.get_num_threads(),
+            "processes": self.processes,
+        }
 
 
-def open_plan(name: str, rounds: Sequence[str], after: str | None, params: Params) -> Plan:
+def open_plan(
+    name: str, rounds: Sequence[str], after: str | None, params: Params, processes: int = 1
+) -> Plan:
     """Opens the stores and the last student; the chain of digests is checked.
 
     Raises InputError if a store changed since the last run, or if the last run's student or
@@ -133,7 +165,7 @@ def open_plan(name: str, rounds: Sequence[str], after: str | None, params: Param
     part = pick("run", name, params.train.runs).identities
     if part is not None:
         sources = [only_part(source, part) for source in sources]
-    plan = Plan(name, params, sources, len(rounds), student, marks)
+    plan = Plan(name, params, sources, len(rounds), student, marks, processes)
     if plan.run.faces_seen and plan.run.faces_seen < params.train.batch:
         raise InputError(
             f"train.runs.{name}: faces_seen {plan.run.faces_seen} is less than one batch of "

@@ -15,6 +15,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from train.draws import Draws
+
 BINS = 30  # of strengths 0..30
 LUMA = (19595, 38470, 7471)  # of 65536: ITU-R 601, as Pillow rounds it
 SMOOTH = torch.tensor([[1.0, 1.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0]]) / 13.0
@@ -34,14 +36,26 @@ def rand_augment(
 
     All draws come from `generator`, as many for any content.
     """
-    shape = (operations, len(images))
-    names = torch.randint(len(OPERATIONS), shape, generator=generator)
-    bins = torch.randint(1, strongest + 1, shape, generator=generator)
-    signs = torch.randint(2, shape, generator=generator) * 2 - 1
-    found = images.float()
-    for chosen, signed in zip(names, signs * bins, strict=True):
-        found = _apply_each(found, chosen, signed)
-    return found.to(torch.uint8)
+    draws = Draws(generator, len(images))
+    chosen, bins = draw_operations(operations, strongest, draws)
+    return apply_operations(images.float(), chosen, bins).to(torch.uint8)
+
+
+def draw_operations(
+    operations: int, strongest: int, draws: Draws
+) -> tuple[Int[Tensor, "operation batch"], Int[Tensor, "operation batch"]]:
+    """Which of OPERATIONS, in turn, and the bin of each."""
+    chosen = draws.integers(operations, 0, len(OPERATIONS))
+    bins = draws.integers(operations, 1, strongest + 1)
+    return chosen, bins * (draws.integers(operations, 0, 2) * 2 - 1)
+
+
+def apply_operations(
+    images: Pictures, chosen: Int[Tensor, "operation batch"], bins: Int[Tensor, "operation batch"]
+) -> Pictures:
+    for own, signed in zip(chosen, bins, strict=True):
+        images = _apply_each(images, own, signed)
+    return images
 
 
 def _apply_each(images: Pictures, chosen: Int[Tensor, " batch"], bins: Bins) -> Pictures:

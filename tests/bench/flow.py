@@ -30,7 +30,7 @@ from pipeline.weights import CACHE, FILES, gather
 from tests.bench.teacher import rate, spread
 from train.batches import BatchStream, open_source
 from train.objectives import make_objective
-from train.steps import make_optimizer, train_steps
+from train.steps import make_learner, train_steps
 from train.students import build_student
 from train.terms import Target
 
@@ -119,10 +119,8 @@ def _train() -> dict[str, float]:
     )
     stream = BatchStream([source], batch=settings.batch, pool_rows=settings.pool_rows, seed=1)
     lines = train_steps(
-        network,
-        make_optimizer(network, objective, settings),
+        make_learner(network, objective, settings),
         stream.batches(),
-        objective,
         stored=WIDE.at(params.render.frame_size),
         seen=ARCFACE112.at(student.input_size),
         train=settings,

@@ -10,7 +10,7 @@ from manifests.params import load_params
 from tests.bench.teacher import rate, spread
 from train.losses.regression import mse
 from train.objectives import Objective
-from train.steps import make_optimizer
+from train.optimizers import make_optimizer
 from train.students import build_student
 from train.students.base import num_params
 

@@ -28,7 +28,7 @@ from pipeline.screen import screen_round
 from train.batches import Source
 from train.checkpoint import load_student
 from train.plan import Plan, open_sources
-from train.train import train_run
+from train.trainer import train_run
 
 START = "start"  # the run that every arm goes on from
 ARM = "arm"  # the run of every arm: a run's name seeds its order and noise, which arms share

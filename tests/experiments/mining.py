@@ -43,9 +43,9 @@ from train.batches import open_source
 from train.checkpoint import FILE, LOG, load_student, save_student, weights_sha256
 from train.objectives import make_objective
 from train.plan import open_plan
-from train.steps import make_optimizer, train_steps
+from train.steps import make_learner, train_steps
 from train.terms import Target
-from train.train import train_run
+from train.trainer import train_run
 
 NONE, ONLINE, ORACLE = "none", "online", "oracle"
 ORACLE_SEEDS = 1000  # its prior is no other arm's
@@ -141,8 +141,7 @@ def train_online(output: Path, seed: int, params: Params) -> Path:
     targets = {params.teacher: Target(torch.from_numpy(pool.centre()), pool.spread())}
     objective = make_objective(params, targets, num_identities=0)
     lines = train_steps(
-        network, make_optimizer(network, objective, params.train),
-        loop.batches(network, size, seed), objective,
+        make_learner(network, objective, params.train), loop.batches(network, size, seed),
         stored=frame, seen=ARCFACE112.at(size), train=params.train, run=run, seed=seed, steps=steps,
         num_faces=run.faces_seen,
     )  # fmt: skip

@@ -40,6 +40,7 @@ __all__ = [
     "angle",
     "apportion",
     "auc",
+    "augmented",
     "disagreement",
     "discoveries",
     "facexzoo_folds",

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.references.augmentation import augmented
+from tests.references import augmented
 from train.randaugment import OPERATIONS, rand_augment
 
 MAY_DIFFER = {"rotate", "sharpness", "shear-x"}  # sums of fractions, rounded on either side
