@@ -28,6 +28,7 @@ from manifests.layout import PROBE
 from manifests.params import Fuse, Params, load_params
 from train.adaptors import FILE, Adaptor, Input, save_adaptor
 from train.batches import Source, identity_labels, num_identities
+from train.checkpoint import FILE as STUDENT
 from train.checkpoint import LOG
 from train.heads import MarginHead
 from train.plan import open_sources
@@ -120,6 +121,8 @@ def fuse(
         raise InputError(f"teachers {', '.join(teachers)}: name two or more, each once")
     if PROBE in rounds:
         raise InputError(f"round {PROBE} is never trained on; name others")
+    if (output / STUDENT).exists():
+        raise InputError(f"{output}: a student is here; give the adaptor a name of its own")
     if params.fuse.loss.needs_teacher:
         raise InputError("fuse.loss: a margin alone, such as elastic-arcface; change params.yaml")
     sources, marks = open_sources(rounds, params, {}, teachers)

@@ -47,9 +47,10 @@ def as_teacher(student: Student, name: str) -> bytes:
     return declared(model, values, {})
 
 
-def export_snapshots(run: Path, output: Path) -> list[Path]:
-    """Writes a file for each snapshot; a finished one is written again, to the same bytes."""
-    folders = snapshots_of(run)
+def export_snapshots(run: Path, output: Path, *, last: bool = False) -> list[Path]:
+    """Writes a file for each snapshot, or the last one; a finished one is written again, to the
+    same bytes."""
+    folders = snapshots_of(run)[-1 if last else 0 :]
     files = []
     for folder in tqdm(folders, desc=f"export {run.name}", unit="snapshot"):
         name = f"{run.name}-{folder.name}"
@@ -61,8 +62,10 @@ def export_snapshots(run: Path, output: Path) -> list[Path]:
 def main() -> None:
     parser = Parser(description="Export a run's snapshots as teachers.")
     parser.add_argument("run", help="a key of train.runs in params.yaml")
+    parser.add_argument("--last", action="store_true", help="the last one alone")
     args = parser.parse_args()
-    files = export_snapshots(layout.run(args.run), layout.trained_teachers(args.run))
+    output = layout.trained_teachers(args.run)
+    files = export_snapshots(layout.run(args.run), output, last=args.last)
     print(f"{files[0].parent}: {', '.join(file.stem for file in files)}")
 
 

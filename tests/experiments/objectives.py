@@ -39,7 +39,7 @@ from train.checkpoint import LOG
 from train.fuse import fuse
 from train.plan import open_plan
 from train.snapshots import export_snapshots
-from train.train import train_run
+from train.trainer import train_run
 
 SCRATCH = layout.WORK / "experiments" / "objectives"
 SHARED = (
@@ -53,6 +53,7 @@ MST_KD = {"name": "unit-mse", "convention": "kd-fairness", "centred": False}
 TEACHER = Student("iresnet-18", input_size=64, width=0.25)
 STUDENT = Student("small-resnet", input_size=64, width=0.5)
 EMBEDDING_WIDTH = 128
+ADAPTOR = "adaptor"
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,11 @@ def trained(name: str, rounds: Sequence[str], params: Params) -> Path:
     return layout.run(name)
 
 
-def teach(name: str, params: Params, settings: Settings, part: IdentityPart | None) -> list[str]:
-    """Trains a teacher on identities, and embeds them with every snapshot; the stores' names."""
+def teach(
+    name: str, params: Params, settings: Settings, part: IdentityPart | None = None
+) -> tuple[str, ...]:
+    """Trains a teacher on identities, and embeds them with every snapshot, or with the last one
+    where it is a specialist; the stores' names."""
     run = whole_epochs(params, settings, part)
     own = asked(
         params, settings, ARCFACE, run, name,
@@ -97,20 +101,16 @@ def teach(name: str, params: Params, settings: Settings, part: IdentityPart | No
         engine=replace(params.train.engine, keep_epochs=True),
         warmup_faces=min(params.train.warmup_faces, run.faces_seen // 4),
     )  # fmt: skip
-    folder = trained(name, [IDENTITIES], own)
-    return [path.stem for path in export_snapshots(folder, layout.trained_teachers(name))]
-
-
-def embedded(name: str, snapshots: Sequence[str], params: Params) -> tuple[str, ...]:
-    for snapshot in snapshots:
-        path = layout.trained_teachers(name) / f"{snapshot}.onnx"
+    folder, last = trained(name, [IDENTITIES], own), part is not None
+    files = export_snapshots(folder, layout.trained_teachers(name), last=last)
+    for path in files:
         embed_round(IDENTITIES, f"onnx:{path}", params, crew=Crew(1))
-    return tuple(snapshots)
+    return tuple(path.stem for path in files)
 
 
 def multi_step(params: Params, settings: Settings) -> dict[str, Path]:
     """PocketNet: a margin alone, beside the last snapshot, beside each epoch's own."""
-    snapshots = embedded("tutor", teach("tutor", params, settings, None), params)
+    snapshots = teach("tutor", params, settings)
     run = whole_epochs(params, settings)
     both, width = [ARCFACE, POCKETNET], settings.embedding_width
     arms: Mapping[str, Any] = {
@@ -127,24 +127,24 @@ def multi_step(params: Params, settings: Settings) -> dict[str, Path]:
 
 def mst_kd(params: Params, settings: Settings) -> dict[str, Path]:
     """MST-KD: specialists of disjoint identities; one of them, all by projections, all fused."""
-    teachers = {}
-    for part in range(settings.parts):
-        name = f"specialist-{part}"
-        last = teach(name, params, settings, IdentityPart(part, settings.parts))[-1]
-        teachers[embedded(name, [last], params)[0]] = Tuition()
+    names = [f"specialist-{part}" for part in range(settings.parts)]
+    teachers = {
+        snapshot: Tuition()
+        for part, name in enumerate(names)
+        for snapshot in teach(name, params, settings, IdentityPart(part, settings.parts))
+    }
     own = replace(params, fuse=replace(params.fuse, embedding_width=settings.embedding_width))
-    fuse("fused", list(teachers), [IDENTITIES], own, layout.run("fused"))
+    fuse(ADAPTOR, list(teachers), [IDENTITIES], own, layout.run(ADAPTOR))
     run = whole_epochs(params, settings)
     share = {name: Tuition(1 / settings.parts, projection=True) for name in teachers}
     arms: Mapping[str, Any] = {
         "one-specialist": {"loss": MST_KD, "teachers": dict(list(teachers.items())[:1])},
         "projections": {"loss": MST_KD, "teachers": share},
-        "fused": {"loss": MST_KD, "teachers": teachers, "adaptor": "fused"},
+        "fused": {"loss": MST_KD, "teachers": teachers, "adaptor": ADAPTOR},
         "fused-and-margin": {
-            "loss": [ELASTIC, MST_KD], "teachers": teachers, "adaptor": "fused",
+            "loss": [ELASTIC, MST_KD], "teachers": teachers, "adaptor": ADAPTOR,
         },
     }  # fmt: skip
-    names = [f"specialist-{part}" for part in range(settings.parts)]
     folders = {name: layout.run(name) for name in names}
     for name, arm in arms.items():
         folders[name] = trained(name, [IDENTITIES], asked(own, settings, run=run, name=name, **arm))

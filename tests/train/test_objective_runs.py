@@ -3,7 +3,9 @@ and nothing of an objective is exported."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,34 +14,45 @@ import numpy as np
 import pytest
 import torch
 
-import train.train as stage
+import train.trainer as stage
 from manifests import layout
 from manifests.errors import InputError
+from manifests.files import read_json
 from manifests.objectives import IdentityPart, Losses, Tuition
 from manifests.params import Params, Run
 from tests.toys import EMBEDDING_WIDTH, make_round
 from tests.train.test_prerequisites import add_teacher
 from train.adaptors import load_adaptor
-from train.checkpoint import LOG, load_student
+from train.checkpoint import LOG, STATE, load_student
 from train.fuse import embeddings_of, fuse
 from train.heads import load_head
 from train.plan import open_plan, open_sources
-from train.train import train_run
+from train.trainer import train_run
 
 COUNT = 100
 RUN = Run(faces_seen=192, rate_from=1.0, rate_to=0.1)
 MARGIN = {"name": "elastic-arcface", "weight": 0.1}
 
 
+@pytest.fixture(scope="module")
+def rounds_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("rounds")
+    with chdir(root):
+        make_round("pool", COUNT, seed=1)
+        make_round("people", COUNT, seed=2, origin="boundary", identity_id=np.arange(COUNT) % 10)
+        for round in ("pool", "people"):
+            add_teacher(round, "wide", 24)
+            add_teacher(round, "twin", EMBEDDING_WIDTH)
+    return root
+
+
 @pytest.fixture
-def params(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+def params(
+    params: Params, rounds_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Params:
     """A round of ten people with three teachers, and one of nobody known."""
-    monkeypatch.chdir(tmp_path)
-    make_round("pool", COUNT, seed=1)
-    make_round("people", COUNT, seed=2, origin="boundary", identity_id=np.arange(COUNT) % 10)
-    for round in ("pool", "people"):
-        add_teacher(round, "wide", 24)
-        add_teacher(round, "twin", EMBEDDING_WIDTH)
+    shutil.copytree(rounds_once, tmp_path / "checkout")
+    monkeypatch.chdir(tmp_path / "checkout")
     small = replace(params.train.student, name="small-resnet", input_size=32, width=0.25)
     train = replace(
         params.train, student=small, batch=16, pool_rows=64, warmup_faces=32, checkpoint_faces=48,
@@ -62,13 +75,12 @@ def run(params: Params, name: str = "start", *rounds: str) -> str:
 
 
 KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "margin and a teacher": (["standardised-mse", MARGIN], {}),
-    "ranks and norms": (["cosine", "ekd", {"name": "adaface", "weight": 0.1}], {}),
-    "two teachers": (
-        ["cosine", "relational"], {"teachers": {"toy": Tuition(), "wide": Tuition(0.5, True)}},
+    "ranks, a margin and two teachers": (
+        ["cosine", "ekd", {"name": "adaface", "weight": 0.1}],
+        {"teachers": {"toy": Tuition(), "wide": Tuition(0.5, True)}},
     ),
-    "snapshots": ("cosine", {"snapshots": ("toy", "twin")}),
-}  # fmt: skip
+    "an elastic margin and snapshots": (["cosine", MARGIN], {"snapshots": ("toy", "twin")}),
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -92,7 +104,7 @@ def test_an_interrupted_run_ends_at_the_same_bits(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(stage, "train_steps", stops)
         train_run(plan, layout.run("start"))
-    assert (plan.work / stage.STATE).exists()
+    assert (plan.work / STATE).exists()
     assert run(wanted) == straight
 
 
@@ -136,13 +148,19 @@ def test_logits_are_taught_on_the_same_identities_only(params: Params) -> None:
 
 
 class TestFusing:
+    def test_does_not_take_a_students_place(self, params: Params) -> None:
+        layout.run("both").mkdir(parents=True)
+        (layout.run("both") / "student.safetensors").touch()
+        with pytest.raises(InputError, match=r"runs/both: a student is here; give the adaptor"):
+            fuse("both", ["toy", "wide"], ["people"], params, layout.run("both"))
+
     def test_is_learnt_and_the_same_twice(self, params: Params) -> None:
         digests = []
         for _ in range(2):
             fuse("both", ["toy", "wide"], ["people"], params, layout.run("both"))
             digests.append((layout.run("both") / "adaptor.safetensors").read_bytes())
         assert digests[0] == digests[1]
-        log = stage.read_json(layout.run("both") / LOG)
+        log = read_json(layout.run("both") / LOG)
         losses = [line["loss"] for line in log["history"]]
         assert losses[log["kept_epoch"]] == min(losses) < losses[0]
         assert log["num_identities"] == 10 and log["teachers"] == ["toy", "wide"]

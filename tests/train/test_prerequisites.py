@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from manifests.stores import FaceStore
 from tests.toys import EMBEDDING_WIDTH, PASSPORT, make_round, toy_teacher
 from train.fuse import fuse
 from train.plan import Plan, open_plan, open_sources
-from train.train import start_objective
+from train.trainer import start_objective
 
 COUNT = 130
 RUN = Run(faces_seen=320, rate_from=1.0, rate_to=0.1)
@@ -35,15 +37,25 @@ def add_teacher(round: str, name: str, width: int, *, views: int = 2, version: s
     toy_teacher(layout.teacher(round, name), rows, faces_root=faces.root, passport=passport)
 
 
+@pytest.fixture(scope="module")
+def rounds_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("rounds")
+    with chdir(root):
+        make_round("pool", COUNT, seed=1)
+        identities = np.random.default_rng(0).integers(0, 5, COUNT)
+        make_round("people", COUNT, seed=2, origin="boundary", identity_id=identities)
+        for round in ("pool", "people"):
+            add_teacher(round, "wide", 24)
+    return root
+
+
 @pytest.fixture
-def params(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+def params(
+    params: Params, rounds_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Params:
     """Rounds pool, without identities, and people, with five; teacher toy and a wider one."""
-    monkeypatch.chdir(tmp_path)
-    make_round("pool", COUNT, seed=1)
-    identities = np.random.default_rng(0).integers(0, 5, COUNT)
-    make_round("people", COUNT, seed=2, origin="boundary", identity_id=identities)
-    for round in ("pool", "people"):
-        add_teacher(round, "wide", 24)
+    shutil.copytree(rounds_once, tmp_path / "checkout")
+    monkeypatch.chdir(tmp_path / "checkout")
     small = replace(params.train.student, name="small-resnet", input_size=32, width=0.25)
     train = replace(params.train, student=small, batch=16, leave_out=(), runs={"start": RUN})
     return replace(params, teacher="toy", train=train)
