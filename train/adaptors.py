@@ -100,8 +100,9 @@ def load_adaptor(run: Path) -> Adaptor:
         with safe_open(path, framework="pt") as opened:
             card = json.loads((opened.metadata() or {})["card"])
         inputs = [Input(*fields) for fields in card["inputs"]]
-        adaptor = Adaptor(card["kind"], inputs, card["width"])
-        adaptor.load_state_dict(load_file(path))
+        with torch.device("meta"):  # a stranger's card takes no more memory than its file
+            adaptor = Adaptor(card["kind"], inputs, card["width"])
+        adaptor.load_state_dict(load_file(path), assign=True)
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError, InputError) as error:
         raise InputError(f"{path}: not an adaptor ({error})") from None
-    return adaptor.eval().requires_grad_(False)
+    return adaptor.float().eval().requires_grad_(False)

@@ -23,7 +23,7 @@ from train.adaptors import FILE as ADAPTOR
 from train.adaptors import Adaptor, load_adaptor
 from train.heads import FILE as HEAD
 from train.heads import MarginHead, load_head
-from train.terms import GroupedComparison, Target, comparison
+from train.terms import PULLS, GroupedComparison, Target, comparison
 
 DEFAULT = Tuition()  # of the teacher that params.yaml names above all sections
 
@@ -55,7 +55,6 @@ class Teaching(nn.Module):
         names: Sequence[str],
         targets: Sequence[Target],
         terms: Sequence[Term],
-        *,
         weight: float = 1.0,
         projection: nn.Linear | None = None,
     ) -> None:
@@ -163,17 +162,13 @@ def _teachings(params: Params, targets: Mapping[str, Target], width: int) -> lis
         return [Fused(load_adaptor(layout.run(train.adaptor)), terms)]
     if train.snapshots:
         return [Teaching(train.snapshots, [targets[name] for name in train.snapshots], terms)]
-    wanted = train.teachers or {params.teacher: DEFAULT}
-    return [
-        Teaching(
-            [name],
-            [targets[name]],
-            terms,
-            weight=own.weight,
-            projection=nn.Linear(width, targets[name].width) if own.projection else None,
-        )
-        for name, own in wanted.items()
-    ]
+    pulled = any(term.name in PULLS for term in terms)  # pairs are compared without a projection
+    teachings: list[Teaching | Fused] = []
+    for name, own in (train.teachers or {params.teacher: DEFAULT}).items():
+        target = targets[name]
+        projection = nn.Linear(width, target.width) if own.projection and pulled else None
+        teachings.append(Teaching([name], [target], terms, own.weight, projection))
+    return teachings
 
 
 def files_of(params: Params) -> dict[str, str]:

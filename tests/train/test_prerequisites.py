@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from manifests import layout
 from manifests.errors import InputError
@@ -195,6 +197,20 @@ class TestAdaptors:
     def test_has_one_width(self, fused: Params) -> None:
         with pytest.raises(InputError, match=r"embedding_width: 9, but the adaptor .* gives 8"):
             plan(replace(fused, train=replace(fused.train, embedding_width=9)))
+
+    def test_takes_no_more_memory_than_its_file(self, fused: Params) -> None:
+        path = layout.run("both") / "adaptor.safetensors"
+        tensors = load_file(path)
+        with safe_open(path, framework="pt") as opened:
+            card = opened.metadata()["card"]
+        wider = card.replace('"width":8}', '"width":1000000000000}')
+        assert wider != card
+        save_file(tensors, path, {"card": wider})
+        with pytest.raises(InputError, match=r"adaptor\.safetensors: not an adaptor"):
+            plan(fused)
+        save_file(tensors, path)
+        with pytest.raises(InputError, match=r"adaptor\.safetensors: not an adaptor"):
+            plan(fused)
 
     @pytest.mark.parametrize(
         ("teachers", "rounds", "message"),
