@@ -13,7 +13,8 @@ from tests.conftest import ROOT
 from tests.students import pictures
 from tests.toys import make_round
 from train.checkpoint import load_student
-from train.train import open_plan, train_run
+from train.plan import open_plan
+from train.trainer import train_run
 
 OUT = Path("runs/start")
 POCKETNET = Student("pocketnet-s128", 64, 0.5, projected_from=128)
@@ -50,7 +51,7 @@ def test_a_run_of_every_family(params: Params, student: Student) -> None:
     trained = load_student(OUT)
     assert trained.card.name == student.name
     embeddings = trained.network(pictures(2, student.input_size))
-    assert embeddings.shape == (2, plan.sources[0].teacher.width)
+    assert embeddings.shape == (2, plan.embedding_width)
 
 
 def test_a_student_of_another_width_needs_a_projection(params: Params) -> None:
