@@ -52,11 +52,31 @@ HALVING: tuple[tuple[Edge, Edge], ...] = (
 )
 
 
+class ChannelScale(nn.Module):
+    """A depthwise 1x1 convolution, which is one factor a channel. As a convolution it is torch's
+    slowest: it goes channel by channel, and took 26 of the 38 ms of PocketNetS for one face."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.weight = nn.Parameter(torch.empty(channels, 1, 1, 1))
+        nn.init.kaiming_uniform_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, :: self.stride, :: self.stride] * self.weight[:, 0]
+
+
+def depthwise(channels: int, kernel: int, stride: int) -> nn.Module:
+    if kernel == 1:
+        return ChannelScale(channels, stride)
+    return nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
+
+
 def separable(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
     """PReLU, depthwise, 1x1, BatchNorm."""
     return nn.Sequential(
         nn.PReLU(inputs),
-        nn.Conv2d(inputs, inputs, kernel, stride, kernel // 2, groups=inputs, bias=False),
+        depthwise(inputs, kernel, stride),
         nn.Conv2d(inputs, outputs, 1, bias=False),
         nn.BatchNorm2d(outputs),
     )
@@ -93,10 +113,7 @@ class FactorisedHalving(nn.Module):
 
 
 def _every_second(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, inputs, 1, 2, groups=inputs, bias=False),
-        nn.Conv2d(inputs, outputs, 1, bias=False),
-    )
+    return nn.Sequential(ChannelScale(inputs, 2), nn.Conv2d(inputs, outputs, 1, bias=False))
 
 
 class Cell(nn.Module):

@@ -9,7 +9,7 @@ from manifests.errors import InputError
 from tests.students import StudentContract, build, count, pictures
 from train.students import build_student
 from train.students.base import num_params
-from train.students.pocketnet import FactorisedHalving, PocketNet
+from train.students.pocketnet import ChannelScale, FactorisedHalving, PocketNet
 
 
 class TestPocketNetS128(StudentContract):
@@ -44,9 +44,28 @@ def test_they_have_the_published_numbers_of_parameters(
     [("pocketnet-s128", 128, 283.5), ("pocketnet-m256", 256, 538.3)],
 )
 def test_multiplications(name: str, outputs: int, macs: float) -> None:
-    found = count_macs(build(name, 112, outputs=outputs), 112)
+    """Factors of channels are depthwise convolutions of one product a pixel, to the paper."""
+    products = 0
+
+    def add(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        nonlocal products
+        products += output.numel()
+
+    network = build(name, 112, outputs=outputs)
+    found = count_macs(network, 112)
+    for module in network.modules():
+        if isinstance(module, ChannelScale):
+            module.register_forward_hook(add)
+    network(pictures(1, 112))
     assert found is not None
-    assert round(found / 1e6, 1) == macs
+    assert round((found + products) / 1e6, 1) == macs
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_factors_of_channels_are_a_depthwise_convolution(stride: int) -> None:
+    layer, x = ChannelScale(3, stride), pictures(2, 7)
+    expected = nn.functional.conv2d(x, layer.weight, stride=stride, groups=3)
+    torch.testing.assert_close(layer(x), expected)
 
 
 def test_cells_halve_the_map_and_double_the_channels_three_times() -> None:
