@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from manifests.errors import InputError
-from tests.students import build, pictures
+from tests.students import build, count, pictures
 from train.checkpoint import FILE, StudentCard, load_student, save_student
 from train.students import build_student, student_names
 from train.students.base import num_params, scaled, side_after
@@ -49,6 +49,27 @@ def test_a_narrower_student_has_fewer_parameters(name: str) -> None:
     with torch.device("meta"):
         params = [num_params(build(name, width=w, outputs=outputs)) for w in (0.25, 0.5, 1.0, 1.5)]
     assert params == sorted(set(params))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "width", "params"),
+    [
+        ("small-resnet", 64, 0.59, 981_712),
+        ("small-resnet", 112, 0.59, 986_728),
+        ("mobilefacenet", 64, 1.03, 990_672),
+        ("mobilefacenet", 112, 0.97, 998_176),
+        ("pocketnet-s128", 64, 1.24, 988_056),
+        ("pocketnet-s128", 112, 1.21, 997_808),
+        ("tinyfar-c", 64, 0.84, 997_512),
+        ("edgeface-xxs", 64, 0.91, 975_720),
+        ("iresnet-18", 64, 0.25, 964_480),
+    ],
+)
+def test_the_widest_student_of_a_million_parameters(
+    name: str, size: int, width: float, params: int
+) -> None:
+    assert count(name, size=size, width=width, outputs=128) == params
+    assert count(name, size=size, width=width + 0.01, outputs=128) > 1_000_000
 
 
 @pytest.mark.parametrize("sizes", [(0, 1.0, 8), (64, 0.0, 8), (64, -1.0, 8), (64, math.nan, 8)])

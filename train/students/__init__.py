@@ -32,7 +32,7 @@ def build_student(
     `projected_from`, the network's own embedding has that width, and a linear layer leads from it
     to the output. Raises InputError for an unknown name and for sizes that it cannot have.
     """
-    module, variant = pick("student", name, _students(name))
+    module, variant = _found(name)
     if not all(0 < size < math.inf for size in (input_size, width, embedding_width)):
         raise InputError(
             f"student {name}: input_size {input_size}, width {width:g} and embedding width "
@@ -51,19 +51,24 @@ def build_student(
 
 def student_names() -> list[str]:
     """Every student that is written here."""
-    return [name for name in sorted(_students("")) if ":" not in name]
+    return sorted(_students())
 
 
-def _students(asked: str) -> dict[str, tuple[str, str]]:
-    """{name: its module and its variant}, with timm's network of the name that is asked for."""
-    found = {}
+def _found(name: str) -> tuple[str, str]:
+    """The module and the variant that a name stands for."""
+    if name.startswith(f"{TIMM}:"):
+        return f"{__name__}.{TIMM}", name.removeprefix(f"{TIMM}:")
+    return pick("student", name, _students() | {f"{TIMM}:NAME": ("", "")})
+
+
+def _students() -> dict[str, tuple[str, str]]:
+    """{name: its module and its variant}."""
+    found: dict[str, tuple[str, str]] = {}
     for info in pkgutil.iter_modules(__path__):
+        if info.name in ("base", TIMM):
+            continue
         module, family = f"{__name__}.{info.name}", info.name.replace("_", "-")
-        if info.name == TIMM:
-            shown = asked if asked.startswith(f"{TIMM}:") else f"{TIMM}:NAME"
-            found[shown] = (module, shown.partition(":")[2])
-        elif info.name != "base":
-            variants = getattr(importlib.import_module(module), "VARIANTS", None)
-            names = {f"{family}-{own}": own for own in variants} if variants else {family: ""}
-            found |= {name: (module, variant) for name, variant in names.items()}
+        variants = getattr(importlib.import_module(module), "VARIANTS", None)
+        names = {f"{family}-{own}": own for own in variants} if variants else {family: ""}
+        found |= {name: (module, variant) for name, variant in names.items()}
     return found

@@ -119,9 +119,11 @@ def _every_second(inputs: int, outputs: int) -> nn.Sequential:
 class Cell(nn.Module):
     """Four nodes side by side from the outputs of the two cells before."""
 
-    def __init__(self, inputs: tuple[int, int], channels: int, *, after: bool, halves: bool):
+    def __init__(
+        self, inputs: tuple[int, int], channels: int, *, after_halving: bool, halves: bool
+    ) -> None:
         super().__init__()
-        first = FactorisedHalving if after else _same_side
+        first = FactorisedHalving if after_halving else _same_side
         self.first = first(inputs[0], channels)
         self.second = _same_side(inputs[1], channels)
         nodes = HALVING if halves else NORMAL
@@ -160,7 +162,8 @@ class PocketNet(nn.Module):
         inputs = (stem, stem)
         for at in range(shape.cells):
             channels *= 2 if at in halving else 1
-            self.cells.append(Cell(inputs, channels, after=at - 1 in halving, halves=at in halving))
+            after, halves = at - 1 in halving, at in halving
+            self.cells.append(Cell(inputs, channels, after_halving=after, halves=halves))
             inputs = (inputs[1], NODES * channels)
         self.head = nn.Sequential(
             nn.PReLU(inputs[1]),

@@ -11,9 +11,11 @@ class TestSmallResnet(StudentContract):
     width = 0.5
 
 
-@pytest.mark.parametrize(("width", "params"), [(0.5, 714_320), (1.0, 2_813_984)])
-def test_parameters_at_64_pixels(width: float, params: int) -> None:
-    assert count("small-resnet", size=64, width=width, outputs=128) == params
+@pytest.mark.parametrize(
+    ("size", "width", "params"), [(64, 0.5, 714_320), (64, 1.0, 2_813_984), (112, 1.0, 2_822_432)]
+)
+def test_parameters(size: int, width: float, params: int) -> None:
+    assert count("small-resnet", size=size, width=width, outputs=128) == params
 
 
 def test_the_map_before_the_head_has_a_sixteenth_of_the_side() -> None:
