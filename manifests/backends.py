@@ -1,4 +1,4 @@
-"""Finding a generator, teacher, student or benchmark by name: a backend is a file."""
+"""Finding a generator, teacher or benchmark by name: a backend is a file."""
 
 from __future__ import annotations
 

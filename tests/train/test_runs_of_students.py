@@ -25,9 +25,9 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     params = load_params(ROOT / "params.yaml")
     monkeypatch.chdir(tmp_path)
     make_round("pool", 60, seed=1)
-    run = Run(faces_seen=16, rate_from=1.0, rate_to=0.1)
+    run = Run(faces_seen=8, rate_from=1.0, rate_to=0.1)
     train = replace(
-        params.train, batch=8, pool_rows=64, leave_out=(), runs={"start": run, "mined-1": run}
+        params.train, batch=4, pool_rows=64, leave_out=(), runs={"start": run, "mined-1": run}
     )
     return replace(params, teacher="toy", train=train)
 
