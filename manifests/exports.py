@@ -108,6 +108,11 @@ class Export:
     versions: Mapping[str, str]
     schema_version: int = SCHEMA_VERSION
 
+    @property
+    def names(self) -> list[str]:
+        """Of its files, the largest first."""
+        return [name for name in (WEIGHTS, FLOAT, INT8) if name in self.files]
+
     def write(self, folder: Path) -> None:
         write_json(folder / RECORD, asdict(self))
 

@@ -57,7 +57,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, nargs="+", metavar="DIR", help="of eval.verify")
     args = parser.parse_args()
     card = write_card(args.folder, args.results)
-    print(f"{args.folder / MARKDOWN}, {args.folder / JSON}: {len(card.verifications)} results")
+    count = len(card.verifications)
+    ending = "" if count == 1 else "s"
+    print(f"{args.folder / MARKDOWN}, {args.folder / JSON}: {count} result{ending}")
 
 
 if __name__ == "__main__":

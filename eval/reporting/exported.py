@@ -34,7 +34,7 @@ def read_exported(
         )
     return {
         "folder": folder.as_posix(),
-        "files": {name: asdict(own) for name, own in sorted(export.files.items())},
+        "files": {name: asdict(export.files[name]) for name in export.names},
         "int8": export.int8 and asdict(export.int8),
         "int8_accuracy": _int8_accuracy(folder, export, benchmarks),
         "latency": read_json(folder / LATENCY),

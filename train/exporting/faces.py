@@ -4,6 +4,7 @@ to measure on; never more than a block of a store in memory."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from manifests.stores import CHUNK_ROWS, FaceStore
 from pipeline.frames import Frame, to_frame
 
+T = TypeVar("T")
 Block = tuple[FaceStore, int]  # and its first row
 
 
@@ -21,10 +23,10 @@ def blocks_of(stores: Sequence[FaceStore]) -> list[Block]:
     return [(store, at) for store in stores for at in range(0, len(store), CHUNK_ROWS)]
 
 
-def evenly(blocks: Sequence[Block], count: int) -> list[Block]:
+def evenly(items: Sequence[T], count: int) -> list[T]:
     """`count` of them, evenly spaced, or all if they are fewer."""
-    places = np.linspace(0, len(blocks) - 1, min(count, len(blocks)))
-    return [blocks[int(place)] for place in places]
+    places = np.linspace(0, len(items) - 1, min(count, len(items)))
+    return [items[int(place)] for place in places]
 
 
 def num_faces(block: Block) -> int:
