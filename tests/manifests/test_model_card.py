@@ -70,6 +70,15 @@ def test_differences_are_listed_by_size_and_number() -> None:
     assert shown == ["1 x 32 x 32", "2 x 32 x 32", "7 x 112 x 112"]
 
 
+def test_a_projection_is_told() -> None:
+    export = toy_export(FOLDER)
+    write_card(FOLDER)
+    assert "projected from" not in text()
+    replace(export, student=replace(export.student, projected_from=128)).write(FOLDER)
+    write_card(FOLDER)
+    assert "16 numbers, not normalised; projected from the network's own 128" in text()
+
+
 def test_without_measurements_it_says_so() -> None:
     toy_export(FOLDER, int8=None)
     card = write_card(FOLDER)

@@ -33,6 +33,7 @@ from tests.toys import make_round
 from train.checkpoint import FILE, LOG, load_student, save_student
 from train.export import check_output, export_run, main
 from train.exporting.faces import blocks_of, crops, evenly, num_faces
+from train.exporting.facts import training_facts
 from train.exporting.graph import PICTURES, WithPreprocessing, declared, to_onnx
 from train.exporting.int8 import PRODUCTS, static_int8
 from train.exporting.request import Request, open_request
@@ -153,6 +154,13 @@ def test_the_record_repeats_the_log_and_the_passports(inside: Path) -> None:
     assert {own.path: own.root for own in export.stores} == stores
     assert (faces.made_by, faces.num_rows, faces.num_imported) == ("toy-generator", 150, 0)
     assert teacher.num_imported is None and teacher.licences == {"toy-generator": "CC0-1.0"}
+
+
+def test_a_log_may_have_a_header(inside: Path) -> None:
+    log = read_json(RUN / LOG)
+    version = log.pop("torch", None) or log["header"].pop("torch")
+    log["header"] = {**log.get("header", {}), "torch": version}
+    assert training_facts(log) == Export.read(OUT).training
 
 
 def test_a_file_is_the_student_to_everything_that_measures(inside: Path) -> None:

@@ -45,13 +45,14 @@ def read_log(student: Student) -> Mapping[str, Any]:
 
 
 def training_facts(log: Mapping[str, Any]) -> Training:
+    """The log's own words; a log may say in a header what the run was computed with."""
     recipe = {name: str(value) for name, value in leaves(log["params"])}
     return Training(
         rounds=tuple(log["rounds"]),
         num_faces=log["num_faces"],
         after=log["after"],
         train_seconds=float(log["train_seconds"]),
-        torch=log["torch"],
+        torch=log.get("header", log)["torch"],
         recipe=recipe,
     )
 
