@@ -38,7 +38,7 @@ class StudentFacts:
     sha256: str  # of the weights, as in the results of eval.verify
     num_params: int
     macs: int | None  # multiply-accumulates of one view; None where torch does not see them
-    projected_from: int = 0  # width of its own embedding before a projection; 0: there is none
+    projected_from: int | None = None  # width of its own embedding, where a projection follows
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ def training_facts(log: Mapping[str, Any]) -> Training:
 def student_facts(student: Student) -> StudentFacts:
     card = asdict(student.card)
     own = {name: card[name] for name in StudentFacts.__dataclass_fields__ if name in card}
+    own["projected_from"] = card.get("projected_from") or None  # a card says 0 for none
     macs = count_macs(student.network, student.card.input_size)
     return StudentFacts(
         **own, sha256=student.sha256, num_params=num_params(student.network), macs=macs
