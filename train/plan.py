@@ -99,7 +99,8 @@ class Plan:
         """That a run begins, the last of which may end early."""
         if not self.num_steps:
             return 0
-        return (self.num_steps - 1) * self.params.train.batch // self.num_faces + 1
+        faces = max(1, self.num_faces)  # weights of 0 are refused later, by train.preflight
+        return (self.num_steps - 1) * self.params.train.batch // faces + 1
 
     @property
     def rounds(self) -> list[str]:

@@ -48,6 +48,8 @@ class Processes:
         if self.count == 1:
             return module
         ids = [device] if device.type == "cuda" else None
+        if device.type == "cuda":
+            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return DistributedDataParallel(module, device_ids=ids)
 
     def mean(self, number: torch.Tensor) -> float:

@@ -17,11 +17,11 @@ from tests.conftest import ROOT
 from tests.toys import make_round
 
 OUT = Path("runs/start")
-STEPS, LONGER = 8, 40
+STEPS, LONGER = 10, 40
 
 
 def small_params() -> Params:
-    """Of eight steps on round `pool`, which is made here."""
+    """Of ten steps on round `pool`, which is made here."""
     params = load_params(ROOT / "params.yaml")
     make_round("pool", 150, seed=1)
     small = replace(params.train.student, name="small-resnet", width=0.25, input_size=32)
