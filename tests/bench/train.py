@@ -1,8 +1,7 @@
 """Does training ever wait for its store, and what did the store save?
 
-Everything is measured in one run on one machine, in turns, so that a slower moment is in both
-sides of a ratio: samples a second from the store and from tensors already in memory, the loader
-alone, and the online loop of SynthDistill beside cached batches.
+Both sides of a ratio take turns in one run, so that a slower moment is in both: batches from the
+store and from memory; the online loop of SynthDistill and cached batches.
 """
 
 from __future__ import annotations
@@ -142,8 +141,7 @@ def _timed(items: Iterator[Any], count: int) -> Iterator[float]:
 def _loader(source: Source, params: Params) -> dict[str, Any]:
     """Batches alone, which nobody uses: faces a second, and their decoded pixels."""
     batches = _stream(source, params).batches()
-    faces = LOADED * params.train.batch
-    rates = [faces / seconds for seconds in _timed(batches, LOADED)]
+    rates = [LOADED * params.train.batch / seconds for seconds in _timed(batches, LOADED)]
     size = params.render.frame_size**2 * 3 / 1e9
     return {
         "loader_faces_per_second": round(float(np.median(rates)), 1),
@@ -195,13 +193,10 @@ class Clock:
 def _online(source: Source, files: RoundFiles, params: Params) -> dict[str, Any]:
     """The loop and the cached batches in turns, for the default student: samples a second, and
     where the loop's time goes."""
-    student, clock = params.train.student, Clock()
+    student, clock, width = params.train.student, Clock(), files.teacher.width
     torch.manual_seed(0)
     network = build_student(
-        student.name,
-        input_size=student.input_size,
-        width=student.width,
-        embedding_width=files.teacher.width,
+        student.name, input_size=student.input_size, width=student.width, embedding_width=width
     )
     made = _loop(params, files, clock).batches(network, student.input_size, seed=1)
     loop = clock.lines(steps_of(student.name, made, source, params))
@@ -230,20 +225,21 @@ def _loop(params: Params, files: RoundFiles, clock: Clock) -> Loop:
         params.mine.coefficient,
         params.train.batch,
     )
-    clock.watch(generator, "render", "render")
-    clock.watch(teacher, "embed", "teacher")
-    clock.watch(loop, "make", "make")
-    clock.watch(loop, "cosine", "similarity")
+    parts = {"render": (generator, "render"), "teacher": (teacher, "embed")}
+    parts |= {"make": (loop, "make"), "similarity": (loop, "cosine")}
+    for part, (owner, method) in parts.items():
+        clock.watch(owner, method, part)
     return loop
 
 
 def _break_even(online: dict[str, Any], build: float, num_faces: int) -> dict[str, Any]:
     """When the cache has paid for itself: it is built once, at `build` seconds a face; an epoch
     then costs a cached sample a face, and an online epoch of as many samples a new face each."""
+    params = load_params()
     saved = 1 / online["online_faces_per_second"] - 1 / online["cached_faces_per_second"]
     epochs = build / saved
-    seen = sum(run.faces_seen for run in load_params().train.runs.values())
-    default = load_params().sample["pool"].count
+    seen = sum(run.faces_seen for run in params.train.runs.values())
+    default = params.sample["pool"].count
     return {
         "build_seconds_per_face": round(build, 5),
         "saved_seconds_per_sample": round(saved, 5),
