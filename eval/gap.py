@@ -119,6 +119,15 @@ def check_never_trained_on(student: Student, teacher: TeacherStore) -> None:
         raise InputError(f"{teacher.path}: this student was trained on it; it cannot be a probe")
 
 
+def check_one_width(student: Student, teacher: TeacherStore) -> None:
+    if student.card.embedding_width != teacher.width:
+        raise InputError(
+            f"{student.folder}: embeddings of width {student.card.embedding_width}, those of "
+            f"{teacher.path} have {teacher.width}; a gap is to the teacher that taught the student "
+            "(params.yaml: teacher)"
+        )
+
+
 def figures(table: GapTable) -> dict[str, float | int]:
     both = np.concatenate([table.gap, table.flip_gap]).astype(np.float64)
     if not len(both):
@@ -141,6 +150,7 @@ def measure(run: str, names: Sequence[str], params: Params) -> tuple[Student, di
     tables = {}
     for name in names:
         files = open_round(name, params.teacher)
+        check_one_width(student, files.teacher)
         if name == PROBE:
             check_never_trained_on(student, files.teacher)
         manifest = files.require_manifest()

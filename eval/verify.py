@@ -3,7 +3,7 @@
     python -m eval.verify --model runs/mined-2 --benchmark orl --out DIR
     python -m eval.verify --model teacher:dlib-resnet --benchmark pairs:FOLDER --out DIR
     python -m eval.verify … --protocol FILE.parquet     refuses anything but what was frozen
-    python -m eval.verify --stage mined-2     the run and its teacher, side by side
+    python -m eval.verify --stage mined-2     the run, its 8-bit file and its teacher, side by side
 
 A dead end on purpose: nothing that trains or mines reads what is written here.
 """
@@ -32,6 +32,7 @@ from manifests import layout
 from manifests.benchmarks import Benchmark
 from manifests.costs import timed
 from manifests.errors import InputError, Parser, run_command
+from manifests.exports import INT8
 from manifests.files import write_json
 from manifests.images import DETECT_THRESHOLD
 from manifests.params import Params, load_params
@@ -87,13 +88,17 @@ def write(done: Verification, out: Path) -> None:
 
 
 def stage(run: str, params: Params) -> None:
-    """The run's student and the teacher on orl and, where params name a folder, on pairs."""
+    """The run's student, as 8 bits too where it was exported so, and the teacher: on orl and,
+    where params name a folder, on pairs."""
     protocols = {"orl": open_benchmark("orl")}
     if params.verify.pairs is not None:
         protocols["pairs"] = open_benchmark(f"pairs:{params.verify.pairs}")
         _check_protocol(protocols["pairs"], params.verify.pairs, params.verify.protocol)
     teacher = params.teacher_text(params.teacher)
     names = {"student": layout.run(run).as_posix(), "teacher": f"teacher:{teacher}"}
+    int8 = layout.export(run) / INT8
+    if int8.exists():
+        names["student-int8"] = f"onnx:{int8.as_posix()}"
     models = [load_model(name, layout.WEIGHTS) for name in names.values()]
     done = {
         layout.verification(name, role): verification

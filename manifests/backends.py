@@ -1,5 +1,5 @@
-"""Finding a generator, teacher, student or benchmark by name: a backend is a file of ours, or an
-entry point of an installed package. Only the one that is asked for is imported."""
+"""Finding a generator, teacher or benchmark by name: a backend is a file of ours, or an entry
+point of an installed package. Only the one that is asked for is imported."""
 
 from __future__ import annotations
 

@@ -9,56 +9,21 @@ or write it there with `--out .`, and Croissant tools load the round from it.
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from manifests import layout
 from manifests.cards import statements
 from manifests.cards.croissant import Publication, describe
 from manifests.cards.facts import RoundFacts, leaves, read_round
+from manifests.cards.markdown import render
 from manifests.errors import Parser, run_command
 from manifests.files import write_json, write_text
 
 CROISSANT, DATASHEET = "croissant.json", "DATASHEET.md"
 TEMPLATE = "datasheet.md.jinja"
-# To Markdown: anywhere within a line, or where a line or list item begins.
-MEANINGFUL = re.compile(r"[\\`*_\[\]|~$#!]|^\d*[-+=.)]")
-
-
-class Markdown(str):
-    """Text that is Markdown already: the template does not escape it again."""
-
-    def __html__(self) -> str:
-        return self
-
-
-def inline(value: Any) -> Any:
-    """Any value as plain text within one line of Markdown, also of a table."""
-    if hasattr(value, "__html__"):  # Markdown, or the template's own macro
-        return value
-    text = _one_line(f"{value:,}" if type(value) is int else str(value))
-    return Markdown(MEANINGFUL.sub(_escape, html.escape(text, quote=False)))
-
-
-def _escape(found: re.Match[str]) -> str:
-    return f"{found[0][:-1]}\\{found[0][-1]}"
-
-
-def code(value: Any) -> Any:
-    """A name or digest as code; what cannot stand between backticks, as plain text."""
-    text = _one_line(str(value))
-    return inline(text) if set(text) & set("`|") or not text else Markdown(f"`{text}`")
-
-
-def _one_line(text: str) -> str:
-    """Without line breaks, control characters and marks that turn the direction of text."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def stated(record: Any) -> Iterator[tuple[str, Any]]:
@@ -68,17 +33,7 @@ def stated(record: Any) -> Iterator[tuple[str, Any]]:
 
 def datasheet(facts: RoundFacts, publication: Publication) -> str:
     """The Markdown datasheet; every value that the template shows is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "cards"),
-        autoescape=True,
-        finalize=inline,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(code=code, stated=stated, raw=Markdown)
-    template = environment.get_template(TEMPLATE)
-    return template.render(round=facts, publication=publication, say=statements)
+    return render(TEMPLATE, round=facts, publication=publication, say=statements, stated=stated)
 
 
 def write_card(facts: RoundFacts, publication: Publication, out: Path) -> None:

@@ -107,6 +107,16 @@ def run(name: str) -> Path:
     return RUNS / name
 
 
+def export(run: str) -> Path:
+    """What train.export makes of a run."""
+    return RUNS / "exports" / run
+
+
+def trained_teachers(run: str) -> Path:
+    """What train.snapshots makes of a run."""
+    return RUNS / "teachers" / run
+
+
 def gap_report(run: str) -> Path:
     return REPORTS / "gap" / f"{run}.json"
 
@@ -124,5 +134,5 @@ def quality_figure() -> Path:
 
 
 def verification(benchmark: str, role: str) -> Path:
-    """`role`: student or teacher."""
+    """`role`: student, student-int8 or teacher."""
     return REPORTS / "verify" / benchmark / role

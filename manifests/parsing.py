@@ -15,22 +15,33 @@ from manifests.errors import InputError
 
 POSITIVE = {
     "frame_size", "detect_size", "references", "neighbours", "per_side", "input_size", "batch",
-    "pool_rows", "regions", "shard_rows", "points_per_region", "parent_cap", "region_cap",
-    "hard_share", "impostors",
+    "embedding_width", "projected_from", "pool_rows", "regions", "shard_rows", "points_per_region",
+    "parent_cap", "region_cap", "hard_share", "impostors", "weight", "scale", "temperature",
+    "thresholds", "hardest", "group_step", "parts", "epochs", "clip", "mass", "running_share",
+    "readers", "drop_factor",
 }  # fmt: skip
-SHARES = {"prior_share", "region_cap", "hard_share", "false_discovery_rate"}
+SHARES = {
+    "prior_share", "region_cap", "hard_share", "false_discovery_rate", "mass", "running_share",
+}  # fmt: skip
 NOT_NEGATIVE = {
     "shrinkage", "coefficient", "near_step", "walk_step", "least_distance", "least_spread",
-    "least_gain",
+    "least_gain", "margin", "margin_spread", "concentration", "positive_weight", "negative_weight",
+    "primary_weight", "ramp_epochs", "clip_norm", "ema", "momentum", "crop", "low_resolution",
+    "blur", "hue",
 }  # fmt: skip
 STEPS = {"coefficient", "near_step", "walk_step"}
 LONGEST_STEP = 1000.0  # standard deviations of a latent: beyond it, nothing of a parent is left
 
 
 def parse(kind: Any, value: Any, where: str) -> Any:
-    """`value` as `kind`: a dataclass, a mapping or tuple of them, an optional or a plain type."""
+    """`value` as `kind`: a dataclass, a mapping or tuple of them, an optional or a plain type.
+
+    A dataclass that may be written in several ways has a class method `parsed(value, where)`.
+    """
+    if hasattr(kind, "parsed"):
+        return kind.parsed(value, where)
     if is_dataclass(kind):
-        return _parse_dataclass(kind, value, where)
+        return parse_fields(kind, value, where)
     if get_origin(kind) in (Union, types.UnionType):
         options = [option for option in get_args(kind) if option is not type(None)]
         return None if value is None else parse(options[0], value, where)
@@ -61,6 +72,8 @@ def _check_range(value: float, where: str) -> None:
         raise InputError(f"{where}: {value} is not a finite number")
     if name in NOT_NEGATIVE and value < 0:
         raise InputError(f"{where}: {value:g}, expected no minus")
+    if value <= 0 and name in POSITIVE - SHARES:
+        raise InputError(f"{where}: {value:g}, expected more than 0")
     if name in STEPS and value > LONGEST_STEP:
         raise InputError(f"{where}: {value:g}, expected at most {LONGEST_STEP:g}")
     if name in SHARES and not (0 <= value <= 1 and (value or name not in POSITIVE)):
@@ -68,7 +81,8 @@ def _check_range(value: float, where: str) -> None:
         raise InputError(f"{where}: {value:g}, expected a share {low}")
 
 
-def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
+def parse_fields(kind: Any, value: Any, where: str) -> Any:
+    """A dataclass from a section with its fields' names as keys."""
     if not isinstance(value, Mapping):
         raise InputError(f"{where}: {value!r}, expected a section with keys")
     hints = get_type_hints(kind)

@@ -46,7 +46,7 @@ train mined-2 | gap mined-2
 card pool | card probe | card identities | card mined-1 | card mined-2
 annotate pool | annotate identities | annotate mined-1 | annotate mined-2
 annotate --photographs | drift --real
-verify --stage | report mined-2
+export runs/mined-2 | verify --stage | model_card runs/exports/mined-2 | report mined-2
 """.replace("\n", "|")
 
 

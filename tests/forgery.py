@@ -138,7 +138,7 @@ def read_everything(stores: Path) -> None:
     assert teacher.norms().shape == (ROWS, 2)
     assert teacher.centre().shape == (teacher.width,) == (WIDTH,)
     assert teacher.spread() > 0
-    assert stored_frame([open_source(faces, teacher)]).size == SIZE
+    assert stored_frame([open_source(faces, {"toy": teacher})]).size == SIZE
 
 
 def check_refused(stores: Path, store: str = "faces.zarr", *, read: bool = True) -> None:

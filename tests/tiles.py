@@ -105,7 +105,7 @@ def read(rows: int) -> dict[str, float]:
     """Batches as training reads them."""
     params = load_params()
     files = open_round(large(rows), params.teacher)
-    sources = [open_source(files.faces, files.teacher)]
+    sources = [open_source(files.faces, {params.teacher: files.teacher})]
     batch, pool_rows = params.train.batch, params.train.pool_rows
     stream = BatchStream(sources, batch=batch, pool_rows=pool_rows, seed=1)
     return {"seconds": _seconds(lambda: [None for _ in islice(stream.batches(), BATCHES)])}

@@ -1,14 +1,14 @@
-"""Batches from cached stores: blocks are read whole, rows are shuffled within a pool of them.
+"""Batches from cached stores, several rounds as one set.
 
-The order is a function of seed and epoch alone, so that training resumes at any step and sees
-the same faces for any number of readers.
+The order is a function of seed and epoch alone (train.order), so that training resumes at any
+step and sees the same faces for any number of readers or processes.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,51 +17,71 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from manifests.errors import InputError
-from manifests.stores import CHUNK_ROWS, FaceStore, TeacherStore
+from manifests.latents import LatentManifest
+from manifests.stores import FaceStore, TeacherStore
 from pipeline.frames import Frame
+from train.order import Order
+from train.pools import Columns, Rows, ahead, no_rows, read_pools
 
 NO_ROWS = np.empty(0, int)
+NO_IDENTITY = -1
 CHECKED_ROWS = 1 << 14  # targets looked at, at a time
-BLOCKS, ROWS = 1, 2  # what a random stream is for, beside its seed
-Block = tuple[int, int]  # (source, first row)
+AHEAD = 2  # batches that wait for the trainer
 
 
 @dataclass(frozen=True)
 class Source:
-    """A round's faces with the embeddings of one teacher."""
+    """A round's faces with the embeddings of one or more teachers."""
 
     faces: FaceStore
-    teacher: TeacherStore
+    teachers: Mapping[str, TeacherStore]
     usable: Int[np.ndarray, " row"]  # rows that may be trained on, ascending
-    targets: Float[np.ndarray, "face view width"]  # float16, raw, all rows
+    targets: Mapping[str, Float[np.ndarray, "face view _"]]  # by teacher: float16, raw, all rows
+    face_ids: Int[np.ndarray, " face"]  # -1 - row where the round came without its manifest
+    identities: Int[np.ndarray, " face"]  # of the manifest; NO_IDENTITY where it names none
 
 
 @dataclass(frozen=True)
 class Batch:
     images: UInt8[Tensor, "batch stored stored 3"]
-    targets: Float[Tensor, "batch view width"]  # raw embeddings of every stored view
+    targets: Mapping[str, Float[Tensor, "batch view _"]]  # by teacher: raw, every stored view
+    labels: Int[Tensor, " batch"]  # 0 .. num_identities - 1 over all rounds, or NO_IDENTITY
+    face_ids: Int[Tensor, " batch"]
 
 
 def open_source(
-    faces: FaceStore, teacher: TeacherStore, leave_out: Int[np.ndarray, " row"] = NO_ROWS
+    faces: FaceStore,
+    teachers: Mapping[str, TeacherStore],
+    leave_out: Int[np.ndarray, " row"] = NO_ROWS,
+    manifest: LatentManifest | None = None,
 ) -> Source:
     """A round to train on; rows of `leave_out` are there and not used."""
     usable = np.setdiff1d(np.flatnonzero(faces.ok()), leave_out)
-    source = Source(faces, teacher, usable, teacher.embeddings())
-    _check_targets(source)
+    targets = {name: _embeddings(teacher, faces) for name, teacher in teachers.items()}
+    face_ids, identities = -1 - np.arange(len(faces)), np.full(len(faces), NO_IDENTITY)
+    if manifest is not None:
+        column = manifest.table["identity_id"].fill_null(NO_IDENTITY)
+        face_ids, identities = manifest.face_id, column.to_numpy()
+    source = Source(faces, teachers, usable, targets, face_ids, identities)
+    for name in teachers:
+        _check_targets(source, name)
     return source
 
 
-def _check_targets(source: Source) -> None:
-    """A face without an embedding would turn the whole student into NaN, far from its cause."""
-    path, num_rows = source.teacher.path, len(source.targets)
-    if num_rows != len(source.faces):
+def _embeddings(teacher: TeacherStore, faces: FaceStore) -> np.ndarray:
+    if len(teacher) != len(faces):
         raise InputError(
-            f"{path}: {num_rows} rows, {source.faces.path} has {len(source.faces)}; embed it again"
+            f"{teacher.path}: {len(teacher)} rows, {faces.path} has {len(faces)}; embed it again"
         )
+    return teacher.embeddings()
+
+
+def _check_targets(source: Source, teacher: str) -> None:
+    """A face without an embedding would turn the whole student into NaN, far from its cause."""
+    path = source.teachers[teacher].path
     for at in range(0, len(source.usable), CHECKED_ROWS):
         rows = source.usable[at : at + CHECKED_ROWS]
-        finite = np.isfinite(source.targets[rows]).all(axis=(1, 2))
+        finite = np.isfinite(source.targets[teacher][rows]).all(axis=(1, 2))
         if not finite.all():
             raise InputError(
                 f"{path}: row {rows[np.argmin(finite)]} is a usable face, its embedding is not "
@@ -78,20 +98,20 @@ def stored_frame(sources: Sequence[Source]) -> Frame:
     return frames.pop()
 
 
-def check_one_teacher(sources: Sequence[Source]) -> None:
+def check_one_teacher(stores: Sequence[TeacherStore]) -> None:
     """Raises InputError if the embeddings are not all one teacher's; warns if they were
     computed on unlike machines, whose low bits differ."""
-    prints = [source.teacher.passport.fingerprint for source in sources]
-    for source, made_by in zip(sources, prints, strict=True):
+    prints = [store.passport.fingerprint for store in stores]
+    for store, made_by in zip(stores, prints, strict=True):
         if made_by.identity != prints[0].identity:
             raise InputError(
-                f"{source.teacher.path}: embedded by another teacher, or another version of it, "
-                f"than {sources[0].teacher.path}; embed the round again"
+                f"{store.path}: embedded by another teacher, or another version of it, "
+                f"than {stores[0].path}; embed the round again"
             )
         if made_by.numerics != prints[0].numerics:
             warnings.warn(
-                f"{source.teacher.path}: computed with {made_by.numerics}, "
-                f"{sources[0].teacher.path} with {prints[0].numerics}",
+                f"{store.path}: computed with {made_by.numerics}, "
+                f"{stores[0].path} with {prints[0].numerics}",
                 stacklevel=2,
             )
 
@@ -100,100 +120,83 @@ def num_usable(sources: Sequence[Source]) -> int:
     return sum(len(source.usable) for source in sources)
 
 
+def identity_labels(sources: Sequence[Source]) -> list[Int[np.ndarray, " face"]]:
+    """A label of every face, by source: the identities that usable faces have, numbered from 0
+    in the order of rounds and of their ids. Two rounds share no identity."""
+    labels, count = [], 0
+    for source in sources:
+        found = usable_identities(source)
+        known = np.isin(source.identities, found)
+        places = np.searchsorted(found, source.identities) + count
+        labels.append(np.where(known, places, NO_IDENTITY))
+        count += len(found)
+    return labels
+
+
+def usable_identities(source: Source) -> Int[np.ndarray, " identity"]:
+    """Ids of the identities that usable faces of a round have, ascending."""
+    found = np.unique(source.identities[source.usable])
+    return found[found != NO_IDENTITY]
+
+
+def num_identities(sources: Sequence[Source]) -> int:
+    """Identities that margin heads tell apart."""
+    return 1 + max((int(labels.max(initial=-1)) for labels in identity_labels(sources)), default=-1)
+
+
 class BatchStream:
-    """An endless stream of batches that can start at any step."""
+    """An endless stream of batches that can start at any step.
 
-    def __init__(self, sources: Sequence[Source], *, batch: int, pool_rows: int, seed: int) -> None:
-        if num_usable(sources) < batch:
+    `weights`: by source, how many times an epoch shows its faces; `readers`: threads.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        batch: int,
+        pool_rows: int,
+        seed: int,
+        weights: Sequence[float] | None = None,
+        readers: int = 2,
+    ) -> None:
+        usable = [source.usable for source in sources]
+        times = [1.0] * len(sources) if weights is None else weights
+        self.order = Order(usable, times, pool_rows=pool_rows, seed=seed)
+        if self.order.num_faces < batch:
             raise InputError(
-                f"{num_usable(sources)} usable faces are fewer than one batch of {batch}"
+                f"{self.order.num_faces} usable faces are fewer than one batch of {batch}; "
+                "lower train.batch, or train on more rounds"
             )
-        self.sources, self.batch, self.seed = sources, batch, seed
-        self.pool_blocks = max(1, pool_rows // CHUNK_ROWS)
-        self.blocks = [
-            (index, start)
-            for index, source in enumerate(sources)
-            for start in sorted({int(row) // CHUNK_ROWS * CHUNK_ROWS for row in source.usable})
+        self.batch, self.readers = batch, readers
+        self.sources = [
+            Columns(source.faces, source.targets, labels, source.face_ids)
+            for source, labels in zip(sources, identity_labels(sources), strict=True)
         ]
 
-    def pools(self, epoch: int) -> list[list[Block]]:
-        """The epoch's blocks in random order, in groups that are shuffled in memory."""
-        order = np.random.default_rng((self.seed, BLOCKS, epoch)).permutation(len(self.blocks))
-        blocks = [self.blocks[index] for index in order]
-        return [
-            blocks[at : at + self.pool_blocks] for at in range(0, len(blocks), self.pool_blocks)
-        ]
-
-    def batches(self, first_step: int = 0) -> Iterator[Batch]:
+    def batches(self, first_step: int = 0) -> Generator[Batch, None, None]:
         """Batches from `first_step` on; a batch may span two pools or two epochs."""
-        per_epoch = num_usable(self.sources)
-        epoch, skip = divmod(first_step * self.batch, per_epoch)
-        left = _Rows.none(self.sources)
-        for rows in self._pools_from(epoch, skip):
-            left = left.joined(rows)
-            while len(left) >= self.batch:
-                head, left = left.split(self.batch)
-                yield Batch(torch.from_numpy(head.images), torch.from_numpy(head.targets).float())
+        return ahead(self._batches(first_step), AHEAD)
 
-    def _pools_from(self, epoch: int, skip: int) -> Iterator[_Rows]:
-        with ThreadPoolExecutor(1) as reader:  # reads the next pool while this one is trained on
-            ahead = None
-            for number, index, pool, first in self._schedule(epoch, skip):
-                following = reader.submit(self._read, number, index, pool, first)
-                if ahead is not None:
-                    yield ahead.result()
-                ahead = following
-
-    def _schedule(self, epoch: int, skip: int) -> Iterator[tuple[int, int, list[Block], int]]:
-        while True:
-            for index, pool in enumerate(self.pools(epoch)):
-                size = sum(len(self._rows_of(block)) for block in pool)
-                if skip < size:
-                    yield epoch, index, pool, skip
-                skip = max(0, skip - size)
-            epoch += 1
-
-    def _rows_of(self, block: Block) -> np.ndarray:
-        usable, start = self.sources[block[0]].usable, block[1]
-        low, high = np.searchsorted(usable, (start, start + CHUNK_ROWS))
-        return usable[low:high]
-
-    def _read(self, epoch: int, index: int, pool: list[Block], first: int) -> _Rows:
-        parts = [self._read_block(block) for block in pool]
-        rows = _Rows.concatenate(parts)
-        rng = np.random.default_rng((self.seed, ROWS, epoch, index))
-        order = rng.permutation(len(rows))[first:]
-        return _Rows(rows.images[order], rows.targets[order])
-
-    def _read_block(self, block: Block) -> _Rows:
-        source, start = self.sources[block[0]], block[1]
-        stop = min(start + CHUNK_ROWS, len(source.faces))
-        rows = self._rows_of(block)
-        return _Rows(source.faces.images(start, stop)[rows - start], source.targets[rows])
+    def _batches(self, first_step: int) -> Generator[Batch, None, None]:
+        pools = self.order.pools(first_step * self.batch)
+        left = no_rows(self.sources)
+        with closing(read_pools(self.sources, pools, self.readers)) as reading:
+            for rows, order in reading:
+                at = 0
+                if len(left):
+                    at = self.batch - len(left)
+                    left = left.followed_by(rows.take(order[:at]))
+                    if len(left) < self.batch:
+                        continue
+                    yield batch_of(left)
+                stop = at + (len(order) - at) // self.batch * self.batch
+                for first in range(at, stop, self.batch):
+                    yield batch_of(rows.take(order[first : first + self.batch]))
+                left = rows.take(order[stop:])
 
 
-@dataclass(frozen=True)
-class _Rows:
-    images: np.ndarray
-    targets: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @classmethod
-    def none(cls, sources: Sequence[Source]) -> _Rows:
-        return cls(sources[0].faces.images(0, 0), sources[0].targets[:0])
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[_Rows]) -> _Rows:
-        images = np.concatenate([part.images for part in parts])
-        return cls(images, np.concatenate([part.targets for part in parts]))
-
-    def joined(self, other: _Rows) -> _Rows:
-        return _Rows.concatenate([self, other]) if len(self) else other
-
-    def split(self, count: int) -> tuple[_Rows, _Rows]:
-        return (
-            _Rows(self.images[:count], self.targets[:count]),
-            _Rows(self.images[count:], self.targets[count:]),
-        )
+def batch_of(rows: Rows) -> Batch:
+    targets = {name: torch.from_numpy(each).float() for name, each in rows.targets.items()}
+    images, labels, face_ids = map(torch.from_numpy, (rows.images, rows.labels, rows.face_ids))
+    return Batch(images, targets, labels, face_ids)

@@ -21,6 +21,7 @@ from train.students import build_student
 
 FILE = "student.safetensors"
 LOG = "log.json"
+STATE = "state.safetensors"  # of an unfinished run
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class StudentCard:
     params_sha256: str
     git_commit: str
     faces_seen: int
+    projected_from: int = 0  # width of its own embedding before a projection; 0: there is none
 
     @property
     def input_frame(self) -> Frame:
@@ -69,16 +71,28 @@ def load_student(run: Path) -> Student:
     try:
         with safe_open(path, framework="pt") as opened:
             card = _card(opened.metadata() or {})
-        network = build_student(
-            card.name,
-            input_size=card.input_size,
-            width=card.width,
-            embedding_width=card.embedding_width,
-        )
+            shapes = {name: opened.get_slice(name).get_shape() for name in opened.keys()}
+        with torch.device("meta"):  # a stranger's card takes no more memory than its file
+            wanted = _network(card).state_dict()
+        if shapes != {name: list(tensor.shape) for name, tensor in wanted.items()}:
+            raise ValueError(f"its weights are not those of a {card.name} as its card has it")
+        network = _network(card)
         network.load_state_dict(load_file(path))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
         raise InputError(f"{path}: not a student checkpoint ({error})") from None
     return Student(run, card, network.eval().requires_grad_(False), weights_sha256(network))
+
+
+def _network(card: StudentCard) -> nn.Module:
+    return build_student(
+        card.name,
+        input_size=card.input_size,
+        width=card.width,
+        embedding_width=card.embedding_width,
+        projected_from=card.projected_from or None,
+    )
 
 
 def weights_sha256(network: nn.Module) -> str:
@@ -92,7 +106,8 @@ def weights_sha256(network: nn.Module) -> str:
 
 def _card(metadata: Mapping[str, str]) -> StudentCard:
     kinds = {"int": int, "float": float, "str": str}
-    values = {f.name: kinds[str(f.type)](metadata[f.name]) for f in fields(StudentCard)}
+    given = {"projected_from": "0"} | dict(metadata)  # older students have no projection
+    values = {f.name: kinds[str(f.type)](given[f.name]) for f in fields(StudentCard)}
     pick("frame", values["frame"], FRAMES)
     pick("metric", values["metric"], {"cosine": 1, "euclidean": 1})
     pick("views", values["views"], {"plain": 1, "plain+flip": 1})
@@ -100,26 +115,49 @@ def _card(metadata: Mapping[str, str]) -> StudentCard:
 
 
 def save_state(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Mapping[str, Any]
+    path: Path,
+    network: nn.Module,
+    objective: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Mapping[str, Any],
+    average: nn.Module | None = None,
 ) -> None:
     """Everything that going on needs, bit for bit; random draws are a function of the step."""
-    tensors = {f"network.{name}": t.contiguous() for name, t in network.state_dict().items()}
+    tensors = {
+        f"{kind}.{name}": tensor.contiguous()
+        for kind, module in _modules(network, objective, average)
+        for name, tensor in module.state_dict().items()
+    }
     for index, state in optimizer.state_dict()["state"].items():
         for name, value in state.items():
-            tensors[f"optimizer.{index}.{name}"] = value.contiguous()
+            if value is not None:  # the momentum of no step
+                tensors[f"optimizer.{index}.{name}"] = value.contiguous()
     with replacing(path) as scratch:
         save_file(tensors, scratch, {"progress": json.dumps(dict(progress))})
 
 
-def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def _modules(
+    network: nn.Module, objective: nn.Module, average: nn.Module | None
+) -> list[tuple[str, nn.Module]]:
+    named = [("network", network), ("objective", objective)]
+    return named if average is None else [*named, ("average", average)]
+
+
+def load_state(
+    path: Path,
+    network: nn.Module,
+    objective: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None = None,
+) -> dict[str, Any]:
     """Restores what `save_state` wrote; returns its progress."""
     with safe_open(path, framework="pt") as opened:
         progress: dict[str, Any] = json.loads(opened.metadata()["progress"])
     tensors = load_file(path)
-    prefix = "network."
-    network.load_state_dict(
-        {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-    )
+    for kind, module in _modules(network, objective, average):
+        prefix = f"{kind}."
+        own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        module.load_state_dict(own)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

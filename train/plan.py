@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from manifests import layout
@@ -16,12 +17,25 @@ from manifests.digests import canonical_json, sha256_text
 from manifests.errors import InputError, pick
 from manifests.layout import PROBE
 from manifests.marks import REASONS, Marks
+from manifests.objectives import IdentityPart
 from manifests.params import Params, Run
 from manifests.rounds import RoundFiles, check_no_face_twice, open_round
 from pipeline.numerics import numerics
-from train.batches import NO_ROWS, Source, check_one_teacher, num_usable, open_source
+from train.batches import (
+    NO_IDENTITY,
+    NO_ROWS,
+    Source,
+    check_one_teacher,
+    num_usable,
+    open_source,
+)
 from train.checkpoint import Student, load_student
+from train.objectives import embedding_width, files_of, teachers_of
+from train.order import Order
+from train.prerequisites import check_objective
+from train.terms import Target
 
+UNCONCERNED = ("checkpoint_faces", "readers", "live")  # parameters that no student depends on
 VERSION = 1  # raise it when the same inputs would give another student
 
 
@@ -35,6 +49,7 @@ class Plan:
     num_new: int  # of the sources, the last ones, that no earlier run trained on
     after: Student | None
     marks: Mapping[str, str]  # {relative path: digest} of the marks that faces are left out by
+    processes: int = 1  # that train together
 
     @cached_property
     def run(self) -> Run:
@@ -44,18 +59,33 @@ class Plan:
     def settings(self) -> dict[str, Any]:
         """The parameters that decide this run's student, those of other runs left out."""
         values = asdict(self.params.train) | {"runs": {self.name: asdict(self.run)}}
-        values.pop("checkpoint_faces")
+        for name in UNCONCERNED:
+            values.pop(name)
         return values
 
     @cached_property
     def stores(self) -> dict[str, str]:
         """{relative path: Merkle root or digest} of everything that is trained on, in order."""
-        roots = {
-            store.path.as_posix(): store.root
-            for source in self.sources
-            for store in (source.faces, source.teacher)
+        roots: dict[str, str] = {}
+        for source in self.sources:
+            roots[source.faces.path.as_posix()] = source.faces.root
+            for teacher in source.teachers.values():
+                roots[teacher.path.as_posix()] = teacher.root
+        return roots | dict(self.marks) | files_of(self.params)
+
+    @cached_property
+    def targets(self) -> dict[str, Target]:
+        """By teacher, centred by the first round (the pool) in every run, so that all runs share
+        one target space."""
+        pool = self.sources[0].teachers
+        return {
+            name: Target(torch.from_numpy(store.centre()), store.spread())
+            for name, store in pool.items()
         }
-        return roots | dict(self.marks)
+
+    @property
+    def embedding_width(self) -> int:
+        return embedding_width(self.params, self.targets)
 
     @property
     def num_steps(self) -> int:
@@ -63,6 +93,30 @@ class Plan:
         if not num_usable(self.sources[-self.num_new :]):
             return 0
         return self.run.faces_seen // self.params.train.batch
+
+    @property
+    def num_epochs(self) -> int:
+        """That a run begins, the last of which may end early."""
+        if not self.num_steps:
+            return 0
+        faces = max(1, self.num_faces)  # weights of 0 are refused later, by train.preflight
+        return (self.num_steps - 1) * self.params.train.batch // faces + 1
+
+    @property
+    def rounds(self) -> list[str]:
+        return [layout.round_of(source.faces.path) for source in self.sources]
+
+    @property
+    def weights(self) -> list[float]:
+        """Times that an epoch shows the faces of each source."""
+        weights = self.params.train.round_weights
+        return [weights.get(name, 1.0) for name in self.rounds]
+
+    @cached_property
+    def num_faces(self) -> int:
+        """That an epoch shows."""
+        usable = [source.usable for source in self.sources]
+        return Order(usable, self.weights, pool_rows=1, seed=0).num_faces
 
     @cached_property
     def seed(self) -> int:
@@ -72,14 +126,26 @@ class Plan:
     @cached_property
     def work(self) -> Path:
         """The scratch folder of exactly this run."""
-        start = self.after.sha256 if self.after else ""
-        stores = list(self.stores.items())  # in order: the first round centres the targets
-        kind = [numerics(self.params.device), torch.get_num_threads()]
-        inputs = canonical_json([VERSION, self.settings, stores, start, kind])
-        return layout.WORK / f"train-{self.name}" / sha256_text(inputs)[:16]
+        digest = sha256_text(canonical_json(self.inputs))
+        return layout.WORK / f"train-{self.name}" / digest[:16]
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """All that the bits of this run's student depend on."""
+        return {
+            "version": VERSION,
+            "train": self.settings,
+            "stores": list(self.stores.items()),  # in order: the first round centres the targets
+            "after": self.after.sha256 if self.after else "",
+            "numerics": numerics(self.params.device),
+            "threads": torch.get_num_threads(),
+            "processes": self.processes,
+        }
 
 
-def open_plan(name: str, rounds: Sequence[str], after: str | None, params: Params) -> Plan:
+def open_plan(
+    name: str, rounds: Sequence[str], after: str | None, params: Params, processes: int = 1
+) -> Plan:
     """Opens the stores and the last student; the chain of digests is checked.
 
     Raises InputError if a store changed since the last run, or if the last run's student or
@@ -97,32 +163,55 @@ def open_plan(name: str, rounds: Sequence[str], after: str | None, params: Param
     if student is not None:
         _check_same_kind(student, earlier[0], known, params)
     sources, marks = open_sources([*earlier, *rounds], params, known)
-    plan = Plan(name, params, sources, len(rounds), student, marks)
+    part = pick("run", name, params.train.runs).identities
+    if part is not None:
+        sources = [only_part(source, part) for source in sources]
+    plan = Plan(name, params, sources, len(rounds), student, marks, processes)
     if plan.run.faces_seen and plan.run.faces_seen < params.train.batch:
         raise InputError(
             f"train.runs.{name}: faces_seen {plan.run.faces_seen} is less than one batch of "
             f"{params.train.batch}; change params.yaml"
         )
+    check_objective(params, sources, plan.targets, plan.num_epochs)
     return plan
 
 
+def only_part(source: Source, part: IdentityPart) -> Source:
+    """The faces of every `parts`-th of a round's identities, counted from the `part`-th."""
+    identities = np.unique(source.identities[source.identities != NO_IDENTITY])
+    chosen = np.isin(source.identities, identities[part.part :: part.parts])
+    return replace(source, usable=source.usable[chosen[source.usable]])
+
+
 def open_sources(
-    names: Sequence[str], params: Params, known: Mapping[str, str]
+    names: Sequence[str],
+    params: Params,
+    known: Mapping[str, str],
+    teachers: Sequence[str] | None = None,
 ) -> tuple[list[Source], dict[str, str]]:
     """The rounds to train on, without the faces to be left out, and {path: digest} of the marks
-    that say so. `known`: what an earlier run recorded of them."""
+    that say so. `known`: what an earlier run recorded of them; `teachers`: whose stores, by
+    default those that the objective needs."""
+    wanted = teachers_of(params) if teachers is None else teachers
     opened = [open_round(name, params.teacher, roots=known) for name in names]
     check_no_face_twice(opened)
     check_synthetic(opened)
     sources, digests = [], {}
     for files in opened:
+        stores = {
+            name: files.teacher
+            if name == params.teacher
+            else open_round(files.name, name, roots=known).teacher
+            for name in wanted
+        }
         rows = NO_ROWS
         if params.train.leave_out:
             marks, digest = _read_marks(files, params.teacher, known)
             rows = marks.rows(params.train.leave_out)
             digests[layout.marks(files.name, params.teacher).as_posix()] = digest
-        sources.append(open_source(files.faces, files.teacher, rows))
-    check_one_teacher(sources)
+        sources.append(open_source(files.faces, stores, rows, files.manifest))
+    for name in wanted:
+        check_one_teacher([source.teachers[name] for source in sources])
     return sources, digests
 
 
@@ -161,8 +250,13 @@ def _check_same_kind(student: Student, pool: str, known: Mapping[str, str], para
             f"params.yaml asks for {wanted.name}, {wanted.width:g}, {wanted.input_size}; "
             "train it again"
         )
-    if layout.teacher(pool, params.teacher).as_posix() not in known:
+    if card.projected_from != (wanted.projected_from or 0):
         raise InputError(
-            f"{student.folder}: not taught by {params.teacher}; train it again or change "
-            "params.yaml"
+            f"{student.folder}: projected from {card.projected_from or 'nothing'}, params.yaml "
+            f"has train.student.projected_from {wanted.projected_from}; train it again"
         )
+    for teacher in teachers_of(params):
+        if layout.teacher(pool, teacher).as_posix() not in known:
+            raise InputError(
+                f"{student.folder}: not taught by {teacher}; train it again or change params.yaml"
+            )

@@ -1,4 +1,4 @@
-"""The arithmetic of training: targets, learning rate, optimizer and the step itself."""
+"""The arithmetic of training: one step, and what is trained in it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,20 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from manifests.digests import sha256_text
-from manifests.errors import pick
 from manifests.params import Run, Train
 from pipeline.frames import Frame
 from train.batches import Batch
-from train.losses import LOSSES
+from train.draws import Draws
 from train.noise import student_views
+from train.objectives import Lesson, Objective
+from train.optimizers import Average, learning_rate, make_optimizer
+from train.processes import ALONE, Processes
 
-
-@dataclass(frozen=True)
-class Target:
-    """How raw teacher embeddings become what the student must match."""
-
-    centre: Tensor  # the teacher's mean over the pool
-    spread: float  # one scalar: the angles between targets stay what they are
-
-    def __call__(self, raw: Tensor) -> Tensor:
-        return (raw - self.centre.to(raw)) / self.spread
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+FLIPPED = 0.5  # share of faces that are shown mirrored
 
 
 @dataclass(frozen=True)
@@ -37,21 +32,26 @@ class Progress:
     learning_rate: float
 
 
-def learning_rate(step: int, num_steps: int, run: Run, train: Train) -> float:
-    """A straight line from rate_from to rate_to of the peak, after a warm-up from zero."""
-    share = run.rate_from + (run.rate_to - run.rate_from) * step / max(1, num_steps)
-    warmup = min(1.0, (step + 1) * train.batch / max(1, train.warmup_faces))
-    return train.learning_rate * share * warmup
+class NotFinite(Exception):
+    """The loss of a step was no finite number."""
+
+    def __init__(self, progress: Progress, face_ids: list[int], before: list[int]) -> None:
+        super().__init__(progress)
+        self.progress, self.face_ids, self.before = progress, face_ids, before
 
 
-def make_optimizer(network: nn.Module, train: Train) -> torch.optim.Optimizer:
-    """AdamW; no decay on biases and normalisation."""
-    parameters = list(network.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": train.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.99), fused=True)
+@dataclass(frozen=True)
+class Learner:
+    """All that changes in training."""
+
+    network: nn.Module
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    average: Average | None  # of the network's weights; if there is one, it is the student
+
+    @property
+    def student(self) -> nn.Module:
+        return self.network if self.average is None else self.average.network
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
@@ -60,11 +60,29 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(mixed)
 
 
+def make_learner(network: nn.Module, objective: Objective, train: Train) -> Learner:
+    average = Average(network, train.engine.ema) if train.engine.ema else None
+    return Learner(network, objective, make_optimizer(network, objective, train), average)
+
+
+class Pass(nn.Module):
+    """Network and objective as one, from pictures to the loss: what several processes share."""
+
+    def __init__(self, learner: Learner, precision: torch.dtype | None, *, compiled: bool) -> None:
+        super().__init__()
+        self.network, self.objective, self.precision = learner.network, learner.objective, precision
+        self.run = torch.compile(self.network) if compiled else self.network
+
+    def forward(self, views: Tensor, lesson: Lesson) -> Tensor:
+        with torch.autocast(views.device.type, self.precision, enabled=self.precision is not None):
+            embeddings = self.run(views)
+        loss: Tensor = self.objective(embeddings.float(), lesson)
+        return loss
+
+
 def train_steps(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    learner: Learner,
     batches: Iterator[Batch],
-    target: Target,
     *,
     stored: Frame,
     seen: Frame,
@@ -72,23 +90,73 @@ def train_steps(
     run: Run,
     seed: int,
     steps: range,
+    num_faces: int,
+    processes: Processes = ALONE,
 ) -> Iterator[Progress]:
-    """Trains in place, one step an item; `stored`, `seen`: the frames of store and student."""
-    loss_of = pick("loss", train.loss, LOSSES)
-    device = next(network.parameters()).device
-    network.train()
+    """Trains in place, one step an item; `stored`, `seen`: the frames of store and student;
+    `num_faces`: of an epoch. Raises NotFinite before a step that would spoil the student."""
+    engine = train.engine
+    device = next(learner.network.parameters()).device
+    whole = Pass(learner, PRECISIONS[engine.precision], compiled=engine.compile)
+    once = processes.joined(whole, device)
+    parameters = [p for group in learner.optimizer.param_groups for p in group["params"]]
+    _begin(learner, engine.batch_norm)
+    before: list[int] = []
     for step, batch in zip(steps, batches, strict=False):
-        generator = step_generator(seed, step)
-        flips = torch.rand(len(batch.images), generator=generator) < 0.5
-        # A mirrored face is taught with the mirrored view's own embedding.
-        raw = batch.targets[torch.arange(len(flips)), flips.long()].to(device)
-        images = batch.images.to(device)
-        views = student_views(images, flips, stored, seen, train.noise, generator)
+        count = len(batch.images)
+        draws = Draws(step_generator(seed, step), count, processes.rows(count))
+        views, lesson = shown(
+            batch, draws, stored, seen, train, device, epoch=step * train.batch // num_faces
+        )
         rate = learning_rate(step, steps.stop, run, train)
-        for group in optimizer.param_groups:
+        for group in learner.optimizer.param_groups:
             group["lr"] = rate
-        loss = loss_of(network(views.contiguous(memory_format=torch.channels_last)), target(raw))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        yield Progress((step + 1) * train.batch, float(loss.detach()), rate)
+        loss = once(views, lesson)
+        mean = processes.mean(loss.detach().clone())
+        progress = Progress((step + 1) * train.batch, mean, rate)
+        if not abs(mean) < float("inf"):
+            raise NotFinite(progress, batch.face_ids.tolist(), before)
+        learner.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if engine.clip_norm:
+            nn.utils.clip_grad_norm_(parameters, engine.clip_norm)
+        learner.optimizer.step()
+        if learner.average is not None:
+            learner.average.update(learner.network, step)
+        before = batch.face_ids.tolist()
+        yield progress
+
+
+def shown(
+    batch: Batch,
+    draws: Draws,
+    stored: Frame,
+    seen: Frame,
+    train: Train,
+    device: torch.device,
+    *,
+    epoch: int,
+) -> tuple[Tensor, Lesson]:
+    """This process's share of a batch, as the student sees it, and what it is to learn of it."""
+    rows = draws.rows
+    flips = torch.rand(draws.count, generator=draws.generator)[rows] < FLIPPED
+    places = torch.arange(draws.count)[rows]
+    # A mirrored face is taught with the mirrored view's own embedding.
+    targets = {
+        name: stored_views[places, flips.long()].to(device)
+        for name, stored_views in batch.targets.items()
+    }
+    images = batch.images[rows].to(device)
+    views = student_views(images, flips, stored, seen, train.noise, draws)
+    layout = torch.channels_last if train.engine.channels_last else torch.contiguous_format
+    lesson = Lesson(targets, batch.labels[rows].to(device), epoch)
+    return views.contiguous(memory_format=layout), lesson
+
+
+def _begin(learner: Learner, batch_norm: str) -> None:
+    learner.network.train()
+    learner.objective.train()
+    if batch_norm == "frozen":
+        for module in learner.network.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()

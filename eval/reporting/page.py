@@ -46,6 +46,7 @@ def page_content(results: Results, params: Params) -> dict[str, Any]:
     items = [*(name for name in results.rounds if name not in runs), *runs]
     content = {
         "summary": summary,
+        "exported": summary["exported"],
         "benchmarks": measured,
         "names": NAMES,
         "fars": sections.fars_of(measured),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from eval.reporting.exported import read_exported
 from manifests import layout
 from manifests.costs import seconds_by_stage
 from manifests.errors import InputError
@@ -204,6 +205,7 @@ def summarise(
     gaps = read_gaps(chain)
     return {
         "student": student_facts(chain, rounds, student_sha256),
+        "exported": read_exported(chain[-1].name, student_sha256, benchmarks),
         "teacher": teacher_facts(rounds[0].teacher),
         "sizes": sizes,
         "stores": store_tree(rounds, teacher),

@@ -29,8 +29,10 @@ from pipeline.teachers import load_teacher
 from pipeline.weights import CACHE, FILES, gather
 from tests.bench.teacher import rate, spread
 from train.batches import BatchStream, open_source
-from train.steps import Target, make_optimizer, train_steps
+from train.objectives import make_objective
+from train.steps import make_learner, train_steps
 from train.students import build_student
+from train.terms import Target
 
 ROWS = 4096  # latents of the round that the stages build
 STEPS = 40
@@ -102,26 +104,29 @@ def _seconds(work: object) -> float:
 def _train() -> dict[str, float]:
     params = load_params()
     files = open_round("bench", params.teacher)
-    source = open_source(files.faces, files.teacher)
+    source = open_source(files.faces, {params.teacher: files.teacher}, manifest=files.manifest)
+    targets = {
+        params.teacher: Target(torch.from_numpy(files.teacher.centre()), files.teacher.spread())
+    }
+    objective = make_objective(params, targets, num_identities=0)
     settings = replace(params.train, warmup_faces=1)
     student = settings.student
     network = build_student(
         student.name,
         input_size=student.input_size,
         width=student.width,
-        embedding_width=source.teacher.width,
+        embedding_width=files.teacher.width,
     )
     stream = BatchStream([source], batch=settings.batch, pool_rows=settings.pool_rows, seed=1)
     lines = train_steps(
-        network,
-        make_optimizer(network, settings),
+        make_learner(network, objective, settings),
         stream.batches(),
-        Target(torch.from_numpy(source.teacher.centre()), source.teacher.spread()),
         stored=WIDE.at(params.render.frame_size),
         seen=ARCFACE112.at(student.input_size),
         train=settings,
         run=settings.runs["start"],
         seed=1,
         steps=range(10_000),
+        num_faces=len(source.usable),
     )
     return spread(rate(lambda: list(islice(lines, STEPS)), STEPS * settings.batch))

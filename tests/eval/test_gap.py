@@ -12,6 +12,7 @@ import torch
 from eval.gap import (
     NEIGHBOURS,
     check_never_trained_on,
+    check_one_width,
     figures,
     gap_table,
     gaps,
@@ -126,3 +127,14 @@ def test_a_student_trained_on_the_probe_is_refused(
     card = replace(trained.card, stores=f'{{"elsewhere": "{teacher.root}"}}')
     with pytest.raises(InputError, match="was trained on it"):
         check_never_trained_on(replace(trained, card=card), teacher)
+
+
+def test_a_student_of_another_width_has_no_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, teacher = make_round("probe", 90)
+    check_one_width(student(), teacher)
+    other = replace(student(), card=replace(student().card, embedding_width=OUT + 8))
+    with pytest.raises(InputError, match=r"runs/x: embeddings of width 24, .* have 16"):
+        check_one_width(other, teacher)

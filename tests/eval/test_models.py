@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,8 @@ import torch
 from eval.models import load_model
 from manifests.errors import InputError
 from tests.networks import DECLARED, write_network
-from train.checkpoint import FILE, StudentCard, save_student
+from train.checkpoint import FILE, StudentCard, load_student, save_student
+from train.exporting.graph import declaration, declared, to_onnx
 from train.students import build_student
 
 SIZE, WIDTH = 32, 16
@@ -38,16 +38,12 @@ def make_run(folder: Path, views: str) -> torch.nn.Module:
     return network
 
 
-@pytest.mark.filterwarnings("ignore:`isinstance:FutureWarning")  # inside torch's exporter
 def test_an_exported_student_scores_as_its_run_directory(tmp_path: Path, weights: Path) -> None:
     network = make_run(tmp_path / "run", "plain+flip")
+    card = load_student(tmp_path / "run").card
+    values = declaration(card, name="student", licence="none")
     file = tmp_path / "student.onnx"
-    torch.onnx.export(
-        network, (torch.zeros(2, 3, SIZE, SIZE),), str(file), dynamo=True, external_data=False,
-        dynamic_shapes=({0: torch.export.Dim("batch")},), verbose=False,
-    )  # fmt: skip
-    declared = DECLARED | {"normalisation": "in-graph", "views": "plain+flip"}
-    (tmp_path / "student.onnx.json").write_text(json.dumps(declared))
+    file.write_bytes(declared(to_onnx(network, SIZE, "float32"), values, {}))
     run, exported = load_model(str(tmp_path / "run"), weights), load_model(f"onnx:{file}", weights)
     assert exported.mirrored and exported.frame == run.frame
     crops = pictures(100)

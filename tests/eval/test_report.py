@@ -16,17 +16,20 @@ from hypothesis import strategies as st
 from eval.quality import judge_round, open_identities, report_of, write
 from eval.report import gather, write_reports
 from eval.reporting.break_even import BENCH, Rates, break_even, measured_rates
+from eval.reporting.exported import ROLE
 from eval.reporting.mistakes import NUM_SHOWN
 from eval.reporting.page import TITLES, count, duration
 from eval.reporting.sections import cost_table, mistake_section
 from manifests import layout
 from manifests.errors import InputError
+from manifests.exports import FLOAT, INT8, LATENCY, WEIGHTS, Export
 from manifests.files import read_json, write_json
 from manifests.layout import IDENTITIES
 from manifests.params import Params, Verify
 from pipeline.screen import screen_round
+from tests.exports import toy_export
 from tests.fabricated import TRAINED, make_costs, make_drift, make_everything, make_run
-from train.checkpoint import LOG
+from train.checkpoint import LOG, load_student
 
 
 @pytest.fixture
@@ -243,3 +246,47 @@ def test_rates_come_from_the_bench_where_there_is_one(toy_params: Params) -> Non
     write_json(BENCH, {"flow": {}})
     with pytest.raises(InputError, match=r"bench\.json: no rates of the flow in it"):
         measured_rates(0.8)
+
+
+class TestExported:
+    """The files of the last student, as the page shows them."""
+
+    def export(self, **changes: Any) -> Export:
+        folder = layout.export("mined-2")
+        record = toy_export(folder)
+        own = replace(record.student, sha256=load_student(layout.run("mined-2")).sha256)
+        record = replace(record, student=own, **changes)
+        record.write(folder)
+        spent = {"torch": 3.25, FLOAT: 1.5, INT8: 0.375}
+        write_json(folder / LATENCY, {"milliseconds": spent, "threads": 1})
+        return record
+
+    def test_sizes_times_and_cost_are_shown(self, toy_params: Params) -> None:
+        make_everything()
+        sha256 = self.export().files[INT8].sha256
+        metrics = {"model_sha256": sha256, "accuracy": 0.625}
+        write_json(layout.verification("orl", ROLE) / "metrics.json", metrics)
+        summary, page = written(toy_params)
+        assert list(summary["exported"]["files"]) == sorted((WEIGHTS, FLOAT, INT8))
+        assert summary["exported"]["int8_accuracy"] == {"orl": 0.625}
+        rows = re.findall(r'<th scope="row" class="name">(.*?)</th>(.*?)</tr>', page, re.S)
+        cells = {name: re.findall(r'<td class="n">(.*?)</td>', row) for name, row in rows}
+        assert list(cells) == [WEIGHTS, FLOAT, INT8]
+        assert cells[INT8] == ["0.00", "0.38", "0.9995", "62.5"]
+        assert [cells[name][1] for name in (WEIGHTS, FLOAT)] == ["3.25", "1.50"]
+
+    def test_without_an_export_nothing_is_shown(self, toy_params: Params) -> None:
+        make_everything()
+        summary, page = written(toy_params)
+        assert summary["exported"] is None and "As files for others" not in page
+
+    def test_what_is_of_another_student_is_refused(self, toy_params: Params) -> None:
+        make_everything()
+        self.export()
+        path = layout.verification("orl", ROLE) / "metrics.json"
+        write_json(path, {"model_sha256": "0" * 64, "accuracy": 0.5})
+        with pytest.raises(InputError, match="of another file than"):
+            written(toy_params)
+        toy_export(layout.export("mined-2"))
+        with pytest.raises(InputError, match=r"mined-2: of student 5a5a.*export the run again"):
+            written(toy_params)

@@ -28,7 +28,7 @@ from pipeline.screen import screen_round
 from train.batches import Source
 from train.checkpoint import load_student
 from train.plan import Plan, open_sources
-from train.train import train_run
+from train.trainer import train_run
 
 START = "start"  # the run that every arm goes on from
 ARM = "arm"  # the run of every arm: a run's name seeds its order and noise, which arms share
@@ -41,10 +41,10 @@ RESULTS = Path("results")
 
 
 @contextmanager
-def workplace(folder: Path) -> Iterator[None]:
+def workplace(folder: Path, shared: Sequence[str] = SHARED) -> Iterator[None]:
     """A folder of its own that sees the default run's stores, and leaves them as they are."""
     root = Path.cwd()
-    for name in SHARED:
+    for name in shared:
         if not (root / name).exists():
             raise InputError(f"{name}: missing; run `make repro` first")
         link = folder / name

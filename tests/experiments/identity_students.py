@@ -27,7 +27,7 @@ from pipeline.sample import sample_prior, save
 from tests.experiments.arms import ARM, RESULTS, START, make, measure_arm, workplace
 from tests.experiments.tables import differences, read_results, rows
 from train.plan import open_plan
-from train.train import train_run
+from train.trainer import train_run
 
 PRIOR_SEEDS = 2000  # no other round's
 SCRATCH = layout.WORK / "experiments" / "identity-students"

@@ -41,9 +41,11 @@ from tests.experiments.online import Loop
 from tests.experiments.tables import differences, read_results, rows
 from train.batches import open_source
 from train.checkpoint import FILE, LOG, load_student, save_student, weights_sha256
+from train.objectives import make_objective
 from train.plan import open_plan
-from train.steps import Target, make_optimizer, train_steps
-from train.train import train_run
+from train.steps import make_learner, train_steps
+from train.terms import Target
+from train.trainer import train_run
 
 NONE, ONLINE, ORACLE = "none", "online", "oracle"
 ORACLE_SEEDS = 1000  # its prior is no other arm's
@@ -114,7 +116,9 @@ def train_oracle(output: Path, name: str, seed: int, params: Params, settings: S
     usable = np.flatnonzero(files.faces.ok())
     order = np.argsort(-HARDNESS["gap"](tables[name]), kind="stable")
     wanted = round(len(usable) / CANDIDATES)
-    source = open_source(files.faces, files.teacher, usable[order[wanted:]])
+    source = open_source(
+        files.faces, {params.teacher: files.teacher}, usable[order[wanted:]], files.manifest
+    )
     train_on(output, params, [source])
     return wanted
 
@@ -134,10 +138,12 @@ def train_online(output: Path, seed: int, params: Params) -> Path:
     )  # fmt: skip
     size, run = params.train.student.input_size, params.train.runs[ARM]
     steps = range(run.faces_seen // params.train.batch)
+    targets = {params.teacher: Target(torch.from_numpy(pool.centre()), pool.spread())}
+    objective = make_objective(params, targets, num_identities=0)
     lines = train_steps(
-        network, make_optimizer(network, params.train), loop.batches(network, size, seed),
-        Target(torch.from_numpy(pool.centre()), pool.spread()),
+        make_learner(network, objective, params.train), loop.batches(network, size, seed),
         stored=frame, seen=ARCFACE112.at(size), train=params.train, run=run, seed=seed, steps=steps,
+        num_faces=run.faces_seen,
     )  # fmt: skip
     for _ in tqdm(lines, total=len(steps), desc="online", unit="step"):
         pass

@@ -16,7 +16,7 @@ from pipeline.frames import ARCFACE112, Frame, to_frame
 from pipeline.generators.base import Generator
 from pipeline.numerics import in_fixed_batches
 from pipeline.teachers.base import Teacher
-from train.batches import Batch
+from train.batches import NO_IDENTITY, Batch
 
 
 @dataclass
@@ -74,14 +74,20 @@ class Loop:
                 shape = (self.batch, self.generator.latent_width)
                 self.make(rng.standard_normal(shape).astype(np.float32), fresh)
             images, targets, latents = fresh.take(self.batch)
-            yield Batch(torch.from_numpy(images), torch.from_numpy(targets))
+            yield self.batch_of(images, targets)
             step = self.coefficient * (self.cosine(network, images, targets, size) + 1.0) / 2.0
             eps = rng.standard_normal(latents.shape)
             children = (latents + step[:, None] * eps) / np.sqrt(1.0 + step[:, None] ** 2)
             self.make(children.astype(np.float32), jittered)
             if len(jittered) >= self.batch:
                 images, targets, _ = jittered.take(self.batch)
-                yield Batch(torch.from_numpy(images), torch.from_numpy(targets))
+                yield self.batch_of(images, targets)
+
+    def batch_of(self, images: np.ndarray, targets: np.ndarray) -> Batch:
+        """Faces that have no identity, and no place in a manifest."""
+        none = torch.full((len(images),), NO_IDENTITY)
+        by_teacher = {self.teacher.name: torch.from_numpy(targets)}
+        return Batch(torch.from_numpy(images), by_teacher, none, none)
 
     def cosine(
         self, network: nn.Module, images: np.ndarray, targets: np.ndarray, size: int

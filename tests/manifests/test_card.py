@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from manifests import layout
-from manifests.card import code, datasheet, inline, main
+from manifests.card import datasheet, main
 from manifests.cards.croissant import Publication
 from manifests.cards.facts import RoundFacts, leaves, read_round
+from manifests.cards.markdown import code, inline
 from manifests.digests import folder_hashes
 from manifests.errors import InputError
 from manifests.files import read_json

@@ -8,6 +8,7 @@ from tests.references.attributes import (
     person_bootstrap,
     sharpness,
 )
+from tests.references.augmentation import augmented
 from tests.references.boundaries import median_labels, ridge
 from tests.references.closeness import closest_pairs
 from tests.references.generators import (
@@ -50,6 +51,7 @@ __all__ = [
     "angle",
     "apportion",
     "auc",
+    "augmented",
     "closest_pairs",
     "convolve",
     "convolve_layer",

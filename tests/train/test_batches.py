@@ -9,18 +9,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from manifests import layout
 from manifests.errors import InputError
+from manifests.latents import LatentManifest
+from manifests.stores import FaceStore, TeacherStore
 from tests.toys import make_round, toy_teacher
-from train.batches import Batch, BatchStream, Source, num_usable, open_source, stored_frame
+from train.batches import (
+    NO_ROWS,
+    Batch,
+    BatchStream,
+    Source,
+    num_identities,
+    num_usable,
+    open_source,
+    stored_frame,
+)
 
 
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Source]:
     monkeypatch.chdir(tmp_path)
     return [
-        open_source(*make_round(name, count, seed=seed))
+        taught(*make_round(name, count, seed=seed))
         for name, count, seed in (("a", 300, 1), ("empty", 0, 2), ("b", 130, 3))
     ]
+
+
+def taught(
+    faces: FaceStore, teacher: TeacherStore, leave_out: np.ndarray = NO_ROWS, name: str = ""
+) -> Source:
+    """A round with one teacher; `name`: the round whose manifest is to be read."""
+    manifest = LatentManifest.read(layout.manifest(name)) if name else None
+    return open_source(faces, {"toy": teacher}, leave_out, manifest)
 
 
 def stream(sources: list[Source], seed: int = 5) -> BatchStream:
@@ -43,9 +63,9 @@ def test_targets_belong_to_their_faces(sources: list[Source]) -> None:
     for source in sources:
         images = source.faces.images(0, len(source.faces))
         for row in source.usable:
-            target_of[images[row].tobytes()] = source.targets[row].astype(np.float32)
+            target_of[images[row].tobytes()] = source.targets["toy"][row].astype(np.float32)
     for batch in islice(stream(sources).batches(), 12):
-        for image, target in zip(batch.images.numpy(), batch.targets.numpy(), strict=True):
+        for image, target in zip(batch.images.numpy(), batch.targets["toy"].numpy(), strict=True):
             assert np.array_equal(target_of[image.tobytes()], target)
 
 
@@ -88,10 +108,10 @@ def test_a_usable_face_must_have_an_embedding(
     rows[[7, 150], 1, 3] = np.nan, np.inf
     holed = toy_teacher(tmp_path / "holed.zarr", rows, faces_root=faces.root)
     with pytest.raises(InputError, match=r"holed\.zarr: row 7 is a usable face, its embedding"):
-        open_source(faces, holed)
+        taught(faces, holed)
     with pytest.raises(InputError, match=r"row 150 "):
-        open_source(faces, holed, leave_out=np.array([7]))
-    assert len(open_source(faces, holed, leave_out=np.array([7, 150])).usable) == 198
+        taught(faces, holed, leave_out=np.array([7]))
+    assert len(taught(faces, holed, leave_out=np.array([7, 150])).usable) == 198
 
 
 def test_faces_and_embeddings_must_be_as_many(
@@ -100,7 +120,7 @@ def test_faces_and_embeddings_must_be_as_many(
     monkeypatch.chdir(tmp_path)
     (faces, _), (_, shorter) = make_round("a", 70), make_round("b", 69)
     with pytest.raises(InputError, match=r"toy\.zarr: 69 rows, .*a/faces\.zarr has 70"):
-        open_source(faces, shorter)
+        taught(faces, shorter)
 
 
 def test_all_sources_must_share_a_frame(
@@ -108,6 +128,37 @@ def test_all_sources_must_share_a_frame(
 ) -> None:
     assert stored_frame(sources).size == 32
     monkeypatch.setattr("tests.toys.FACE_SIZE", 48)
-    other = open_source(*make_round("c", 70))
+    other = taught(*make_round("c", 70))
     with pytest.raises(InputError, match="wide at 32 px, wide at 48 px"):
         stored_frame([*sources, other])
+
+
+def test_labels_number_the_identities_of_all_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ids = np.repeat([4, 9, 11], 30)
+    rounds = [
+        taught(*make_round("a", 90, seed=1, identity_id=ids), name="a"),
+        taught(*make_round("b", 90, seed=2), name="b"),  # faces of no identity
+        taught(*make_round("c", 90, seed=3, identity_id=ids), name="c"),
+    ]
+    label_of = {}
+    for index, source in enumerate(rounds):
+        wanted = np.searchsorted([4, 9, 11], ids) + 3 * (index // 2) if index != 1 else [-1] * 90
+        label_of |= dict(zip(source.face_ids.tolist(), wanted, strict=True))
+    assert num_identities(rounds) == 6
+    seen = set()
+    for batch in islice(stream(rounds).batches(), 6):
+        for face, label in zip(batch.face_ids.tolist(), batch.labels.tolist(), strict=True):
+            assert label == label_of[face]
+            seen.add(label)
+    assert seen == {-1, *range(6)}
+
+
+def test_a_round_without_its_manifest_names_faces_by_their_row(sources: list[Source]) -> None:
+    (batch,) = islice(stream(sources[:1]).batches(), 1)
+    images = sources[0].faces.images(0, 300)
+    for image, face in zip(batch.images.numpy(), batch.face_ids.tolist(), strict=True):
+        assert np.array_equal(images[-1 - face], image)
+    assert (batch.labels == -1).all()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-import train.train as stage
+import train.trainer as stage
 from manifests import layout
 from manifests.digests import sha256_file
 from manifests.errors import InputError
@@ -22,8 +22,9 @@ from manifests.rounds import open_round
 from tests.conftest import ROOT
 from tests.toys import make_round
 from train.checkpoint import FILE, LOG, load_student
-from train.steps import learning_rate
-from train.train import open_plan, train_run
+from train.optimizers import learning_rate
+from train.plan import open_plan
+from train.trainer import train_run
 
 OUT = Path("runs/start")
 

@@ -17,9 +17,14 @@ class ToUnitRange(nn.Module):
         return (images - 127.5) / 128.0
 
 
-def scaled(channels: int, width: float) -> int:
-    """`channels` times the width multiplier, rounded to a multiple of 8 (at least 8)."""
-    return max(8, int(channels * width / 8 + 0.5) * 8)
+def scaled(channels: int, width: float, step: int = 8) -> int:
+    """`channels` times the width multiplier, rounded to a multiple of `step` (at least 8)."""
+    return max(8, int(channels * width / step + 0.5) * step)
+
+
+def side_after(halvings: int, input_size: int) -> int:
+    """Pixels that so many strides of 2, each rounding up, leave of a side."""
+    return -(-input_size // 2**halvings)
 
 
 def num_params(network: nn.Module) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from train.students.base import ToUnitRange, scaled
+from train.students.base import ToUnitRange, scaled, side_after
 
 # (expansion, channels, repeats, first stride), Table 1 of the paper.
 STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
-STRIDE = 16
+HALVINGS = 4
 
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -37,7 +37,7 @@ class Bottleneck(nn.Module):
         return x + self.path(x) if self.residual else self.path(x)
 
 
-def build(*, input_size: int, width: float, embedding_width: int) -> nn.Module:
+def build(*, variant: str, input_size: int, width: float, embedding_width: int) -> nn.Sequential:
     """At width 1, input 112 and 128 outputs: the network of the paper, 0.99 M parameters."""
     stem = scaled(64, width)
     layers: list[nn.Module] = [conv(3, stem, 3, 2), conv(stem, stem, 3, groups=stem)]
@@ -48,7 +48,7 @@ def build(*, input_size: int, width: float, embedding_width: int) -> nn.Module:
             layers.append(Bottleneck(inputs, outputs, stride if index == 0 else 1, expansion))
             inputs = outputs
     last = scaled(512, width)
-    side = -(-input_size // STRIDE)
+    side = side_after(HALVINGS, input_size)
     head = [
         nn.Conv2d(last, last, side, groups=last, bias=False),
         nn.BatchNorm2d(last),

@@ -9,11 +9,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.students.base import ToUnitRange, scaled
+from train.students.base import ToUnitRange, scaled, side_after
 
 STEM = 32
 STAGES = ((32, 1), (64, 2), (128, 2), (256, 2))  # (channels, blocks); all but the first halve
-STRIDE = 16
+HALVINGS = 4
 
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -40,7 +40,7 @@ class Block(nn.Module):
         return functional.relu(out + self.shortcut(x), inplace=True)
 
 
-def build(*, input_size: int, width: float, embedding_width: int) -> nn.Module:
+def build(*, variant: str, input_size: int, width: float, embedding_width: int) -> nn.Sequential:
     stem = scaled(STEM, width)
     layers: list[nn.Module] = [conv(3, stem, 3, 2), nn.ReLU(inplace=True)]
     inputs = stem
@@ -49,7 +49,7 @@ def build(*, input_size: int, width: float, embedding_width: int) -> nn.Module:
             outputs = scaled(channels, width)
             layers.append(Block(inputs, outputs, 2 if stage > 0 and index == 0 else 1))
             inputs = outputs
-    side = -(-input_size // STRIDE)
+    side = side_after(HALVINGS, input_size)
     head = [
         nn.Conv2d(inputs, inputs, side, groups=inputs, bias=False),
         nn.BatchNorm2d(inputs),

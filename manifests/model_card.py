@@ -1,0 +1,66 @@
+"""An export's model card: MODEL_CARD.md and model_card.json, from its record and its results.
+
+    python -m manifests.model_card runs/exports/mined-2 [--results DIR ...]
+
+`--results` name folders that eval.verify wrote for this student or one of its files; by default
+those under reports/verify. `train.export` writes the card too: write it again after verifying.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from manifests import layout
+from manifests.cards import model
+from manifests.cards.markdown import render
+from manifests.cards.model import ModelCard
+from manifests.cards.verifications import METRICS, model_of, read_verification
+from manifests.errors import InputError, Parser, run_command
+from manifests.exports import Export
+from manifests.files import write_json, write_text
+
+JSON, MARKDOWN = "model_card.json", "MODEL_CARD.md"
+TEMPLATE = "model_card.md.jinja"
+
+
+def usual_results(export: Export) -> list[Path]:
+    """The folders under reports/verify that hold a result of this export's networks."""
+    wanted = model.networks(export)
+    found = sorted((layout.REPORTS / "verify").glob(f"*/*/{METRICS}"))
+    return [path.parent for path in found if model_of(path) in wanted]
+
+
+def gather(folder: Path, results: Iterable[Path] | None) -> ModelCard:
+    """The card of the export in `folder`, its results proven to be of its networks."""
+    export = Export.read(folder)
+    wanted = model.networks(export)
+    chosen = usual_results(export) if results is None else results
+    read = [read_verification(path, wanted) for path in chosen]
+    if len({own.folder for own in read}) < len(read):
+        raise InputError("a result is named twice")
+    ordered = sorted(read, key=lambda own: (own.figures.benchmark, own.network, own.folder))
+    return ModelCard(export, model.probe_gap(export), tuple(ordered))
+
+
+def write_card(folder: Path, results: Iterable[Path] | None = None) -> ModelCard:
+    """Writes both files beside the networks; `results`: by default those under reports/verify."""
+    card = gather(folder, results)
+    write_json(folder / JSON, model.as_json(card))
+    write_text(folder / MARKDOWN, render(TEMPLATE, card=card, say=model))
+    return card
+
+
+def main() -> None:
+    parser = Parser(description="Write an export's model card.")
+    parser.add_argument("folder", type=Path, help="what train.export made: runs/exports/RUN")
+    parser.add_argument("--results", type=Path, nargs="+", metavar="DIR", help="of eval.verify")
+    args = parser.parse_args()
+    card = write_card(args.folder, args.results)
+    count = len(card.verifications)
+    ending = "" if count == 1 else "s"
+    print(f"{args.folder / MARKDOWN}, {args.folder / JSON}: {count} result{ending}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,249 @@
+"""Does training ever wait for its store, and what did the store save?
+
+Both sides of a ratio take turns in one run, so that a slower moment is in both: batches from the
+store and from memory; the online loop of SynthDistill and cached batches.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import cycle, islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from manifests import layout
+from manifests.params import Params, PriorRound, load_params
+from manifests.rounds import RoundFiles, open_round
+from pipeline.align import load_aligner
+from pipeline.crews import Crew
+from pipeline.embed import embed_round
+from pipeline.faces import Detector
+from pipeline.frames import ARCFACE112, WIDE
+from pipeline.generators import load_generator
+from pipeline.render import render_round
+from pipeline.sample import sample_prior, save
+from pipeline.teachers import load_teacher
+from tests.bench.teacher import REPEATS, spread
+from tests.experiments.online import Loop
+from tests.watch import workplace
+from train.batches import Batch, BatchStream, Source, open_source
+from train.memory import keep_freed_memory
+from train.objectives import make_objective
+from train.steps import Progress, make_learner, train_steps
+from train.students import build_student
+from train.terms import Target
+
+ROWS = 2048  # latents of the round; about four in five become faces
+STUDENTS = ("small-resnet", "mobilefacenet", "small-resnet x0.5")
+STEPS = 12  # of one turn
+LOADED = 256  # batches of one turn of the loader alone
+ROUND = "bench"
+
+
+def measure() -> dict[str, Any]:
+    keep_freed_memory()
+    with workplace():
+        params = load_params()
+        build = _build(params)
+        files = open_round(ROUND, params.teacher)
+        source = open_source(files.faces, {params.teacher: files.teacher})
+        ratios = {name: _store_over_ram(name, source, params) for name in STUDENTS}
+        online = _online(source, files, params)
+        return {
+            "store_over_ram": min(ratio["median"] for ratio in ratios.values()),
+            "store_over_ram_by_student": ratios,
+            **_loader(source, params),
+            "cached_over_online": online.pop("cached_over_online"),
+            "online": online,
+            "break_even": _break_even(online, build, len(source.usable)),
+            "threads": torch.get_num_threads(),
+        }
+
+
+def _build(params: Params) -> float:
+    """Builds the round; seconds a usable face."""
+    save(sample_prior(ROUND, PriorRound(ROWS, 13), params))
+    crew = Crew(1)  # one process, as the online loop is one
+    start = time.perf_counter()
+    render_round(ROUND, params, crew=crew)
+    embed_round(ROUND, params.teacher, params, crew=crew)
+    seconds = time.perf_counter() - start
+    return seconds / open_round(ROUND, params.teacher).faces.passport.num_ok
+
+
+def _stream(source: Source, params: Params) -> BatchStream:
+    train = params.train
+    return BatchStream(
+        [source],
+        batch=train.batch,
+        pool_rows=min(train.pool_rows, ROWS // 2),
+        seed=1,
+        readers=train.readers,
+    )
+
+
+def steps_of(
+    name: str, batches: Iterator[Batch], source: Source, params: Params
+) -> Iterator[Progress]:
+    """Endless training of a student, called as in STUDENTS."""
+    student, _, width = name.partition(" x")
+    own = replace(params.train.student, name=student, width=float(width or 1))
+    train = replace(params.train, student=own, warmup_faces=1)
+    torch.manual_seed(0)
+    network = build_student(
+        own.name,
+        input_size=own.input_size,
+        width=own.width,
+        embedding_width=source.teachers[params.teacher].width,
+    )
+    taught = source.teachers[params.teacher]
+    target = Target(torch.from_numpy(taught.centre()), taught.spread())
+    objective = make_objective(params, {params.teacher: target}, num_identities=0)
+    return train_steps(
+        make_learner(network, objective, train),
+        batches,
+        stored=WIDE.at(params.render.frame_size),
+        seen=ARCFACE112.at(own.input_size),
+        train=train,
+        run=train.runs["start"],
+        seed=1,
+        steps=range(10**6),
+        num_faces=len(source.usable),
+    )
+
+
+def _store_over_ram(name: str, source: Source, params: Params) -> dict[str, float]:
+    """Samples a second, store ÷ memory: the median over turns of both."""
+    stored = _stream(source, params).batches()
+    in_memory = cycle(list(islice(_stream(source, params).batches(), STEPS)))
+    both = [steps_of(name, batches, source, params) for batches in (stored, in_memory)]
+    turns = zip(*(_timed(lines, STEPS) for lines in both), strict=True)
+    ratios = [memory / store for store, memory in turns]
+    low, middle, high = np.quantile(ratios, (0.0, 0.5, 1.0))
+    return {"median": round(middle, 4), "min": round(low, 4), "max": round(high, 4)}
+
+
+def _timed(items: Iterator[Any], count: int) -> Iterator[float]:
+    """Seconds that so many items take, REPEATS times, after a warm-up."""
+    list(islice(items, 2))
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        list(islice(items, count))
+        yield time.perf_counter() - start
+
+
+def _loader(source: Source, params: Params) -> dict[str, Any]:
+    """Batches alone, which nobody uses: faces a second, and their decoded pixels."""
+    batches = _stream(source, params).batches()
+    rates = [LOADED * params.train.batch / seconds for seconds in _timed(batches, LOADED)]
+    size = params.render.frame_size**2 * 3 / 1e9
+    return {
+        "loader_faces_per_second": round(float(np.median(rates)), 1),
+        "loader_faces_per_second_spread": spread(rates),
+        "loader_gb_per_second": round(float(np.median(rates)) * size, 3),
+        "readers": params.train.readers,
+    }
+
+
+@dataclass
+class Clock:
+    """Seconds by part."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def watch(self, owner: object, method: str, part: str) -> None:
+        """Counts the time inside a method, also of a frozen instance."""
+        work = getattr(owner, method)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return work(*args, **kwargs)
+            finally:
+                self.seconds[part] += time.perf_counter() - start
+
+        object.__setattr__(owner, method, timed)
+
+    def lines(self, items: Iterator[Progress]) -> Iterator[Progress]:
+        """The same items; counts the time that they take as that of the whole."""
+        while True:
+            start = time.perf_counter()
+            item = next(items)
+            self.seconds["whole"] += time.perf_counter() - start
+            yield item
+
+    def shares(self) -> dict[str, float]:
+        own = self.seconds
+        parts = {
+            "render": own["render"],
+            "find and align": own["make"] - own["render"] - own["teacher"],
+            "teacher": own["teacher"],
+            "student's similarity, for the jitter": own["similarity"],
+            "train": own["whole"] - own["make"] - own["similarity"],
+        }
+        return {name: round(seconds / own["whole"], 3) for name, seconds in parts.items()}
+
+
+def _online(source: Source, files: RoundFiles, params: Params) -> dict[str, Any]:
+    """The loop and the cached batches in turns, for the default student: samples a second, and
+    where the loop's time goes."""
+    student, clock, width = params.train.student, Clock(), files.teacher.width
+    torch.manual_seed(0)
+    network = build_student(
+        student.name, input_size=student.input_size, width=student.width, embedding_width=width
+    )
+    made = _loop(params, files, clock).batches(network, student.input_size, seed=1)
+    loop = clock.lines(steps_of(student.name, made, source, params))
+    cached = steps_of(student.name, _stream(source, params).batches(), source, params)
+    turns = list(zip(_timed(loop, STEPS), _timed(cached, STEPS), strict=True))
+    samples = STEPS * params.train.batch
+    online, stored = (float(np.median(each)) / samples for each in zip(*turns, strict=True))
+    return {
+        "cached_over_online": round(online / stored, 2),
+        "online_faces_per_second": round(1 / online, 1),
+        "cached_faces_per_second": round(1 / stored, 1),
+        "share_of_the_loop": clock.shares(),
+    }
+
+
+def _loop(params: Params, files: RoundFiles, clock: Clock) -> Loop:
+    generator = load_generator(params.generator, layout.WEIGHTS)
+    teacher = load_teacher(params.teacher, layout.WEIGHTS)
+    aligner = load_aligner(layout.WEIGHTS, params.render.detect_threshold)
+    loop = Loop(
+        generator,
+        [Detector(aligner, params.render.detect_size)],
+        teacher,
+        WIDE.at(params.render.frame_size),
+        files.teacher.centre(),
+        params.mine.coefficient,
+        params.train.batch,
+    )
+    parts = {"render": (generator, "render"), "teacher": (teacher, "embed")}
+    parts |= {"make": (loop, "make"), "similarity": (loop, "cosine")}
+    for part, (owner, method) in parts.items():
+        clock.watch(owner, method, part)
+    return loop
+
+
+def _break_even(online: dict[str, Any], build: float, num_faces: int) -> dict[str, Any]:
+    """When the cache has paid for itself: it is built once, at `build` seconds a face; an epoch
+    then costs a cached sample a face, and an online epoch of as many samples a new face each."""
+    params = load_params()
+    saved = 1 / online["online_faces_per_second"] - 1 / online["cached_faces_per_second"]
+    epochs = build / saved
+    seen = sum(run.faces_seen for run in params.train.runs.values())
+    default = params.sample["pool"].count
+    return {
+        "build_seconds_per_face": round(build, 5),
+        "saved_seconds_per_sample": round(saved, 5),
+        "epochs": round(epochs, 2),
+        "students_of_the_default_run": math.ceil(epochs * default / seen),
+        "measured_on_faces": num_faces,
+    }

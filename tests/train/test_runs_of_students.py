@@ -1,0 +1,72 @@
+"""Every family trains from stores; a projection leads to the teacher's width."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from manifests.errors import InputError
+from manifests.params import Params, Run, Student, load_params
+from tests.conftest import ROOT
+from tests.students import pictures
+from tests.toys import make_round
+from train.checkpoint import load_student
+from train.plan import open_plan
+from train.trainer import train_run
+
+OUT = Path("runs/start")
+POCKETNET = Student("pocketnet-s128", 64, 0.5, projected_from=128)
+
+
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    params = load_params(ROOT / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    make_round("pool", 60, seed=1)
+    run = Run(faces_seen=8, rate_from=1.0, rate_to=0.1)
+    train = replace(
+        params.train, batch=4, pool_rows=64, leave_out=(), runs={"start": run, "mined-1": run}
+    )
+    return replace(params, teacher="toy", train=train)
+
+
+def taught(params: Params, student: Student) -> Params:
+    return replace(params, train=replace(params.train, student=student))
+
+
+@pytest.mark.parametrize(
+    "student",
+    [
+        Student("tinyfar-c", 64, 0.5),
+        Student("edgeface-xxs", 80, 0.5),
+        Student("iresnet-18", 64, 0.25),
+        POCKETNET,
+    ],
+)
+def test_a_run_of_every_family(params: Params, student: Student) -> None:
+    plan = open_plan("start", ["pool"], None, taught(params, student))
+    train_run(plan, OUT)
+    trained = load_student(OUT)
+    assert trained.card.name == student.name
+    embeddings = trained.network(pictures(2, student.input_size))
+    assert embeddings.shape == (2, plan.embedding_width)
+
+
+def test_a_student_of_another_width_needs_a_projection(params: Params) -> None:
+    wanted = taught(params, replace(POCKETNET, projected_from=None))
+    with pytest.raises(InputError, match=r"pocketnet-s128: its embeddings have 128 numbers"):
+        train_run(open_plan("start", ["pool"], None, wanted), OUT)
+    assert not OUT.exists()
+
+
+def test_continuing_with_another_projection_is_refused(params: Params) -> None:
+    train_run(open_plan("start", ["pool"], None, taught(params, POCKETNET)), OUT)
+    make_round("mined-1", 40, seed=9)
+    same = open_plan("mined-1", ["mined-1"], "start", taught(params, POCKETNET))
+    train_run(same, Path("runs/mined-1"))
+    assert load_student(Path("runs/mined-1")).card.projected_from == 128
+    other = taught(params, replace(POCKETNET, projected_from=None))
+    with pytest.raises(InputError, match=r"runs/start: projected from 128, .* None; train it"):
+        open_plan("mined-1", ["mined-1"], "start", other)

@@ -1,0 +1,60 @@
+"""A small run: a round of toy faces below the current folder, and parameters of seconds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any
+
+import yaml
+
+from manifests.params import Params, Run, load_params, merged
+from tests.conftest import ROOT
+from tests.toys import make_round
+
+OUT = Path("runs/start")
+STEPS, LONGER = 10, 40
+
+
+def small_params() -> Params:
+    """Of ten steps on round `pool`, which is made here."""
+    params = load_params(ROOT / "params.yaml")
+    make_round("pool", 150, seed=1)
+    small = replace(params.train.student, name="small-resnet", width=0.25, input_size=32)
+    run = Run(faces_seen=16 * STEPS, rate_from=1.0, rate_to=0.1)
+    train = replace(
+        params.train, student=small, batch=16, pool_rows=64, warmup_faces=32, checkpoint_faces=32,
+        runs={"start": run, "mined-1": run}, leave_out=(),
+    )  # fmt: skip
+    return replace(params, teacher="toy", train=train)
+
+
+def with_train(params: Params, **changes: Any) -> Params:
+    return replace(params, train=replace(params.train, **changes))
+
+
+def with_engine(params: Params, **changes: Any) -> Params:
+    return with_train(params, engine=replace(params.train.engine, **changes))
+
+
+def write_params(**engine: Any) -> None:
+    """params.yaml of a run `start` of so many steps, for commands of their own."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    train = {
+        "student": {"name": "small-resnet", "width": 0.25, "input_size": 32},
+        "engine": engine, "batch": 16, "pool_rows": 64, "warmup_faces": 32, "checkpoint_faces": 64,
+        "runs": {"start": {"faces_seen": 16 * LONGER}}, "leave_out": [],
+    }  # fmt: skip
+    text = yaml.safe_dump(merged(values, {"teacher": "toy", "device": "cpu", "train": train}))
+    Path("params.yaml").write_text(text, encoding="utf-8")
+
+
+def start(*launcher: str) -> subprocess.Popen[str]:
+    """The command that trains `start`, in the current folder, one thread a process."""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", *launcher, "train.train", "start", "--rounds", "pool"]
+    return subprocess.Popen(command, env=env, text=True, stdout=PIPE, stderr=PIPE)

@@ -1,0 +1,71 @@
+"""A run's student as files for others: safetensors, ONNX, 8-bit ONNX, and a model card.
+
+    python -m train.export runs/mined-2 [--out DIR] [--pixels uint8] [--int8 static|dynamic|none]
+
+-> DIR (default runs/exports/RUN): student.safetensors, student.onnx, student.int8.onnx, their
+record export.json, latency.json, MODEL_CARD.md and model_card.json: docs/MODELS.md. The 8-bit
+network is calibrated on faces that the student was trained on; its cost is measured on the probe.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from manifests import layout
+from manifests.costs import timed
+from manifests.errors import InputError, Parser, run_command
+from manifests.exports import RECORD, Export
+from manifests.files import deliver, forget_others, require_writable
+from manifests.model_card import write_card
+from train.exporting.graph import DTYPES
+from train.exporting.making import make
+from train.exporting.request import METHODS, STATIC, Request, open_request
+
+
+def export_run(request: Request, output: Path) -> None:
+    """Puts the finished files at `output`, all or none; exactly this export is made once."""
+    if not _finished(request.work):
+        with timed(f"export@{request.name}"):
+            make(request, request.work)
+    deliver(request.work, output)
+    forget_others(request.work)
+
+
+def _finished(work: Path) -> bool:
+    """Is this export there already, with the bytes that it was made with?"""
+    try:
+        Export.read(work)
+    except InputError:
+        return False
+    return True
+
+
+def check_output(output: Path) -> None:
+    """Raises InputError where anything but an earlier export stands."""
+    require_writable(output)
+    if output.is_dir() and not (output / RECORD).exists() and any(output.iterdir()):
+        raise InputError(f"{output}: holds other files, and no export; name another folder")
+    if not output.is_dir() and output.exists():
+        raise InputError(f"{output}: a file; name a folder with --out")
+
+
+def main() -> None:
+    parser = Parser(description="Export a run's student: safetensors, ONNX, 8-bit ONNX, a card.")
+    parser.add_argument("run", type=Path, help="a run directory such as runs/mined-2")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/exports/RUN")
+    parser.add_argument(
+        "--pixels", choices=DTYPES, default="float32", help="type of the graph's input, 0...255"
+    )
+    parser.add_argument("--int8", choices=METHODS, default=STATIC, help="how 8 bits are chosen")
+    parser.add_argument("--no-card", action="store_true", help="as manifests.model_card writes it")
+    args = parser.parse_args()
+    output = args.out or layout.export(args.run.resolve().name)
+    check_output(output)
+    export_run(open_request(args.run, args.pixels, args.int8), output)
+    if not args.no_card:
+        write_card(output)
+    print(f"{output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
+
+
+if __name__ == "__main__":
+    run_command(main)

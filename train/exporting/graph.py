@@ -1,0 +1,142 @@
+"""A student as an ONNX graph that takes pictures as they are: any size, pixels in 0...255.
+
+Resizing and normalisation are nodes of the graph, and the file declares the frame, metric and
+views of the student, so that `onnx:PATH` is the student itself (docs/MODELS.md).
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from manifests.errors import InputError
+from train.checkpoint import StudentCard
+
+PICTURES, EMBEDDINGS = "pictures", "embeddings"
+DTYPES = {"float32": torch.float32, "uint8": torch.uint8}
+PREFIX = "facestill."  # of what pipeline.onnx_declarations reads
+PRODUCER = "facestill"
+EXAMPLE_SIDES = (96, 80)  # two lengths unlike each other, or they would be taken for one
+
+
+class WithPreprocessing(nn.Module):
+    """A student behind the resampling of its pictures to its own input size."""
+
+    def __init__(self, network: nn.Module, input_size: int) -> None:
+        super().__init__()
+        self.network = network
+        self.input_size = input_size
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Embeddings (batch x width) of RGB pictures (batch x 3 x height x width, float or uint8)
+        in the student's frame, pixels in [0, 255].
+
+        Bilinear; where pixels become fewer, every one counts (antialias). Pictures of the
+        student's own size come through as they are.
+        """
+        side = (self.input_size, self.input_size)
+        resized = functional.interpolate(
+            pictures.float(), side, mode="bilinear", align_corners=False, antialias=True
+        )
+        return self.network(resized)
+
+
+def declaration(card: StudentCard, *, name: str, licence: str) -> dict[str, str]:
+    """What the file says of itself, by the keys of docs/MODELS.md without their prefix."""
+    return {
+        "frame": card.frame,
+        "colours": "rgb",
+        "normalisation": "in-graph",
+        "layout": "nchw",
+        "size": str(card.input_size),
+        "output": EMBEDDINGS,
+        "metric": card.metric,
+        "views": card.views,
+        "embedding_width": str(card.embedding_width),
+        "name": name,
+        "licence": licence,
+    }
+
+
+def to_onnx(network: nn.Module, input_size: int, pixels: str) -> Any:
+    """The ModelProto of a network in evaluation mode behind its preprocessing.
+
+    Input `pictures`: batch x 3 x height x width, all but the 3 open; `pixels` is its type.
+    The proto holds nothing of where and when it was made, so that one network gives one file.
+    """
+    require_packages()
+    height, width = EXAMPLE_SIDES
+    example = torch.zeros(2, 3, height, width, dtype=DTYPES[pixels])
+    open_sides = {
+        0: torch.export.Dim("batch"),
+        2: torch.export.Dim("height"),
+        3: torch.export.Dim("width"),
+    }
+    module = WithPreprocessing(network, input_size).eval()
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            input_names=[PICTURES],
+            output_names=[EMBEDDINGS],
+            dynamic_shapes=(open_sides,),
+        )
+    assert program is not None
+    return anonymous(program.model_proto)
+
+
+def anonymous(model: Any) -> Any:
+    """The model without names of source files, stack traces and inferred shapes."""
+    graph = model.graph
+    del graph.value_info[:]
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    model.producer_name, model.producer_version = PRODUCER, ""
+    return model
+
+
+def declared(model: Any, values: Mapping[str, str], facts: Mapping[str, str]) -> bytes:
+    """The file's bytes with its declaration, and `facts` for the reader, in metadata_props."""
+    onnx = importlib.import_module("onnx")
+    prefixed = {f"{PREFIX}{key}": value for key, value in values.items()}
+    onnx.helper.set_model_props(model, dict(sorted((prefixed | dict(facts)).items())))
+    onnx.checker.check_model(model, full_check=True)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def require_packages() -> None:
+    """Raises InputError unless what exports and runs ONNX files is installed."""
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            raise InputError(
+                f"an export needs the package {name}; .venv/bin/pip install '.[onnx]'"
+            ) from None
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """torch's exporter speaks of packages that it does not need here, and of its own innards."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`isinstance", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,166 @@
+"""Trains an adaptor of several teachers -> runs/NAME/ (adaptor.safetensors, log.json).
+
+    python -m train.fuse fused --teachers a b c d --rounds identities
+
+MST-KD (ECCV-W 2024): the teachers' cached embeddings of labelled faces are all that it reads; no
+face is embedded again. A student is then taught the adaptor's outputs: in params.yaml,
+`train: {teachers: {a: 1.0, …}, adaptor: fused}`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from manifests import layout
+from manifests.costs import timed
+from manifests.errors import InputError, Parser, run_command
+from manifests.files import write_json
+from manifests.layout import PROBE
+from manifests.params import Fuse, Params, load_params
+from train.adaptors import FILE, Adaptor, Input, save_adaptor
+from train.batches import Source, identity_labels, num_identities
+from train.checkpoint import FILE as STUDENT
+from train.checkpoint import LOG
+from train.heads import MarginHead
+from train.plan import open_sources
+from train.prerequisites import LEAST_IDENTITIES, check_views, identity_sha256
+
+ORDER = 3  # what a random stream is for, beside its seed
+DROP = 0.1  # of the learning rate
+
+
+def fit_adaptor(
+    adaptor: Adaptor,
+    head: MarginHead,
+    joined: Float[Tensor, "face joined"],
+    labels: Int[Tensor, " face"],
+    settings: Fuse,
+) -> Iterator[float]:
+    """Trains in place, one epoch an item: its mean loss. In the end, the adaptor is as it was
+    after the epoch of the lowest one."""
+    parameters = [*adaptor.parameters(), *head.parameters()]
+    optimizer = torch.optim.SGD(
+        parameters, settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay
+    )
+    best, kept = float("inf"), adaptor.state_dict()
+    for epoch in range(settings.epochs):
+        for group in optimizer.param_groups:
+            drops = sum(epoch >= start for start in settings.drops)
+            group["lr"] = settings.learning_rate * DROP**drops
+        order = np.random.default_rng((settings.seed, ORDER, epoch)).permutation(len(joined))
+        losses = []
+        for rows in torch.split(torch.from_numpy(order), settings.batch):
+            loss, _ = head(adaptor(joined[rows]), labels[rows])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, settings.clip)
+            optimizer.step()
+            losses.append(float(loss.detach()) * len(rows))
+        mean = sum(losses) / len(joined)
+        if not mean < float("inf"):
+            raise InputError(f"fuse: loss is {mean} in epoch {epoch}; lower fuse.learning_rate")
+        if mean < best:
+            best, kept = mean, copy.deepcopy(adaptor.state_dict())
+        yield mean
+    adaptor.load_state_dict(kept)
+
+
+def embeddings_of(
+    sources: Sequence[Source], rows: Sequence[Int[np.ndarray, " row"]]
+) -> dict[str, Float[Tensor, "sample _"]]:
+    """By teacher: the raw embeddings of these rows of each round, every view a row of its own."""
+    return {
+        name: torch.cat(
+            [
+                torch.from_numpy(source.targets[name][own]).float().flatten(0, 1)
+                for source, own in zip(sources, rows, strict=True)
+            ]
+        )
+        for name in sources[0].teachers
+    }
+
+
+def make_adaptor(sources: Sequence[Source], settings: Fuse) -> tuple[Adaptor, list[float]]:
+    """The adaptor of the teachers of `sources`, and the loss of each epoch."""
+    torch.manual_seed(settings.seed)
+    stores = sources[0].teachers
+    inputs = [Input(name, store.width, identity_sha256(store)) for name, store in stores.items()]
+    adaptor = Adaptor(settings.kind, inputs, settings.embedding_width)
+    margin = settings.loss.margin
+    assert margin is not None
+    head = MarginHead(margin, num_identities(sources), settings.embedding_width)
+    labels = identity_labels(sources)
+    known = [s.usable[own[s.usable] >= 0] for s, own in zip(sources, labels, strict=True)]
+    joined = adaptor.join(embeddings_of(sources, known))
+    views = len(joined) // sum(map(len, known))
+    flat = np.concatenate([own[rows] for own, rows in zip(labels, known, strict=True)])
+    own = torch.from_numpy(flat).repeat_interleave(views)
+    epochs = fit_adaptor(adaptor, head, joined, own, settings)
+    losses = list(tqdm(epochs, total=settings.epochs, desc="fuse", unit="epoch"))
+    fused = adaptor.fused(embeddings_of(sources[:1], [sources[0].usable]))
+    adaptor.centre.copy_(fused.mean(dim=0))
+    adaptor.spread.copy_((fused - adaptor.centre).std(correction=0))
+    return adaptor, losses
+
+
+def fuse(
+    name: str, teachers: Sequence[str], rounds: Sequence[str], params: Params, output: Path
+) -> None:
+    """Writes the adaptor and its log. Raises InputError for less than two teachers or identities,
+    a round that is not to be trained on, or stores that do not fit."""
+    if len(set(teachers)) < max(2, len(teachers)):
+        raise InputError(f"teachers {', '.join(teachers)}: name two or more, each once")
+    if PROBE in rounds:
+        raise InputError(f"round {PROBE} is never trained on; name others")
+    if (output / STUDENT).exists():
+        raise InputError(f"{output}: a student is here; give the adaptor a name of its own")
+    if params.fuse.loss.needs_teacher:
+        raise InputError("fuse.loss: a margin alone, such as elastic-arcface; change params.yaml")
+    sources, marks = open_sources(rounds, params, {}, teachers)
+    for source in sources:
+        for store in source.teachers.values():
+            check_views(store)
+    count = num_identities(sources)
+    if count < LEAST_IDENTITIES:
+        raise InputError(
+            f"rounds {', '.join(rounds)}: their usable faces have {count} identities; an adaptor "
+            "learns to tell them apart: name a round with identities"
+        )
+    with timed(f"fuse@{name}"):
+        adaptor, losses = make_adaptor(sources, params.fuse)
+    save_adaptor(output / FILE, adaptor)
+    stores = [store for source in sources for store in source.teachers.values()]
+    roots = {store.path.as_posix(): store.root for store in stores}
+    log = {
+        "kind": params.fuse.kind,
+        "teachers": list(teachers),
+        "stores": roots | marks,
+        "num_identities": count,
+        "params": asdict(params.fuse),
+        "history": [{"epoch": at, "loss": loss} for at, loss in enumerate(losses)],
+        "kept_epoch": int(np.argmin(losses)),
+    }
+    write_json(output / LOG, log)
+
+
+def main() -> None:
+    parser = Parser(description="Train an adaptor of several teachers' embeddings.")
+    parser.add_argument("name", help="of the run; params.yaml names it as train.adaptor")
+    parser.add_argument("--teachers", nargs="+", required=True, help="names of teacher stores")
+    parser.add_argument("--rounds", nargs="+", required=True, help="with identities")
+    args = parser.parse_args()
+    params = load_params()
+    fuse(args.name, args.teachers, args.rounds, params, layout.run(args.name))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,75 @@
+"""Losses on the similarities of all pairs in a batch; student and teacher may differ in width."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+STEEPEST = 50.0  # of a sigmoid's argument: beyond it, its gradient is nothing (EKD's own bound)
+
+
+def pair_similarities(rows: Float[Tensor, "batch width"]) -> Float[Tensor, " pair"]:
+    """Cosines of all pairs i < j, in the order of `pairs`."""
+    unit = functional.normalize(rows)
+    first, second = pairs(len(rows), rows.device)
+    similarities: Tensor = (unit @ unit.T)[first, second]
+    return similarities
+
+
+def pairs(count: int, device: torch.device) -> tuple[Int[Tensor, " pair"], Int[Tensor, " pair"]]:
+    """Row numbers of all pairs i < j."""
+    first, second = torch.triu_indices(count, count, offset=1, device=device)
+    return first, second
+
+
+def relational(
+    outputs: Float[Tensor, "batch width"], targets: Float[Tensor, "batch other"]
+) -> Float[Tensor, ""]:
+    """Mean over pairs of the squared difference between student's and teacher's cosine."""
+    return functional.mse_loss(pair_similarities(outputs), pair_similarities(targets))
+
+
+def pair_kinds(
+    labels: Int[Tensor, " batch"],
+) -> tuple[Bool[Tensor, " pair"], Bool[Tensor, " pair"]]:
+    """(same identity, two identities) of all pairs; a pair with an unlabelled face is neither."""
+    first, second = pairs(len(labels), labels.device)
+    known = (labels[first] >= 0) & (labels[second] >= 0)
+    same = labels[first] == labels[second]
+    return known & same, known & ~same
+
+
+def fpr_thresholds(negatives: Float[Tensor, " pair"], count: int) -> Float[Tensor, " threshold"]:
+    """Similarities that one in 10, 100, … 10^count of the negative pairs reach; where the pairs
+    are too few, the largest one (EKD, CVPR 2022). Needs one pair at least."""
+    ordered = negatives.sort(descending=True).values
+    places = [max(1, len(negatives) // 10**power) - 1 for power in range(1, count + 1)]
+    return ordered[places]
+
+
+def soft_counts(
+    similarities: Float[Tensor, " pair"],
+    thresholds: Float[Tensor, " threshold"],
+    temperature: float,
+) -> Float[Tensor, " pair"]:
+    """How many thresholds a pair exceeds, softly: a sum of sigmoids."""
+    steps = (similarities[:, None] - thresholds) / temperature
+    return torch.sigmoid(steps.clamp(-STEEPEST, STEEPEST)).sum(dim=1)
+
+
+def threshold_ranks(
+    student: Float[Tensor, " pair"],
+    teacher: Float[Tensor, " pair"],
+    student_thresholds: Float[Tensor, " threshold"],
+    teacher_thresholds: Float[Tensor, " threshold"],
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """Mean squared difference of the two soft counts (EKD): a pair must lie on the same side of
+    matching thresholds, not be as similar. 0 where there is no pair."""
+    if not len(student):
+        return student.sum()
+    ours = soft_counts(student, student_thresholds, temperature)
+    theirs = soft_counts(teacher, teacher_thresholds, temperature)
+    return functional.mse_loss(ours, theirs)

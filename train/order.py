@@ -1,0 +1,100 @@
+"""The order in which faces are seen: a function of seed and epoch alone.
+
+Blocks of a store, which are cheap to read, come in random order; some of them at a time make a
+pool, whose rows are shuffled. Nothing here knows of files, readers or processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from manifests.stores import CHUNK_ROWS
+
+BLOCKS, ROWS, EXTRAS = 1, 2, 3  # what a random stream is for, beside its seed
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one block of one source, ascending."""
+
+    source: int
+    start: int
+    rows: Int[np.ndarray, " row"]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Parts that are in memory together; `order`: their rows, as they are to be seen."""
+
+    parts: Sequence[Part]
+    order: Int[np.ndarray, " face"]
+
+
+class Order:
+    """Endless epochs over the usable rows of some sources.
+
+    `weights`: how many times an epoch shows the rows of each source. Of 2.25, two passes show
+    all of them, and a third one a quarter, drawn anew every epoch.
+    """
+
+    def __init__(
+        self,
+        usable: Sequence[Int[np.ndarray, " _"]],
+        weights: Sequence[float],
+        *,
+        pool_rows: int,
+        seed: int,
+    ) -> None:
+        self.usable, self.seed = usable, seed
+        self.pool_blocks = max(1, pool_rows // CHUNK_ROWS)
+        self.passes = [int(weight) for weight in weights]
+        self.extras = [
+            round((weight - whole) * len(rows))
+            for weight, whole, rows in zip(weights, self.passes, usable, strict=True)
+        ]
+        self.whole = [list(_parts(source, rows)) for source, rows in enumerate(usable)]
+
+    @property
+    def num_faces(self) -> int:
+        """Of every epoch."""
+        sizes = zip(self.passes, self.usable, self.extras, strict=True)
+        return sum(whole * len(rows) + extra for whole, rows, extra in sizes)
+
+    def epoch(self, number: int) -> list[list[Part]]:
+        """The parts of each pool."""
+        parts = [part for source in range(len(self.usable)) for part in self._of(source, number)]
+        order = np.random.default_rng((self.seed, BLOCKS, number)).permutation(len(parts))
+        at = range(0, len(parts), self.pool_blocks)
+        return [[parts[index] for index in order[first : first + self.pool_blocks]] for first in at]
+
+    def _of(self, source: int, epoch: int) -> Iterator[Part]:
+        for _ in range(self.passes[source]):
+            yield from self.whole[source]
+        if self.extras[source]:
+            rng = np.random.default_rng((self.seed, EXTRAS, epoch, source))
+            chosen = rng.choice(self.usable[source], self.extras[source], replace=False)
+            yield from _parts(source, np.sort(chosen))
+
+    def pools(self, first_face: int) -> Iterator[Pool]:
+        """Pools from the `first_face`-th face of all epochs on, without end."""
+        epoch, skip = divmod(first_face, self.num_faces)
+        while True:
+            for index, parts in enumerate(self.epoch(epoch)):
+                size = sum(len(part.rows) for part in parts)
+                if skip < size:
+                    rng = np.random.default_rng((self.seed, ROWS, epoch, index))
+                    yield Pool(parts, rng.permutation(size)[skip:])
+                skip = max(0, skip - size)
+            epoch += 1
+
+
+def _parts(source: int, rows: Int[np.ndarray, " row"]) -> Iterator[Part]:
+    """Rows of a source by the block that they lie in."""
+    blocks = rows // CHUNK_ROWS
+    for own in np.split(rows, np.flatnonzero(np.diff(blocks)) + 1):
+        if len(own):
+            yield Part(source, int(own[0]) // CHUNK_ROWS * CHUNK_ROWS, own)

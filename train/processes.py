@@ -1,0 +1,95 @@
+"""Training by several processes (torchrun), each of which does its share of every batch.
+
+All processes read the same faces and draw the same numbers; each keeps its own rows, and
+gradients are averaged. So the faces, their order and their noise are those of one process. What
+differs is the statistics that BatchNorm takes from a share instead of a batch; on GPUs
+SyncBatchNorm takes them over all shares.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from manifests.errors import InputError
+from pipeline.numerics import device_of
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of its run."""
+
+    rank: int = 0
+    count: int = 1
+    local: int = 0  # on its machine: the GPU that it uses
+
+    @property
+    def first(self) -> bool:
+        """Only the first one writes files and speaks."""
+        return self.rank == 0
+
+    def rows(self, batch: int) -> slice:
+        """Its share of a batch."""
+        size = batch // self.count
+        return slice(self.rank * size, (self.rank + 1) * size)
+
+    def device(self, name: str) -> torch.device:
+        device = device_of(name)
+        return torch.device("cuda", self.local) if device.type == "cuda" else device
+
+    def joined(self, module: nn.Module, device: torch.device) -> nn.Module:
+        """A module whose gradients are the mean over all processes."""
+        if self.count == 1:
+            return module
+        ids = [device] if device.type == "cuda" else None
+        if device.type == "cuda":
+            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+        return DistributedDataParallel(module, device_ids=ids)
+
+    def mean(self, number: torch.Tensor) -> float:
+        """Of one number a process."""
+        if self.count > 1:
+            distributed.all_reduce(number)
+        return float(number) / self.count
+
+    def wait(self) -> None:
+        """Until all have come here."""
+        if self.count > 1:
+            distributed.barrier()
+
+
+ALONE = Processes()
+
+
+def described() -> Processes:
+    """What torchrun says of this process in its environment."""
+    try:
+        rank, count, local = (
+            int(os.environ.get(name, default))
+            for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+        )
+    except ValueError:
+        raise InputError(
+            "RANK, WORLD_SIZE and LOCAL_RANK of the environment are no numbers; start several "
+            "processes by torchrun, or unset them"
+        ) from None
+    return Processes(rank, count, local)
+
+
+@contextmanager
+def together(processes: Processes, device: torch.device) -> Iterator[None]:
+    """The processes of a run know each other inside."""
+    if processes.count == 1:
+        yield
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()

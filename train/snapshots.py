@@ -1,0 +1,73 @@
+"""A run's student after each epoch, as teachers: runs/RUN/snapshots/NNN -> runs/teachers/RUN/.
+
+    python -m train.snapshots tutor
+    for file in runs/teachers/tutor/*.onnx; do
+      python -m pipeline.embed identities --teacher onnx:$file
+    done
+
+One ONNX file a snapshot, RUN-NNN.onnx, whose embeddings of a round lie in teachers/RUN-NNN.zarr:
+the stores that multi-step distillation (PocketNet, IEEE Access 2022) takes turns with, in
+params.yaml `train: {snapshots: [tutor-000, …]}`. A run keeps its snapshots if params.yaml says
+`train: {engine: {keep_epochs: true}}`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tqdm import tqdm
+
+from manifests import layout
+from manifests.errors import InputError, Parser, run_command
+from manifests.files import put
+from train.checkpoint import FILE, Student, load_student
+from train.exporting.facts import licence_of, store_facts
+from train.exporting.graph import declaration, declared, to_onnx
+
+SNAPSHOTS = "snapshots"
+
+
+def snapshots_of(run: Path) -> list[Path]:
+    """The folders of a run's snapshots, in the order of its epochs."""
+    found = sorted(path.parent for path in (run / SNAPSHOTS).glob(f"*/{FILE}"))
+    if not found:
+        raise InputError(
+            f"{run / SNAPSHOTS}: no snapshots; train the run with keep_epochs: true "
+            "(params.yaml: train: engine)"
+        )
+    return found
+
+
+def as_teacher(student: Student, name: str) -> bytes:
+    """The bytes of an ONNX file that declares how it is to be fed, and under which terms."""
+    licence = licence_of(store_facts(json.loads(student.card.stores)))
+    model = to_onnx(student.network, student.card.input_size, "float32")
+    values = declaration(student.card, name=name, licence=licence)
+    return declared(model, values, {})
+
+
+def export_snapshots(run: Path, output: Path, *, last: bool = False) -> list[Path]:
+    """Writes a file for each snapshot, or the last one; a finished one is written again, to the
+    same bytes."""
+    folders = snapshots_of(run)[-1 if last else 0 :]
+    files = []
+    for folder in tqdm(folders, desc=f"export {run.name}", unit="snapshot"):
+        name = f"{run.name}-{folder.name}"
+        files.append(output / f"{name}.onnx")
+        put(files[-1], as_teacher(load_student(folder), name))
+    return files
+
+
+def main() -> None:
+    parser = Parser(description="Export a run's snapshots as teachers.")
+    parser.add_argument("run", help="a key of train.runs in params.yaml")
+    parser.add_argument("--last", action="store_true", help="the last one alone")
+    args = parser.parse_args()
+    output = layout.trained_teachers(args.run)
+    files = export_snapshots(layout.run(args.run), output, last=args.last)
+    print(f"{files[0].parent}: {', '.join(file.stem for file in files)}")
+
+
+if __name__ == "__main__":
+    run_command(main)
