@@ -16,8 +16,9 @@ COSTS = RUNS / "costs"
 PHOTOGRAPHS = DATA / "photographs"
 WORK = Path(".work")  # scratch: whatever lies there can be made again
 BENCHMARKS = Path("manifests/benchmarks")
-STUDY_PARAMS = Path("params/studies")
-STUDY_REPORTS = REPORTS / "studies"
+STUDIES = "studies"
+STUDY_PARAMS = Path("params") / STUDIES
+STUDY_REPORTS = REPORTS / STUDIES
 
 # Rounds with a part of their own: references and parents, measuring, boundaries' faces.
 POOL, PROBE, IDENTITIES = "pool", "probe", "identities"
@@ -135,12 +136,12 @@ def study_size(study: str, size: str) -> Path:
 
 def study_data(study: str) -> Path:
     """Tables and stores of a study alone."""
-    return DATA / "studies" / study
+    return DATA / STUDIES / study
 
 
 def study_run(study: str, arm: str) -> Path:
     """The run directory of one of the students that a study trains."""
-    return RUNS / "studies" / study / arm
+    return RUNS / STUDIES / study / arm
 
 
 def study_results(study: str) -> Path:

@@ -155,9 +155,9 @@ def equalize(images: Pictures, bins: Bins) -> Pictures:
 
 
 def grayscale(images: Pictures, bins: Bins) -> Pictures:
-    weights = images.new_tensor(LUMA, dtype=torch.float64)[:, None, None]
-    luma = ((images.double() * weights).sum(dim=1, keepdim=True) + 32768.0) / 65536.0
-    return luma.floor().to(images).expand_as(images)
+    red, green, blue = LUMA  # sums stay below 2 ** 24: exact
+    luma = images[:, :1] * red + images[:, 1:2] * green + images[:, 2:] * blue
+    return ((luma + 32768.0) / 65536.0).floor().expand_as(images)
 
 
 def _shares(bins: Bins) -> Float[Tensor, " batch"]:

@@ -10,6 +10,7 @@ from tests.references.attributes import (
 )
 from tests.references.augmentation import augmented
 from tests.references.boundaries import median_labels, ridge
+from tests.references.contrast import after_fifo, margin_nce, moco_logits
 from tests.references.mining import (
     angle,
     apportion,
@@ -37,6 +38,7 @@ from tests.references.scoring import (
 from tests.references.stores import merkle_root, near_duplicates, warp
 
 __all__ = [
+    "after_fifo",
     "angle",
     "apportion",
     "auc",
@@ -53,9 +55,11 @@ __all__ = [
     "jitter",
     "kl_divergence",
     "lab",
+    "margin_nce",
     "mate_ranks",
     "median_labels",
     "merkle_root",
+    "moco_logits",
     "near_duplicates",
     "nearest",
     "nearest_rows",
