@@ -6,6 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ from train.batches import BatchStream, Source, num_usable, stored_frame
 from train.checkpoint import (
     FILE,
     LOG,
+    STATE,
     StudentCard,
     load_state,
     load_student,
@@ -39,9 +41,9 @@ from train.contrast import MomentumContrast
 from train.contrast_steps import Progress, contrast_steps, make_optimizer
 from train.final_norm import folded, with_final_norm
 from train.partners import Partners
+from train.record import METRIC, VIEWS, State, git_commit
 from train.students import build_student
 from train.students.base import num_params
-from train.train import METRIC, STATE, VIEWS, git_commit
 
 VERSION = 1  # raise it when the same inputs would give another student
 LOG_POINTS = 100
@@ -91,15 +93,6 @@ class Untaught:
         kind = [numerics(self.params.device), torch.get_num_threads()]
         inputs = canonical_json([VERSION, self.settings, list(self.stores.items()), kind])
         return layout.WORK / f"train-{self.name}" / sha256_text(inputs)[:16]
-
-
-@dataclass
-class State:
-    """What changes while a run goes on, beside both encoders and the optimizer."""
-
-    step: int
-    history: list[dict[str, int | float]]
-    seconds: float
 
 
 def start_network(run: Untaught) -> nn.Module:
@@ -164,21 +157,23 @@ def _steps(
 ) -> Iterator[Progress]:
     batch, train = run.study.descent.batch, run.params.train
     stream = BatchStream(run.sources, batch=batch, pool_rows=train.pool_rows, seed=run.seed)
-    lines = contrast_steps(
-        query,
-        contrast,
-        optimizer,
-        stream.batches(first),
-        Partners(run.sources) if run.by_identity else None,
-        stored=stored_frame(run.sources),
-        seen=ARCFACE112.at(train.student.input_size),
-        study=run.study,
-        seed=run.seed,
-        steps=range(first, run.num_steps),
-    )
     total, done = run.num_steps * batch, first * batch
-    with tqdm(total=total, initial=done, unit="face", desc=f"train {run.name}") as bar:
-        for line in lines:
+    with (
+        closing(stream.batches(first)) as batches,
+        tqdm(total=total, initial=done, unit="face", desc=f"train {run.name}") as bar,
+    ):
+        for line in contrast_steps(
+            query,
+            contrast,
+            optimizer,
+            batches,
+            Partners(run.sources) if run.by_identity else None,
+            stored=stored_frame(run.sources),
+            seen=ARCFACE112.at(train.student.input_size),
+            study=run.study,
+            seed=run.seed,
+            steps=range(first, run.num_steps),
+        ):
             if not line.loss < float("inf"):
                 raise InputError(
                     f"run {run.name}: loss is {line.loss} after {line.faces_seen} faces; "
@@ -208,6 +203,7 @@ def save_run(run: Untaught, network: nn.Module, state: State, folder: Path) -> N
     )
     save_student(folder / FILE, network, card)
     log: dict[str, Any] = {
+        "header": header(run, card, state),
         "student": asdict(card)
         | {"num_params": num_params(network), "sha256": weights_sha256(network)},
         "rounds": [layout.round_of(source.faces.path) for source in run.sources],
@@ -217,7 +213,23 @@ def save_run(run: Untaught, network: nn.Module, state: State, folder: Path) -> N
         "params": run.settings,
         "history": state.history,
         "train_seconds": round(state.seconds, 1),
-        "hardware": {"machine": platform.machine(), "threads": torch.get_num_threads()},
-        "torch": torch.__version__,
     }
     write_json(folder / LOG, log)
+
+
+def header(run: Untaught, card: StudentCard, state: State) -> dict[str, Any]:
+    """As a distilled run's: what anyone must know to compare it with another."""
+    return {
+        "git_commit": card.git_commit,
+        "params_sha256": card.params_sha256,
+        "stores": run.stores,
+        "seeds": {"train.seed": run.params.train.seed, "run": run.seed},
+        "num_seeds": 1,
+        "seconds": round(state.seconds, 1),
+        "hardware": {
+            "machine": platform.machine(),
+            "device": device_of(run.params.device).type,
+            "threads": torch.get_num_threads(),
+        },
+        "torch": torch.__version__,
+    }

@@ -26,7 +26,7 @@ from train.batches import Source, num_identities, num_usable, open_source
 from train.contrast import REPLACEMENTS
 from train.contrast_steps import OPTIMIZERS
 from train.plan import Plan, open_plan
-from train.train import train_run
+from train.trainer import train_run
 from train.untaught import Untaught, train_untaught
 
 NAME = "usynthface"
@@ -35,7 +35,7 @@ UNTRAINED, AUGMENTATION, IDENTITIES, DISTILLED = ARMS = (
     "untrained", "augmentation", "identities", "distilled",
 )  # fmt: skip
 
-SETTLING_STEPS = 50  # of running statistics that forget a tenth at each of a step's sub-batches
+SETTLING_STEPS = 25  # of running statistics that forget a tenth at each of a step's sub-batches
 
 
 def check_study(study: Study) -> None:
@@ -111,7 +111,7 @@ def open_distilled(params: Params, study: Study) -> Plan:
     """
     name = layout.study_run(NAME, DISTILLED).relative_to(layout.RUNS).as_posix()
     runs = {name: Run(faces_seen=study.faces_seen, rate_from=1.0, rate_to=0.0)}
-    train = replace(params.train, runs=runs, leave_out=())
+    train = replace(params.train, runs=runs, leave_out=(), round_weights={})
     plan = open_plan(name, study.rounds, None, replace(params, train=train))
     if plan.embedding_width != study.embedding_width:
         raise InputError(

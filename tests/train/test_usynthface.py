@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 from tests.toys import EMBEDDING_WIDTH, make_round
 from train import untaught
 from train.checkpoint import DISTILLED, LOG, load_student
-from train.train import train_run
+from train.trainer import train_run
 from train.untaught import TRAINED, UNTRAINED, train_untaught
 from train.usynthface import check_study, open_distilled, open_untaught
 
