@@ -149,10 +149,10 @@ def report(params: Params, study: Study) -> StudyReport:
 
 def section(found: Mapping[str, Any]) -> dict[str, Any]:
     """What usynthface.html.jinja shows."""
-    rows = [(arm, ARMS[arm], facts) for arm, facts in found["arms"].items()]
+    rows = [(arm, name, found["arms"][arm]) for arm, name in ARMS.items()]
     images = {
-        name: data_uri(png(arms_figure({ARMS[arm]: own for arm, own in each["arms"].items()})))
-        for name, each in found["benchmarks"].items()
+        name: data_uri(png(arms_figure({shown: own["arms"][arm] for arm, shown in ARMS.items()})))
+        for name, own in found["benchmarks"].items()
     }
     return {"rows": rows, "benchmarks": found["benchmarks"], "images": images, "fars": fars(found)}
 
