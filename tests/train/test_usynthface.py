@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from manifests import layout
 from manifests.costs import seconds_by_stage
@@ -22,7 +23,7 @@ from manifests.study import load_study
 from tests.conftest import ROOT
 from tests.toys import EMBEDDING_WIDTH, make_round
 from train import untaught
-from train.checkpoint import DISTILLED, LOG, load_student
+from train.checkpoint import DISTILLED, FILE, LOG, load_student
 from train.trainer import train_run
 from train.untaught import TRAINED, UNTRAINED, train_untaught
 from train.usynthface import check_study, open_distilled, open_untaught
@@ -204,3 +205,11 @@ def test_a_diverged_loss_stops_the_run(params: Params, study: Study) -> None:
     wild = replace(study, descent=replace(study.descent, optimizer="sgd", learning_rate=1e30))
     with pytest.raises(InputError, match="lower descent: learning_rate"):
         train_untaught(open_untaught("augmentation", params, wild), OUT)
+
+
+def test_a_student_of_before_cards_said_so_was_distilled(params: Params, study: Study) -> None:
+    train_untaught(open_untaught("augmentation", params, study), OUT)
+    student = load_student(OUT)
+    facts = {key: str(value) for key, value in asdict(student.card).items() if key != "training"}
+    save_file(student.network.state_dict(), OUT / FILE, facts)
+    assert load_student(OUT).card == replace(student.card, training=DISTILLED)
