@@ -15,7 +15,7 @@ from train.randaugment import OPERATIONS, rand_augment
 
 # Pillow counts in fixed point: a place just between two pixels may take the other, by whole rows.
 BETWEEN_PIXELS = {"rotate", "shear-x"}
-ROUNDED = {"brightness", "color", "contrast", "sharpness"}
+ROUNDED = {"autocontrast", "brightness", "color", "contrast", "sharpness"}
 SIZE = 24
 
 
