@@ -11,6 +11,7 @@ from tests.references.attributes import (
 from tests.references.augmentation import augmented
 from tests.references.boundaries import median_labels, ridge
 from tests.references.contrast import after_fifo, margin_nce, moco_logits
+from tests.references.drift import balanced_accuracy, cells, mac, masked_cross_entropy
 from tests.references.mining import (
     angle,
     apportion,
@@ -43,6 +44,8 @@ __all__ = [
     "apportion",
     "auc",
     "augmented",
+    "balanced_accuracy",
+    "cells",
     "disagreement",
     "discoveries",
     "facexzoo_folds",
@@ -55,7 +58,9 @@ __all__ = [
     "jitter",
     "kl_divergence",
     "lab",
+    "mac",
     "margin_nce",
+    "masked_cross_entropy",
     "mate_ranks",
     "median_labels",
     "merkle_root",
