@@ -1,0 +1,124 @@
+"""Do real faces explain synthetic ones, and not the reverse?
+
+Neto et al. (FG 2024) found that real samples suffice to explain the distribution of synthetic
+ones, while the reverse fails. In divergences: D(synthetic || real) is small, for all that synthetic
+faces are there are real ones; D(real || synthetic) is large. Which way the paper took is not
+stated in it; both are given here, and their difference is tested.
+
+A histogram of few faces explains worse than one of many, whatever they show, so that both sets
+are drawn down to as many faces as the smaller one has. Each draw takes the same people for all
+attributes, so that their sum has an interval too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eval.attributes.divergence import QUANTILES, kl_divergence, smoothed
+
+NUM_DRAWS = 1000
+REAL, SYNTHETIC, NEITHER = "real explains synthetic", "synthetic explains real", "not shown"
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Faces by the bin that they fall into, attribute by attribute."""
+
+    bins: Int[np.ndarray, "face attribute"]  # -1: undefined
+    person: Int[np.ndarray, " face"]
+    num_bins: tuple[int, ...]
+
+    @cached_property
+    def rows(self) -> list[Int[np.ndarray, " face"]]:
+        """The faces of each person."""
+        order = np.argsort(self.person, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(self.person[order])) + 1)
+
+    @cached_property
+    def places(self) -> Int[np.ndarray, "face attribute"]:
+        """Of each bin in all attributes' histograms side by side; the last place is of none."""
+        starts = np.cumsum([0, *self.num_bins[:-1]])
+        return np.where(self.bins < 0, sum(self.num_bins), self.bins + starts)
+
+    def histogram(self, faces: Int[np.ndarray, " face"]) -> list[Int[np.ndarray, " bin"]]:
+        counts = np.bincount(self.places[faces].ravel(), minlength=sum(self.num_bins) + 1)
+        return np.split(counts[:-1], np.cumsum(self.num_bins)[:-1])
+
+    def draws(
+        self, num_faces: int, num: int, rng: np.random.Generator, *, again: bool
+    ) -> Iterator[list[Int[np.ndarray, " bin"]]]:
+        """Histograms of random people with all their faces, as many as have about `num_faces`
+        between them; `again`: drawn with replacement, as the bootstrap draws."""
+        people = max(1, round(num_faces * len(self.rows) / max(1, len(self.person))))
+        for _ in range(num):
+            chosen = rng.choice(len(self.rows), people, replace=again)
+            yield self.histogram(np.concatenate([self.rows[who] for who in chosen]))
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How much worse synthetic faces explain real ones than real ones explain them, in nats."""
+
+    synthetic_by_real: float  # D(synthetic || real), a mean over draws of equally many faces
+    real_by_synthetic: float  # D(real || synthetic)
+    difference: float  # the second less the first
+    ci95: tuple[float, float]  # of it, over people
+
+    @property
+    def verdict(self) -> str:
+        low, high = self.ci95
+        return REAL if low > 0 else SYNTHETIC if high < 0 else NEITHER
+
+
+def explain(
+    real: Coded, synthetic: Coded, *, num: int, rng: np.random.Generator
+) -> tuple[list[Explanation], Explanation, int]:
+    """An explanation for each attribute, one for their sum, and the number of faces that both
+    sets were drawn down to."""
+    if real.num_bins != synthetic.num_bins:
+        raise ValueError("histograms of unlike bins")
+    num_faces = min(len(real.person), len(synthetic.person))
+
+    def both_ways(again: bool) -> Float[np.ndarray, "draw attribute 2"]:
+        pairs = zip(
+            *(own.draws(num_faces, num, rng, again=again) for own in (real, synthetic)),
+            strict=True,
+        )
+        return np.array([[_ways(*own) for own in zip(*pair, strict=True)] for pair in pairs])
+
+    found, redrawn = both_ways(False), both_ways(True)
+    each = [_explanation(found[:, at], redrawn[:, at]) for at in range(len(real.num_bins))]
+    return each, _explanation(found.sum(axis=1), redrawn.sum(axis=1)), num_faces
+
+
+def _ways(real: np.ndarray, synthetic: np.ndarray) -> tuple[float, float]:
+    p, q = smoothed(real), smoothed(synthetic)
+    return float(kl_divergence(q, p)), float(kl_divergence(p, q))
+
+
+def _explanation(
+    found: Float[np.ndarray, "draw 2"], redrawn: Float[np.ndarray, "draw 2"]
+) -> Explanation:
+    """With a percentile interval, moved by what drawing again adds on average. (A reversed one
+    covers no better, and its long end lies on the wrong side: it misses half of what is there.)"""
+    by_real, by_synthetic = map(float, found.mean(axis=0))
+    difference = by_synthetic - by_real
+    drawn = redrawn[:, 1] - redrawn[:, 0]
+    low, high = map(float, np.quantile(drawn, QUANTILES) + (difference - drawn.mean()))
+    return Explanation(by_real, by_synthetic, difference, (low, high))
+
+
+def coded(
+    columns: Sequence[Int[np.ndarray, " face"]],
+    num_bins: Sequence[int],
+    person: Int[np.ndarray, " face"],
+) -> Coded:
+    """Faces of which no attribute is defined are nobody's."""
+    bins = np.stack(columns, axis=1)
+    known = (bins >= 0).any(axis=1)
+    return Coded(bins[known], person[known], tuple(num_bins))
