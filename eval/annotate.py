@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from eval.annotators import load_annotator
 from eval.annotators.base import ROWS, AlignedFaces, Annotator, EmbeddingAnnotator
+from eval.attributes.head_files import require_teacher
 from eval.photos.photo_sets import PhotographSet, found_faces, is_photographs, open_photographs
 from manifests import layout
 from manifests.attributes import FACES, PHOTOGRAPHS, AttributeTable, Source
@@ -98,12 +99,7 @@ def annotate_embeddings(annotator: EmbeddingAnnotator, files: RoundFiles) -> Att
 
     Raises InputError for embeddings of another teacher than the annotator reads.
     """
-    made_by = files.teacher.passport.fingerprint.identity
-    if dict(made_by) != dict(annotator.teacher_identity):
-        raise InputError(
-            f"{files.teacher.path}: of another teacher than {annotator.name} reads "
-            f"({annotator.teacher_identity['name']}); embed the round by that one"
-        )
+    require_teacher(files.teacher, annotator.teacher_identity)
     values = np.full((len(files.faces), len(annotator.attributes)), np.nan, np.float32)
     starts = range(0, len(values), READ_ROWS)
     for at in tqdm(starts, desc=f"annotate {files.name}", unit="block"):

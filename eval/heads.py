@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 
 from eval.attributes.divergence import numbered
-from eval.attributes.head_files import SUFFIX, HeadsPassport, described, save_heads
+from eval.attributes.head_files import SUFFIX, HeadsPassport, described, require_teacher, save_heads
 from eval.attributes.head_training import fit_heads
 from eval.attributes.heads import SHARED, Heads, probabilities
 from eval.attributes.held_out import HeadResult, hold_out, judge, used
@@ -95,6 +95,7 @@ def labelled_photographs(labels: Labels, text: str, teacher: Teacher) -> Labelle
 
 def labelled_round(labels: Labels, name: str, teacher: Teacher) -> LabelledFaces:
     files = open_round(name, teacher.name)
+    require_teacher(files.teacher, teacher.identity())
     manifest = files.require_manifest()
     rows = labels.rows_in(list(map(str, manifest.face_id.tolist())), f"store {files.faces.path}")
     embeddings = files.teacher.embeddings()[rows, 0].astype(np.float32)

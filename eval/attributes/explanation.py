@@ -12,7 +12,7 @@ attributes, so that their sum has an interval too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,10 +34,11 @@ class Coded:
     num_bins: tuple[int, ...]
 
     @cached_property
-    def rows(self) -> list[Int[np.ndarray, " face"]]:
-        """The faces of each person."""
+    def people(self) -> tuple[Int[np.ndarray, " face"], Int[np.ndarray, "2 person"]]:
+        """Faces in the order of their people; where each person's begin, and how many they are."""
         order = np.argsort(self.person, kind="stable")
-        return np.split(order, np.flatnonzero(np.diff(self.person[order])) + 1)
+        _, starts, lengths = np.unique(self.person[order], return_index=True, return_counts=True)
+        return order, np.stack([starts, lengths])
 
     @cached_property
     def places(self) -> Int[np.ndarray, "face attribute"]:
@@ -45,19 +46,26 @@ class Coded:
         starts = np.cumsum([0, *self.num_bins[:-1]])
         return np.where(self.bins < 0, sum(self.num_bins), self.bins + starts)
 
-    def histogram(self, faces: Int[np.ndarray, " face"]) -> list[Int[np.ndarray, " bin"]]:
-        counts = np.bincount(self.places[faces].ravel(), minlength=sum(self.num_bins) + 1)
-        return np.split(counts[:-1], np.cumsum(self.num_bins)[:-1])
+    def faces_of(self, chosen: Int[np.ndarray, " drawn"]) -> Int[np.ndarray, " face"]:
+        """All faces of these people, as often as they are named."""
+        order, where = self.people
+        starts, lengths = where[:, chosen]
+        before = np.cumsum(lengths) - lengths  # faces of the people named earlier
+        return order[np.arange(lengths.sum()) + np.repeat(starts - before, lengths)]
 
     def draws(
         self, num_faces: int, num: int, rng: np.random.Generator, *, again: bool
-    ) -> Iterator[list[Int[np.ndarray, " bin"]]]:
-        """Histograms of random people with all their faces, as many as have about `num_faces`
-        between them; `again`: drawn with replacement, as the bootstrap draws."""
-        people = max(1, round(num_faces * len(self.rows) / max(1, len(self.person))))
-        for _ in range(num):
-            chosen = rng.choice(len(self.rows), people, replace=again)
-            yield self.histogram(np.concatenate([self.rows[who] for who in chosen]))
+    ) -> list[Int[np.ndarray, "draw bin"]]:
+        """Histograms, attribute by attribute, of random people with all their faces, as many as
+        have about `num_faces` between them; `again`: drawn with replacement, as the bootstrap
+        draws."""
+        total, bins = len(self.people[1].T), sum(self.num_bins)
+        count = max(1, round(num_faces * total / max(1, len(self.person))))
+        counts = np.empty((num, bins), np.int64)
+        for row in counts:
+            faces = self.faces_of(rng.choice(total, count, replace=again))
+            row[:] = np.bincount(self.places[faces].ravel(), minlength=bins + 1)[:-1]
+        return np.split(counts, np.cumsum(self.num_bins)[:-1], axis=1)
 
 
 @dataclass(frozen=True)
@@ -85,20 +93,19 @@ def explain(
     num_faces = min(len(real.person), len(synthetic.person))
 
     def both_ways(again: bool) -> Float[np.ndarray, "draw attribute 2"]:
-        pairs = zip(
-            *(own.draws(num_faces, num, rng, again=again) for own in (real, synthetic)),
-            strict=True,
-        )
-        return np.array([[_ways(*own) for own in zip(*pair, strict=True)] for pair in pairs])
+        sets = (own.draws(num_faces, num, rng, again=again) for own in (real, synthetic))
+        return np.stack([_ways(*pair) for pair in zip(*sets, strict=True)], axis=1)
 
     found, redrawn = both_ways(False), both_ways(True)
     each = [_explanation(found[:, at], redrawn[:, at]) for at in range(len(real.num_bins))]
     return each, _explanation(found.sum(axis=1), redrawn.sum(axis=1)), num_faces
 
 
-def _ways(real: np.ndarray, synthetic: np.ndarray) -> tuple[float, float]:
+def _ways(
+    real: Int[np.ndarray, "draw bin"], synthetic: Int[np.ndarray, "draw bin"]
+) -> Float[np.ndarray, "draw 2"]:
     p, q = smoothed(real), smoothed(synthetic)
-    return float(kl_divergence(q, p)), float(kl_divergence(p, q))
+    return np.stack([kl_divergence(q, p), kl_divergence(p, q)], axis=1)
 
 
 def _explanation(

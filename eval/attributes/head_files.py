@@ -16,8 +16,9 @@ from manifests.attributes import MOST_ATTRIBUTES, NAME
 from manifests.digests import canonical_json, sha256_file
 from manifests.errors import InputError, pick
 from manifests.files import parse_json, replacing
+from manifests.stores import TeacherStore
 
-KIND = "attribute-heads-1"
+KIND, KEY = "attribute-heads-1", "facestill"
 WIDEST = 8192  # of embeddings that are read
 SUFFIX = ".safetensors"
 
@@ -41,8 +42,10 @@ class HeadsPassport:
 
 def save_heads(path: Path, heads: Heads, passport: HeadsPassport) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in heads.state_dict().items()}
+    # One entry: the file's order of several changes from run to run.
+    described = {KEY: canonical_json({"kind": KIND, **asdict(passport)})}
     with replacing(path) as scratch:
-        save_file(tensors, scratch, {"kind": KIND, "passport": canonical_json(asdict(passport))})
+        save_file(tensors, scratch, described)
 
 
 def load_heads(path: Path) -> tuple[Heads, HeadsPassport, str]:
@@ -68,9 +71,10 @@ def load_heads(path: Path) -> tuple[Heads, HeadsPassport, str]:
 
 def _parse(metadata: Mapping[str, str]) -> HeadsPassport:
     """Bounds come before the network is built."""
-    if metadata.get("kind") != KIND:
-        raise ValueError(f"kind {metadata.get('kind', 'not stated')[:40]!r}, expected {KIND!r}")
-    value = parse_json(metadata["passport"].encode())
+    value = parse_json(metadata.get(KEY, "{}").encode())
+    kind = value.pop("kind", "not stated") if type(value) is dict else "no passport"
+    if kind != KIND:
+        raise ValueError(f"kind {str(kind)[:40]!r}, expected {KIND!r}")
     names, width = value["attributes"], value["width"]
     if type(width) is not int or not 1 <= width <= WIDEST:
         raise ValueError(f"embeddings of width {str(width)[:40]}")
@@ -85,6 +89,15 @@ def _parse(metadata: Mapping[str, str]) -> HeadsPassport:
     pick("architecture of heads", value["architecture"], SHARED)
     value |= {"attributes": tuple(names), "used": tuple(n for n in names if n in value["used"])}
     return HeadsPassport(**value)
+
+
+def require_teacher(store: TeacherStore, teacher: Mapping[str, Any]) -> None:
+    """Raises InputError unless the embeddings of a store are that teacher's, by its identity."""
+    if dict(store.passport.fingerprint.identity) != dict(teacher):
+        raise InputError(
+            f"{store.path}: its embeddings are of another teacher than the {teacher['name']} that "
+            "heads read here; embed the round by that one"
+        )
 
 
 def described(passport: HeadsPassport) -> str:

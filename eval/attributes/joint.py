@@ -70,6 +70,7 @@ def cut(attribute: Attribute, sets: Sequence[FaceSet], parts: int) -> Cut:
     passed = np.cumsum(weights[order])
     places = np.searchsorted(passed, np.arange(1, parts) / parts)
     bounds = np.unique(values[order][np.minimum(places, len(values) - 1)])
+    bounds = bounds[bounds > values.min()]  # nothing lies below the least
     return Cut(attribute, tuple(map(float, bounds)))
 
 
@@ -108,7 +109,7 @@ def by_dependence(
     """D(p || q) less the sum of the attributes' own divergences: what lies in how attributes go
     together. Below 0 where q's dependence is nearer to p than independence would be."""
     own = zip(marginals(p, cuts), marginals(q, cuts), strict=True)
-    return kl_divergence(p, q) - np.sum([kl_divergence(a, b) for a, b in own], axis=0)
+    return np.asarray(kl_divergence(p, q) - np.sum([kl_divergence(a, b) for a, b in own], axis=0))
 
 
 def compare_jointly(cuts: Sequence[Cut], real: FaceSet, synthetic: FaceSet) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from eval.attributes.head_files import KIND, HeadsPassport, load_heads, save_heads
+from eval.attributes.head_files import KEY, KIND, HeadsPassport, load_heads, save_heads
 from eval.attributes.head_training import fit_heads, masked_loss
 from eval.attributes.heads import SHARED, Heads, probabilities
 from eval.attributes.held_out import LEAST, hold_out, judge
@@ -236,7 +236,7 @@ def test_a_strangers_file_is_read_with_care(
     save_heads(path, heads, passport())
     card = {name: value for name, value in vars(passport()).items()} | changes
     tensors = {name: tensor.contiguous() for name, tensor in heads.state_dict().items()}
-    save_file(tensors, path, {"kind": KIND, "passport": json.dumps(card)})
+    save_file(tensors, path, {KEY: json.dumps({"kind": KIND, **card})})
     with pytest.raises(InputError, match=message):
         load_heads(path)
 
