@@ -28,7 +28,7 @@ from pipeline.teachers import load_teacher
 
 NAME = "attribute-drift"
 FOLDER = layout.study_data(NAME)
-HEADS = FOLDER / f"heads{SUFFIX}"
+HEADS = FOLDER / f"labelled{SUFFIX}"
 
 
 def title_of(text: str) -> str:

@@ -95,15 +95,11 @@ def numbered(subject: Sequence[str]) -> Int[np.ndarray, " face"]:
     )
 
 
-def resample(
-    sample: Sample, num: int, rng: np.random.Generator, people: int | None = None
-) -> Int[np.ndarray, "num bin"]:
-    """Bootstrap histograms: as many people as there are, or `people` of them, drawn with
-    replacement. People who are alike are one category of a multinomial draw, which is the same
-    and costs next to nothing."""
+def resample(sample: Sample, num: int, rng: np.random.Generator) -> Int[np.ndarray, "num bin"]:
+    """Bootstrap histograms: as many people as there are, drawn with replacement. People who are
+    alike are one category of a multinomial draw, which is the same and costs next to nothing."""
     total = sample.num_people
-    drawn = total if people is None else people
-    return rng.multinomial(drawn, sample.times / total, size=num) @ sample.kinds
+    return rng.multinomial(total, sample.times / total, size=num) @ sample.kinds
 
 
 def split(

@@ -121,8 +121,8 @@ def halves(attribute: Attribute, faces: FaceSet) -> dict[str, Any]:
     """D(one half || the other), of people dealt at random."""
     rng = np.random.default_rng([SEED, *attribute.name.encode()])
     whole = _sample(attribute, faces, np.ones(len(faces), bool))
-    order = np.isin(faces.person, rng.permutation(np.unique(faces.person))[::2])
-    one, other = (_sample(attribute, faces, side) for side in (order, ~order))
+    first = np.isin(faces.person, rng.permutation(np.unique(faces.person))[::2])
+    one, other = (_sample(attribute, faces, side) for side in (first, ~first))
     found = estimate(kl_divergence, one, other, num=MARGINAL_DRAWS, rng=rng)
     parted = split(whole, whole.num_people // 2, MARGINAL_DRAWS, rng)
     null = float(np.quantile(kl_divergence(*map(smoothed, parted)), 0.95))

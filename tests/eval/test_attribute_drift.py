@@ -140,12 +140,12 @@ def test_labels_give_heads_and_heads_attributes_of_both_sides(
     assert heads["used"] == ["Smiling"] and heads["held_out"]["Smiling"]["why_not"] is None
     assert report.made_from["labels.csv"] == heads["labels"]["sha256"]
     by_name = {own["name"]: own for own in report.found["annotators"]}
-    smiles = by_name["heads-heads"]["sets"]["album"]["attributes"]["Smiling"]
+    smiles = by_name["heads-labelled"]["sets"]["album"]["attributes"]["Smiling"]
     assert sum(smiles["real"]["counts"]) == 3 * NUM_PEOPLE - smiles["real"]["undefined"]
     assert sum(smiles["synthetic"]["counts"]) > 250
     assert not [name for name in report.not_measured if "MAAD" in name]
     page = study_page.PAGE.read_text()
-    assert "Annotator heads-heads" in page and "Share,<br>real" in page
+    assert "Annotator heads-labelled" in page and "Share,<br>real" in page
     assert "1 reached a balanced accuracy of" in re.sub(r"\s+", " ", page)
 
     change(heads=quick | {"floor": 1.0})
