@@ -61,7 +61,6 @@ def set_content(
         "rows": [
             {
                 "name": name,
-                "unit": own["unit"],
                 "middle": [middle_of(own, side, binary) for side in sides],
                 "there": own["kl_real_synthetic"],
                 "back": own["kl_synthetic_real"],
