@@ -66,6 +66,15 @@ def check_study(study: Study) -> None:
     check_settings(study.heads)
 
 
+def check_names(study: Study, known: Sequence[str]) -> None:
+    """Raises InputError for an attribute that no annotator measures."""
+    for name in study.attributes:
+        if name not in known:
+            raise InputError(
+                f"attributes: unknown attribute {name[:80]!r}; there are {', '.join(known)}"
+            )
+
+
 def train(study: Study) -> list[str]:
     """Trains heads where there are labels; returns the annotators that this adds."""
     if study.labels is None:
@@ -96,6 +105,7 @@ def main() -> None:
         shutil.rmtree(FOLDER, ignore_errors=True)  # of sets that are not named any more
         FOLDER.mkdir(parents=True)
         annotators += [load_annotator(text) for text in train(study)]
+        check_names(study, [own.name for each in annotators for own in each.attributes])
         for annotator in annotators:
             write_tables(annotator, [*study.rounds, *study.real])
 

@@ -20,7 +20,7 @@ from eval.attributes.head_files import load_heads
 from eval.attributes.joint import METHOD
 from eval.attributes.maad_face import NAMES
 from eval.drift import check_alike, check_distinct, check_enough, check_stores
-from eval.drift_tables import HEADS, NAME, check_study, table_path, title_of
+from eval.drift_tables import HEADS, NAME, check_names, check_study, table_path, title_of
 from eval.photos.photo_sets import is_photographs
 from eval.reporting.drift_section import FACES_SHOWN, MOST_SHOWN, strip_of
 from eval.reporting.example_faces import may_show, photograph_strip
@@ -28,7 +28,7 @@ from eval.reporting.study_drift import content_of
 from manifests import layout
 from manifests.attributes import AttributeTable
 from manifests.costs import timed
-from manifests.errors import InputError, Parser, run_command
+from manifests.errors import Parser, run_command
 from manifests.files import read_json, write_json
 from manifests.params import load_params
 from manifests.rounds import RoundFiles, open_round
@@ -87,16 +87,6 @@ def compared(study: Study, annotator: str, tables: Tables) -> dict[str, Any]:
             "attributes": checks(attributes, FaceSet(largest.source.name, (largest,))),
         },
     }
-
-
-def check_names(study: Study, tables: Mapping[str, Tables]) -> None:
-    """Raises InputError for an attribute that no annotator measures."""
-    known = [name for own in tables.values() for name in own[study.rounds[0]].names]
-    for name in study.attributes:
-        if name not in known:
-            raise InputError(
-                f"attributes: unknown attribute {name[:80]!r}; there are {', '.join(known)}"
-            )
 
 
 def heads_of(study: Study) -> dict[str, Any] | None:
@@ -167,7 +157,7 @@ def main() -> None:
     with timed(NAME):
         heads = heads_of(study)
         tables = {name: tables_of(study, name) for name in annotators_of(study)}
-        check_names(study, tables)
+        check_names(study, [name for own in tables.values() for name in own[study.rounds[0]].names])
         found = [compared(study, name, own) for name, own in tables.items()]
         rounds = {name: open_round(name, load_params().teacher) for name in study.rounds}
         write_json(FACES, example_strips(study, found, rounds))
