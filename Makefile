@@ -3,8 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PRESET ?=
 PAIRS ?=
+NAME ?=
+SIZE ?=
 
-.PHONY: help setup repro toy test check bench scale campaign mining identities clean
+.PHONY: help setup repro toy study test check bench scale campaign mining identities clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,6 +29,11 @@ toy: setup ## the same flow with a few hundred faces, in a copy under .work/toy
 	cd .work/toy && .venv/bin/dvc config --local core.no_scm true \
 		&& .venv/bin/python -m manifests.params toy && .venv/bin/dvc repro
 	@echo "look at .work/toy/reports/index.html"
+
+study: setup ## a study beside the flow -> reports/studies/NAME.json, index.html   NAME=name [SIZE=name]
+	$(BIN)/python -m manifests.study "$(NAME)" $(SIZE)
+	$(BIN)/dvc repro params/studies/dvc.yaml:$(NAME)
+	$(BIN)/python -m eval.study_page
 
 test: setup ## every test
 	$(BIN)/python -m pytest

@@ -2,7 +2,7 @@
 
     python -m eval.annotate pool                      -> data/pool/attributes/measured.parquet
     python -m eval.annotate orl --out FILE            also pairs:DIR, folder:DIR
-    python -m eval.annotate pool --annotator onnx:PATH
+    python -m eval.annotate pool --annotator onnx:PATH      or heads:PATH (see eval.heads)
     python -m eval.annotate --photographs             orl, and the pairs that params.yaml names
 
 Photographs go through the aligner that cut the training faces. What is measured on them is for
@@ -21,7 +21,8 @@ from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
 from eval.annotators import load_annotator
-from eval.annotators.base import ROWS, AlignedFaces, Annotator
+from eval.annotators.base import ROWS, AlignedFaces, Annotator, EmbeddingAnnotator
+from eval.attributes.head_files import require_teacher
 from eval.photos.photo_sets import PhotographSet, found_faces, is_photographs, open_photographs
 from manifests import layout
 from manifests.attributes import FACES, PHOTOGRAPHS, AttributeTable, Source
@@ -30,7 +31,7 @@ from manifests.errors import InputError, Parser, run_command
 from manifests.files import require_file_place
 from manifests.latents import LatentManifest
 from manifests.params import Params, load_params
-from manifests.rounds import open_faces
+from manifests.rounds import RoundFiles, open_faces, open_round
 from manifests.stores import CHUNK_ROWS, FaceStore
 from pipeline.align import LANDMARK_SCHEME, Face, crop_photograph
 from pipeline.frames import Frame, between, dlib5_in, similarity, to_frame
@@ -90,6 +91,32 @@ def annotate_store(
         points = unknown if landmarks is None else place_in(landmarks[rows].astype(float), matrix)
         crops = cut_to(images, stored, annotator.frame)
         values[rows] = annotate_rows(annotator, AlignedFaces(crops, points, unknown))
+    return table_of(annotator, name, manifest, faces, values)
+
+
+def annotate_embeddings(annotator: EmbeddingAnnotator, files: RoundFiles) -> AttributeTable:
+    """Every row of a round from the embeddings that its teacher store holds.
+
+    Raises InputError for embeddings of another teacher than the annotator reads.
+    """
+    require_teacher(files.teacher, annotator.teacher_identity)
+    values = np.full((len(files.faces), len(annotator.attributes)), np.nan, np.float32)
+    starts = range(0, len(values), READ_ROWS)
+    for at in tqdm(starts, desc=f"annotate {files.name}", unit="block"):
+        stop = min(at + READ_ROWS, len(values))
+        plain = files.teacher.embeddings(at, stop)[:, 0].astype(np.float32)
+        values[at:stop] = annotator.annotate_embeddings(plain)
+    return table_of(annotator, files.name, files.require_manifest(), files.faces, values)
+
+
+def table_of(
+    annotator: Annotator,
+    name: str,
+    manifest: LatentManifest,
+    faces: FaceStore,
+    values: Float[np.ndarray, "face attribute"],
+) -> AttributeTable:
+    """The table of a round, whose faces belong to its identities."""
     source = Source(FACES, name, faces.root)
     subject = tuple(str(i) if i is not None else "" for i in identities(manifest))
     identity, attributes = annotator.identity(), annotator.attributes
@@ -158,6 +185,10 @@ def annotate(text: str, annotator: Annotator) -> AttributeTable:
     """A round by name, or photographs."""
     if is_photographs(text):
         return annotate_photographs(annotator, open_photographs(text))
+    if isinstance(annotator, EmbeddingAnnotator):
+        return annotate_embeddings(
+            annotator, open_round(text, str(annotator.teacher_identity["name"]))
+        )
     manifest, faces = open_faces(text)
     if manifest is None:
         raise InputError(f"{layout.manifest(text)}: no such file; it has the faces' ids")
@@ -191,7 +222,7 @@ def report(table: AttributeTable, out: Path) -> None:
 def main() -> None:
     parser = Parser(description="Measure attributes of faces.")
     parser.add_argument("source", nargs="?", help="a round, orl, pairs:DIR or folder:DIR")
-    parser.add_argument("--annotator", default=MEASURED, help="measured, or onnx:PATH")
+    parser.add_argument("--annotator", default=MEASURED, help="measured, heads:PATH or onnx:PATH")
     parser.add_argument("--out", type=Path, help="a Parquet file")
     parser.add_argument("--photographs", action="store_true", help="orl and params.yaml's pairs")
     args = parser.parse_args()

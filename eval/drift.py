@@ -78,6 +78,16 @@ def check_stores(tables: Sequence[AttributeTable]) -> None:
                 table.require_faces(manifest.face_id, faces.root)
 
 
+def check_enough(sets: Sequence[FaceSet]) -> None:
+    """Raises InputError for a set of too few faces to say anything of."""
+    for faces in sets:
+        known = (~np.isnan(np.concatenate([table.values for table in faces.tables]))).any(axis=1)
+        if known.sum() < FEWEST:
+            raise InputError(
+                f"{faces.name}: {known.sum()} faces with attributes, {FEWEST} are needed"
+            )
+
+
 def drift(
     reals: Sequence[FaceSet], synthetic: FaceSet, names: Sequence[str] = ()
 ) -> dict[str, Any]:
@@ -90,12 +100,7 @@ def drift(
     check_alike(tables)
     check_distinct(tables)
     attributes = chosen(tables[0].attributes, names)
-    for faces in (*reals, synthetic):
-        known = (~np.isnan(np.concatenate([table.values for table in faces.tables]))).any(axis=1)
-        if known.sum() < FEWEST:
-            raise InputError(
-                f"{faces.name}: {known.sum()} faces with attributes, {FEWEST} are needed"
-            )
+    check_enough([*reals, synthetic])
     return {
         "annotator": dict(tables[0].annotator),
         "method": {"smoothing": SMOOTHING, "draws": NUM_DRAWS, "seed": SEED, "unit": "nats"},

@@ -114,8 +114,10 @@ def unit(rows: Float[np.ndarray, "face width"]) -> Float[np.ndarray, "face width
 
 
 def check_never_trained_on(student: Student, teacher: TeacherStore) -> None:
-    """Raises InputError if the student's card names the probe's store."""
-    if teacher.root in student.card.stores:
+    """Raises InputError if the student's card names the probe's embeddings, or its faces: all
+    that a student without a teacher names."""
+    roots = filter(None, (teacher.root, teacher.passport.faces_root))
+    if any(root in student.card.stores for root in roots):
         raise InputError(f"{teacher.path}: this student was trained on it; it cannot be a probe")
 
 

@@ -90,10 +90,7 @@ def write(done: Verification, out: Path) -> None:
 def stage(run: str, params: Params) -> None:
     """The run's student, as 8 bits too where it was exported so, and the teacher: on orl and,
     where params name a folder, on pairs."""
-    protocols = {"orl": open_benchmark("orl")}
-    if params.verify.pairs is not None:
-        protocols["pairs"] = open_benchmark(f"pairs:{params.verify.pairs}")
-        _check_protocol(protocols["pairs"], params.verify.pairs, params.verify.protocol)
+    protocols = open_protocols(params)
     teacher = params.teacher_text(params.teacher)
     names = {"student": layout.run(run).as_posix(), "teacher": f"teacher:{teacher}"}
     int8 = layout.export(run) / INT8
@@ -107,6 +104,15 @@ def stage(run: str, params: Params) -> None:
     }
     for out, verification in done.items():
         write(verification, out)
+
+
+def open_protocols(params: Params) -> dict[str, Protocol]:
+    """orl and, where params name a folder, pairs: {name: protocol}."""
+    protocols = {"orl": open_benchmark("orl")}
+    if params.verify.pairs is not None:
+        protocols["pairs"] = open_benchmark(f"pairs:{params.verify.pairs}")
+        _check_protocol(protocols["pairs"], params.verify.pairs, params.verify.protocol)
+    return protocols
 
 
 def _check_protocol(protocol: Protocol, folder: str, wanted: str | None) -> None:

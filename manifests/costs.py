@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from manifests.layout import COSTS
+from manifests.layout import COSTS, STUDIES
 
 
 @contextmanager
@@ -24,9 +24,12 @@ def timed(stage: str, *, rows: int | None = None) -> Iterator[None]:
 
 
 def seconds_by_stage() -> dict[str, float]:
-    """The seconds of each stage's last real work: relinking a finished result adds no line."""
+    """The seconds of each stage's last real work: relinking a finished result adds no line.
+    Those of studies are left out: they are no part of the flow."""
     seconds: dict[str, float] = {}
     for path in sorted(COSTS.glob("*.jsonl")):
+        if f"@{STUDIES}." in path.name:
+            continue
         complete, _, _ = path.read_text(encoding="utf-8").rpartition("\n")  # a torn line is left
         for line in complete.splitlines():
             seconds[path.stem] = float(json.loads(line)["seconds"])

@@ -16,6 +16,9 @@ COSTS = RUNS / "costs"
 PHOTOGRAPHS = DATA / "photographs"
 WORK = Path(".work")  # scratch: whatever lies there can be made again
 BENCHMARKS = Path("manifests/benchmarks")
+STUDIES = "studies"
+STUDY_PARAMS = Path("params") / STUDIES
+STUDY_REPORTS = REPORTS / STUDIES
 
 # Rounds with a part of their own: references and parents, measuring, boundaries' faces.
 POOL, PROBE, IDENTITIES = "pool", "probe", "identities"
@@ -136,3 +139,32 @@ def quality_figure() -> Path:
 def verification(benchmark: str, role: str) -> Path:
     """`role`: student, student-int8 or teacher."""
     return REPORTS / "verify" / benchmark / role
+
+
+def study_params(study: str) -> Path:
+    return STUDY_PARAMS / f"{study}.yaml"
+
+
+def study_size(study: str, size: str) -> Path:
+    """What a larger or smaller run of a study changes of its parameters."""
+    return STUDY_PARAMS / study / f"{size}.yaml"
+
+
+def study_data(study: str) -> Path:
+    """Tables and stores of a study alone."""
+    return DATA / STUDIES / study
+
+
+def study_run(study: str, arm: str) -> Path:
+    """The run directory of one of the students that a study trains."""
+    return RUNS / STUDIES / study / arm
+
+
+def study_results(study: str) -> Path:
+    """What a study measured in full, such as verifications: BENCHMARK/ARM in it."""
+    return STUDY_REPORTS / study
+
+
+def study_report(study: str) -> Path:
+    """The figures of a study, with the digests of all that they come from."""
+    return STUDY_REPORTS / f"{study}.json"

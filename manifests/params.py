@@ -257,7 +257,7 @@ def load_params(path: Path = PATH) -> Params:
 
     Raises InputError naming the key that is unknown, missing or of another type.
     """
-    return parse(Params, _load_yaml(path), str(path))
+    return parse(Params, read_yaml(path), str(path))
 
 
 def merged(base: Any, over: Any) -> Any:
@@ -267,7 +267,8 @@ def merged(base: Any, over: Any) -> Any:
     return {**base, **{key: merged(base.get(key), item) for key, item in over.items()}}
 
 
-def _load_yaml(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
+    """Raises InputError naming a file that is not there or not YAML."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -290,14 +291,22 @@ def merge_preset(name: str) -> None:
     if not preset.exists():
         names = ", ".join(sorted(path.stem for path in preset.parent.glob("*.yaml")))
         raise InputError(f"unknown preset {name!r}; valid names: {names}")
-    first = PATH.read_text(encoding="utf-8").partition("\n")[0]
+    merge_file(PATH, preset, Params)
+
+
+def merge_file(path: Path, over: Path, kind: type) -> None:
+    """Rewrites `path`, a file of `kind`, with the keys of `over`; a second time it does nothing.
+
+    Raises InputError where another file was merged in before, or the two together are no `kind`.
+    """
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
     if MERGED in first:
-        if str(preset) in first:
+        if str(over) in first:
             return
-        raise InputError(f"{PATH}: {first[2:]}; restore it (git checkout {PATH}) before another")
-    values = merged(_load_yaml(PATH), _load_yaml(preset))
-    parse(Params, values, str(preset))
-    write_text(PATH, f"# params.yaml with {preset} {MERGED}\n{yaml.safe_dump(values)}")
+        raise InputError(f"{path}: {first[2:]}; restore it (git checkout {path}) before another")
+    values = merged(read_yaml(path), read_yaml(over))
+    parse(kind, values, str(over))
+    write_text(path, f"# {path.name} with {over} {MERGED}\n{yaml.safe_dump(values)}")
 
 
 if __name__ == "__main__":

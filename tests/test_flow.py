@@ -25,6 +25,8 @@ FOLDERS = (
 )  # fmt: skip
 MEASURES_PHOTOGRAPHS = {"verify", "annotate-photographs", "drift", "model-card"}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+STUDIES = yaml.safe_load((ROOT / "params/studies/dvc.yaml").read_text(encoding="utf-8"))["stages"]
+ALL = STAGES | STUDIES
 ARROWS = {
     "manifests": {"manifests"},
     "pipeline": {"manifests", "pipeline"},
@@ -69,9 +71,9 @@ def as_dependency(path: Path) -> str:
     return next((folder for folder in FOLDERS if name.startswith(folder)), name)
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", ALL)
 def test_each_stage_depends_on_exactly_the_code_it_imports(name: str) -> None:
-    stage = STAGES[name].get("do", STAGES[name])
+    stage = ALL[name].get("do", ALL[name])
     start = file_of(stage["cmd"].split()[2])
     assert start is not None
     needed = {as_dependency(path) for path in closure(start, set()) if path.stat().st_size}
@@ -104,8 +106,8 @@ def made_from(name: str, seen: set[str]) -> set[str]:
     """A stage and all that it depends on, directly or not."""
     if name not in seen:
         seen.add(name)
-        deps = {unrolled(str(dep)) for dep in STAGES[name].get("do", STAGES[name])["deps"]}
-        for other, stage in STAGES.items():
+        deps = {unrolled(str(dep)) for dep in ALL[name].get("do", ALL[name])["deps"]}
+        for other, stage in ALL.items():
             made = {unrolled(out) for out in outputs(stage.get("do", stage))}
             if any(dep == out or dep.startswith(f"{out}/") for dep in deps for out in made):
                 made_from(other, seen)
@@ -115,6 +117,23 @@ def made_from(name: str, seen: set[str]) -> set[str]:
 @pytest.mark.parametrize("name", sorted(set(STAGES) - MEASURES_PHOTOGRAPHS - {"report"}))
 def test_nothing_that_trains_or_mines_comes_from_photographs(name: str) -> None:
     assert not made_from(name, set()) & MEASURES_PHOTOGRAPHS
+
+
+def test_no_study_trains_on_what_was_measured_on_photographs() -> None:
+    measuring = {name for name in STUDIES if module_of(name).startswith("eval.")}
+    for name in set(STUDIES) - measuring:
+        assert not made_from(name, set()) & (MEASURES_PHOTOGRAPHS | measuring), name
+
+
+def test_the_default_flow_needs_no_study() -> None:
+    assert not set(STAGES) & set(STUDIES)
+    for name in STAGES:
+        assert not made_from(name, set()) & set(STUDIES)
+
+
+def module_of(name: str) -> str:
+    command: str = ALL[name].get("do", ALL[name])["cmd"]
+    return command.split()[2]
 
 
 def test_what_is_measured_on_photographs_is_traced() -> None:

@@ -22,6 +22,7 @@ from train.students import build_student
 FILE = "student.safetensors"
 LOG = "log.json"
 STATE = "state.safetensors"  # of an unfinished run
+DISTILLED = "distilled from a teacher"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class StudentCard:
     git_commit: str
     faces_seen: int
     projected_from: int = 0  # width of its own embedding before a projection; 0: there is none
+    training: str = DISTILLED  # in words, for whoever meets the student
 
     @property
     def input_frame(self) -> Frame:
@@ -106,7 +108,8 @@ def weights_sha256(network: nn.Module) -> str:
 
 def _card(metadata: Mapping[str, str]) -> StudentCard:
     kinds = {"int": int, "float": float, "str": str}
-    given = {"projected_from": "0"} | dict(metadata)  # older students have no projection
+    # Older students have no projection, and were all distilled.
+    given = {"projected_from": "0", "training": DISTILLED, **metadata}
     values = {f.name: kinds[str(f.type)](given[f.name]) for f in fields(StudentCard)}
     pick("frame", values["frame"], FRAMES)
     pick("metric", values["metric"], {"cosine": 1, "euclidean": 1})

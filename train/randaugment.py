@@ -135,7 +135,7 @@ def solarize(images: Pictures, bins: Bins) -> Pictures:
 def autocontrast(images: Pictures, bins: Bins) -> Pictures:
     """Each colour stretched to 0..255."""
     low, high = (images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True))
-    # As Pillow does it, scale and offset in doubles: whole numbers must not fall just below.
+    # In doubles, as Pillow does it: fewer whole numbers fall just below themselves.
     scale = 255.0 / (high - low).clamp_min(1.0).double()
     stretched = (images.double() * scale - low.double() * scale).trunc()
     return torch.where(high > low, stretched.clamp(0.0, 255.0).to(images), images)
@@ -155,9 +155,9 @@ def equalize(images: Pictures, bins: Bins) -> Pictures:
 
 
 def grayscale(images: Pictures, bins: Bins) -> Pictures:
-    weights = images.new_tensor(LUMA, dtype=torch.float64)[:, None, None]
-    luma = ((images.double() * weights).sum(dim=1, keepdim=True) + 32768.0) / 65536.0
-    return luma.floor().to(images).expand_as(images)
+    red, green, blue = LUMA  # sums stay below 2 ** 24: exact
+    luma = images[:, :1] * red + images[:, 1:2] * green + images[:, 2:] * blue
+    return ((luma + 32768.0) / 65536.0).floor().expand_as(images)
 
 
 def _shares(bins: Bins) -> Float[Tensor, " batch"]:

@@ -9,7 +9,7 @@ from manifests.backends import find_backend
 
 
 def load_annotator(text: str) -> Annotator:
-    """The annotator that `text` names: measured, or onnx:PATH."""
+    """The annotator that `text` names: measured, heads:PATH or onnx:PATH."""
     name, _, argument = text.partition(":")
     backend = find_backend(sys.modules[__name__], "annotator", name)
     annotator: Annotator = backend.load(argument)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,3 +45,15 @@ class Annotator(ABC):
     def identity(self) -> dict[str, Any]:
         """What must be equal for the values of two tables to be compared."""
         return {"name": self.name, "version": self.version, "frame": asdict(self.frame)}
+
+
+class EmbeddingAnnotator(Annotator):
+    """An annotator that looks at a teacher's embeddings: of a round it reads those in the store."""
+
+    teacher_identity: Mapping[str, Any]  # whose; no other teacher's are read
+
+    @abstractmethod
+    def annotate_embeddings(
+        self, embeddings: Float[np.ndarray, "face width"]
+    ) -> Float[np.ndarray, "face attribute"]:
+        """As `annotate`, from raw embeddings of the plain view; NaN where they are NaN."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from eval.attributes.divergence import (
     QUANTILES,
@@ -158,8 +158,13 @@ def lacking(attribute: Attribute, real: FaceSet, synthetic: FaceSet) -> list[dic
 
 
 def _examples(attribute: Attribute, faces: FaceSet, number: int) -> list[str]:
-    """Faces of a bin, evenly spaced over all of them."""
-    rows = np.flatnonzero(bin_of(faces.column(attribute.name), attribute.edges) == number)
+    """Faces of a bin."""
+    return examples_of(faces, bin_of(faces.column(attribute.name), attribute.edges) == number)
+
+
+def examples_of(faces: FaceSet, inside: Bool[np.ndarray, " face"]) -> list[str]:
+    """Some of the faces inside, evenly spaced over all of them."""
+    rows = np.flatnonzero(inside)
     places = np.linspace(0, len(rows) - 1, min(len(rows), MOST_EXAMPLES)).round().astype(int)
     labels = faces.label
     return [labels[row] for row in rows[places]]

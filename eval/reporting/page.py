@@ -94,7 +94,7 @@ def count(number: int | float | None) -> str:
     return f"{number:,.0f}"
 
 
-def render_page(content: Mapping[str, Any]) -> str:
+def render_page(content: Mapping[str, Any], template: str = TEMPLATE) -> str:
     """HTML without a reference to anything outside itself."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -104,4 +104,4 @@ def render_page(content: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, duration=duration, count=count)
-    return environment.get_template(TEMPLATE).render(content)
+    return environment.get_template(template).render(content)

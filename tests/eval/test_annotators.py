@@ -196,7 +196,7 @@ def test_outputs_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("guessed", "unknown annotator 'guessed'; valid names: measured, onnx"),
+        ("guessed", "unknown annotator 'guessed'; valid names: heads, measured, onnx"),
         ("onnx", "needs a file: onnx:PATH"),
         ("onnx:none.onnx", "none.onnx: no such file"),
         ("measured:twice", "takes no argument"),

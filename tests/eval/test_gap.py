@@ -121,12 +121,13 @@ def test_a_student_trained_on_the_probe_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    _, teacher = make_round("probe", 90)
+    faces, teacher = make_round("probe", 90)
     check_never_trained_on(student(), teacher)
     trained = student()
-    card = replace(trained.card, stores=f'{{"elsewhere": "{teacher.root}"}}')
-    with pytest.raises(InputError, match="was trained on it"):
-        check_never_trained_on(replace(trained, card=card), teacher)
+    for root in (teacher.root, faces.root):
+        card = replace(trained.card, stores=f'{{"elsewhere": "{root}"}}')
+        with pytest.raises(InputError, match="was trained on it"):
+            check_never_trained_on(replace(trained, card=card), teacher)
 
 
 def test_a_student_of_another_width_has_no_gap(

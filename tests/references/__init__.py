@@ -11,6 +11,8 @@ from tests.references.attributes import (
 from tests.references.augmentation import augmented
 from tests.references.boundaries import median_labels, ridge
 from tests.references.closeness import closest_pairs
+from tests.references.contrast import after_fifo, margin_nce, moco_logits
+from tests.references.drift import balanced_accuracy, cells, mac, masked_cross_entropy
 from tests.references.generators import (
     convolve,
     convolve_layer,
@@ -48,10 +50,13 @@ from tests.references.stores import merkle_root, near_duplicates, warp
 from tests.references.teachers import iresnet
 
 __all__ = [
+    "after_fifo",
     "angle",
     "apportion",
     "auc",
     "augmented",
+    "balanced_accuracy",
+    "cells",
     "closest_pairs",
     "convolve",
     "convolve_layer",
@@ -70,9 +75,13 @@ __all__ = [
     "kl_divergence",
     "lab",
     "leaky_relu",
+    "mac",
+    "margin_nce",
+    "masked_cross_entropy",
     "mate_ranks",
     "median_labels",
     "merkle_root",
+    "moco_logits",
     "modulated",
     "near_duplicates",
     "nearest",

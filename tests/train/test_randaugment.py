@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from tests.references import augmented
 from train.randaugment import OPERATIONS, rand_augment
 
-MAY_DIFFER = {"rotate", "sharpness", "shear-x"}  # sums of fractions, rounded on either side
+# Pillow counts in fixed point: a place just between two pixels may take the other, by whole rows.
+BETWEEN_PIXELS = {"rotate", "shear-x"}
+ROUNDED = {"autocontrast", "brightness", "color", "contrast", "sharpness"}
 SIZE = 24
 
 
@@ -46,10 +48,13 @@ def test_each_operation_is_pillows(name: str, seed: int, kind: str, bin: int, si
     found = OPERATIONS[name](as_batch(shown).float(), torch.tensor([sign * bin, 15]))
     wanted = as_batch([augmented(shown[0], name, bin, sign), augmented(shown[1], name, 15, 1)])
     away = (found - wanted.float()).abs()
-    if name in MAY_DIFFER:
-        assert (away > 1).float().mean() < 0.02
+    if name in BETWEEN_PIXELS:
+        assert (away > 0).float().mean() < 0.25
+        beside = [(found - wanted.float().roll(by, 3)).abs() for by in (-1, 1)]
+        away = torch.stack([away, *beside]).amin(dim=0)
+        assert (away > 0).float().mean() < 0.02
     else:
-        assert away.max() <= (1 if name in ("brightness", "color", "contrast") else 0)
+        assert away.max() <= (1 if name in ROUNDED else 0)
 
 
 def test_operations_are_the_papers_thirteen() -> None:

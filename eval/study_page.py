@@ -1,0 +1,60 @@
+"""reports/studies/index.html: a section for every study that left a report.
+
+    python -m eval.study_page
+
+A study is a file eval/studies/NAME.py with a TITLE and `section(found) -> content` of the template
+eval/reporting/studies/NAME.html.jinja. The page follows from the reports alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from eval import studies
+from eval.reporting import figures
+from eval.reporting.page import render_page
+from manifests import layout
+from manifests.backends import find_backend
+from manifests.errors import InputError, Parser, run_command
+from manifests.files import write_text
+from manifests.study import StudyReport, read_report
+
+TEMPLATE = "studies.html.jinja"
+PAGE = layout.STUDY_REPORTS / "index.html"
+
+
+def study_content(report: StudyReport) -> dict[str, Any]:
+    """What the page shows of one study."""
+    module = find_backend(studies, "study", report.study)
+    return {
+        "name": report.study,
+        "title": module.TITLE,
+        "template": f"studies/{report.study}.html.jinja",
+        "content": module.section(report.found),
+        "not_measured": report.not_measured,
+        "made_from": report.made_from,
+        "params": yaml.safe_dump(report.params, sort_keys=False),
+    }
+
+
+def page_content(reports: Sequence[StudyReport]) -> Mapping[str, Any]:
+    contents = [study_content(report) for report in reports]
+    titles = {each["name"]: each["title"] for each in contents}
+    return {"studies": contents, "titles": titles, "colours": figures.COLOURS}
+
+
+def main() -> None:
+    Parser(description="Write the page of all studies that were run.").parse_args()
+    names = sorted(path.stem for path in layout.STUDY_REPORTS.glob("*.json"))
+    if not names:
+        raise InputError(f"{layout.STUDY_REPORTS}: no reports; run `make study NAME=…` first")
+    page = render_page(page_content([read_report(name) for name in names]), TEMPLATE)
+    write_text(PAGE, page)
+    print(f"{PAGE}: {', '.join(names)}")
+
+
+if __name__ == "__main__":
+    run_command(main)

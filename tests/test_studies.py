@@ -1,0 +1,141 @@
+"""The frame that all studies share: files, parameters, stages, reports and their page."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from eval import study_page
+from manifests import layout, study
+from manifests.errors import InputError
+from manifests.params import merged, read_yaml
+from manifests.parsing import parse
+from manifests.study import StudyReport, load_study, read_report
+from tests.conftest import ROOT
+
+NAMES = sorted(path.stem for path in (ROOT / layout.STUDY_PARAMS).glob("*.yaml"))
+NAMES.remove("dvc")
+SIZES = [
+    (path.parent.name, path.stem) for path in sorted((ROOT / layout.STUDY_PARAMS).glob("*/*.yaml"))
+]
+STAGES = read_yaml(ROOT / layout.STUDY_PARAMS / "dvc.yaml")["stages"]
+SECTION = "<p>{{ study.content.told }}</p>"
+
+
+def kind_of(name: str) -> type:
+    found: type = importlib.import_module(f"manifests.studies.{name.replace('-', '_')}").Study
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_study_has_its_files(name: str) -> None:
+    parse(kind_of(name), read_yaml(ROOT / layout.study_params(name)), name)
+    shown = importlib.import_module(f"eval.studies.{name.replace('-', '_')}")
+    assert shown.TITLE and callable(shown.section)
+    assert (ROOT / f"eval/reporting/studies/{name}.html.jinja").exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_stage_called_like_a_study_writes_its_report(name: str) -> None:
+    assert {layout.study_report(name).as_posix(): {"cache": False}} in STAGES[name]["metrics"]
+
+
+def test_stages_run_from_the_root_and_belong_to_a_study() -> None:
+    for name, stage in STAGES.items():
+        assert stage.get("do", stage)["wdir"] == "../..", name
+        assert any(name == study or name.startswith(f"{study}-") for study in NAMES), name
+
+
+@pytest.mark.parametrize(("name", "size"), SIZES)
+def test_every_size_parses_and_changes_something(name: str, size: str) -> None:
+    base = read_yaml(ROOT / layout.study_params(name))
+    over = merged(base, read_yaml(ROOT / layout.study_size(name, size)))
+    assert parse(kind_of(name), over, size) != parse(kind_of(name), base, name)
+
+
+class TestWithAStudyOfTheTests:
+    """A study called `tale`, plugged in as docs/STUDIES.md says."""
+
+    @pytest.fixture(autouse=True)
+    def plugged_in(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for package in ("manifests", "eval"):
+            folder = tmp_path / package / "studies"
+            folder.mkdir(parents=True)
+            module = importlib.import_module(f"{package}.studies")
+            monkeypatch.setattr(module, "__path__", [*module.__path__, str(folder)])
+        (tmp_path / "manifests/studies/tale.py").write_text(
+            "from dataclasses import dataclass\n\n"
+            "@dataclass(frozen=True)\nclass Study:\n    words: int\n    seed: int\n"
+        )
+        (tmp_path / "eval/studies/tale.py").write_text(
+            "TITLE = 'A tale'\n\ndef section(found):\n    return {'told': found['told']}\n"
+        )
+        templates = tmp_path / "templates"
+        shutil.copytree(ROOT / "eval/reporting", templates)
+        (templates / "studies/tale.html.jinja").write_text(SECTION)
+        monkeypatch.setattr("eval.reporting.page.__file__", str(templates / "page.py"))
+        monkeypatch.chdir(tmp_path)
+        layout.STUDY_PARAMS.mkdir(parents=True)
+        layout.study_params("tale").write_text("words: 3\nseed: 1\n")
+
+    def run(self, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+        monkeypatch.setattr("sys.argv", ["study", *arguments])
+        study.main()
+
+    def test_its_parameters_are_parsed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.run(monkeypatch, "tale")
+        kind = importlib.import_module("manifests.studies.tale").Study
+        assert load_study("tale", kind) == kind(words=3, seed=1)
+
+    def test_a_wrong_parameter_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        layout.study_params("tale").write_text("words: many\nseed: 1\n")
+        with pytest.raises(InputError, match=r"params/studies/tale\.yaml: words: 'many' is a str"):
+            self.run(monkeypatch, "tale")
+
+    def test_an_unknown_study_is_answered_with_the_valid_ones(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with pytest.raises(InputError, match=r"unknown study 'saga'; valid names: .*tale"):
+            self.run(monkeypatch, "saga")
+
+    def test_a_size_is_merged_in_and_sizes_do_not_stack(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for size, words in (("full", 300), ("tiny", 1)):
+            layout.study_size("tale", size).parent.mkdir(exist_ok=True)
+            layout.study_size("tale", size).write_text(f"words: {words}\n")
+        self.run(monkeypatch, "tale", "full")
+        self.run(monkeypatch, "tale", "full")
+        assert yaml.safe_load(layout.study_params("tale").read_text()) == {"words": 300, "seed": 1}
+        with pytest.raises(InputError, match=r"restore it \(git checkout params/studies/tale"):
+            self.run(monkeypatch, "tale", "tiny")
+        with pytest.raises(InputError, match="unknown size 'huge' of tale; valid names: full, tin"):
+            self.run(monkeypatch, "tale", "huge")
+
+    def test_its_section_says_what_it_found_missed_and_came_from(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        missing = {"the sequel": "nobody <wrote> it"}
+        report = StudyReport("tale", {"words": 3}, {"runs/x": "ab" * 32}, {"told": "once"}, missing)
+        report.write()
+        assert read_report("tale") == report
+        monkeypatch.setattr("sys.argv", ["study_page"])
+        study_page.main()
+        page = study_page.PAGE.read_text()
+        for text in ('href="#tale"', "<p>once</p>", "nobody &lt;wrote&gt; it", "abab", "words: 3"):
+            assert text in page
+
+    def test_a_file_that_is_no_report_is_refused(self) -> None:
+        layout.STUDY_REPORTS.mkdir(parents=True)
+        layout.study_report("tale").write_text("{}")
+        with pytest.raises(InputError, match=r"tale\.json: no report of a study; run `make study"):
+            read_report("tale")
+
+    def test_a_page_without_reports_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sys.argv", ["study_page"])
+        with pytest.raises(InputError, match="no reports; run `make study"):
+            study_page.main()

@@ -1,0 +1,139 @@
+"""The students of the study USynthFace -> runs/studies/usynthface/ARM/.
+
+    python -m train.usynthface augmentation     both views of a pair are of one picture
+    python -m train.usynthface identities       of two faces of one identity, where a round has such
+    python -m train.usynthface untrained        the network that all arms begin with, in want of
+                                                learning: only its normalisation knows faces
+    python -m train.usynthface distilled        from the teacher, as stage train does
+
+The first two are trained without teacher and labels; an interrupted run goes on where it stopped,
+to the same bits. The boundaries that identities were sampled from are the teacher's own, though.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from manifests import layout
+from manifests.errors import InputError, Parser, pick, run_command
+from manifests.layout import PROBE
+from manifests.params import Params, Run, load_params
+from manifests.rounds import open_faces
+from manifests.studies.usynthface import Study
+from manifests.study import load_study
+from train.batches import Source, num_identities, num_usable, open_source
+from train.contrast import REPLACEMENTS
+from train.contrast_steps import OPTIMIZERS
+from train.plan import Plan, open_plan
+from train.trainer import train_run
+from train.untaught import Untaught, train_untaught
+
+NAME = "usynthface"
+WHERE = layout.study_params(NAME)
+UNTRAINED, AUGMENTATION, IDENTITIES, DISTILLED = ARMS = (
+    "untrained", "augmentation", "identities", "distilled",
+)  # fmt: skip
+
+SETTLING_STEPS = 25  # of running statistics that forget a tenth at each of a step's sub-batches
+
+
+def check_study(study: Study) -> None:
+    """Raises InputError for numbers that no run can have, whatever the data."""
+    contrast, descent = study.contrast, study.descent
+    pick("replacement", contrast.replacement, REPLACEMENTS)
+    pick("optimizer", descent.optimizer, OPTIMIZERS)
+    complaints = {
+        f"temperature {contrast.temperature:g}, expected more than 0": contrast.temperature <= 0,
+        f"learning_rate {descent.learning_rate:g}, expected more than 0":
+            descent.learning_rate <= 0,
+        f"margin {contrast.margin:g}, expected 0 to 2": not 0 <= contrast.margin <= 2,
+        f"momentum {contrast.momentum:g} of the key encoder, expected at least 0 and less than 1":
+            not 0 <= contrast.momentum < 1,
+        "queue 0, expected at least one key": not contrast.queue,
+        f"strongest {study.augmentation.strongest}, expected a bin of 1 to 30":
+            not 1 <= study.augmentation.strongest <= 30,
+        f"faces_seen {study.faces_seen} is less than one batch of {descent.batch}":
+            study.faces_seen < descent.batch,
+        f"batch {descent.batch} does not part into sub_batches {contrast.sub_batches} of one "
+        "size, at least 2 faces each":
+            not contrast.sub_batches or descent.batch % contrast.sub_batches != 0
+            or descent.batch < 2 * contrast.sub_batches,
+        f"rounds {', '.join(study.rounds) or 'none'}: name at least one, none twice, and never "
+        f"{PROBE}":
+            PROBE in study.rounds or len({*study.rounds}) < max(1, len(study.rounds)),
+    }  # fmt: skip
+    for complaint, holds in complaints.items():
+        if holds:
+            raise InputError(f"{WHERE}: {complaint}")
+
+
+def open_untaught(arm: str, params: Params, study: Study) -> Untaught:
+    """A run without teacher; the untrained network's is short and learns at a rate of 0.
+
+    Raises InputError if the data are too few for the queue, or have no identities to pair.
+    """
+    sources = [_faces_alone(name) for name in study.rounds]
+    _check_queue(sources, study)
+    if arm == UNTRAINED:
+        settling = replace(study.descent, learning_rate=0.0)
+        study = replace(study, faces_seen=SETTLING_STEPS * settling.batch, descent=settling)
+    name = layout.study_run(NAME, arm).relative_to(layout.RUNS).as_posix()
+    run = Untaught(name, params, study, sources, arm == IDENTITIES)
+    if run.by_identity and not num_identities(sources):
+        raise InputError(
+            f"{WHERE}: rounds {', '.join(study.rounds)} name no identities, of which this arm "
+            f"pairs two faces; add {layout.IDENTITIES}"
+        )
+    return run
+
+
+def _faces_alone(name: str) -> Source:
+    """A round without its teacher's embeddings, and so without the marks made from them."""
+    manifest, faces = open_faces(name)
+    return open_source(faces, {}, manifest=manifest)
+
+
+def _check_queue(sources: Sequence[Source], study: Study) -> None:
+    """Else a face would meet its own earlier key among its negatives in every epoch."""
+    usable, batch = num_usable(sources), study.descent.batch
+    if study.contrast.queue > usable - batch:
+        raise InputError(
+            f"{WHERE}: a queue of {study.contrast.queue} keys is larger than the data, {usable} "
+            f"usable faces less a batch of {batch}; lower queue, or sample more faces"
+        )
+
+
+def open_distilled(params: Params, study: Study) -> Plan:
+    """The run of stage train on the same faces, as many of them: none is left out.
+
+    Raises InputError if its student would be of another size.
+    """
+    name = layout.study_run(NAME, DISTILLED).relative_to(layout.RUNS).as_posix()
+    runs = {name: Run(faces_seen=study.faces_seen, rate_from=1.0, rate_to=0.0)}
+    train = replace(params.train, runs=runs, leave_out=(), round_weights={})
+    plan = open_plan(name, study.rounds, None, replace(params, train=train))
+    if plan.embedding_width != study.embedding_width:
+        raise InputError(
+            f"{WHERE}: embedding_width {study.embedding_width}, the student of {params.teacher} "
+            f"has {plan.embedding_width}; make them equal, so that all students are of one size"
+        )
+    return plan
+
+
+def main() -> None:
+    parser = Parser(description="Train a student of the study USynthFace.")
+    parser.add_argument("arm", help=", ".join(ARMS))
+    arm: str = parser.parse_args().arm
+    pick("arm", arm, dict.fromkeys(ARMS))
+    params, study = load_params(), load_study(NAME, Study)
+    check_study(study)
+    output = layout.study_run(NAME, arm)
+    if arm == DISTILLED:
+        train_run(open_distilled(params, study), output)
+    else:
+        train_untaught(open_untaught(arm, params, study), output)
+
+
+if __name__ == "__main__":
+    run_command(main)
