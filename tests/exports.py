@@ -22,8 +22,8 @@ from manifests.exports import (
 from manifests.params import Params, Run, load_params
 from tests.conftest import ROOT
 from tests.toys import make_round
+from train.engine.trainer import train_run
 from train.plan import open_plan
-from train.trainer import train_run
 
 RUN = Path("runs/start")
 WEIGHTS_SHA256 = "5a" * 32

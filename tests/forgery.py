@@ -27,7 +27,7 @@ from manifests.metadata import METADATA
 from manifests.passport import NAME as PASSPORT
 from manifests.stores import FaceStore, TeacherStore
 from manifests.verify import find_faults
-from train.batches import open_source, stored_frame
+from train.batching.batches import open_source, stored_frame
 
 ROWS, SIZE, WIDTH, TASK_ROWS = 130, 32, 16, 64  # of the stores that are forged
 MEMORY, SECONDS = 32 << 20, 60

@@ -28,7 +28,7 @@ from pipeline.embed import Embedding, EmbedJob, open_embedding
 from pipeline.faces import Faces
 from pipeline.render import Rendering, RenderJob, open_rendering
 from pipeline.shards import Making, finished_lines, open_workshop, relink, run_tasks
-from train.batches import BatchStream, open_source
+from train.batching.batches import BatchStream, open_source
 
 SMALL = "small"  # the round whose faces are copied
 BATCHES = 256  # that `read` draws

@@ -26,13 +26,13 @@ from manifests.errors import InputError, Parser, run_command
 from manifests.files import write_json
 from manifests.layout import PROBE
 from manifests.params import Fuse, Params, load_params
-from train.adaptors import FILE, Adaptor, Input, save_adaptor
-from train.batches import Source, identity_labels, num_identities
+from train.batching.batches import Source, identity_labels, num_identities
 from train.checkpoint import FILE as STUDENT
 from train.checkpoint import LOG
-from train.heads import MarginHead
+from train.losses.adaptors import FILE, Adaptor, Input, save_adaptor
+from train.losses.heads import MarginHead
+from train.losses.prerequisites import LEAST_IDENTITIES, check_views, identity_sha256
 from train.plan import open_sources
-from train.prerequisites import LEAST_IDENTITIES, check_views, identity_sha256
 
 ORDER = 3  # what a random stream is for, beside its seed
 DROP = 0.1  # of the learning rate

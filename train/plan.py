@@ -21,7 +21,7 @@ from manifests.objectives import IdentityPart
 from manifests.params import Params, Run
 from manifests.rounds import RoundFiles, check_no_face_twice, open_round
 from pipeline.numerics import numerics
-from train.batches import (
+from train.batching.batches import (
     NO_IDENTITY,
     NO_ROWS,
     Source,
@@ -29,11 +29,11 @@ from train.batches import (
     num_usable,
     open_source,
 )
+from train.batching.order import Order
 from train.checkpoint import Student, load_student
-from train.objectives import embedding_width, files_of, teachers_of
-from train.order import Order
-from train.prerequisites import check_objective
-from train.terms import Target
+from train.losses.objectives import embedding_width, files_of, teachers_of
+from train.losses.prerequisites import check_objective
+from train.losses.terms import Target
 
 UNCONCERNED = ("checkpoint_faces", "readers", "live")  # parameters that no student depends on
 VERSION = 1  # raise it when the same inputs would give another student
@@ -99,7 +99,7 @@ class Plan:
         """That a run begins, the last of which may end early."""
         if not self.num_steps:
             return 0
-        faces = max(1, self.num_faces)  # weights of 0 are refused later, by train.preflight
+        faces = max(1, self.num_faces)  # weights of 0 are refused later, by train.engine.preflight
         return (self.num_steps - 1) * self.params.train.batch // faces + 1
 
     @property

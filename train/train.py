@@ -13,10 +13,10 @@ from __future__ import annotations
 from manifests import layout
 from manifests.errors import InputError, Parser, run_command
 from manifests.params import load_params
-from train.memory import keep_freed_memory
+from train.engine.memory import keep_freed_memory
+from train.engine.processes import Processes, described
+from train.engine.trainer import train_run
 from train.plan import open_plan
-from train.processes import Processes, described
-from train.trainer import train_run
 
 
 def main() -> int:

@@ -22,12 +22,12 @@ from manifests.params import Params, Run, load_params
 from manifests.rounds import open_faces
 from manifests.studies.usynthface import Study
 from manifests.study import load_study
-from train.batches import Source, num_identities, num_usable, open_source
-from train.contrast import REPLACEMENTS
-from train.contrast_steps import OPTIMIZERS
+from train.batching.batches import Source, num_identities, num_usable, open_source
+from train.contrast.margin_nce import REPLACEMENTS
+from train.contrast.steps import OPTIMIZERS
+from train.contrast.untaught import Untaught, train_untaught
+from train.engine.trainer import train_run
 from train.plan import Plan, open_plan
-from train.trainer import train_run
-from train.untaught import Untaught, train_untaught
 
 NAME = "usynthface"
 WHERE = layout.study_params(NAME)

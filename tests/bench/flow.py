@@ -28,11 +28,11 @@ from pipeline.sample import prior, sample_prior, save
 from pipeline.teachers import load_teacher
 from pipeline.weights import CACHE, FILES, gather
 from tests.bench.teacher import rate, spread
-from train.batches import BatchStream, open_source
-from train.objectives import make_objective
-from train.steps import make_learner, train_steps
+from train.batching.batches import BatchStream, open_source
+from train.engine.steps import make_learner, train_steps
+from train.losses.objectives import make_objective
+from train.losses.terms import Target
 from train.students import build_student
-from train.terms import Target
 
 ROWS = 4096  # latents of the round that the stages build
 STEPS = 40

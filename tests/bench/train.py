@@ -32,12 +32,12 @@ from pipeline.teachers import load_teacher
 from tests.bench.teacher import REPEATS, spread
 from tests.experiments.online import Loop
 from tests.watch import workplace
-from train.batches import Batch, BatchStream, Source, open_source
-from train.memory import keep_freed_memory
-from train.objectives import make_objective
-from train.steps import Progress, make_learner, train_steps
+from train.batching.batches import Batch, BatchStream, Source, open_source
+from train.engine.memory import keep_freed_memory
+from train.engine.steps import Progress, make_learner, train_steps
+from train.losses.objectives import make_objective
+from train.losses.terms import Target
 from train.students import build_student
-from train.terms import Target
 
 ROWS = 2048  # latents of the round; about four in five become faces
 STUDENTS = ("small-resnet", "mobilefacenet", "small-resnet x0.5")

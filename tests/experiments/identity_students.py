@@ -26,8 +26,8 @@ from pipeline.mining.laws import PRIOR
 from pipeline.sample import sample_prior, save
 from tests.experiments.arms import ARM, RESULTS, START, make, measure_arm, workplace
 from tests.experiments.tables import differences, read_results, rows
+from train.engine.trainer import train_run
 from train.plan import open_plan
-from train.trainer import train_run
 
 PRIOR_SEEDS = 2000  # no other round's
 SCRATCH = layout.WORK / "experiments" / "identity-students"

@@ -39,13 +39,13 @@ from pipeline.teachers import load_teacher
 from tests.experiments.arms import ARM, RESULTS, START, make, measure_arm, train_on, workplace
 from tests.experiments.online import Loop
 from tests.experiments.tables import differences, read_results, rows
-from train.batches import open_source
+from train.batching.batches import open_source
 from train.checkpoint import FILE, LOG, load_student, save_student, weights_sha256
-from train.objectives import make_objective
+from train.engine.steps import make_learner, train_steps
+from train.engine.trainer import train_run
+from train.losses.objectives import make_objective
+from train.losses.terms import Target
 from train.plan import open_plan
-from train.steps import make_learner, train_steps
-from train.terms import Target
-from train.trainer import train_run
 
 NONE, ONLINE, ORACLE = "none", "online", "oracle"
 ORACLE_SEEDS = 1000  # its prior is no other arm's

@@ -34,12 +34,12 @@ from manifests.stores import TeacherStore
 from pipeline.crews import Crew
 from pipeline.embed import embed_round
 from tests.experiments.arms import workplace
-from train.batches import num_usable
+from train.batching.batches import num_usable
 from train.checkpoint import LOG
+from train.engine.trainer import train_run
 from train.fuse import fuse
 from train.plan import open_plan
 from train.snapshots import export_snapshots
-from train.trainer import train_run
 
 SCRATCH = layout.WORK / "experiments" / "objectives"
 SHARED = (

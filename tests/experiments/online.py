@@ -16,7 +16,7 @@ from pipeline.frames import ARCFACE112, Frame, to_frame
 from pipeline.generators.base import Generator
 from pipeline.numerics import in_fixed_batches
 from pipeline.teachers.base import Teacher
-from train.batches import NO_IDENTITY, Batch
+from train.batching.batches import NO_IDENTITY, Batch
 
 
 @dataclass

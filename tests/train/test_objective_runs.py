@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-import train.trainer as stage
+import train.engine.trainer as stage
 from manifests import layout
 from manifests.errors import InputError
 from manifests.files import read_json
@@ -22,12 +22,12 @@ from manifests.objectives import IdentityPart, Losses, Tuition
 from manifests.params import Params, Run
 from tests.toys import EMBEDDING_WIDTH, make_round
 from tests.train.test_prerequisites import add_teacher
-from train.adaptors import load_adaptor
 from train.checkpoint import LOG, STATE, load_student
+from train.engine.trainer import train_run
 from train.fuse import embeddings_of, fuse
-from train.heads import load_head
+from train.losses.adaptors import load_adaptor
+from train.losses.heads import load_head
 from train.plan import open_plan, open_sources
-from train.trainer import train_run
 
 COUNT = 100
 RUN = Run(faces_seen=192, rate_from=1.0, rate_to=0.1)

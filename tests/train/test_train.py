@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-import train.trainer as stage
+import train.engine.trainer as stage
 from manifests import layout
 from manifests.digests import sha256_file
 from manifests.errors import InputError
@@ -22,9 +22,9 @@ from manifests.rounds import open_round
 from tests.conftest import ROOT
 from tests.toys import make_round
 from train.checkpoint import FILE, LOG, load_student
-from train.optimizers import learning_rate
+from train.engine.optimizers import learning_rate
+from train.engine.trainer import train_run
 from train.plan import open_plan
-from train.trainer import train_run
 
 OUT = Path("runs/start")
 

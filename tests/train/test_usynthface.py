@@ -22,10 +22,10 @@ from manifests.studies.usynthface import Study
 from manifests.study import load_study
 from tests.conftest import ROOT
 from tests.toys import EMBEDDING_WIDTH, make_round
-from train import untaught
 from train.checkpoint import DISTILLED, FILE, LOG, load_student
-from train.trainer import train_run
-from train.untaught import TRAINED, UNTRAINED, train_untaught
+from train.contrast import untaught
+from train.contrast.untaught import TRAINED, UNTRAINED, train_untaught
+from train.engine.trainer import train_run
 from train.usynthface import check_study, open_distilled, open_untaught
 
 OUT = Path("runs/studies/usynthface/augmentation")

@@ -1,0 +1,106 @@
+"""Optimizers, schedules and the average of weights, beside their formulas."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from manifests.params import Run, Train, load_params
+from tests.conftest import ROOT
+from train.engine.optimizers import Average, learning_rate, make_optimizer
+from train.losses.objectives import Objective
+
+
+@pytest.fixture
+def train() -> Train:
+    return replace(load_params(ROOT / "params.yaml").train, warmup_faces=0, batch=1)
+
+
+def with_engine(train: Train, **changes: Any) -> Train:
+    return replace(train, engine=replace(train.engine, **changes))
+
+
+def shares(train: Train, run: Run, steps: int = 100) -> np.ndarray:
+    rates = [learning_rate(step, steps, run, train) for step in range(steps)]
+    return np.array(rates) / train.learning_rate
+
+
+def test_cosine_falls_from_one_rate_to_the_other(train: Train) -> None:
+    found = shares(with_engine(train, schedule="cosine"), Run(100, 1.0, 0.2))
+    assert found[0] == 1.0 and found[50] == pytest.approx(0.6)
+    assert found[25] == pytest.approx(0.2 + 0.8 * (1 + math.sqrt(0.5)) / 2)
+    assert (np.diff(found) < 0).all() and found[-1] == pytest.approx(0.2, abs=1e-3)
+
+
+def test_step_falls_at_each_drop(train: Train) -> None:
+    own = with_engine(train, schedule="step", drops=(0.5, 0.75), drop_factor=0.1)
+    wanted = np.repeat([0.8, 0.08, 0.008], [50, 25, 25])
+    np.testing.assert_allclose(shares(own, Run(100, 0.8, 0.0)), wanted)
+
+
+def test_every_schedule_warms_up(train: Train) -> None:
+    warm = replace(train, warmup_faces=10)
+    for schedule in ("linear", "cosine", "step"):
+        rates = shares(with_engine(warm, schedule=schedule, drops=()), Run(100, 1.0, 1.0))
+        np.testing.assert_allclose(rates[:11], [*np.arange(1, 11) / 10, 1.0])
+
+
+def one_step(train: Train, gradient: float) -> float:
+    """Where a weight of 1 is after one step at a rate of 0.1."""
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(network.weight)
+    optimizer = make_optimizer(network, Objective(), replace(train, weight_decay=0.5))
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1
+    network.weight.grad = torch.full((1, 1), gradient)
+    optimizer.step()
+    return float(network.weight.detach())
+
+
+def test_adamw_decays_the_weight_itself(train: Train) -> None:
+    assert one_step(train, 3.0) == pytest.approx(1.0 * (1 - 0.1 * 0.5) - 0.1)
+
+
+def test_sgd_adds_decay_to_the_gradient(train: Train) -> None:
+    assert one_step(with_engine(train, optimizer="sgd"), 3.0) == pytest.approx(1 - 0.1 * (3 + 0.5))
+
+
+def test_biases_and_normalisation_do_not_decay(train: Train) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    groups = make_optimizer(network, Objective(), train).param_groups
+    assert [len(group["params"]) for group in groups] == [1, 3]
+    assert groups[0]["weight_decay"] == train.weight_decay and groups[1]["weight_decay"] == 0.0
+
+
+def test_an_objectives_own_weights_are_trained_and_fixed_ones_left_alone(train: Train) -> None:
+    objective = Objective()
+    objective.head, objective.fixed = nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False)
+    groups = make_optimizer(nn.Linear(1, 1), objective, train).param_groups
+    assert [len(group["params"]) for group in groups] == [2, 2]
+
+
+def test_the_average_is_that_of_the_formula() -> None:
+    network = nn.BatchNorm1d(1)
+    average = Average(network, decay=0.5)
+    wanted = {name: float(value) for name, value in network.state_dict().items()}
+    for step in range(6):
+        with torch.no_grad():
+            network.weight.fill_(step + 2.0)
+            network.running_mean.fill_(step - 7.0)
+            network.num_batches_tracked.fill_(step + 1)
+        average.update(network, step)
+        kept = min(0.5, (1 + step) / (10 + step))
+        for name, value in network.state_dict().items():
+            floating = value.is_floating_point()
+            wanted[name] = (
+                kept * wanted[name] + (1 - kept) * float(value) if floating else float(value)
+            )
+    found = {name: float(value) for name, value in average.network.state_dict().items()}
+    assert found == pytest.approx(wanted)
+    assert not any(parameter.requires_grad for parameter in average.parameters())

@@ -1,0 +1,95 @@
+"""Bad input is one clear line each, before any step is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import train.engine.trainer as trainer
+from manifests.errors import InputError
+from manifests.params import Params
+from tests.train.toys import OUT, small_params, with_engine, with_train
+from train.engine.preflight import differences
+from train.engine.processes import Processes
+from train.engine.trainer import train_run
+from train.plan import open_plan
+
+
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(trainer, "train_steps", None)  # nothing may come so far
+    return small_params()
+
+
+def noise(params: Params, **changes: Any) -> Params:
+    return with_train(params, noise=replace(params.train.noise, **changes))
+
+
+BAD: list[tuple[Callable[[Params], Params], str]] = [
+    (lambda p: with_engine(p, optimizer="adam"), "optimizer 'adam'; valid names: adamw, sgd"),
+    (
+        lambda p: with_engine(p, schedule="poly"),
+        "'poly'; valid names: cosine, linear, step",
+    ),
+    (lambda p: with_engine(p, precision="fp8"), "'fp8'; valid names: bfloat16, float32"),
+    (lambda p: with_engine(p, batch_norm="eval"), "'eval'; valid names: batch, frozen"),
+    (lambda p: with_engine(p, ema=1.0), r"ema: 1, expected a decay below 1"),
+    (lambda p: with_engine(p, drops=(0.7, 0.2)), r"drops: \[0\.7, 0\.2\], expected shares"),
+    (lambda p: with_train(p, round_weights={"mars": 2.0}), "'mars'; valid names: .*pool"),
+    (lambda p: with_train(p, round_weights={"pool": 0.0}), "pool: 0, expected more than 0"),
+    (lambda p: noise(p, strongest=31), "strongest: 31, expected a bin of 1..30"),
+    (lambda p: with_train(p, batch=160), r"less than one batch of 160|fewer than one batch of 160"),
+]
+
+
+@pytest.mark.parametrize(("change", "text"), BAD, ids=[text[:20] for _, text in BAD])
+def test_bad_parameters_are_said_in_one_line(
+    params: Params, change: Callable[[Params], Params], text: str
+) -> None:
+    with pytest.raises(InputError, match=text) as found:
+        train_run(open_plan("start", ["pool"], None, change(params)), OUT)
+    assert "\n" not in str(found.value)
+
+
+def test_a_batch_larger_than_the_set(params: Params) -> None:
+    runs = {"start": replace(params.train.runs["start"], faces_seen=1600)}
+    with pytest.raises(InputError, match=r"usable faces are fewer than one batch of 160; lower"):
+        train_run(open_plan("start", ["pool"], None, with_train(params, batch=160, runs=runs)), OUT)
+
+
+def test_a_compiler_must_be_there_to_compile(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(InputError, match=r"no C\+\+ compiler"):
+        train_run(open_plan("start", ["pool"], None, with_engine(params, compile=True)), OUT)
+
+
+def test_a_device_must_be_there(params: Params) -> None:
+    with pytest.raises(InputError, match="device 'tpu'; expected auto, cpu, or cuda"):
+        train_run(open_plan("start", ["pool"], None, replace(params, device="tpu")), OUT)
+
+
+def test_a_batch_must_divide_among_processes(params: Params) -> None:
+    plan = open_plan("start", ["pool"], None, params, 3)
+    with pytest.raises(InputError, match="16 cannot be shared out evenly among 3 processes"):
+        train_run(plan, OUT, Processes(0, 3))
+
+
+def test_weights_may_be_of_rounds_to_come(params: Params) -> None:
+    plan = open_plan("start", ["pool"], None, with_train(params, round_weights={"mined-1": 3.0}))
+    assert plan.weights == [1.0]
+
+
+def test_differences_are_named_by_their_place() -> None:
+    before = {"train": {"batch": 16, "engine": {"ema": 0.0}}, "threads": 1}
+    now = {"train": {"batch": 16, "engine": {"ema": 0.5}}, "stores": []}
+    assert list(differences(before, now)) == [
+        ("stores", "null", "[]"), ("threads", "1", "null"), ("train.engine.ema", "0.0", "0.5"),
+    ]  # fmt: skip
+    assert not list(differences(now, now))

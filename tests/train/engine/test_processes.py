@@ -1,0 +1,79 @@
+"""Real processes: one that is killed, and two that train together."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from manifests.errors import InputError
+from tests.toys import make_round
+from tests.train.toys import LONGER, OUT, start, write_params
+from train.checkpoint import LOG, STATE, load_student
+from train.engine.processes import Processes, described
+
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    make_round("pool", 150, seed=1)
+    return tmp_path
+
+
+def finish(*launcher: str) -> dict[str, Any]:
+    """The log of a whole run."""
+    process = start(*launcher)
+    _, messages = process.communicate()
+    assert process.returncode == 0, messages
+    return dict(json.loads((OUT / LOG).read_text()))
+
+
+def test_a_killed_run_ends_at_the_same_bits(folder: Path) -> None:
+    write_params(ema=0.9)
+    straight = finish()["student"]["sha256"]
+    shutil.rmtree(".work")
+    process = start()
+    while not list(folder.glob(f".work/train-start/*/{STATE}")):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    (state,) = folder.glob(f".work/train-start/*/{STATE}")
+    assert not (state.parent / LOG).exists()
+    assert finish()["student"]["sha256"] == straight
+
+
+def test_two_processes_see_the_same_faces_and_learn_the_same(folder: Path) -> None:
+    write_params(batch_norm="frozen", optimizer="sgd")
+    alone = finish()
+    network = load_student(OUT).network.state_dict()
+    together = finish(*TORCHRUN)
+    assert together["header"]["hardware"]["processes"] == 2
+    losses = [[line["loss"] for line in log["history"]] for log in (alone, together)]
+    assert len(losses[0]) == LONGER
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    for name, value in load_student(OUT).network.state_dict().items():
+        torch.testing.assert_close(value, network[name], rtol=1e-3, atol=1e-5)
+
+
+def test_shares_of_a_batch_are_all_of_it() -> None:
+    rows = [row for rank in range(4) for row in range(64)[Processes(rank, 4).rows(64)]]
+    assert rows == list(range(64))
+
+
+def test_the_environment_must_be_torchruns(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "0")):
+        monkeypatch.setenv(name, value)
+    assert described() == Processes(1, 2, 0)
+    monkeypatch.setenv("RANK", "first")
+    with pytest.raises(InputError, match="start several processes by torchrun"):
+        described()

@@ -1,0 +1,264 @@
+"""What the engine's switches do to a step, and that every one of them resumes to the same bits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import train.engine.trainer as trainer
+from manifests import layout
+from manifests.errors import InputError
+from manifests.params import Params
+from pipeline.frames import ARCFACE112, WIDE
+from tests.toys import FACE_SIZE
+from tests.train.toys import OUT, small_params, with_engine, with_train
+from train.batching.batches import Batch
+from train.checkpoint import LOG, STATE, load_student
+from train.engine.preflight import INPUTS
+from train.engine.steps import NotFinite, make_learner, train_steps
+from train.engine.trainer import NOT_FINITE, train_run
+from train.losses.objectives import Lesson, Objective
+from train.plan import open_plan
+from train.students import build_student
+
+
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    monkeypatch.chdir(tmp_path)
+    return small_params()
+
+
+def trained(params: Params) -> str:
+    """The digest of the student of a whole run, begun anew."""
+    plan = open_plan("start", ["pool"], None, params)
+    (plan.work / LOG).unlink(missing_ok=True)
+    train_run(plan, OUT)
+    return load_student(OUT).sha256
+
+
+ENGINES: list[dict[str, Any]] = [
+    {"optimizer": "sgd", "schedule": "cosine", "ema": 0.9},
+    {"schedule": "step", "clip_norm": 0.1, "channels_last": False, "batch_norm": "frozen"},
+]
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=["sgd", "adamw"])
+def test_every_switch_resumes_to_the_same_bits(
+    params: Params, monkeypatch: pytest.MonkeyPatch, engine: dict[str, Any]
+) -> None:
+    own = with_engine(params, **engine)
+    plan = open_plan("start", ["pool"], None, own)
+
+    def stops(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        for number, line in enumerate(train_steps(*args, **kwargs)):
+            if number == 3:
+                raise KeyboardInterrupt
+            yield line
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(trainer, "train_steps", stops)
+        train_run(plan, OUT)
+    assert (plan.work / STATE).exists()
+    train_run(open_plan("start", ["pool"], None, own), OUT)
+    resumed = load_student(OUT).sha256
+    assert resumed == trained(own)
+
+
+def test_a_run_with_other_parameters_does_not_pass_for_the_unfinished_one(params: Params) -> None:
+    plan = open_plan("start", ["pool"], None, params)
+    plan.work.mkdir(parents=True)
+    (plan.work / STATE).write_bytes(b"")
+    trainer.write_json(plan.work / INPUTS, plan.inputs)
+    other = open_plan("start", ["pool"], None, with_engine(params, ema=0.5))
+    with pytest.raises(
+        InputError, match=r"unfinished with train\.engine\.ema 0\.0, now it is 0\.5; put it back"
+    ):
+        train_run(other, OUT)
+
+
+def test_the_average_is_what_is_exported(params: Params) -> None:
+    own = with_engine(params, ema=0.999)
+    learners = []
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        learners.append(make_learner(*args, **kwargs))
+        return learners[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "make_learner", noted)
+        trained(own)
+    (learner,) = learners
+    assert learner.average is not None
+    kept = load_student(OUT).network.state_dict()
+    average, last = learner.average.network.state_dict(), learner.network.state_dict()
+    assert all(torch.equal(kept[name], average[name]) for name in kept)
+    assert not all(torch.equal(kept[name], last[name]) for name in kept)
+
+
+def test_each_whole_epoch_leaves_its_student(params: Params) -> None:
+    plan = open_plan("start", ["pool"], None, with_engine(params, keep_epochs=True))
+    train_run(plan, OUT)
+    epochs = plan.num_steps * 16 // plan.num_faces
+    assert epochs == 1
+    assert [path.name for path in (OUT / "snapshots").iterdir()] == ["000"]
+    kept = load_student(OUT / "snapshots/000")
+    assert kept.card.faces_seen == -(-plan.num_faces // 16) * 16
+    assert kept.sha256 != load_student(OUT).sha256
+
+
+def test_the_header_says_where_a_run_comes_from(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    trained(params)
+    header = json.loads((OUT / LOG).read_text())["header"]
+    plan = open_plan("start", ["pool"], None, params)
+    assert header["git_commit"] is None
+    assert header["stores"] == plan.stores
+    assert header["params_sha256"] == load_student(OUT).card.params_sha256
+    assert header["seeds"] == {"train.seed": params.train.seed, "run": plan.seed}
+    assert header["hardware"]["threads"] == torch.get_num_threads()
+    assert header["hardware"]["processes"] == 1 and header["seconds"] > 0
+
+
+class Spoilt(nn.Module):
+    """A network whose third output is no number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = build_student("small-resnet", input_size=32, width=0.25, embedding_width=16)
+        self.calls = 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        found: torch.Tensor = self.inner(images)
+        return found * float("nan") if self.calls == 3 else found
+
+
+class Square(Objective):
+    def forward(self, embeddings: torch.Tensor, lesson: Lesson) -> torch.Tensor:
+        return embeddings.square().mean()
+
+
+def batches(count: int, size: int = 8) -> Iterator[Batch]:
+    generator = torch.Generator().manual_seed(5)
+    for number in range(count):
+        shape = (size, FACE_SIZE, FACE_SIZE, 3)
+        images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+        ids = torch.arange(size) + 100 * number
+        yield Batch(images, {"toy": torch.zeros(size, 2, 16)}, torch.full((size,), -1), ids)
+
+
+def go(network: nn.Module, params: Params, count: int = 4) -> list[float]:
+    """Losses of steps on random pictures."""
+    learner = make_learner(network, Square(), params.train)
+    lines = train_steps(
+        learner, batches(count), stored=WIDE.at(FACE_SIZE), seen=ARCFACE112.at(32),
+        train=params.train, run=params.train.runs["start"], seed=1, steps=range(count),
+        num_faces=16,
+    )  # fmt: skip
+    return [line.loss for line in lines]
+
+
+def test_a_loss_that_is_no_number_names_the_faces_before_it_spoils_the_student(
+    params: Params,
+) -> None:
+    network = Spoilt()
+    with pytest.raises(NotFinite) as found:
+        go(network, params)
+    assert found.value.face_ids == list(range(200, 208))
+    assert found.value.before == list(range(100, 108))
+    assert all(value.isfinite().all() for value in network.state_dict().values())
+
+
+def test_a_diverged_run_leaves_the_ids_of_its_faces(params: Params) -> None:
+    plan = open_plan("start", ["pool"], None, with_train(params, learning_rate=1e38))
+    with pytest.raises(
+        InputError, match=r"not-finite\.json\); lower train\.learning_rate"
+    ) as found:
+        train_run(plan, OUT)
+    assert "\n" not in str(found.value)
+    kept = json.loads((plan.work / NOT_FINITE).read_text())
+    known = set(plan.sources[0].face_ids[plan.sources[0].usable].tolist())
+    assert len(kept["face_ids"]) == 16 and set(kept["face_ids"]) <= known
+
+
+def test_clipping_acts_on_the_gradients_of_its_own_step(params: Params) -> None:
+    """SGD at a rate of 1: a step is as long as the gradient, at most as the limit."""
+    own = with_train(
+        with_engine(params, optimizer="sgd", momentum=0.0, clip_norm=0.01),
+        learning_rate=1.0, warmup_faces=0, weight_decay=0.0,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    network = build_student("small-resnet", input_size=32, width=0.25, embedding_width=16)
+    before = [p.detach().clone() for p in network.parameters()]
+    go(network, own, count=1)
+    after = [p.detach() for p in network.parameters()]
+    moved = [(p - q).square().sum() for p, q in zip(after, before, strict=True)]
+    assert float(torch.stack(moved).sum().sqrt()) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_frozen_statistics_stay(params: Params) -> None:
+    network = build_student("small-resnet", input_size=32, width=0.25, embedding_width=16)
+    go(network, with_engine(params, batch_norm="frozen"))
+    means = [v for name, v in network.state_dict().items() if name.endswith("running_mean")]
+    assert means and all((mean == 0).all() for mean in means)
+
+
+def test_bfloat16_is_near_float32(params: Params) -> None:
+    torch.set_num_threads(1)  # oneDNN's threads wait for each other by spinning
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(1)
+        network = build_student("small-resnet", input_size=32, width=0.25, embedding_width=16)
+        losses.append(go(network, with_engine(params, precision=precision), count=2))
+    torch.set_num_threads(2)
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_runs_log_live_where_dvclive_is(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[tuple[str, float]] = []
+
+    class Live:
+        def __init__(self, dir: str, resume: bool, **_: object) -> None:
+            assert dir == str(layout.REPORTS / "live/start") and not resume
+
+        def __enter__(self) -> Live:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            lines.append(("end", 0.0))
+
+        def log_metric(self, name: str, value: float) -> None:
+            lines.append((name, value))
+
+        def next_step(self) -> None:
+            lines.append(("step", 0.0))
+
+    own = with_train(params, live=True)
+    with monkeypatch.context() as patch:
+        patch.setitem(__import__("sys").modules, "dvclive", None)
+        with pytest.raises(InputError, match="dvclive is not installed"):
+            trained(own)
+    module = type("dvclive", (), {"Live": Live})
+    monkeypatch.setitem(__import__("sys").modules, "dvclive", module)
+    trained(own)
+    history = json.loads((OUT / LOG).read_text())["history"]
+    assert [value for name, value in lines if name == "train/loss"] == [
+        line["loss"] for line in history
+    ]
+    assert lines[-1] == ("end", 0.0)
+
+
+def test_rounds_with_a_weight_are_seen_as_often(params: Params) -> None:
+    plan = open_plan("start", ["pool"], None, with_train(params, round_weights={"pool": 2.0}))
+    assert plan.num_faces == 2 * len(plan.sources[0].usable)
+    assert replace(plan, params=params).num_faces == len(plan.sources[0].usable)

@@ -1,0 +1,104 @@
+"""What of the parameters cannot be met on this machine and with these rounds: said before any
+time is spent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from manifests import layout
+from manifests.digests import canonical_json
+from manifests.errors import InputError, pick
+from manifests.files import read_json
+from manifests.params import Engine, Params
+from train.checkpoint import STATE
+from train.engine.live import check_installed
+from train.engine.optimizers import OPTIMIZERS, SCHEDULES
+from train.engine.processes import Processes
+from train.engine.steps import PRECISIONS
+from train.plan import Plan
+
+INPUTS = "inputs.json"  # beside the state of an unfinished run
+BATCH_NORMS = ("batch", "frozen")
+MOST_TIMES = 1000.0  # that an epoch shows a face
+
+
+def check_run(plan: Plan, processes: Processes) -> None:
+    """Raises InputError, in one line, for whatever would stop the run later."""
+    train = plan.params.train
+    processes.device(plan.params.device)
+    _check_engine(train.engine)
+    check_round_weights(plan.params, plan.rounds)
+    if train.noise.strongest > 30 or (train.noise.randaugment and not train.noise.strongest):
+        raise InputError(f"train.noise.strongest: {train.noise.strongest}, expected a bin of 1..30")
+    if train.batch % processes.count:
+        raise InputError(
+            f"train.batch: {train.batch} cannot be shared out evenly among {processes.count} "
+            "processes; change it, or start as many as divide it"
+        )
+    if train.live:
+        check_installed()
+    _check_unfinished(plan)
+
+
+def _check_engine(engine: Engine) -> None:
+    pick("train.engine.optimizer", engine.optimizer, OPTIMIZERS)
+    pick("train.engine.schedule", engine.schedule, SCHEDULES)
+    pick("train.engine.precision", engine.precision, PRECISIONS)
+    pick("train.engine.batch_norm", engine.batch_norm, dict.fromkeys(BATCH_NORMS))
+    if engine.ema >= 1.0:
+        raise InputError(f"train.engine.ema: {engine.ema:g}, expected a decay below 1 (0: none)")
+    if list(engine.drops) != sorted(engine.drops) or not all(0 < d < 1 for d in engine.drops):
+        raise InputError(
+            f"train.engine.drops: {list(engine.drops)}, expected shares of the run, ascending, "
+            "between 0 and 1"
+        )
+    if engine.compile and not _compiler():
+        raise InputError(
+            "train.engine.compile: true, but no C++ compiler (g++, clang++, or $CXX) is here; "
+            "install one, or say false"
+        )
+
+
+def _compiler() -> str | None:
+    return shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
+
+
+def check_round_weights(params: Params, rounds: list[str]) -> None:
+    """`rounds`: that this run trains on. A weight may also be of a round of a later run."""
+    known = [*rounds, *params.sample, layout.IDENTITIES, *params.train.runs]
+    for name, times in params.train.round_weights.items():
+        pick("round in train.round_weights", name, dict.fromkeys(known))
+        if not 0 < times <= MOST_TIMES:
+            raise InputError(
+                f"train.round_weights: {name}: {times:g}, expected more than 0 and at most "
+                f"{MOST_TIMES:g} times an epoch; a round is left out by not naming it to train"
+            )
+
+
+def _check_unfinished(plan: Plan) -> None:
+    """An unfinished run of this name, but of other inputs, is neither gone on with nor lost."""
+    for state in sorted(plan.work.parent.glob(f"*/{STATE}")):
+        folder = state.parent
+        if folder == plan.work or not (folder / INPUTS).exists():
+            continue
+        before, now = read_json(folder / INPUTS), plan.inputs
+        for key, old, new in differences(before, now):
+            raise InputError(
+                f"{folder}: run {plan.name} stopped there unfinished with {key} {old}, now it is "
+                f"{new}; put it back to go on, or remove that folder to begin anew"
+            )
+
+
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], above: str = ""
+) -> Iterator[tuple[str, str, str]]:
+    """(key, value before, value now) of whatever differs, by name."""
+    for name in sorted({*before, *now}):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from differences(old, new, f"{above}{name}.")
+        elif canonical_json(old) != canonical_json(new):
+            yield f"{above}{name}", canonical_json(old)[:80], canonical_json(new)[:80]

@@ -1,0 +1,116 @@
+"""What is written of a run: its student with a card, and log.json, which says that it is done."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from manifests import layout
+from manifests.digests import canonical_json, sha256_text
+from manifests.files import write_json
+from pipeline.frames import ARCFACE112
+from train.batching.batches import num_usable
+from train.checkpoint import FILE, LOG, StudentCard, save_student, weights_sha256
+from train.engine.processes import Processes
+from train.plan import Plan
+from train.students.base import num_params
+
+METRIC, VIEWS = "cosine", "plain+flip"
+UNKNOWN = "unknown"
+
+
+@dataclass
+class State:
+    """What changes while a run goes on, beside what is trained."""
+
+    step: int
+    history: list[dict[str, int | float]]
+    seconds: float
+
+
+def card_of(plan: Plan, step: int) -> StudentCard:
+    """Of the student after so many steps."""
+    settings = plan.params.train
+    seen_before = plan.after.card.faces_seen if plan.after else 0
+    return StudentCard(
+        name=settings.student.name,
+        input_size=settings.student.input_size,
+        width=settings.student.width,
+        embedding_width=plan.embedding_width,
+        frame=ARCFACE112.name,
+        metric=METRIC,
+        views=VIEWS,
+        stores=json.dumps(plan.stores),
+        params_sha256=sha256_text(canonical_json(plan.settings)),
+        git_commit=git_commit(),
+        faces_seen=step * settings.batch + seen_before,
+        projected_from=settings.student.projected_from or 0,
+    )
+
+
+def save_run(plan: Plan, network: nn.Module, state: State, processes: Processes) -> None:
+    """Writes student and log into the run's scratch folder; the log last."""
+    card = card_of(plan, state.step)
+    save_student(plan.work / FILE, network, card)
+    student = asdict(card)
+    student |= {"num_params": num_params(network), "sha256": weights_sha256(network)}
+    log: dict[str, Any] = {
+        "header": header(plan, card, state, processes),
+        "student": student,
+        "rounds": [layout.round_of(source.faces.path) for source in plan.sources],
+        "num_faces": num_usable(plan.sources),
+        "after": Path(plan.after.folder).name if plan.after else None,
+        "params": plan.settings,
+        "history": state.history,
+        "train_seconds": round(state.seconds, 1),
+    }
+    write_json(plan.work / LOG, log)
+
+
+def header(plan: Plan, card: StudentCard, state: State, processes: Processes) -> dict[str, Any]:
+    """What anyone must know to compare this run with another, or to do it again."""
+    device = processes.device(plan.params.device)
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "git_commit": None if card.git_commit == UNKNOWN else card.git_commit,
+        "params_sha256": card.params_sha256,
+        "stores": plan.stores,
+        "seeds": {"train.seed": plan.params.train.seed, "run": plan.seed},
+        "num_seeds": 1,
+        "seconds": round(state.seconds, 1),
+        "hardware": {
+            "machine": platform.machine(),
+            "processor": _processor(),
+            "device": gpu or device.type,
+            "threads": torch.get_num_threads(),
+            "processes": processes.count,
+        },
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    """The CPU's name where the system tells it, else its family."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def git_commit() -> str:
+    """The commit, with + if the tree was changed; unknown outside a repository."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no git
+        return UNKNOWN
+    return done.stdout.strip() or UNKNOWN

@@ -1,0 +1,162 @@
+"""The arithmetic of training: one step, and what is trained in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from manifests.digests import sha256_text
+from manifests.params import Run, Train
+from pipeline.frames import Frame
+from train.augmentation.draws import Draws
+from train.augmentation.noise import student_views
+from train.batching.batches import Batch
+from train.engine.optimizers import Average, learning_rate, make_optimizer
+from train.engine.processes import ALONE, Processes
+from train.losses.objectives import Lesson, Objective
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+FLIPPED = 0.5  # share of faces that are shown mirrored
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A line of the log."""
+
+    faces_seen: int
+    loss: float
+    learning_rate: float
+
+
+class NotFinite(Exception):
+    """The loss of a step was no finite number."""
+
+    def __init__(self, progress: Progress, face_ids: list[int], before: list[int]) -> None:
+        super().__init__(progress)
+        self.progress, self.face_ids, self.before = progress, face_ids, before
+
+
+@dataclass(frozen=True)
+class Learner:
+    """All that changes in training."""
+
+    network: nn.Module
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    average: Average | None  # of the network's weights; if there is one, it is the student
+
+    @property
+    def student(self) -> nn.Module:
+        return self.network if self.average is None else self.average.network
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Random draws that depend on seed and step alone."""
+    mixed = int(sha256_text(f"{seed}:{step}")[:15], 16)
+    return torch.Generator().manual_seed(mixed)
+
+
+def make_learner(network: nn.Module, objective: Objective, train: Train) -> Learner:
+    average = Average(network, train.engine.ema) if train.engine.ema else None
+    return Learner(network, objective, make_optimizer(network, objective, train), average)
+
+
+class Pass(nn.Module):
+    """Network and objective as one, from pictures to the loss: what several processes share."""
+
+    def __init__(self, learner: Learner, precision: torch.dtype | None, *, compiled: bool) -> None:
+        super().__init__()
+        self.network, self.objective, self.precision = learner.network, learner.objective, precision
+        self.run = torch.compile(self.network) if compiled else self.network
+
+    def forward(self, views: Tensor, lesson: Lesson) -> Tensor:
+        with torch.autocast(views.device.type, self.precision, enabled=self.precision is not None):
+            embeddings = self.run(views)
+        loss: Tensor = self.objective(embeddings.float(), lesson)
+        return loss
+
+
+def train_steps(
+    learner: Learner,
+    batches: Iterator[Batch],
+    *,
+    stored: Frame,
+    seen: Frame,
+    train: Train,
+    run: Run,
+    seed: int,
+    steps: range,
+    num_faces: int,
+    processes: Processes = ALONE,
+) -> Iterator[Progress]:
+    """Trains in place, one step an item; `stored`, `seen`: the frames of store and student;
+    `num_faces`: of an epoch. Raises NotFinite before a step that would spoil the student."""
+    engine = train.engine
+    device = next(learner.network.parameters()).device
+    whole = Pass(learner, PRECISIONS[engine.precision], compiled=engine.compile)
+    once = processes.joined(whole, device)
+    parameters = [p for group in learner.optimizer.param_groups for p in group["params"]]
+    _begin(learner, engine.batch_norm)
+    before: list[int] = []
+    for step, batch in zip(steps, batches, strict=False):
+        count = len(batch.images)
+        draws = Draws(step_generator(seed, step), count, processes.rows(count))
+        views, lesson = shown(
+            batch, draws, stored, seen, train, device, epoch=step * train.batch // num_faces
+        )
+        rate = learning_rate(step, steps.stop, run, train)
+        for group in learner.optimizer.param_groups:
+            group["lr"] = rate
+        loss = once(views, lesson)
+        mean = processes.mean(loss.detach().clone())
+        progress = Progress((step + 1) * train.batch, mean, rate)
+        if not abs(mean) < float("inf"):
+            raise NotFinite(progress, batch.face_ids.tolist(), before)
+        learner.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if engine.clip_norm:
+            nn.utils.clip_grad_norm_(parameters, engine.clip_norm)
+        learner.optimizer.step()
+        if learner.average is not None:
+            learner.average.update(learner.network, step)
+        before = batch.face_ids.tolist()
+        yield progress
+
+
+def shown(
+    batch: Batch,
+    draws: Draws,
+    stored: Frame,
+    seen: Frame,
+    train: Train,
+    device: torch.device,
+    *,
+    epoch: int,
+) -> tuple[Tensor, Lesson]:
+    """This process's share of a batch, as the student sees it, and what it is to learn of it."""
+    rows = draws.rows
+    flips = torch.rand(draws.count, generator=draws.generator)[rows] < FLIPPED
+    places = torch.arange(draws.count)[rows]
+    # A mirrored face is taught with the mirrored view's own embedding.
+    targets = {
+        name: stored_views[places, flips.long()].to(device)
+        for name, stored_views in batch.targets.items()
+    }
+    images = batch.images[rows].to(device)
+    views = student_views(images, flips, stored, seen, train.noise, draws)
+    layout = torch.channels_last if train.engine.channels_last else torch.contiguous_format
+    lesson = Lesson(targets, batch.labels[rows].to(device), epoch)
+    return views.contiguous(memory_format=layout), lesson
+
+
+def _begin(learner: Learner, batch_norm: str) -> None:
+    learner.network.train()
+    learner.objective.train()
+    if batch_norm == "frozen":
+        for module in learner.network.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()

@@ -1,0 +1,182 @@
+"""What a student is trained to do: a loss of its embeddings and of what its teachers say.
+
+An objective may own trained parameters (a margin head, projections). They are optimised and
+checkpointed with the student, and never exported with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from manifests import layout
+from manifests.digests import sha256_file
+from manifests.errors import InputError
+from manifests.objectives import Grouped, Margin, Term, Tuition
+from manifests.params import Params
+from train.losses.adaptors import FILE as ADAPTOR
+from train.losses.adaptors import Adaptor, load_adaptor
+from train.losses.heads import FILE as HEAD
+from train.losses.heads import MarginHead, load_head
+from train.losses.terms import PULLS, GroupedComparison, Target, comparison
+
+DEFAULT = Tuition()  # of the teacher that params.yaml names above all sections
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is known of a batch, on the student's device."""
+
+    targets: Mapping[str, Float[Tensor, "batch _"]]  # by teacher: raw, of the chosen view
+    labels: Int[Tensor, " batch"]  # of identities, or -1
+    epoch: int  # of the run: times that every face was seen
+
+
+class Objective(nn.Module):
+    """Promise: `objective(embeddings, lesson)` is a scalar to minimise, the batch's mean."""
+
+    def forward(self, embeddings: Float[Tensor, "batch _"], lesson: Lesson) -> Float[Tensor, ""]:
+        raise NotImplementedError
+
+
+class Teaching(nn.Module):
+    """What is learnt from one teacher, whose snapshots may take turns: epoch e, snapshot e.
+
+    Terms on pairs look at the student's own outputs; the others at them through the projection.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        targets: Sequence[Target],
+        terms: Sequence[Term],
+        weight: float = 1.0,
+        projection: nn.Linear | None = None,
+    ) -> None:
+        super().__init__()
+        self.names, self.targets, self.weight = tuple(names), tuple(targets), weight
+        self.weights = [term.weight for term in terms]
+        self.comparisons = nn.ModuleList(map(comparison, terms))
+        self.projection = projection
+
+    def forward(self, embeddings: Float[Tensor, "batch _"], lesson: Lesson) -> Float[Tensor, ""]:
+        turn = lesson.epoch if len(self.names) > 1 else 0
+        raw, target = lesson.targets[self.names[turn]], self.targets[turn]
+        projected = embeddings if self.projection is None else self.projection(embeddings)
+        losses = []
+        for weight, compare in zip(self.weights, self.comparisons, strict=True):
+            outputs = embeddings if compare.pairwise else projected
+            losses.append(weight * compare(outputs, raw, lesson.labels, target))
+        return self.weight * torch.stack(losses).sum()
+
+
+class Fused(nn.Module):
+    """What is learnt from several teachers, of whose embeddings an adaptor makes one."""
+
+    def __init__(self, adaptor: Adaptor, terms: Sequence[Term]) -> None:
+        super().__init__()
+        self.adaptor = adaptor.requires_grad_(False)
+        self.teaching = Teaching(["fused"], [adaptor.target], terms)
+
+    def forward(self, embeddings: Float[Tensor, "batch _"], lesson: Lesson) -> Float[Tensor, ""]:
+        fused = self.adaptor.fused(lesson.targets)
+        loss: Tensor = self.teaching(embeddings, Lesson({"fused": fused}, lesson.labels, 0))
+        return loss
+
+
+class Distillation(Objective):
+    """All that params.yaml asks for, added up."""
+
+    def __init__(
+        self,
+        teachings: Sequence[Teaching | Fused],
+        head: MarginHead | None,
+        grouped: GroupedComparison | None,
+    ) -> None:
+        super().__init__()
+        self.teachings, self.head, self.grouped = nn.ModuleList(teachings), head, grouped
+
+    def forward(self, embeddings: Float[Tensor, "batch _"], lesson: Lesson) -> Float[Tensor, ""]:
+        losses = [teaching(embeddings, lesson) for teaching in self.teachings]
+        if self.head is not None:
+            loss, logits = self.head(embeddings, lesson.labels)
+            losses.append(self.head.margin.weight * loss)
+            if self.grouped is not None:
+                (raw,) = lesson.targets.values()
+                loss = self.grouped(logits, raw, lesson.labels, lesson.epoch)
+                losses.append(self.grouped.term.weight * loss)
+        return torch.stack(losses).sum()
+
+
+def teachers_of(params: Params) -> tuple[str, ...]:
+    """Names of the teachers whose stores the objective needs, in the order of their use."""
+    train = params.train
+    if not train.loss.needs_teacher:
+        return ()
+    return train.snapshots or tuple(train.teachers) or (params.teacher,)
+
+
+def embedding_width(params: Params, targets: Mapping[str, Target]) -> int:
+    """Of the student: as stated, or that of what it is taught."""
+    train = params.train
+    if train.embedding_width is not None:
+        return train.embedding_width
+    if train.adaptor is not None:
+        return load_adaptor(layout.run(train.adaptor)).width
+    if not targets:
+        raise InputError(
+            "train.embedding_width: null, but train.loss has no teacher to take it from; "
+            "say a number in params.yaml"
+        )
+    return next(iter(targets.values())).width
+
+
+def make_objective(
+    params: Params, targets: Mapping[str, Target], *, num_identities: int
+) -> Objective:
+    """The objective that params.yaml asks for, its own parameters from torch's global generator.
+
+    `targets`: by teacher, centred by the first round. What may be wrong with the parameters is
+    found by train.losses.prerequisites, before.
+    """
+    train, width = params.train, embedding_width(params, targets)
+    loss, head, grouped = train.loss, None, None
+    if loss.margin is not None:
+        head = MarginHead(loss.margin, num_identities, width)
+    if loss.grouped is not None:
+        grouped = GroupedComparison(loss.grouped, load_head(Path(loss.grouped.head))[0])
+    return Distillation(_teachings(params, targets, width), head, grouped)
+
+
+def _teachings(params: Params, targets: Mapping[str, Target], width: int) -> list[Teaching | Fused]:
+    train = params.train
+    terms = [term for term in train.loss.terms if not isinstance(term, Margin | Grouped)]
+    if not terms:
+        return []
+    if train.adaptor is not None:
+        return [Fused(load_adaptor(layout.run(train.adaptor)), terms)]
+    if train.snapshots:
+        return [Teaching(train.snapshots, [targets[name] for name in train.snapshots], terms)]
+    pulled = any(term.name in PULLS for term in terms)  # pairs are compared without a projection
+    teachings: list[Teaching | Fused] = []
+    for name, own in (train.teachers or {params.teacher: DEFAULT}).items():
+        target = targets[name]
+        projection = nn.Linear(width, target.width) if own.projection and pulled else None
+        teachings.append(Teaching([name], [target], terms, own.weight, projection))
+    return teachings
+
+
+def files_of(params: Params) -> dict[str, str]:
+    """{relative path: SHA-256} of the files of earlier runs that the objective is made with."""
+    train = params.train
+    paths = []
+    if train.loss.grouped is not None:
+        paths.append(Path(train.loss.grouped.head) / HEAD)
+    if train.adaptor is not None:
+        paths.append(layout.run(train.adaptor) / ADAPTOR)
+    return {path.as_posix(): sha256_file(path) for path in paths}

@@ -1,0 +1,154 @@
+"""What an objective needs of the rounds at hand: found missing here, before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from manifests import layout
+from manifests.digests import canonical_json, sha256_text
+from manifests.errors import InputError
+from manifests.params import Params
+from manifests.stores import TeacherStore
+from train.batching.batches import Source, num_identities, usable_identities
+from train.losses.adaptors import load_adaptor
+from train.losses.heads import load_head
+from train.losses.objectives import embedding_width, teachers_of
+from train.losses.terms import PULLS, Target
+
+LEAST_IDENTITIES = 2
+VIEWS = ("plain", "flip")  # that a student is shown
+
+
+def check_objective(
+    params: Params, sources: Sequence[Source], targets: Mapping[str, Target], num_epochs: int
+) -> None:
+    """Raises InputError, in one line, for parameters that cannot be met: too few identities,
+    unlike widths, a view that a store lacks, a number of snapshots other than of epochs, an
+    adaptor or a head of other teachers or identities. `num_epochs`: 0 where nothing is trained.
+    """
+    _check_choices(params)
+    for source in sources:
+        for store in source.teachers.values():
+            check_views(store)
+    _check_identities(params, num_identities(sources))
+    if params.train.snapshots and num_epochs:
+        _check_snapshots(params, num_epochs)
+    if params.train.adaptor is not None:
+        _check_adaptor(params, sources[0].teachers)
+    else:
+        _check_widths(params, targets)
+    if params.train.loss.grouped is not None:
+        _check_head(Path(params.train.loss.grouped.head), identities_sha256(sources), targets)
+
+
+def _check_choices(params: Params) -> None:
+    train = params.train
+    names = teachers_of(params)
+    if train.teachers and not train.loss.needs_teacher:
+        raise InputError(
+            f"train.teachers: {', '.join(train.teachers)}, but train.loss has no term that looks "
+            "at a teacher; add one, or name no teachers"
+        )
+    if train.snapshots and (train.teachers or train.adaptor):
+        raise InputError(
+            "train.snapshots beside train.teachers or train.adaptor: snapshots are one teacher's, "
+            "each for an epoch; name the one or the others"
+        )
+    if train.loss.grouped and len(names) != 1:
+        raise InputError(
+            f"train.loss: gkd has one teacher, not {', '.join(names)}; change train.teachers or "
+            "train.snapshots"
+        )
+
+
+def check_views(store: TeacherStore) -> None:
+    found = store.group["embeddings"].shape[1]
+    if found < len(VIEWS):
+        raise InputError(
+            f"{store.path}: holds {found} view of each face, a student is shown {len(VIEWS)} "
+            f"({', '.join(VIEWS)}); embed the round again"
+        )
+
+
+def _check_identities(params: Params, count: int) -> None:
+    needed = params.train.loss.needs_identities
+    if needed and count < LEAST_IDENTITIES:
+        raise InputError(
+            f"train.loss: {needed[0]} tells identities apart, the usable faces have {count}; "
+            "train on a round with identities (such as `identities`)"
+        )
+
+
+def _check_snapshots(params: Params, num_epochs: int) -> None:
+    count = len(params.train.snapshots)
+    if count != num_epochs:
+        raise InputError(
+            f"train.snapshots: {count} snapshots for {num_epochs} epochs; epoch e is taught by "
+            "snapshot e: name as many, or change the run's faces_seen"
+        )
+
+
+def _check_widths(params: Params, targets: Mapping[str, Target]) -> None:
+    train, width = params.train, embedding_width(params, targets)
+    pointwise = [t.name for t in train.loss.terms if t.name in PULLS]
+    for name, target in targets.items():
+        projected = name in train.teachers and train.teachers[name].projection
+        if pointwise and not projected and target.width != width:
+            raise InputError(
+                f"train.loss: {pointwise[0]} compares {width} coordinates of the student with "
+                f"{target.width} of {name}; give it a projection (train.teachers: {name}: "
+                f"{{projection: true}}), or say train.embedding_width: {target.width}"
+            )
+
+
+def _check_adaptor(params: Params, teachers: Mapping[str, TeacherStore]) -> None:
+    path = layout.run(str(params.train.adaptor))
+    adaptor = load_adaptor(path)
+    made_of = {one.name: one.identity_sha256 for one in adaptor.inputs}
+    if set(made_of) != set(teachers):
+        raise InputError(
+            f"{path}: an adaptor of {', '.join(made_of)}, but train.teachers names "
+            f"{', '.join(teachers)}; name the same"
+        )
+    for name, store in teachers.items():
+        if made_of[name] != identity_sha256(store):
+            raise InputError(
+                f"{store.path}: embedded by another {name} than {path} was made with; run "
+                f"`python -m train.fuse` again"
+            )
+    width = params.train.embedding_width
+    if width not in (None, adaptor.width):
+        raise InputError(
+            f"train.embedding_width: {width}, but the adaptor {path} gives {adaptor.width}; say "
+            f"{adaptor.width} or null"
+        )
+
+
+def _check_head(run: Path, identities: str, targets: Mapping[str, Target]) -> None:
+    head, made_on = load_head(run)
+    (target,) = targets.values()
+    if made_on != identities:
+        raise InputError(
+            f"{run}: its head knows other identities than this run sees; train both on the same "
+            "rounds, and leave the same faces out"
+        )
+    if head.prototypes.shape[1] != target.width:
+        raise InputError(
+            f"{run}: its head takes {head.prototypes.shape[1]} coordinates, the teacher's stores "
+            f"have {target.width}; gkd needs the embeddings of this run's own student"
+        )
+
+
+def identity_sha256(store: TeacherStore) -> str:
+    """Of the teacher that made a store: the same for all its rounds."""
+    return sha256_text(canonical_json(store.passport.fingerprint.identity))
+
+
+def identities_sha256(sources: Sequence[Source]) -> str:
+    """Of whom a margin head's prototypes are, in the order of their labels."""
+    found = [
+        [source.faces.passport.manifest_digest, usable_identities(source).tolist()]
+        for source in sources
+    ]
+    return sha256_text(canonical_json(found))
