@@ -29,6 +29,7 @@ from manifests.stores import FaceStore
 from pipeline.frames import ARCFACE112
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
+from tests.conftest import ROOT
 from tests.contracts import AnnotatorContract
 from tests.eval.attributes.test_heads import passport
 from tests.toys import EMBEDDING_WIDTH, PASSPORT, make_round, toy_teacher
@@ -53,6 +54,7 @@ class ToyTeacher(Teacher):
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A round that the toy teacher embedded, and a table of two of its faces' attributes."""
     monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.setattr(heads, "load_teacher", lambda name, weights: ToyTeacher())
     embed_round()
     ids = LatentManifest.read(layout.manifest("pool")).face_id
