@@ -2,9 +2,10 @@
 
     python -m tests.experiments.identity_students --pairs DIR     beside a finished `make repro`
 
-Two arms, from nothing, with the steps of `train.runs.start`: the pool with the identities round,
-and the pool with as many more latents of the prior. An arm that has a result is kept, so that
-the experiment can be interrupted.
+Two arms, from nothing, with the steps of `train.runs.start` and a rate that falls to zero: the
+pool with the identities round, and the pool with as many more latents of the prior. (A student
+taken at half the rate is a noisy one: two seeds then differ by more than the arms.) An arm that
+has a result is kept, so that the experiment can be interrupted.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def train_arm(arm: str, seed: int, params: Params) -> tuple[Path, int]:
 
 
 def seeded(params: Params, seed: int, faces_seen: int) -> Params:
-    """The steps of `start`, as a run whose name both arms share."""
-    run = replace(params.train.runs[START], faces_seen=faces_seen)
+    """The steps of `start` to the end, as a run whose name both arms share."""
+    run = replace(params.train.runs[START], faces_seen=faces_seen, rate_to=0.0)
     runs = {**params.train.runs, ARM: run}
     return replace(params, train=replace(params.train, seed=seed, runs=runs))
 
