@@ -21,7 +21,7 @@ from manifests.files import read_json
 from manifests.objectives import IdentityPart, Losses, Tuition
 from manifests.params import Params, Run
 from tests.toys import EMBEDDING_WIDTH, make_round
-from tests.train.test_prerequisites import add_teacher
+from tests.train.losses.test_prerequisites import add_teacher
 from train.checkpoint import LOG, STATE, load_student
 from train.engine.trainer import train_run
 from train.fuse import embeddings_of, fuse

@@ -17,7 +17,7 @@ from torch.nn import functional
 from manifests.errors import InputError
 from manifests.studies.usynthface import Contrast, Descent
 from tests.references import after_fifo, margin_nce, moco_logits
-from train import contrast as module
+from train.contrast import margin_nce as module
 from train.contrast.final_norm import folded, with_final_norm
 from train.contrast.margin_nce import MomentumContrast, follow, in_parts, margin_logits
 from train.contrast.steps import learning_rate, make_optimizer
