@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +177,7 @@ class TestOutlook:
         found = look_ahead(["pool", "probe"], [1000, 10**6], parts)
         assert [whole.num_faces for whole in found.wholes] == [112, 1000, 10**6]
         assert found.wholes[0].bytes_needed == 0.0  # all is done
-        assert found.fits
+        assert replace(found, free_bytes=1 << 60).fits and not replace(found, free_bytes=0).fits
 
     def test_tables_are_right_aligned(self, parts: Parts) -> None:
         lines = table(look_ahead(["pool", "probe"], [10**6], parts))
