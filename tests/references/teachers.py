@@ -49,29 +49,3 @@ def iresnet(image: np.ndarray, state: Mapping[str, np.ndarray]) -> np.ndarray:
             x, unit = x + out, unit + 1
     flat = norm(x, "bn2").reshape(-1)
     return norm(state["fc.weight"] @ flat + state["fc.bias"], "features")
-
-
-# Synthetic faces beside real ones
-
-
-def closest_pairs(
-    synthetic: np.ndarray, real: np.ndarray, metric: str, num_pairs: int
-) -> tuple[list[tuple[float, int]], list[tuple[float, int, int]], list[float]]:
-    """Each synthetic face's best (score, real row); the best (score, synthetic row, real row) of
-    all pairs; each real face's best score. Ties go to the lower row."""
-    pairs = []
-    for row, face in enumerate(synthetic.astype(float)):
-        for other, photograph in enumerate(real.astype(float)):
-            score = (face * photograph).sum() if metric == "cosine" else -np.linalg.norm(
-                face - photograph)  # fmt: skip
-            pairs.append((float(score), row, other))
-    ranked = sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2]))
-    best = [
-        next((score, other) for score, row, other in ranked if row == wanted)
-        for wanted in range(len(synthetic))
-    ]
-    covered = [
-        max((score for score, _, other in pairs if other == wanted), default=-np.inf)
-        for wanted in range(len(real))
-    ]
-    return best, ranked[:num_pairs], covered
