@@ -6,6 +6,7 @@ checkpointed with the student, and never exported with it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +38,13 @@ class Lesson:
     epoch: int  # of the run: times that every face was seen
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """Promise: `objective(embeddings, lesson)` is a scalar to minimise, the batch's mean."""
 
-    def forward(self, embeddings: Float[Tensor, "batch _"], lesson: Lesson) -> Float[Tensor, ""]:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(
+        self, embeddings: Float[Tensor, "batch _"], lesson: Lesson
+    ) -> Float[Tensor, ""]: ...
 
 
 class Teaching(nn.Module):
