@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from manifests.params import Run, Train, load_params
 from tests.conftest import ROOT
 from train.engine.optimizers import Average, learning_rate, make_optimizer
-from train.losses.objectives import Objective
+from train.losses.objectives import Lesson, Objective
 
 
 @pytest.fixture
@@ -51,11 +51,18 @@ def test_every_schedule_warms_up(train: Train) -> None:
         np.testing.assert_allclose(rates[:11], [*np.arange(1, 11) / 10, 1.0])
 
 
+class Length(Objective):
+    """Of the outputs, without parameters of its own."""
+
+    def forward(self, embeddings: Tensor, lesson: Lesson) -> Tensor:
+        return embeddings.norm()
+
+
 def one_step(train: Train, gradient: float) -> float:
     """Where a weight of 1 is after one step at a rate of 0.1."""
     network = nn.Linear(1, 1, bias=False)
     nn.init.ones_(network.weight)
-    optimizer = make_optimizer(network, Objective(), replace(train, weight_decay=0.5))
+    optimizer = make_optimizer(network, Length(), replace(train, weight_decay=0.5))
     for group in optimizer.param_groups:
         group["lr"] = 0.1
     network.weight.grad = torch.full((1, 1), gradient)
@@ -73,13 +80,13 @@ def test_sgd_adds_decay_to_the_gradient(train: Train) -> None:
 
 def test_biases_and_normalisation_do_not_decay(train: Train) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    groups = make_optimizer(network, Objective(), train).param_groups
+    groups = make_optimizer(network, Length(), train).param_groups
     assert [len(group["params"]) for group in groups] == [1, 3]
     assert groups[0]["weight_decay"] == train.weight_decay and groups[1]["weight_decay"] == 0.0
 
 
 def test_an_objectives_own_weights_are_trained_and_fixed_ones_left_alone(train: Train) -> None:
-    objective = Objective()
+    objective = Length()
     objective.head, objective.fixed = nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False)
     groups = make_optimizer(nn.Linear(1, 1), objective, train).param_groups
     assert [len(group["params"]) for group in groups] == [2, 2]
