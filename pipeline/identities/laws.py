@@ -40,7 +40,11 @@ class Geometry:
         Faces with little of it resemble the mean face, and a small move changes whom they
         resemble: the cosine between children of one latent rises with it (correlation 0.79).
         """
-        return np.sqrt(((self.restored(latents) @ self.directions) ** 2) @ self.weights)
+        return self.seen(self.restored(latents))
+
+    def seen(self, shift: Float[np.ndarray, "row width"]) -> Float[np.ndarray, " row"]:
+        """Length of what the teacher sees of shifts of latents, in the unit of distinctness."""
+        return np.sqrt(((shift @ self.directions) ** 2) @ self.weights)
 
     def decorrelated(
         self, normal: Float[np.ndarray, " width"], power: float
@@ -124,6 +128,8 @@ def even(
 
     Both centres lie on the line along the normal, where distinctness first stays above
     `strength`: with equal steps some identities are vague, and their faces unlike each other.
+    Where a reference is distinct enough by itself, both go on until they are two people
+    (`parted_steps`).
     About its centre a face has a Gaussian jitter of standard deviation `jitter` a coordinate,
     less of it in the directions of identity (`shielding`). The line is along the normal made
     unlike the others' (`Geometry.decorrelated`).
@@ -133,8 +139,8 @@ def even(
     noise = np.stack([rng.standard_normal(len(normal)) for rng in streams])
     jitter = settings.jitter * (noise * shrink) @ geometry.directions.T
     sides, steps = [], []
-    for side in SIDES:
-        step = even_step(reference, side * normal, geometry, settings.strength)
+    walked = parted_steps(reference, normal, geometry, settings.strength)
+    for side, step in zip(SIDES, walked, strict=True):
         centre = geometry.restored(reference + side * step * normal)
         sides.append(geometry.restored(centre + jitter))
         steps.append(np.full(len(jitter), step))
@@ -160,7 +166,7 @@ def even_step(
 ) -> float:
     """The least step beyond which latents stay as distinct as wanted; where none do, the step
     of the most distinct one."""
-    steps = np.linspace(0.0, LONGEST_STEP * np.sqrt(len(reference)), STEPS_TRIED)
+    steps = steps_tried(len(reference))
     found = geometry.distinctness(reference + steps[:, None] * direction)
     vague = np.flatnonzero(found < distinctness)
     if not len(vague):
@@ -168,6 +174,34 @@ def even_step(
     if vague[-1] == len(steps) - 1:
         return float(steps[np.argmax(found)])
     return float(steps[vague[-1] + 1])
+
+
+def parted_steps(
+    reference: Float[np.ndarray, " width"],
+    normal: Float[np.ndarray, " width"],
+    geometry: Geometry,
+    distinctness: float,
+) -> tuple[float, float]:
+    """Steps to the centres of the similar and the dissimilar side, which are never one: each is
+    the least (`even_step`) and the same way further, until the teacher sees the centres further
+    from each other than the wanted distinctness, which each has from the mean face: at that
+    distinctness a cosine below 0.5. Where they never are, to where they are furthest apart.
+    """
+    least = [even_step(reference, side * normal, geometry, distinctness) for side in SIDES]
+    further = steps_tried(len(reference))
+    similar, dissimilar = (
+        geometry.restored(reference + (side * (step + further))[:, None] * normal)
+        for side, step in zip(SIDES, least, strict=True)
+    )
+    apart = geometry.seen(dissimilar - similar)
+    parted = np.flatnonzero(apart > distinctness)
+    more = further[parted[0] if len(parted) else 1 + np.argmax(apart[1:])]
+    return float(least[0] + more), float(least[1] + more)
+
+
+def steps_tried(width: int) -> Float[np.ndarray, " step"]:
+    """Of a search along a normal, from 0."""
+    return np.linspace(0.0, LONGEST_STEP * np.sqrt(width), STEPS_TRIED)
 
 
 def _walked(

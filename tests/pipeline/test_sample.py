@@ -16,7 +16,7 @@ from manifests.latents import DISSIMILAR, SIMILAR, LatentManifest
 from manifests.params import Identities, Params, PriorRound, load_params
 from pipeline.boundaries import boundaries_of_pool
 from pipeline.identities.labels import unit
-from pipeline.identities.laws import LAWS, Geometry, even_step, geometry_of, shielding
+from pipeline.identities.laws import LAWS, SIDES, Geometry, even_step, geometry_of, shielding
 from pipeline.identities.sampling import check_settings, sample_identities, shuffled
 from pipeline.sample import (
     main,
@@ -44,6 +44,12 @@ def teacher_response() -> np.ndarray:
     """Of a teacher that sees the first coordinates best, and the last not at all."""
     matrix = np.random.default_rng(2).standard_normal((WIDTH, EMBEDDING))
     return matrix * np.maximum(0.0, np.linspace(1.0, -0.2, WIDTH))[:, None]
+
+
+def seen_normals(count: int) -> np.ndarray:
+    """Unit normals in directions that the teacher sees."""
+    rng = np.random.default_rng(0)
+    return unit(rng.standard_normal((count, EMBEDDING)) @ teacher_response().T)
 
 
 def streams(count: int, seed: int = 0) -> list[np.random.Generator]:
@@ -191,19 +197,58 @@ class TestEvenLaw:
         self, geometry: Geometry, wanted: float
     ) -> None:
         settings = replace(EVEN, jitter=0.0, strength=wanted)
-        normals = unit(
-            np.random.default_rng(0).standard_normal((20, EMBEDDING)) @ teacher_response().T
-        )
-        for seed, normal in enumerate(normals):
+        for seed, normal in enumerate(seen_normals(20)):
             reference = prior(1, WIDTH, "pool", seed=seed)[0]
             sides = LAWS["even"](reference, normal, geometry, streams(1), settings)
-            for latents, steps in (
-                (sides.similar, sides.similar_step),
-                (sides.dissimilar, sides.dissimilar_step),
-            ):
-                found = geometry.distinctness(latents)[0]
-                assert found >= wanted - 1e-9
-                assert found < wanted + 0.05 or steps[0] == 0.0  # the least such step
+            for latents in (sides.similar, sides.dissimilar):
+                assert geometry.distinctness(latents)[0] >= wanted - 1e-9
+            apart = geometry.seen(sides.dissimilar - sides.similar)[0]
+            walked = geometry.decorrelated(normal, settings.decorrelation)
+            least = [even_step(reference, side * walked, geometry, wanted) for side in SIDES]
+            more = sides.similar_step[0] - least[0]
+            assert sides.dissimilar_step[0] - least[1] == pytest.approx(more)
+            assert wanted < apart
+            assert apart < wanted + 0.1 or more == 0.0  # the least such step
+
+    def test_the_least_step_is_just_distinct_enough(self, geometry: Geometry) -> None:
+        reference, normal = prior(1, WIDTH, "pool", seed=0)[0], seen_normals(1)[0]
+        step = even_step(reference, normal, geometry, 1.5)
+        found = geometry.distinctness(reference + np.array([[step - 0.1], [step]]) * normal)
+        assert step > 0
+        assert found[0] < 1.5 <= found[1]
+
+    @given(
+        st.integers(0, 2**31), st.floats(0.0, 3.0), st.sampled_from([0.0, 1.0]),
+        st.sampled_from([10.0, None]), st.booleans(),
+    )  # fmt: skip
+    def test_two_sides_are_two_people(
+        self, seed: int, strength: float, power: float, norm: float | None, blind: bool
+    ) -> None:
+        """Also where the reference is distinct by itself, and where the teacher sees no change."""
+        geometry = geometry_of(teacher_response(), norm)
+        reference = prior(1, WIDTH, "pool", seed=seed)[0]
+        normal = geometry.directions[:, -1] if blind else unit_rows(1)[0].astype(float)
+        settings = replace(EVEN, strength=strength, decorrelation=power)
+        sides = LAWS["even"](reference, normal, geometry, streams(3, seed), settings)
+        assert (
+            (sides.similar.astype(np.float32) != sides.dissimilar.astype(np.float32))
+            .any(axis=1)
+            .all()
+        )
+        assert len(np.unique(np.concatenate([sides.similar, sides.dissimilar]), axis=0)) == 6
+
+    @pytest.mark.parametrize("strength", [0.3, 0.6, 0.9])
+    def test_centres_are_as_far_apart_as_from_the_mean_face(
+        self, geometry: Geometry, strength: float
+    ) -> None:
+        settings = replace(EVEN, strength=strength, jitter=0.0)
+        steps = []
+        for seed in range(30):
+            reference, normal = prior(1, WIDTH, "pool", seed=seed)[0], seen_normals(30)[seed]
+            sides = LAWS["even"](reference, normal, geometry, streams(1), settings)
+            steps.append(sides.similar_step[0] + sides.dissimilar_step[0])
+            assert geometry.seen(sides.dissimilar - sides.similar)[0] > strength
+        assert min(steps) > 0
 
     def test_where_no_step_is_enough_the_most_distinct_is_taken(self, geometry: Geometry) -> None:
         reference = prior(1, WIDTH, "pool", seed=0)[0]
@@ -278,6 +323,14 @@ def test_dropping_a_boundary_leaves_the_others_alone(
     found = drawn(pool, fewer, SETTINGS)
     keep = np.isin(columns["identity_id"], found["identity_id"])
     assert np.array_equal(found["latents"], columns["latents"][keep])
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.1])
+def test_no_two_rows_of_a_round_are_equal(
+    pool: LatentManifest, boundaries: Boundaries, strength: float
+) -> None:
+    found = drawn(pool, boundaries, replace(EVEN, strength=strength))
+    assert len(np.unique(found["latents"], axis=0)) == len(found["latents"])
 
 
 def test_a_faces_offsets_follow_from_its_seed(columns: dict[str, np.ndarray]) -> None:
