@@ -71,11 +71,15 @@ def geometry_of(response: Float[np.ndarray, "width embedding"], norm: float | No
 
 @dataclass(frozen=True)
 class Sides:
-    """Latents of a reference's two identities; the same offsets serve both."""
+    """Latents of a reference's two identities; the same offsets serve both.
+
+    A step is how far a face was moved along the law's normal, before any norm is restored;
+    positive is away from the reference, to its own side.
+    """
 
     similar: Float[np.ndarray, "face width"]
     dissimilar: Float[np.ndarray, "face width"]
-    similar_step: Float[np.ndarray, " face"]  # along the normal, positive on either side
+    similar_step: Float[np.ndarray, " face"]
     dissimilar_step: Float[np.ndarray, " face"]
 
 
@@ -98,7 +102,7 @@ def exfacegan_uniform(
     """The released code of ExFaceGAN (IJCB 2023): an offset for every coordinate on its own,
     uniform from 0 to `strength`, times the normal's coordinate."""
     offsets = np.stack([rng.uniform(0.0, settings.strength, len(normal)) for rng in streams])
-    return _walked(reference, offsets * normal, offsets.mean(axis=1), geometry)
+    return _walked(reference, offsets * normal, offsets @ normal**2, geometry)
 
 
 def exfacegan_normal(
@@ -108,7 +112,7 @@ def exfacegan_normal(
     """As ExFaceGAN's figure writes it: offsets of standard deviation `strength` about 0. The two
     sides are then one distribution, that of a jitter; kept to be compared with."""
     offsets = np.stack([rng.normal(0.0, settings.strength, len(normal)) for rng in streams])
-    return _walked(reference, offsets * normal, offsets.mean(axis=1), geometry)
+    return _walked(reference, offsets * normal, offsets @ normal**2, geometry)
 
 
 def along_normal(

@@ -160,7 +160,7 @@ def test_the_published_law_draws_every_coordinate_on_its_own() -> None:
         offset = rng.uniform(0.0, 8.0, WIDTH)
         np.testing.assert_allclose(sides.similar[face], reference - offset * normal)
         np.testing.assert_allclose(sides.dissimilar[face], reference + offset * normal)
-        assert sides.similar_step[face] == pytest.approx(offset.mean())
+        assert sides.similar_step[face] == pytest.approx((offset * normal**2).sum())
 
 
 def test_the_figures_law_has_no_side(geometry: Geometry) -> None:
@@ -178,6 +178,16 @@ def test_steps_along_the_normal_leave_the_line_nowhere() -> None:
     sides = LAWS["along-normal"](reference, normal, raw, streams(9), SETTINGS)
     shift = sides.dissimilar - reference
     np.testing.assert_allclose(shift, np.outer(sides.dissimilar_step, normal), atol=1e-6)
+
+
+@pytest.mark.parametrize("law", sorted(LAWS))
+def test_a_step_is_the_move_along_the_normal(law: str) -> None:
+    reference, normal = prior(1, WIDTH, "pool", seed=0)[0], seen_normals(1)[0]
+    raw = geometry_of(teacher_response(), None)
+    settings = replace(SETTINGS, law=law, jitter=0.0, decorrelation=0.0)
+    sides = LAWS[law](reference, normal, raw, streams(9), settings)
+    np.testing.assert_allclose((sides.dissimilar - reference) @ normal, sides.dissimilar_step)
+    np.testing.assert_allclose((reference - sides.similar) @ normal, sides.similar_step)
 
 
 class TestEvenLaw:
@@ -333,9 +343,12 @@ def test_no_two_rows_of_a_round_are_equal(
     assert len(np.unique(found["latents"], axis=0)) == len(found["latents"])
 
 
-def test_a_faces_offsets_follow_from_its_seed(columns: dict[str, np.ndarray]) -> None:
+def test_a_faces_offsets_follow_from_its_seed(
+    boundaries: Boundaries, columns: dict[str, np.ndarray]
+) -> None:
     offsets = np.random.default_rng(columns["seed"][0]).uniform(0.0, 8.0, WIDTH)
-    assert columns["step"][0] == np.float32(offsets.mean())
+    normal = boundaries.normal[0].astype(float)
+    assert columns["step"][0] == pytest.approx(offsets @ normal**2)
     seeds = columns["seed"].reshape(-1, 2, SETTINGS.per_side)
     assert np.array_equal(seeds[:, 0], seeds[:, 1])
     assert len(np.unique(seeds)) == 3 * SETTINGS.per_side
