@@ -27,8 +27,12 @@ from manifests.rounds import open_round
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
 from pipeline.identities.labels import usable_rows
-from pipeline.identities.planes import response
-from pipeline.identities.sampling import check_settings, sample_identities, shuffled
+from pipeline.identities.sampling import (
+    check_settings,
+    geometry_of_pool,
+    sample_identities,
+    shuffled,
+)
 from pipeline.numerics import in_fixed_batches
 
 ATTRIBUTES = 3  # what a random stream is for, beside its seed
@@ -145,8 +149,9 @@ def sample_from_boundaries(params: Params) -> LatentManifest:
     latents = pool.latents
     usable = usable_rows(files.faces.ok(), latents)
     centred = files.teacher.embeddings()[:, 0].astype(np.float32) - files.teacher.centre()
-    moved = response(latents, usable, boundaries.scale, centred, params.boundaries.penalty)
-    columns = sample_identities(pool.face_id, latents, boundaries, moved, settings)
+    penalty, restore = params.boundaries.penalty, settings.restore_norm
+    geometry = geometry_of_pool(latents, usable, centred, boundaries, penalty, restore)
+    columns = sample_identities(pool.face_id, latents, boundaries, geometry, settings)
     columns = shuffled(columns, settings.seed)
     key = canonical_json({**asdict(settings), "boundaries": boundaries.digest})
     generator = open_generator(params)

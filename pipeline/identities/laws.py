@@ -25,8 +25,9 @@ class Geometry:
     """What all references of a round share. Latents are in units of each coordinate's spread."""
 
     directions: Float[np.ndarray, "width width"]  # columns, those that identity is in first
-    weights: Float[np.ndarray, " width"]  # share of the embedding's response to each; sum 1
+    weights: Float[np.ndarray, " width"]  # the embedding's response to each; sum 1 in z
     norm: float | None  # that every latent is brought to; None: left as it is
+    mean: Float[np.ndarray, " width"]  # of the prior; 0 in z
 
     def restored(self, latents: Float[np.ndarray, "*rows width"]) -> np.ndarray:
         if self.norm is None:
@@ -40,7 +41,7 @@ class Geometry:
         Faces with little of it resemble the mean face, and a small move changes whom they
         resemble: the cosine between children of one latent rises with it (correlation 0.79).
         """
-        return self.seen(self.restored(latents))
+        return self.seen(self.restored(latents) - self.mean)
 
     def seen(self, shift: Float[np.ndarray, "row width"]) -> Float[np.ndarray, " row"]:
         """Length of what the teacher sees of shifts of latents, in the unit of distinctness."""
@@ -60,13 +61,23 @@ class Geometry:
         return own / np.linalg.norm(own)
 
 
-def geometry_of(response: Float[np.ndarray, "width embedding"], norm: float | None) -> Geometry:
+def geometry_of(
+    response: Float[np.ndarray, "width embedding"],
+    norm: float | None,
+    moments: tuple[Float[np.ndarray, " width"], float] | None = None,
+) -> Geometry:
     """The directions of identity: those that the teacher's embedding responds to, first the
-    strongest (`pipeline.identities.planes.response`)."""
+    strongest (`pipeline.identities.planes.response`).
+
+    `moments`: the prior's mean, and the mean square of the response to what differs from it
+    (`pipeline.identities.planes.moments`). None for a standard normal prior, where they are 0
+    and the sum of the response's squares.
+    """
     directions, singular, _ = np.linalg.svd(response, full_matrices=True)
     squares = np.zeros(len(directions))
     squares[: len(singular)] = singular**2
-    return Geometry(directions, squares / squares.sum(), norm)
+    mean, square = moments or (np.zeros(len(directions)), squares.sum())
+    return Geometry(directions, squares / square, norm, mean)
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,24 @@ def response(
     return design.weights(design.products(targets), targets.mean(axis=0, dtype=np.float64))
 
 
+def moments(
+    latents: Float[np.ndarray, "face width"],
+    rows: Int[np.ndarray, " fit"],
+    scale: Float[np.ndarray, " width"],
+    response: Float[np.ndarray, "width embedding"],
+) -> tuple[Float[np.ndarray, " width"], float]:
+    """Mean of the latents in units of their scale, and the mean square of the response to what
+    differs from it. In w and w+ the coordinates are correlated and lie about a mean of their
+    own."""
+    total, squares = np.zeros(len(scale)), 0.0
+    for _, x in _blocks(latents, rows, scale):
+        total += x.sum(axis=0)
+    mean = total / len(rows)
+    for _, x in _blocks(latents, rows, scale):
+        squares += float((((x - mean) @ response) ** 2).sum())
+    return mean, squares / len(rows)
+
+
 def ridge(
     latents: Float[np.ndarray, "face width"],
     rows: Int[np.ndarray, " fit"],

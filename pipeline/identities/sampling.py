@@ -9,7 +9,8 @@ from manifests.boundaries import Boundaries
 from manifests.errors import InputError, pick
 from manifests.latents import DISSIMILAR, SIMILAR
 from manifests.params import Identities
-from pipeline.identities.laws import LAWS, geometry_of
+from pipeline.identities.laws import LAWS, Geometry, geometry_of
+from pipeline.identities.planes import moments, response
 
 OFFSETS, ORDER = 1, 2  # what a random stream is for, beside its seed
 
@@ -26,41 +27,66 @@ def check_settings(settings: Identities) -> None:
         )
 
 
+def geometry_of_pool(
+    latents: Float[np.ndarray, "face width"],
+    usable: Int[np.ndarray, " usable"],
+    embeddings: Float[np.ndarray, "face embedding"],
+    boundaries: Boundaries,
+    penalty: float,
+    restore_norm: bool,
+) -> Geometry:
+    """How the teacher's centred embeddings of the pool's usable faces move with the latents, in
+    the boundaries' coordinates. `penalty`: of the ridge regression."""
+    moved = response(latents, usable, boundaries.scale, embeddings, penalty)
+    if boundaries.space == "z":
+        return geometry_of(moved, float(np.sqrt(latents.shape[1])) if restore_norm else None)
+    return geometry_of(moved, None, moments(latents, usable, boundaries.scale, moved))
+
+
 def sample_identities(
     pool_ids: Int[np.ndarray, " face"],
     pool_latents: Float[np.ndarray, "face width"],
     boundaries: Boundaries,
-    response: Float[np.ndarray, "width embedding"],
+    geometry: Geometry,
     settings: Identities,
 ) -> dict[str, np.ndarray]:
     """Columns of the identities round: two identities a kept boundary, `per_side` faces each.
 
-    `response`: of the teacher to the latents (`pipeline.identities.planes.response`), in the
-    boundaries' coordinates. A face's offsets follow from its own `seed` alone; both sides of a
-    reference use the same.
+    `geometry`: of the pool (`geometry_of_pool`). A face's offsets follow from its own `seed`
+    alone; both sides of a reference use the same.
     Raises InputError where no boundary was kept, and for a reference that the pool lacks.
     """
     check_settings(settings)
     rows = _rows_of(pool_ids, boundaries)
-    gaussian = boundaries.space == "z" and settings.restore_norm
-    norm = float(np.sqrt(pool_latents.shape[1])) if gaussian else None
     if not boundaries.kept.any():
         raise InputError("no boundary was kept; lower boundaries.min_accuracy in params.yaml")
-    geometry, law = geometry_of(response, norm), LAWS[settings.law]
     parts: list[dict[str, np.ndarray]] = []
     for index in np.flatnonzero(boundaries.kept).tolist():
-        seeds = offset_seeds(settings.seed, index, settings.per_side)
         reference = pool_latents[rows[index]].astype(np.float64) / boundaries.scale
-        normal = boundaries.normal[index].astype(np.float64)
-        sides = law(reference, normal, geometry, list(map(np.random.default_rng, seeds)), settings)
-        face_id = int(boundaries.face_id[index])
-        for side, latents, step in (
-            (SIMILAR, sides.similar, sides.similar_step),
-            (DISSIMILAR, sides.dissimilar, sides.dissimilar_step),
-        ):
-            found = _identity(face_id, 2 * index + (side == DISSIMILAR), side, step, seeds)
-            parts.append(found | {"latents": (latents * boundaries.scale).astype(np.float32)})
+        parts += _two_identities(reference, boundaries, index, geometry, settings)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _two_identities(
+    reference: Float[np.ndarray, " width"],
+    boundaries: Boundaries,
+    index: int,
+    geometry: Geometry,
+    settings: Identities,
+) -> list[dict[str, np.ndarray]]:
+    """Columns of the similar and the dissimilar side of the boundary at `index`."""
+    seeds = offset_seeds(settings.seed, index, settings.per_side)
+    normal = boundaries.normal[index].astype(np.float64)
+    streams = [np.random.default_rng(seed) for seed in seeds]
+    sides = LAWS[settings.law](reference, normal, geometry, streams, settings)
+    face_id, found = int(boundaries.face_id[index]), []
+    for side, latents, step in (
+        (SIMILAR, sides.similar, sides.similar_step),
+        (DISSIMILAR, sides.dissimilar, sides.dissimilar_step),
+    ):
+        columns = _identity(face_id, 2 * index + (side == DISSIMILAR), side, step, seeds)
+        found.append(columns | {"latents": (latents * boundaries.scale).astype(np.float32)})
+    return found
 
 
 def offset_seeds(seed: int, index: int, count: int) -> Int[np.ndarray, " face"]:

@@ -35,8 +35,8 @@ from pipeline.faces import Detector, Faces, render_faces
 from pipeline.frames import WIDE, to_frame
 from pipeline.generators import load_generator
 from pipeline.identities.labels import unit, usable_rows
-from pipeline.identities.planes import response
-from pipeline.identities.sampling import sample_identities
+from pipeline.identities.laws import Geometry
+from pipeline.identities.sampling import geometry_of_pool, sample_identities
 from pipeline.numerics import in_fixed_batches
 from pipeline.screen import identity_cosines
 from pipeline.teachers import load_teacher
@@ -163,7 +163,7 @@ def grouped_at_random(seen: Seen, seed: int) -> Seen:
 
 
 def run_arm(
-    arm: Arm, studio: Studio, boundaries: Boundaries, response_: np.ndarray, per_side: int
+    arm: Arm, studio: Studio, boundaries: Boundaries, geometry: Geometry, per_side: int
 ) -> Seen:
     """An arm's faces as its judges see them, from SCRATCH where they are there."""
     path = SCRATCH / f"{arm.name}-{len(boundaries.face_id)}-{per_side}.npz"
@@ -176,7 +176,7 @@ def run_arm(
     pool = open_round(POOL, studio.params.teacher)
     manifest = pool.require_manifest()
     settings = arm.settings(studio.params.identities, per_side)
-    columns = sample_identities(manifest.face_id, manifest.latents, boundaries, response_, settings)
+    columns = sample_identities(manifest.face_id, manifest.latents, boundaries, geometry, settings)
     seen = studio.look(columns, pool.teacher.centre())
     path.parent.mkdir(parents=True, exist_ok=True)
     units = {f"unit-{name}": rows.astype(np.float32) for name, rows in seen.units.items()}
@@ -184,12 +184,13 @@ def run_arm(
     return seen
 
 
-def response_of_pool(params: Params, boundaries: Boundaries) -> np.ndarray:
+def open_geometry(params: Params, boundaries: Boundaries) -> Geometry:
     files = open_round(POOL, params.teacher)
     latents = files.require_manifest().latents
     centred = files.teacher.embeddings()[:, 0].astype(np.float32) - files.teacher.centre()
     rows = usable_rows(files.faces.ok(), latents)
-    return response(latents, rows, boundaries.scale, centred, params.boundaries.penalty)
+    penalty = params.boundaries.penalty
+    return geometry_of_pool(latents, rows, centred, boundaries, penalty, restore_norm=True)
 
 
 def main() -> None:
@@ -207,11 +208,11 @@ def main() -> None:
         require_independent(args.judge, IDENTITIES, params.teacher)
     studio = Studio(params, load_model(args.judge, layout.WEIGHTS) if args.judge else None)
     boundaries = boundaries_of_pool(params)
-    moved = response_of_pool(params, boundaries)
+    geometry = open_geometry(params, boundaries)
     rows: list[dict[str, Any]] = []
     for arm in ARMS[: args.arms]:
         print(arm.name, flush=True)
-        seen = run_arm(arm, studio, boundaries, moved, args.per_side)
+        seen = run_arm(arm, studio, boundaries, geometry, args.per_side)
         rows.append({**asdict(arm), **figures_of(seen, params)})
     floor = grouped_at_random(seen, params.quality.seed)
     rows.append({"law": RANDOM, **figures_of(floor, params)})

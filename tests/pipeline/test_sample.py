@@ -85,7 +85,8 @@ def boundaries(pool: LatentManifest) -> Boundaries:
 def drawn(
     pool: LatentManifest, boundaries: Boundaries, settings: Identities
 ) -> dict[str, np.ndarray]:
-    return sample_identities(pool.face_id, pool.latents, boundaries, teacher_response(), settings)
+    geometry = geometry_of(teacher_response(), float(np.sqrt(WIDTH)))
+    return sample_identities(pool.face_id, pool.latents, boundaries, geometry, settings)
 
 
 @pytest.fixture
@@ -369,8 +370,9 @@ def test_in_w_steps_are_in_units_of_the_coordinates(
 ) -> None:
     units = np.geomspace(0.1, 10.0, WIDTH)
     stretched = replace(boundaries, space="w", scale=units)
+    raw = geometry_of(teacher_response(), None)
     plain, found = (
-        sample_identities(pool.face_id, latents, own, teacher_response(), EVEN)
+        sample_identities(pool.face_id, latents, own, raw, EVEN)
         for latents, own in (
             (pool.latents, replace(boundaries, space="w")),
             ((pool.latents * units).astype(np.float32), stretched),
@@ -390,12 +392,10 @@ def test_settings_without_sense_are_refused(wrong: dict[str, float]) -> None:
 
 
 def test_a_reference_that_the_pool_lacks_is_refused(
-    pool: LatentManifest, boundaries: Boundaries
+    pool: LatentManifest, boundaries: Boundaries, geometry: Geometry
 ) -> None:
     with pytest.raises(InputError, match=r"boundary 0: reference \d+ is no face of the pool"):
-        sample_identities(
-            pool.face_id[4:], pool.latents[4:], boundaries, teacher_response(), SETTINGS
-        )
+        sample_identities(pool.face_id[4:], pool.latents[4:], boundaries, geometry, SETTINGS)
 
 
 def test_no_kept_boundary_is_an_error(pool: LatentManifest, boundaries: Boundaries) -> None:

@@ -1,0 +1,100 @@
+"""Identities in the spaces of a mapping, whose latents are correlated and lie about a mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manifests.boundaries import Boundaries
+from manifests.params import Identities
+from pipeline.generators import load_generator
+from pipeline.identities.labels import unit
+from pipeline.identities.laws import LAWS, Geometry, geometry_of
+from pipeline.identities.planes import moments, scale_of
+from pipeline.identities.sampling import geometry_of_pool
+from pipeline.sample import mapped
+from tests.stylegans import SMALL2, network_of, write_pickle
+
+FACES, EMBEDDING = 1500, 6
+EVEN = Identities(
+    law="even", per_side=3, strength=1.1, jitter=0.6, protection=2.0, decorrelation=1.0,
+    restore_norm=True, seed=4,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["w", "w+"])
+def pool(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """Space, latents of a small StyleGAN2's truncated mapping, and centred embeddings of a
+    teacher that sees what they came from."""
+    path = tmp_path_factory.mktemp("weights") / "small.pkl"
+    write_pickle(path, network_of(2, SMALL2), SMALL2)
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((FACES, 12), dtype=np.float32)  # SMALL2's z
+    generator = load_generator(f"stylegan2:{path}", Path("weights")).settled(request.param, 0.7)
+    seen = z @ rng.standard_normal((z.shape[1], EMBEDDING), dtype=np.float32)
+    embeddings = unit(seen)
+    return request.param, mapped(generator, z), embeddings - embeddings.mean(axis=0)
+
+
+@pytest.fixture(scope="module")
+def found(pool: tuple[str, np.ndarray, np.ndarray]) -> tuple[Geometry, np.ndarray]:
+    """The pool's geometry, found from all rows but ten, and those rows in its coordinates."""
+    space, latents, embeddings = pool
+    usable = np.arange(10, FACES)
+    scale = scale_of(latents, usable, space)
+    boundaries = Boundaries(
+        np.arange(1), unit(np.ones((1, latents.shape[1]), np.float32)), np.ones(1, np.float32),
+        ("",), space, "ridge", "ab" * 32, "cd" * 32, scale,
+    )  # fmt: skip
+    geometry = geometry_of_pool(latents, usable, embeddings, boundaries, 0.01, True)
+    return geometry, latents[usable].astype(np.float64) / scale
+
+
+def test_an_average_latent_has_a_distinctness_of_one(found: tuple[Geometry, np.ndarray]) -> None:
+    geometry, x = found
+    assert geometry.norm is None  # it has a meaning in z alone
+    assert np.sqrt((geometry.distinctness(x) ** 2).mean()) == pytest.approx(1.0, rel=1e-6)
+    assert geometry.distinctness(x.mean(axis=0)[None])[0] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_even_finds_two_people_of_one_distinctness(found: tuple[Geometry, np.ndarray]) -> None:
+    geometry, x = found
+    normals = np.random.default_rng(1).standard_normal((30, EMBEDDING))
+    still = Identities(**{**vars(EVEN), "jitter": 0.0})
+    near = []
+    for reference, normal in zip(x, normals, strict=False):
+        direction = unit(geometry.directions[:, :EMBEDDING] @ normal)
+        stream = [np.random.default_rng(0)]
+        sides = LAWS["even"](reference, direction, geometry, stream, still)
+        both = geometry.distinctness(np.concatenate([sides.similar, sides.dissimilar]))
+        assert both.min() >= still.strength
+        assert geometry.seen(sides.dissimilar - sides.similar)[0] > still.strength
+        near += both.tolist()
+    assert np.median(near) < still.strength + 0.1  # no further than it takes
+
+
+@given(st.integers(0, 99), st.floats(0.01, 100.0), st.floats(-50.0, 50.0))
+def test_where_and_how_large_latents_are_does_not_change_it(
+    seed: int, size: float, shift: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((60, 5)) @ rng.standard_normal((5, 5))
+    response = rng.standard_normal((5, 3))
+    rows, ones = np.arange(60), np.ones(5)
+    plain = geometry_of(response, None, moments(x, rows, ones, response))
+    y = size * x + shift
+    moved = geometry_of(response, None, moments(y, rows, ones, response))
+    np.testing.assert_allclose(moved.distinctness(y), plain.distinctness(x), rtol=1e-6, atol=1e-6)
+
+
+def test_moments_by_hand() -> None:
+    latents = np.array([[2.0, 0.0], [6.0, 2.0], [99.0, 99.0]])
+    mean, square = moments(latents, np.arange(2), np.array([2.0, 1.0]), np.array([[1.0], [2.0]]))
+    np.testing.assert_allclose(mean, [2.0, 1.0])
+    assert square == pytest.approx(9.0)  # either differs by (1, 1), which makes 1 + 2
