@@ -131,21 +131,40 @@ def sample_prior(round: str, settings: PriorRound, params: Params) -> LatentMani
     return build(recipe, latents, origin="prior", key=canonical_json(asdict(settings)))
 
 
-def sample_from_boundaries(params: Params) -> LatentManifest:
-    settings = params.identities
-    check_settings(settings)
-    boundaries = Boundaries.read(layout.boundaries(POOL))
-    files = open_round(POOL, params.teacher)
-    pool = files.require_manifest()
+def require_recipe(pool: Recipe, own: Recipe) -> None:
+    """Raises InputError where the pool's latents are not of the generator, weights, space and
+    truncation of this checkout: what is made of them would bear a false name."""
+    have, wanted = asdict(pool), asdict(own)
+    for name in have:
+        if name != "round" and have[name] != wanted[name]:
+            raise InputError(
+                f"{layout.manifest(POOL)}: {name} {have[name]}, but params.yaml and the weights "
+                f"at hand say {wanted[name]}; change them back, or run the stages from sample@pool"
+            )
+
+
+def require_links(boundaries: Boundaries, pool: LatentManifest, teacher_root: str) -> None:
+    """Raises InputError for boundaries that were not drawn from this pool and its embeddings."""
     for name, have, drawn in (
         ("manifest", pool.digest, boundaries.manifest_digest),
-        ("teacher store", files.teacher.root, boundaries.teacher_root),
+        ("teacher store", teacher_root, boundaries.teacher_root),
     ):
         if have != drawn:
             raise InputError(
                 f"{layout.boundaries(POOL)}: drawn from {name} {drawn[:12]}, at hand is "
                 f"{have[:12]}; run the boundaries stage again"
             )
+
+
+def sample_from_boundaries(params: Params) -> LatentManifest:
+    settings = params.identities
+    check_settings(settings)
+    boundaries = Boundaries.read(layout.boundaries(POOL))
+    files = open_round(POOL, params.teacher)
+    pool, generator = files.require_manifest(), open_generator(params)
+    recipe = recipe_for(IDENTITIES, params, generator)
+    require_recipe(pool.recipe, recipe)
+    require_links(boundaries, pool, files.teacher.root)
     latents = pool.latents
     usable = usable_rows(files.faces.ok(), latents)
     centred = files.teacher.embeddings()[:, 0].astype(np.float32) - files.teacher.centre()
@@ -154,8 +173,6 @@ def sample_from_boundaries(params: Params) -> LatentManifest:
     columns = sample_identities(pool.face_id, latents, boundaries, geometry, settings)
     columns = shuffled(columns, settings.seed)
     key = canonical_json({**asdict(settings), "boundaries": boundaries.digest})
-    generator = open_generator(params)
-    recipe = recipe_for(IDENTITIES, params, generator)
     latents = with_drawn_attributes(generator, columns.pop("latents"), settings.seed)
     return build(recipe, latents, origin="boundary", law=settings.law, key=key, **columns)
 

@@ -21,11 +21,13 @@ from pipeline.identities.sampling import check_settings, sample_identities, shuf
 from pipeline.sample import (
     main,
     prior,
+    require_recipe,
     sample_from_boundaries,
     sample_prior,
     save,
     summary,
 )
+from tests.stylegans import SMALL2, network_of, write_pickle
 
 WIDTH, EMBEDDING = 100, 16
 SETTINGS = Identities(
@@ -450,6 +452,25 @@ class TestOnARealPool:
         replace(Boundaries.read(path), **{link: "ef" * 32}).write(path)
         with pytest.raises(InputError, match=r"boundaries\.parquet: drawn from .* efefefefefef"):
             sample_from_boundaries(small)
+
+    def test_another_generator_than_the_pools_is_refused(self, small: Params) -> None:
+        write_pickle(Path("small.pkl"), network_of(2, SMALL2), SMALL2)
+        other = replace(small, generator="stylegan2:small.pkl")
+        wanted = r"pool\.parquet: generator dcgan-digiface, but params\.yaml .* say small; change"
+        with pytest.raises(InputError, match=wanted):
+            sample_from_boundaries(other)
+
+    @pytest.mark.parametrize(
+        "wrong", [{"latent_space": "w"}, {"psi": 0.5}, {"generator_sha256": "ef" * 32}], ids=str
+    )
+    def test_latents_of_another_kind_are_refused(
+        self, small: Params, wrong: dict[str, object]
+    ) -> None:
+        pool = LatentManifest.read(layout.manifest("pool")).recipe
+        require_recipe(pool, replace(pool, round="identities"))
+        name, value = next(iter(wrong.items()))
+        with pytest.raises(InputError, match=rf"pool\.parquet: {name} .* say {value}; change"):
+            require_recipe(pool, replace(pool, **wrong))
 
 
 def test_summary_of_an_empty_round_is_legal(workspace: Path, params: Params) -> None:
