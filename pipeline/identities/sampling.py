@@ -9,18 +9,21 @@ from manifests.boundaries import Boundaries
 from manifests.errors import InputError, pick
 from manifests.latents import DISSIMILAR, SIMILAR
 from manifests.params import Identities
+from manifests.parsing import LONGEST_STEP
 from pipeline.identities.laws import LAWS, Geometry, geometry_of
 from pipeline.identities.planes import moments, response
 
 OFFSETS, ORDER = 1, 2  # what a random stream is for, beside its seed
+LIMITS = {"strength": LONGEST_STEP, "jitter": LONGEST_STEP, "protection": 1e6}
 
 
 def check_settings(settings: Identities) -> None:
     """Raises InputError for an unknown law and for numbers that no law has a sense of."""
     pick("sampling law", settings.law, LAWS)
-    for name in ("strength", "jitter", "protection"):
-        if getattr(settings, name) < 0:
-            raise InputError(f"identities.{name} is {getattr(settings, name):g}; expected no minus")
+    for name, most in LIMITS.items():
+        if not 0 <= getattr(settings, name) <= most:
+            found = getattr(settings, name)
+            raise InputError(f"identities.{name} is {found:g}; expected between 0 and {most:g}")
     if not 0 <= settings.decorrelation <= 1:
         raise InputError(
             f"identities.decorrelation is {settings.decorrelation:g}; expected between 0 and 1"

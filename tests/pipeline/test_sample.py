@@ -17,7 +17,7 @@ from manifests.params import Identities, Params, PriorRound, load_params
 from pipeline.boundaries import boundaries_of_pool
 from pipeline.identities.labels import unit
 from pipeline.identities.laws import LAWS, SIDES, Geometry, even_step, geometry_of, shielding
-from pipeline.identities.sampling import check_settings, sample_identities, shuffled
+from pipeline.identities.sampling import LIMITS, check_settings, sample_identities, shuffled
 from pipeline.sample import (
     main,
     prior,
@@ -386,11 +386,33 @@ def test_in_w_steps_are_in_units_of_the_coordinates(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"jitter": -1.0}, {"strength": -0.1}, {"decorrelation": 2.0}], ids=str
+    "wrong",
+    [
+        {"jitter": -1.0},
+        {"jitter": 1e300},
+        {"strength": -0.1},
+        {"strength": 1e300},
+        {"protection": 1e308},
+        {"decorrelation": 2.0},
+    ],
+    ids=str,
 )
 def test_settings_without_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"identities.{next(iter(wrong))} is"):
         check_settings(replace(SETTINGS, **wrong))
+
+
+@pytest.mark.parametrize("law", sorted(LAWS))
+@pytest.mark.parametrize("space", ["z", "w"])
+def test_the_largest_settings_make_finite_and_unlike_latents(
+    pool: LatentManifest, boundaries: Boundaries, law: str, space: str
+) -> None:
+    settings = replace(SETTINGS, law=law, **LIMITS)
+    check_settings(settings)
+    found = drawn(pool, replace(boundaries, space=space), settings)["latents"]
+    assert np.isfinite(found).all()
+    assert len(np.unique(found, axis=0)) == len(found)
+    assert np.linalg.norm(found, axis=1).min() > 1.0
 
 
 def test_a_reference_that_the_pool_lacks_is_refused(
