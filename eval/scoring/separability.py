@@ -44,22 +44,24 @@ def genuine_pairs(identity: Int[np.ndarray, " face"]) -> Int[np.ndarray, "2 pair
 def impostor_pairs(
     identity: Int[np.ndarray, " face"], count: int, seed: int
 ) -> Int[np.ndarray, "2 pair"]:
-    """`count` pairs of faces of unlike identities, drawn with replacement; all of them where
-    there are fewer."""
-    size = len(identity)
-    if size * (size - 1) // 2 <= 2 * count:
-        pairs = np.stack(np.triu_indices(size, 1))
-        pairs = pairs[:, identity[pairs[0]] != identity[pairs[1]]]
-        if pairs.shape[1] <= count:
-            return pairs
-    if len(np.unique(identity)) < 2:
-        return np.empty((2, 0), np.int64)
-    rng = np.random.default_rng((seed, IMPOSTORS))
-    found = np.empty((2, 0), np.int64)
-    while found.shape[1] < count:
-        drawn = rng.integers(0, size, (2, count))
-        found = np.concatenate([found, drawn[:, identity[drawn[0]] != identity[drawn[1]]]], axis=1)
-    return found[:, :count]
+    """`count` pairs of faces of unlike identities, drawn evenly and with replacement; all of
+    them, each once, where there are no more.
+
+    With faces in the order of their identities, a face's impostors that were not paired before
+    are those after its identity's last: all pairs are numbered, and numbers are drawn.
+    """
+    order = np.argsort(identity, kind="stable")
+    known = identity[order]
+    after = np.searchsorted(known, known, side="right")  # where the next identity begins
+    ends = np.cumsum(len(known) - after)  # of each face's numbers
+    possible = int(ends[-1]) if len(ends) else 0
+    if possible <= count:
+        numbers = np.arange(possible)
+    else:
+        numbers = np.random.default_rng((seed, IMPOSTORS)).integers(0, possible, count)
+    left = np.searchsorted(ends, numbers, side="right")
+    right = len(known) - (ends[left] - numbers)
+    return np.stack([order[left], order[right]])
 
 
 def cosines_of(

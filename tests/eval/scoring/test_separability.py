@@ -47,7 +47,9 @@ def test_impostor_pairs_are_of_unlike_identities(numbers: list[int], count: int,
     pairs = impostor_pairs(identity, count, seed)
     assert (identity[pairs[0]] != identity[pairs[1]]).all()
     unlike = sum(a != b for at, a in enumerate(numbers) for b in numbers[:at])
-    assert pairs.shape[1] == count or pairs.shape[1] == unlike <= count
+    assert pairs.shape[1] == min(count, unlike)
+    if unlike <= count:
+        assert len(np.unique(np.sort(pairs, axis=0), axis=1).T) == unlike
     assert np.array_equal(pairs, impostor_pairs(identity, count, seed))
 
 
@@ -58,6 +60,23 @@ def test_impostors_are_drawn_evenly_from_all_faces() -> None:
     counts = np.bincount(drawn.ravel(), minlength=2000)
     assert counts.mean() == 40
     assert counts.std() < 1.3 * np.sqrt(40)
+
+
+def test_one_stranger_among_many_faces_is_found_once_with_each() -> None:
+    identity = np.r_[np.zeros(3000, int), 1]
+    pairs = impostor_pairs(identity, 20_000, 0)
+    assert np.array_equal(np.sort(pairs.ravel()), np.r_[np.arange(3000), np.full(3000, 3000)])
+
+
+@pytest.mark.parametrize("numbers", [[0, 0, 0, 1], [2, 0, 1, 0, 2, 2], [0, 1, 2, 3]])
+def test_every_impostor_pair_is_drawn_as_often(numbers: list[int]) -> None:
+    identity = np.repeat(np.array(numbers), 3)
+    possible = impostor_pairs(identity, 10_000, 0).shape[1]
+    count = possible - 1  # one fewer: drawn, not listed
+    drawn = [np.sort(impostor_pairs(identity, count, seed), axis=0) for seed in range(300)]
+    found, counts = np.unique(np.concatenate(drawn, axis=1), axis=1, return_counts=True)
+    assert found.shape[1] == possible
+    assert abs(counts / counts.mean() - 1).max() < 0.3  # five standard deviations
 
 
 def test_figures_by_hand() -> None:
