@@ -22,7 +22,7 @@ from manifests.layout import POOL
 from manifests.params import BoundaryParams, Params, load_params
 from manifests.rounds import open_round
 from pipeline.identities.labels import Split, check_threshold, label_blocks, unit, usable_rows
-from pipeline.identities.planes import SOLVERS, held_out_accuracy, scale_of
+from pipeline.identities.planes import SOLVERS, check_penalty, held_out_accuracy, scale_of
 from pipeline.screen import near_duplicates
 
 ONE_SIDED = "no neighbours on one side"
@@ -32,8 +32,7 @@ def check_settings(settings: BoundaryParams) -> None:
     """Raises InputError for a name or number that has no sense."""
     pick("solver", settings.solver, SOLVERS)
     check_threshold(settings.threshold)
-    if settings.penalty < 0:
-        raise InputError(f"boundaries.penalty is {settings.penalty:g}; expected no minus")
+    check_penalty(settings.penalty)
     if not -1 < settings.most_alike <= 1:
         raise InputError(
             f"boundaries.most_alike is {settings.most_alike:g}; expected a cosine, 1 for no limit"

@@ -24,6 +24,7 @@ from pipeline.identities import labels as labelling
 from pipeline.identities import planes as solving
 from pipeline.identities.labels import RULES, Split, label_blocks, unit
 from pipeline.identities.planes import (
+    MOST_PENALTY,
     Planes,
     held_out_accuracy,
     linear_svc,
@@ -133,7 +134,9 @@ def test_a_threshold_without_sense_is_refused(rule: str, value: float, complaint
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"penalty": -0.1}, {"most_alike": 1.5}, {"solver": "svm"}], ids=str
+    "wrong",
+    [{"penalty": -0.1}, {"penalty": 1e308}, {"most_alike": 1.5}, {"solver": "svm"}],
+    ids=str,
 )
 def test_settings_without_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
@@ -158,6 +161,16 @@ def test_a_lopsided_plane_lies_midway_between_the_sides() -> None:
     labels = np.array([[-1.0], [-1.0], [-1.0], [1.0]])
     planes = ridge(latents, np.arange(4), np.ones(1), SETTINGS)(labels)
     np.testing.assert_allclose(-planes.offsets / planes.weights[:, 0], [2.0])
+
+
+def test_the_largest_penalty_still_finds_units(
+    latents: np.ndarray, embeddings: np.ndarray, split: Split
+) -> None:
+    """It leaves the difference of the two sides' means."""
+    settings = replace(SETTINGS, penalty=MOST_PENALTY)
+    normals, accuracy, _ = draw_boundaries(latents, embeddings, split, settings)
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1.0, rtol=1e-6)
+    assert accuracy.min() > 0.6
 
 
 def test_latents_that_determine_no_plane_are_refused(latents: np.ndarray) -> None:
