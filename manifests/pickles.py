@@ -159,6 +159,26 @@ class _Machine(pickle._Unpickler):
             raise InputError(f"nested deeper than {MARKS}")
         super().load_mark()
 
+    def load_setitem(self) -> None:
+        require_keys(self.stack[-2:-1])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        require_keys(self.stack[::2])
+        super().load_setitems()
+
+    def load_dict(self) -> None:
+        require_keys(self.stack[::2])
+        super().load_dict()
+
+    def load_additems(self) -> None:
+        require_keys(self.stack)
+        super().load_additems()
+
+    def load_frozenset(self) -> None:
+        require_keys(self.stack)
+        super().load_frozenset()
+
     def load_bytearray8(self) -> None:
         size = int.from_bytes(self.read(8), "little")
         if size > self.size:  # the library would make room for what the file only claims
@@ -171,8 +191,21 @@ class _Machine(pickle._Unpickler):
         pickle.NEWOBJ_EX[0]: load_newobj_ex,
         pickle.BUILD[0]: load_build,
         pickle.MARK[0]: load_mark,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.DICT[0]: load_dict,
+        pickle.ADDITEMS[0]: load_additems,
+        pickle.FROZENSET[0]: load_frozenset,
         pickle.BYTEARRAY8[0]: load_bytearray8,
     }
+
+
+def require_keys(keys: Iterable[Any]) -> None:
+    """Raises InputError for keys of a dictionary, or members of a set, that are no names and no
+    numbers: a few bytes make tuples within tuples that take hours to hash."""
+    for key in keys:
+        if not isinstance(key, str | bytes | int):
+            raise InputError(f"a {type(key).__name__} as a key, expected a name or a number")
 
 
 def _require_shallow(value: Any) -> None:

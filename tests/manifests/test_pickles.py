@@ -151,6 +151,36 @@ def test_a_memo_far_away_takes_no_memory() -> None:
     assert parse(b"Nr\xff\xff\xff\x7f0j\xff\xff\xff\x7f.") is None
 
 
+TWINS = b"K\x00K\x00\x86" + b"2\x86" * 45  # a pair of one pair of one pair …: 2^45 leaves
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"}" + TWINS + b"K\x01s.",
+        b"}(" + TWINS + b"K\x01u.",
+        b"(" + TWINS + b"K\x01d.",
+        b"\x8f(" + TWINS + b"\x90.",
+        b"(" + TWINS + b"\x91.",
+    ],
+    ids=["SETITEM", "SETITEMS", "DICT", "ADDITEMS", "FROZENSET"],
+)
+def test_keys_that_take_hours_to_hash_are_refused(data: bytes) -> None:
+    with pytest.raises(InputError, match="a tuple as a key, expected a name or a number"):
+        parse(b"\x80\x04" + data)
+
+
+@settings(max_examples=20)
+@given(st.dictionaries(st.text() | st.binary() | st.integers(), st.none()), PROTOCOLS)
+def test_names_and_numbers_are_keys(value: dict[Any, None], protocol: int) -> None:
+    assert parse(pickle.dumps(value, protocol)) == value
+    if protocol >= 4:
+        assert parse(pickle.dumps([set(value), frozenset(value)], protocol)) == [
+            set(value),
+            frozenset(value),
+        ]
+
+
 def test_a_small_file_that_grows_is_refused() -> None:
     text = pickle.dumps("x" * 10_000, 2)[:-1] + b"q\x010"
     again = b"c_codecs\nencode\n(h\x01tR"

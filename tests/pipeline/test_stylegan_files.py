@@ -102,6 +102,8 @@ def test_a_command_in_a_tensor_s_numbers_is_refused_and_not_run(tmp_path: Path) 
         (b"cposix\nsystem\n(S'id'\ntR.", r"it asks for posix\.system; refused"),
         (b"", "not a pickle that can be read"),
         (b"PK\x03\x04" * 99, "not a pickle|asks for"),
+        (b"ccollections\nOrderedDict\n(]((K\x00tK\x01tatR.", "a tuple as a key"),
+        (b"cbuiltins\nset\n(](K\x00tatR.", "a tuple as a key"),
         (pickle.dumps([1, 2]), "holds <class 'list'>, expected a dictionary with G_ema"),
         (pickle.dumps({"G": 1}), r"holds \['G'\], expected a dictionary with G_ema"),
         (pickle.dumps({"G_ema": {"z_dim": 512}}), "G_ema is a dict, expected a Generator"),

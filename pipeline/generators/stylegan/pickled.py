@@ -20,7 +20,7 @@ from torch import Tensor
 
 from manifests.errors import InputError
 from manifests.pickled_arrays import ARRAYS
-from manifests.pickles import Allowed, load_pickle
+from manifests.pickles import Allowed, load_pickle, require_keys
 
 MOST_BYTES = 4 << 30  # StyleGAN3-R at 1024 pixels with its discriminator: 0.4 GB
 MOST_STEPS = 1_000_000  # about fifty a tensor
@@ -152,7 +152,14 @@ def _parameter(data: Any, *_: Any) -> Tensor:
 
 
 def _items(pairs: Any = ()) -> dict[Any, Any]:
-    return dict(pairs)
+    listed = [(key, value) for key, value in (pairs.items() if type(pairs) is dict else pairs)]
+    require_keys(key for key, _ in listed)
+    return dict(listed)
+
+
+def _members(values: Any = ()) -> set[Any]:
+    require_keys(values)
+    return set(values)
 
 
 ALLOWED: Allowed = {
@@ -160,8 +167,8 @@ ALLOWED: Allowed = {
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _module,
     ("dnnlib.util", "EasyDict"): _items,
     ("collections", "OrderedDict"): _items,
-    ("builtins", "set"): set,
-    ("__builtin__", "set"): set,
+    ("builtins", "set"): _members,
+    ("__builtin__", "set"): _members,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch.storage", "_load_from_bytes"): _storage,
