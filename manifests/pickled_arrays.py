@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from manifests.errors import InputError
-from manifests.pickles import Allowed, Rebuilt
+from manifests.pickles import Allowed, Rebuilt, shown
 
 KINDS = "buif"  # truth values, whole numbers, floats: nothing that holds a pointer
 MOST_AXES = 8
@@ -18,15 +18,20 @@ class PickledType(Rebuilt):
     """numpy.dtype as a pickle spells it: a code, then its byte order as a state."""
 
     def __init__(self, code: Any, *_: Any) -> None:
-        text = code.decode("ascii") if isinstance(code, bytes) else str(code)
-        if text[:1] not in KINDS or not text[1:].isdecimal() or len(text) > 3:
-            raise InputError(f"an array of type {text[:20]!r}; expected numbers or truth values")
+        text = code.decode("ascii") if isinstance(code, bytes) else code
+        if (
+            type(text) is not str
+            or text[:1] not in KINDS
+            or not text[1:].isdecimal()
+            or len(text) > 3
+        ):
+            raise InputError(f"an array of type {shown(text)}; expected numbers or truth values")
         self.dtype = np.dtype(text)
 
     def set_state(self, state: Any) -> None:
         order: Any = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
         if order not in ("<", ">", "|", "="):
-            raise InputError(f"an array of byte order {order!r}"[:80])
+            raise InputError(f"an array of byte order {shown(order)}")
         self.dtype = self.dtype.newbyteorder(order)
 
 
@@ -45,9 +50,9 @@ def _array(data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
     if not isinstance(kind, PickledType) or not isinstance(data, bytes | bytearray):
         raise InputError("an array without a type, or without bytes")
     if type(shape) is not tuple or len(shape) > MOST_AXES or any(type(n) is not int for n in shape):
-        raise InputError(f"an array of shape {shape!r}"[:80])
+        raise InputError(f"an array of shape {shown(shape)}")
     if min(shape, default=1) < 0 or prod(shape) * kind.dtype.itemsize != len(data):
-        raise InputError(f"an array of shape {shape} and {kind.dtype} in {len(data)} bytes"[:120])
+        raise InputError(f"an array of shape {shown(shape)} and {kind.dtype} in {len(data)} bytes")
     return np.frombuffer(data, kind.dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
@@ -66,7 +71,7 @@ def _encoded(text: Any = b"", encoding: Any = "latin1") -> bytes:
     if isinstance(text, bytes | bytearray):
         return bytes(text)
     if type(text) is not str or encoding not in ("latin1", "latin-1"):
-        raise InputError(f"bytes spelled in {encoding!r}, expected latin1"[:80])
+        raise InputError(f"bytes spelled in {shown(encoding)}, expected latin1")
     return text.encode("latin1")
 
 

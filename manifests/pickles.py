@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import reprlib
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -35,6 +36,29 @@ REFUSED = {
     "NEXT_BUFFER": "a buffer kept outside the file",
     "READONLY_BUFFER": "a buffer kept outside the file",
 }
+
+
+class _Brief(reprlib.Repr):
+    """Names what it does not know by its type: a stranger's value may hold one list a billion
+    times, and a number may have a million digits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 2
+        self.maxstring = self.maxother = self.maxlong = 40
+
+    def repr_int(self, x: int, level: int) -> str:
+        return f"<int of {x.bit_length()} bits>" if x.bit_length() > 64 else repr(x)
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        if x is None or isinstance(x, bool | float | complex | bytes):
+            return repr(x[: self.maxother] if isinstance(x, bytes) else x)
+        return f"<{type(x).__name__}>"
+
+
+def shown(value: Any) -> str:
+    """A stranger's value in a few words, for a message."""
+    return _Brief().repr(value)[:80]
 
 
 class Rebuilt(ABC):

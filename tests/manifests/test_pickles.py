@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 from manifests.errors import InputError
 from manifests.pickled_arrays import ARRAYS, PickledArray
-from manifests.pickles import load_pickle, parse_pickle
+from manifests.pickles import load_pickle, parse_pickle, shown
 
 STEPS = 10_000
 PLAIN = st.recursive(
@@ -149,6 +149,27 @@ def test_a_registered_class_is_refused_too() -> None:
 
 def test_a_memo_far_away_takes_no_memory() -> None:
     assert parse(b"Nr\xff\xff\xff\x7f0j\xff\xff\xff\x7f.") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (None, "None"), (True, "True"), (1.5, "1.5"), ("ab", "'ab'"), (b"ab", "b'ab'"),
+        (1 << 50, "1125899906842624"), (1 << 99_999, "<int of 100000 bits>"), ((1, 2), "(1, 2)"),
+        (Path(), "<PosixPath>"), ([[[]]], "[[[]]]"), ([[[1]]], "[[[...]]]"),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_a_stranger_s_value_is_shown(value: Any, wanted: str) -> None:
+    assert shown(value) == wanted
+
+
+def test_a_value_that_would_fill_the_memory_is_shown_in_a_few_words() -> None:
+    value: Any = [{"x": "y" * 1000}] * 10
+    for _ in range(20):
+        value = [value] * 10
+    assert len(shown(value)) <= 80
+    assert len(shown({"x" * 99: (b"y" * 10_000,) * 9})) <= 80
 
 
 TWINS = b"K\x00K\x00\x86" + b"2\x86" * 45  # a pair of one pair of one pair …: 2^45 leaves

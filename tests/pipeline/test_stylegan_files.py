@@ -104,7 +104,7 @@ def test_a_command_in_a_tensor_s_numbers_is_refused_and_not_run(tmp_path: Path) 
         (b"PK\x03\x04" * 99, "not a pickle|asks for"),
         (b"ccollections\nOrderedDict\n(]((K\x00tK\x01tatR.", "a tuple as a key"),
         (b"cbuiltins\nset\n(](K\x00tatR.", "a tuple as a key"),
-        (pickle.dumps([1, 2]), "holds <class 'list'>, expected a dictionary with G_ema"),
+        (pickle.dumps([1, 2]), "holds a list, expected a dictionary with G_ema"),
         (pickle.dumps({"G": 1}), r"holds \['G'\], expected a dictionary with G_ema"),
         (pickle.dumps({"G_ema": {"z_dim": 512}}), "G_ema is a dict, expected a Generator"),
     ],
@@ -116,6 +116,18 @@ def test_other_pickles_are_refused_in_one_line(tmp_path: Path, data: bytes, mess
     with pytest.raises(InputError, match=message) as caught:
         load(2, path)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_setting_of_a_billion_parts_is_named_in_a_few_words(tmp_path: Path, kind: Any) -> None:
+    """In the file, each level is there once."""
+    value = kind([0] * 10)
+    for _ in range(20):
+        value = kind([value] * 10)
+    path = write_pickle(tmp_path / "a.pkl", network_of(2, SMALL2), SMALL2 | {"img_channels": value})
+    with pytest.raises(InputError, match=r"setting img_channels is [\[(]+\.\.\.") as caught:
+        load(2, path)
+    assert len(str(caught.value)) < 300 and path.stat().st_size < 1 << 20
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
@@ -154,12 +166,12 @@ def test_a_network_of_another_class_is_refused(tmp_path: Path) -> None:
         ({"img_resolution": 32}, r"lacks synthesis\.b32\.conv0\.\w+.* \(32 pixels\)"),
         ({"img_resolution": 8}, r"has synthesis\.b16\.conv0\.\w+.* \(8 pixels\)"),
         ({"img_resolution": 24}, "img_resolution 24, expected a power of two"),
-        ({"img_resolution": 1 << 20}, "setting img_resolution is '1048576'"),
+        ({"img_resolution": 1 << 20}, "setting img_resolution is 1048576"),
         ({"channel_max": 8}, r"is \[16.*\], its settings \(16 pixels\) make it \[8"),
         ({"z_dim": 13}, r"mapping\.fc0\.weight is \[8, 12\], .* make it \[8, 13\]"),
         ({"z_dim": "12"}, "setting z_dim is '12', expected int"),
-        ({"c_dim": 3}, "setting c_dim is '3', supported: 0"),
-        ({"img_channels": 1}, "setting img_channels is '1', supported: 3"),
+        ({"c_dim": 3}, "setting c_dim is 3, supported: 0"),
+        ({"img_channels": 1}, "setting img_channels is 1, supported: 3"),
         ({"architecture": "resnet"}, "setting architecture is 'resnet', supported: skip"),
         ({"shear": 1}, "setting 'shear' is not known"),
         ({"mapping_kwargs": {"num_layers": 4}}, r"lacks mapping\.fc3\.bias"),

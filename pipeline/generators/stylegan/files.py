@@ -20,6 +20,7 @@ from torch import Tensor
 from manifests.digests import sha256_file
 from manifests.errors import InputError
 from manifests.files import parse_json
+from manifests.pickles import shown
 from pipeline.frames import Frame
 from pipeline.generators.stylegan.alignment import ffhq_frame
 from pipeline.generators.stylegan.layers import StyleNetwork
@@ -86,7 +87,7 @@ def read_declared(path: Path) -> Declared:
         )
     if type(name) is not str or not NAME.fullmatch(name) or type(settings) is not dict:
         raise InputError(
-            f"{beside}: name {str(name)[:64]!r}; a name has letters, digits, dots, dashes and "
+            f"{beside}: name {shown(name)}; a name has letters, digits, dots, dashes and "
             "underscores, and settings are an object"
         )
     return Declared(name, licence, frame == "ffhq", settings)
@@ -140,7 +141,7 @@ def parse_settings(
     for name, value in given.items():
         if name in fixed and value not in fixed[name]:
             raise InputError(
-                f"{path}: setting {name} is {str(value)[:40]!r}, supported: "
+                f"{path}: setting {name} is {shown(value)}, supported: "
                 f"{', '.join(map(str, fixed[name]))}"
             )
         if name in own:
@@ -163,7 +164,7 @@ def _bounded(path: Path, name: str, kind: Any, value: Any) -> Any:
         value = int(value)
     wanted = (int,) if kind == "int" else (int, float)
     if kind == "bool" or type(value) not in wanted or not 0 < value <= most:
-        raise InputError(f"{path}: setting {name} is {str(value)[:40]!r}, expected {kind}")
+        raise InputError(f"{path}: setting {name} is {shown(value)}, expected {kind}")
     return value if kind == "int" else float(value)
 
 

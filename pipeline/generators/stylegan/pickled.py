@@ -20,7 +20,7 @@ from torch import Tensor
 
 from manifests.errors import InputError
 from manifests.pickled_arrays import ARRAYS
-from manifests.pickles import Allowed, load_pickle, require_keys
+from manifests.pickles import Allowed, load_pickle, require_keys, shown
 
 MOST_BYTES = 4 << 30  # StyleGAN3-R at 1024 pixels with its discriminator: 0.4 GB
 MOST_STEPS = 1_000_000  # about fifty a tensor
@@ -62,7 +62,8 @@ def read_network(path: Path) -> PickledNetwork:
     """
     content = load_pickle(path, ALLOWED, most_bytes=MOST_BYTES, most_steps=MOST_STEPS)
     if not isinstance(content, dict) or NETWORK not in content:
-        found = sorted(map(str, content))[:5] if isinstance(content, dict) else type(content)
+        kind = type(content).__name__
+        found = shown(list(content)) if isinstance(content, dict) else f"a {kind}"
         raise InputError(f"{path}: holds {found}, expected a dictionary with {NETWORK}")
     module = content[NETWORK]
     if not isinstance(module, PickledModule) or module.class_name != "Generator":
@@ -139,7 +140,7 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tenso
         raise InputError("a tensor without floating-point numbers")
     numbers = (offset, *size, *stride)
     if any(type(number) is not int or number < 0 for number in numbers):
-        raise InputError(f"a tensor of size {size} and stride {stride}"[:120])
+        raise InputError(f"a tensor of size {shown(size)} and stride {shown(stride)}")
     made = torch.empty(0, dtype=storage.dtype)
     made.set_(storage.values, offset, size, stride)  # refuses what reaches past the storage
     return made
