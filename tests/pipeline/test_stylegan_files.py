@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -116,6 +117,31 @@ def test_other_pickles_are_refused_in_one_line(tmp_path: Path, data: bytes, mess
     with pytest.raises(InputError, match=message) as caught:
         load(2, path)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({5: 1}, "setting 5 is no name"),
+        ({"mapping_kwargs": {b"num_layers": 2}}, "setting b'num_layers' is no name"),
+        ({"c_dim": np.zeros(2)}, "a setting is <PickledArray>, expected numbers and texts"),
+        ({"mapping_kwargs": {"num_layers": [b"2"]}}, "a setting is b'2', expected numbers"),
+    ],
+)
+def test_settings_are_names_with_numbers_and_texts(
+    tmp_path: Path, settings: dict[Any, Any], message: str
+) -> None:
+    path = write_pickle(tmp_path / "a.pkl", network_of(2, SMALL2), SMALL2 | settings)
+    with pytest.raises(InputError, match=message):
+        load(2, path)
+
+
+def test_positional_arguments_are_refused_whatever_they_are(tmp_path: Path) -> None:
+    for arguments in ((512,), np.zeros(2)):
+        extra = {"_init_args": arguments}
+        path = write_pickle(tmp_path / "a.pkl", network_of(2, SMALL2), SMALL2, extra=extra)
+        with pytest.raises(InputError, match="does not say what it was made with, by name"):
+            load(2, path)
 
 
 @pytest.mark.parametrize("kind", [list, tuple])

@@ -71,9 +71,32 @@ def read_network(path: Path) -> PickledNetwork:
         raise InputError(f"{path}: {NETWORK} is a {kind[:60]}, expected a Generator")
     arguments = module.state.get("_init_args", ())
     settings = module.state.get("_init_kwargs")
-    if arguments or not isinstance(settings, dict):
+    unnamed = not isinstance(arguments, list | tuple) or arguments
+    if unnamed or not isinstance(settings, dict):
         raise InputError(f"{path}: {NETWORK} does not say what it was made with, by name")
+    _require_plain(settings, path)
     return PickledNetwork(module, settings, dict(_tensors(module, "", path)))
+
+
+def _require_plain(settings: Mapping[Any, Any], path: Path) -> None:
+    """Raises InputError for settings that JSON could not hold: names, numbers, texts, and lists
+    and dictionaries of them."""
+    seen: dict[int, Any] = {}
+    found: list[Any] = [settings]
+    while found:
+        value = found.pop()
+        if id(value) in seen:  # a file may hold one list a billion times
+            continue
+        seen[id(value)] = value
+        if isinstance(value, dict):
+            found += value.values()
+            strange = next((name for name in value if type(name) is not str), None)
+            if strange is not None:
+                raise InputError(f"{path}: setting {shown(strange)} is no name")
+        elif isinstance(value, list | tuple):
+            found += value
+        elif value is not None and type(value) not in (str, bool, int, float):
+            raise InputError(f"{path}: a setting is {shown(value)}, expected numbers and texts")
 
 
 def _tensors(module: PickledModule, prefix: str, path: Path) -> Iterator[tuple[str, Tensor]]:
