@@ -15,7 +15,16 @@ import torch
 from safetensors.torch import save_file
 
 from manifests.errors import InputError
-from tests.stylegans import SMALL2, declare, load, network_of, tensors_of, write_pickle, z_of
+from tests.stylegans import (
+    SMALL2,
+    SMALL3,
+    declare,
+    load,
+    network_of,
+    tensors_of,
+    write_pickle,
+    z_of,
+)
 
 OFFICIAL_NAMES = {  # that the files of the released code ask for
     "torch_utils.persistence _reconstruct_persistent_obj", "dnnlib.util EasyDict",
@@ -201,6 +210,10 @@ def test_a_network_of_another_class_is_refused(tmp_path: Path) -> None:
         ({"architecture": "resnet"}, "setting architecture is 'resnet', supported: skip"),
         ({"shear": 1}, "setting 'shear' is not known"),
         ({"mapping_kwargs": {"num_layers": 4}}, r"lacks mapping\.fc3\.bias"),
+        (
+            {"mapping_kwargs": {"num_layers": 1 << 20}},
+            "setting mapping_num_layers is 1048576, expected int above 0, at most 64",
+        ),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -210,6 +223,24 @@ def test_settings_that_do_not_fit_the_tensors_are_named(
     path = write_pickle(tmp_path / "a.pkl", network_of(2, SMALL2), SMALL2 | changes)
     with pytest.raises(InputError, match=rf"^{path}: .*{message}"):
         load(2, path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_layers": 65}, "setting num_layers is 65, expected int above 0, at most 64"),
+        ({"filter_size": 1 << 20}, "setting filter_size is 1048576, .* at most 64"),
+        ({"lrelu_upsampling": 1 << 20}, "setting lrelu_upsampling is 1048576, .* at most 16"),
+        ({"first_cutoff": 1000.0}, "its settings make no network"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_settings_that_no_filters_are_made_of_are_named(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    path = write_pickle(tmp_path / "a.pkl", network_of(3, SMALL3), SMALL3 | changes)
+    with pytest.raises(InputError, match=rf"^{path}: .*{message}"):
+        load(3, path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

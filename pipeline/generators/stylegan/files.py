@@ -30,8 +30,12 @@ Settings = TypeVar("Settings")
 KEYS = ("frame", "licence", "name", "settings")
 FRAMES = ("ffhq", "detect")
 MOST_DECLARED_BYTES = 1 << 16
-LARGEST = 1 << 20  # of any whole number among the settings
+LARGEST = 1 << 20  # of any number among the settings, but for those that cost time or memory
 MOST_PIXELS = 1024
+MOST = {
+    "img_resolution": MOST_PIXELS, "num_layers": 64, "mapping_num_layers": 64, "filter_size": 64,
+    "lrelu_upsampling": 16,
+}  # fmt: skip
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 EXAMPLE = '{"frame": "ffhq", "licence": "..."}'
 
@@ -155,7 +159,7 @@ def parse_settings(
 
 
 def _bounded(path: Path, name: str, kind: Any, value: Any) -> Any:
-    most = MOST_PIXELS if name == "img_resolution" else LARGEST
+    most = MOST.get(name, LARGEST)
     if "None" in kind and value is None:
         return None
     if kind == "bool" and type(value) is bool:
@@ -164,7 +168,8 @@ def _bounded(path: Path, name: str, kind: Any, value: Any) -> Any:
         value = int(value)
     wanted = (int,) if kind == "int" else (int, float)
     if kind == "bool" or type(value) not in wanted or not 0 < value <= most:
-        raise InputError(f"{path}: setting {name} is {shown(value)}, expected {kind}")
+        bounds = "" if kind == "bool" else f" above 0, at most {most}"
+        raise InputError(f"{path}: setting {name} is {shown(value)}, expected {kind}{bounds}")
     return value if kind == "int" else float(value)
 
 
@@ -179,6 +184,8 @@ def fill(path: Path, build: Callable[[], StyleNetwork], tensors: Mapping[str, Te
             network = build()
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except (ValueError, ArithmeticError) as error:  # filters that cannot be designed
+        raise InputError(f"{path}: its settings make no network ({error})") from None
     wanted = {name: tuple(own.shape) for name, own in network.state_dict().items()}
     unlike = sorted(set(wanted) ^ set(tensors))
     if unlike:
