@@ -115,7 +115,9 @@ def _latents(file: OnnxFile) -> tuple[str, int, int]:
     sources = file.session.get_inputs()
     shape, kind = (sources[0].shape, sources[0].type) if len(sources) == 1 else ([], "")
     width = shape[1] if len(shape) == 2 else 0
-    if not isinstance(width, int) or not 0 < width <= WIDEST or kind != "tensor(float)":
+    rows = shape[0] if shape and isinstance(shape[0], int) else BATCH
+    fits = isinstance(width, int) and 0 < width <= WIDEST and rows > 0
+    if not fits or kind != "tensor(float)":
         found = ", ".join(f"{own.type} {list(own.shape)}" for own in sources) or "nothing"
         raise InputError(f"{file.path}: takes {found}, expected float [batch, width] of latents")
-    return sources[0].name, shape[0] if isinstance(shape[0], int) else BATCH, width
+    return sources[0].name, rows, width

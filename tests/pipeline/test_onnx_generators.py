@@ -138,6 +138,7 @@ def test_what_is_not_declared_is_asked_for(tmp_path: Path, key: str) -> None:
         ({"shape": (3, 4, 16)}, r"output pictures is \[64, 3, 4, 16\] for 64 latents, expected"),
         ({"shape": (1, 8, 24)}, "expected as many square pictures of three channels"),
         ({"width": "width"}, r"takes tensor\(float\) \['batch', 'width'\], expected float"),
+        ({"batch": 0}, rf"takes tensor\(float\) \[0, {WIDTH}\], expected float"),
         ({"declared": DECLARED | {"frame": "mtcnn"}}, "valid names: arcface112, detect, dlib150"),
         ({"declared": DECLARED | {"latent_space": "s"}}, "valid names: w, w+, z"),
         ({"declared": DECLARED | {"name": "../x"}}, "a name has letters"),
