@@ -57,6 +57,14 @@ class ImageFolder(ImageSource):
 
     def read(self, name: str) -> bytes:
         path = self.root / name
+        try:
+            return self._read(path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        except RuntimeError:  # of pathlib
+            raise InputError(f"{path}: a link that leads to itself; remove it") from None
+
+    def _read(self, path: Path) -> bytes:
         if not path.resolve().is_relative_to(self.resolved):
             raise InputError(f"{path}: lies outside {self.root}; bring the image itself in there")
         if not path.is_file():
@@ -94,6 +102,7 @@ def _opened(data: bytes, where: str) -> Iterator[Image.Image]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
                 _check_size(opened.size, where)
+                _check_depth(opened.mode, where)
                 yield opened
     except BROKEN as error:
         text = str(error).split(" <_io")[0]  # without the address of the buffer
@@ -106,6 +115,14 @@ def _check_size(size: tuple[int, int], where: str) -> None:
         raise InputError(f"{where}: {width}x{height} pixels, at most {MOST_PIXELS} are decoded")
     if min(size) < LEAST_SIDE:
         raise InputError(f"{where}: {width}x{height} pixels, at least {LEAST_SIDE} a side needed")
+
+
+def _check_depth(mode: str, where: str) -> None:
+    """Pillow clips such values at 255 instead of scaling them, and nobody says what is white."""
+    if mode[0] in "IF":
+        raise InputError(
+            f"{where}: pixels of more than 8 bits ({mode}); bring it with 8 bits a channel"
+        )
 
 
 def decode(data: bytes, where: str) -> UInt8[np.ndarray, "height width 3"]:

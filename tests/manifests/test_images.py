@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,41 @@ def test_no_name_and_no_link_leads_out(tmp_path: Path) -> None:
             source.read(name)
     with pytest.raises(InputError, match=r"gone\.png: missing image"):
         source.read("gone.png")
+
+
+def test_a_link_that_leads_to_itself_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.png").symlink_to("x.png")
+    with pytest.raises(InputError, match=r"x\.png: a link that leads to itself; remove it"):
+        ImageFolder(tmp_path).read("x.png")
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    picture((1, 2, 3)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(InputError, match=r"a\.png: cannot be read \(Permission denied\)"):
+        ImageFolder(tmp_path).read("a.png")
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [("PNG", np.uint16), ("TIFF", np.int32), ("TIFF", np.float32)]
+)
+@pytest.mark.parametrize("read", [decode, check_readable])
+def test_pixels_that_would_be_white_or_black_are_refused(
+    read: Callable[..., object], kind: str, dtype: type
+) -> None:
+    image = Image.fromarray(np.full((32, 32), 200 if dtype is np.float32 else 20_000, dtype))
+    with pytest.raises(InputError, match=r"x: pixels of more than 8 bits \([IF].*with 8 bits a"):
+        read(encoded(image, kind), "x")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA"])
+def test_grey_and_transparent_pictures_of_8_bits_are_read(mode: str) -> None:
+    assert decode(encoded(picture((9, 99, 199)).convert(mode), "PNG"), "x").shape == (32, 32, 3)
 
 
 def test_a_folder_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:
