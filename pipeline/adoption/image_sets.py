@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from tqdm import tqdm
@@ -46,8 +47,8 @@ def read_image_set(root: Path, *, aligned: bool) -> ImageSet:
     """Every image below `root`, each decoded once to see that it can be.
 
     Raises InputError for a folder without images, a link that leads out of it or to a folder, an
-    image that cannot be read, two of the same bytes and, of `aligned` ones, one that is not
-    square or of another size than the first.
+    image or folder that cannot be read, two of the same bytes and, of `aligned` ones, one that is
+    not square or of another size than the first.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; folder:DIR needs one with images")
@@ -76,7 +77,7 @@ def read_image_set(root: Path, *, aligned: bool) -> ImageSet:
 
 
 def _names(root: Path) -> Iterator[str]:
-    for folder, below, files in os.walk(root):
+    for folder, below, files in os.walk(root, onerror=_refuse):
         for name in below:
             if (Path(folder) / name).is_symlink():
                 raise InputError(
@@ -86,3 +87,10 @@ def _names(root: Path) -> Iterator[str]:
         for name in files:
             if Path(name).suffix.lower() in ENDINGS and not name.startswith("."):
                 yield (Path(folder) / name).relative_to(root).as_posix()
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise InputError(
+        f"{error.filename}: cannot be read ({error.strerror}); change its permissions, or move it "
+        "out of there"
+    ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -28,6 +29,7 @@ from manifests.verify import find_faults
 from pipeline import adopt
 from pipeline.adopt import Origin, adopt_round, main
 from pipeline.adoption.faces import AdoptJob, moved
+from pipeline.adoption.image_sets import read_image_set
 from pipeline.align import Face, crop_photograph
 from pipeline.crews import Crew
 from pipeline.embed import embed_round
@@ -264,6 +266,14 @@ def bomb(folder: Path) -> None:
     (folder / "2/2.png").write_bytes(encoded_bomb(30_000, 30_000))
 
 
+def link_loop(folder: Path) -> None:
+    (folder / "2/x.png").symlink_to("x.png")
+
+
+def deep(folder: Path) -> None:
+    Image.fromarray(np.full((32, 32), 20_000, np.uint16)).save(folder / "2/2.png")
+
+
 def unlike_sizes(folder: Path) -> None:
     Image.new("RGB", (40, 40)).save(folder / "2/2.png")
 
@@ -283,6 +293,8 @@ def oblong(folder: Path) -> None:
         (linked_folder, r"digiface/2: a link to a folder"),
         (twins, r"2/2\.png: the same bytes as 0/0\.png; remove one"),
         (bomb, r"2/2\.png: (30000x30000 pixels, at most|not a readable image)"),
+        (link_loop, r"2/x\.png: a link that leads to itself; remove it"),
+        (deep, r"2/2\.png: pixels of more than 8 bits"),
         (unlike_sizes, r"2/2\.png: 40x40 pixels, 0/0\.png has 32x32; aligned crops are of one"),
         (oblong, r"2/2\.png: 40x32 pixels; an aligned crop is square"),
     ],
@@ -295,6 +307,22 @@ def test_bad_sets_are_refused_before_anything_is_made(
         adopted(params)
     assert "\n" not in str(caught.value)
     assert not layout.manifest("digi").exists() and not layout.faces("digi").exists()
+
+
+def test_a_folder_that_may_not_be_read_is_not_left_out(
+    images: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def denied(path: str) -> object:
+        if str(path).endswith("2"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    assert len(read_image_set(SET, aligned=True)) == len(images)
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(InputError, match=r"digiface/2: cannot be read \(Permission denied\)"):
+        read_image_set(SET, aligned=True)
 
 
 @pytest.mark.parametrize(
