@@ -100,6 +100,13 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
+def storage_of(tensor: Tensor) -> torch.storage.TypedStorage:
+    """What torch pickles below a tensor, without the warning that it gives once a process."""
+    return torch.storage.TypedStorage(
+        wrap_storage=tensor.untyped_storage(), dtype=tensor.dtype, _internal=True
+    )
+
+
 def persistent(
     class_name: str,
     tensors: Mapping[str, Tensor],

@@ -7,7 +7,6 @@ Radford et al. 2016 (arXiv 1511.06434) in the layout of the PyTorch tutorial.
 from __future__ import annotations
 
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from jaxtyping import Float
@@ -17,6 +16,7 @@ from manifests.digests import sha256_file
 from manifests.errors import InputError
 from pipeline.generators.base import Generator
 from pipeline.numerics import weights_path
+from pipeline.torch_files import UnreadableFile, read_torch_file
 
 WEIGHTS = "weights.tar"
 LATENT_WIDTH = 100
@@ -49,9 +49,9 @@ def load(weights: Path) -> DcganDigiface:
     path = weights_path(weights, WEIGHTS)
     network = build_network()
     try:
-        state = torch.load(path, weights_only=True, map_location="cpu")["netG_state_dict"]
+        state = read_torch_file(path)["netG_state_dict"]
         network.load_state_dict({key.removeprefix("main."): value for key, value in state.items()})
-    except (RuntimeError, KeyError, EOFError, UnpicklingError) as error:
+    except (UnreadableFile, RuntimeError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not the weights of this DCGAN ({error})") from None
     network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return DcganDigiface(network, sha256_file(path))

@@ -11,8 +11,6 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,9 +22,10 @@ from manifests.errors import InputError
 from pipeline.generators.stylegan.backend import StyleGenerator
 from pipeline.generators.stylegan.files import MOST_PIXELS, fill, read_declared
 from pipeline.generators.stylegan.layers import DenseStack, StyleNetwork
-from pipeline.generators.stylegan.pickled import MOST_BYTES, reason
+from pipeline.generators.stylegan.pickled import MOST_BYTES
 from pipeline.generators.stylegan.resampling import binomial
 from pipeline.generators.stylegan.style2 import Style2Settings, Synthesis2
+from pipeline.torch_files import UnreadableFile, fault_of, read_torch_file
 
 # Chunks of z and w in their order; gamma is the light.
 CHUNKS = {
@@ -107,15 +106,17 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if path.stat().st_size > MOST_BYTES:
         raise InputError(f"{path}: larger than {MOST_BYTES} bytes")
     try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, UnpicklingError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a checkpoint of tensors ({reason(error)})") from None
+        found = read_torch_file(path)
+    except UnreadableFile as error:
+        raise InputError(f"{path}: not a checkpoint of tensors ({error})") from None
     weights = found.get("g_ema") if isinstance(found, dict) else None
     if not isinstance(weights, dict):
         raise InputError(f"{path}: no g_ema in it; expected a checkpoint of GAN-Control")
     for name, value in weights.items():
         if type(name) is not str or not isinstance(value, Tensor):
             raise InputError(f"{path}: g_ema: {str(name)[:80]} is no tensor")
+        if fault := fault_of(value):
+            raise InputError(f"{path}: g_ema: {name[:80]} is {fault}, expected numbers in order")
     return {name.removeprefix("module."): value for name, value in weights.items()}
 
 
@@ -142,7 +143,7 @@ def _bare(value: Tensor, axes: int) -> Tensor:
 
 def _require_usual_filter(path: Path, name: str, value: Tensor) -> None:
     usual = torch.outer(binomial(), binomial())
-    if value.shape != usual.shape or not torch.allclose(value / value.sum(), usual):
+    if value.shape != usual.shape or not torch.allclose(value.float() / value.float().sum(), usual):
         raise InputError(f"{path}: g_ema: {name} is another filter than [1, 3, 3, 1]")
 
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -23,6 +21,7 @@ from manifests.errors import InputError
 from pipeline.frames import ARCFACE112
 from pipeline.onnx_declarations import UNSTATED, Declaration, declaration_of
 from pipeline.teachers.base import Teacher
+from pipeline.torch_files import UnreadableFile, fault_of, read_torch_file
 
 UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
 CHANNELS = (64, 128, 256, 512)
@@ -165,7 +164,9 @@ def _check(
     for key, value in state.items():
         if key.endswith(OPTIONAL):
             continue
-        if value.shape != wanted[key].shape or not value.is_floating_point():
+        if fault := fault_of(value):
+            raise InputError(f"{path}: {key} is {fault}, expected floating-point numbers")
+        if value.shape != wanted[key].shape:
             raise InputError(
                 f"{path}: {key} is {value.dtype} {list(value.shape)}, an IResNet-{depth} has "
                 f"floating-point {list(wanted[key].shape)}"
@@ -189,11 +190,11 @@ def _read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
-        state: Any = torch.load(path, weights_only=True, map_location="cpu")
-    except (RuntimeError, EOFError, UnpicklingError, ValueError, LookupError, TypeError, OSError):
+        state = read_torch_file(path)
+    except UnreadableFile as error:
         raise InputError(
-            f"{path}: not a state dict that torch.load(weights_only=True) reads; nothing of it "
-            "was run"
+            f"{path}: not a state dict that torch.load(weights_only=True) reads ({error}); "
+            "nothing of it was run"
         ) from None
     if not isinstance(state, Mapping):
         raise InputError(f"{path}: holds a {type(state).__name__}, expected a state dict")

@@ -25,6 +25,7 @@ from pipeline.frames import Frame
 from pipeline.generators.stylegan.alignment import ffhq_frame
 from pipeline.generators.stylegan.layers import StyleNetwork
 from pipeline.generators.stylegan.pickled import MOST_BYTES, PickledNetwork, read_network
+from pipeline.torch_files import fault_of
 
 Settings = TypeVar("Settings")
 KEYS = ("frame", "licence", "name", "settings")
@@ -195,6 +196,8 @@ def fill(path: Path, build: Callable[[], StyleNetwork], tensors: Mapping[str, Te
             f"({network.resolution} pixels)"
         )
     for name, shape in wanted.items():
+        if fault := fault_of(tensors[name]):
+            raise InputError(f"{path}: {name} is {fault}, expected floating-point numbers")
         if tuple(tensors[name].shape) != shape:
             raise InputError(
                 f"{path}: {name} is {list(tensors[name].shape)}, its settings "

@@ -7,9 +7,6 @@ of the class, its attributes, and the tensors below them.
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ from torch import Tensor
 from manifests.errors import InputError
 from manifests.pickled_arrays import ARRAYS
 from manifests.pickles import Allowed, load_pickle, require_keys, shown
+from pipeline.torch_files import FLOATS, UnreadableFile, fault_of, read_torch_file
 
 MOST_BYTES = 4 << 30  # StyleGAN3-R at 1024 pixels with its discriminator: 0.4 GB
 MOST_STEPS = 1_000_000  # about fifty a tensor
@@ -129,12 +127,6 @@ def _module(meta: Any) -> PickledModule:
     return PickledModule(name, state)
 
 
-def reason(error: Exception) -> str:
-    """What torch.load found, without the advice around it."""
-    found = str(error).partition("Check the documentation")[0]
-    return " ".join(re.split(r"trusted source\.|WeightsUnpickler error:", found)[-1].split())[:120]
-
-
 @dataclass(frozen=True)
 class PickledStorage:
     """The numbers below a tensor."""
@@ -147,25 +139,25 @@ def _storage(data: Any) -> PickledStorage:
     """Numbers as torch.save writes them: a file within the file, with a pickle of its own."""
     if not isinstance(data, bytes):
         raise InputError("a tensor's numbers are no bytes")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # storages with a type are on their way out
-        try:
-            found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        except Exception as error:  # a stranger's bytes can trip it in any way
-            raise InputError(f"a tensor's numbers cannot be read ({reason(error)})") from None
-        if not isinstance(found, torch.storage.TypedStorage):
-            raise InputError(f"a tensor's numbers are a {type(found).__name__}")
-        return PickledStorage(found._untyped_storage, found.dtype)
+    try:
+        found = read_torch_file(data)
+    except UnreadableFile as error:
+        raise InputError(f"a tensor's numbers cannot be read ({error})") from None
+    if not isinstance(found, torch.storage.TypedStorage):
+        raise InputError(f"a tensor's numbers are a {type(found).__name__}")
+    return PickledStorage(found._untyped_storage, found.dtype)
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
-    if not isinstance(storage, PickledStorage) or not storage.dtype.is_floating_point:
+    if not isinstance(storage, PickledStorage) or storage.dtype not in FLOATS:
         raise InputError("a tensor without floating-point numbers")
     numbers = (offset, *size, *stride)
     if any(type(number) is not int or number < 0 for number in numbers):
         raise InputError(f"a tensor of size {shown(size)} and stride {shown(stride)}")
     made = torch.empty(0, dtype=storage.dtype)
     made.set_(storage.values, offset, size, stride)  # refuses what reaches past the storage
+    if fault := fault_of(made):
+        raise InputError(f"a tensor of {fault}")
     return made
 
 

@@ -1,0 +1,68 @@
+"""Strangers' torch files: opened within bounds, and what a tensor of theirs may be."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+FLOATS = (torch.float16, torch.float32, torch.float64, torch.bfloat16)
+
+
+class UnreadableFile(ValueError):
+    """What keeps a torch file from being read, in a few words."""
+
+
+def read_torch_file(source: Path | bytes) -> Any:
+    """What a file of torch.save holds, on the CPU: tensors and plain values.
+
+    Raises UnreadableFile for one that is damaged, holds anything else (nothing of it is run), or
+    would grow: torch stores its zips without compression, a stranger need not.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # storages with a type are on their way out
+        try:
+            _require_stored(source)
+            file = io.BytesIO(source) if isinstance(source, bytes) else source
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except UnreadableFile:
+            raise
+        except Exception as error:  # a stranger's bytes can trip it in any way
+            raise UnreadableFile(_reason(error)) from None
+
+
+def fault_of(tensor: Tensor) -> str | None:
+    """What makes a tensor another than plain floating-point numbers that lie in its file."""
+    if tensor.is_nested:
+        return "a nested tensor"
+    if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        return f"{tensor.dtype}, {tensor.layout}, {tensor.device.type}"
+    if tensor.dtype not in FLOATS:  # those of quantised tensors are not
+        return str(tensor.dtype)
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"{list(tensor.shape)} of {tensor.untyped_storage().nbytes()} bytes"
+    return None
+
+
+def _require_stored(source: Path | bytes) -> None:
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    if not zipfile.is_zipfile(file):
+        return  # torch's older layout, which has no compression
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    with zipfile.ZipFile(file) as opened:
+        grown = sum(member.file_size for member in opened.infolist())
+    if grown > size:
+        raise UnreadableFile(f"{size} bytes that grow to {grown}")
+
+
+def _reason(error: Exception) -> str:
+    """What torch.load found, without the advice around it."""
+    found = re.split("Check the documentation|Please use", str(error))[0]
+    found = " ".join(re.split(r"trusted source\.|WeightsUnpickler error:", found)[-1].split())
+    return found[:120] or type(error).__name__
