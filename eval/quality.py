@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ from eval.reporting.figures import png, separability_figure
 from eval.scoring.separability import Looks, Measured, measure
 from manifests import layout
 from manifests.costs import timed
+from manifests.digests import sha256_file
 from manifests.errors import InputError, Parser, run_command
+from manifests.exports import RECORD, Export
 from manifests.files import replacing, require_writable, write_json
 from manifests.layout import IDENTITIES, POOL
 from manifests.marks import OFF_IDENTITY, Marks
@@ -95,13 +97,35 @@ def seen_by(model: Model, faces: FaceStore, rows: Int[np.ndarray, " face"]) -> n
 
 def require_independent(judge: str, name: str, teacher: str) -> None:
     """Raises InputError for a judge that had a part in the round: its teacher, or a student that
-    was trained on it."""
+    was trained on it, as a run or as an export with its record beside it."""
     if judge == f"teacher:{teacher}":
         raise InputError(f"--judge {judge}: drew the boundaries; name another network")
+    if layout.faces(name).as_posix() in _trained_on(judge):
+        raise InputError(f"--judge {judge}: was trained on round {name}; name another network")
+
+
+def _trained_on(judge: str) -> Collection[str]:
+    """Paths of the stores that a run, or an export of one, names."""
+    kind, _, name = judge.partition(":")
+    file = Path(name).resolve()  # a link may lead to an export
+    if kind == "onnx" and file.is_file() and (file.parent / RECORD).is_file():
+        export = Export.read(file.parent)
+        if sha256_file(file) in {facts.sha256 for facts in export.files.values()}:
+            return [store.path for store in export.stores]
     if (Path(judge) / FILE).exists():
-        trained_on = json.loads(load_student(Path(judge)).card.stores)
-        if layout.faces(name).as_posix() in trained_on:
-            raise InputError(f"--judge {judge}: was trained on round {name}; name another network")
+        stores: dict[str, str] = json.loads(load_student(Path(judge)).card.stores)
+        return stores
+    return ()
+
+
+def require_other_network(judge: str, model: Model, files: RoundFiles) -> None:
+    """Raises InputError for a judge with the weights of the teacher, whatever it is called."""
+    drew = files.teacher.passport.fingerprint.identity.get("weights_sha256")
+    if model.sha256 == drew:
+        raise InputError(
+            f"--judge {judge}: its weights are those of the teacher, which drew the boundaries; "
+            "name another network"
+        )
 
 
 def figures_of(found: Round, units: np.ndarray, settings: Quality) -> dict[str, Measured]:
@@ -202,6 +226,8 @@ def main() -> int:
     with timed("quality"):
         found = open_identities(args.round, params.teacher)
         model = load_model(args.judge, layout.WEIGHTS) if args.judge is not None else None
+        if model is not None:
+            require_other_network(args.judge, model, found.files)
         verdicts = judge_round(found, model, params)
         report = report_of(found, verdicts, params.quality)
         write(report, verdicts)

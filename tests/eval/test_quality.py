@@ -22,6 +22,7 @@ from eval.quality import (
 )
 from manifests import layout
 from manifests.errors import InputError
+from manifests.exports import FLOAT, INT8
 from manifests.files import read_json
 from manifests.layout import IDENTITIES
 from manifests.params import Params, Screen, load_params
@@ -29,9 +30,11 @@ from manifests.rounds import open_round
 from pipeline.frames import Frame
 from pipeline.screen import screen_round
 from tests.conftest import ROOT
+from tests.exports import RENDERED, toy_export
 from tests.toys import EMBEDDING_WIDTH, PASSPORT, make_round, toy_teacher
 
 PER_SIDE, REFERENCES = 6, 10
+TEACHER_SHA = "7e" * 32
 
 
 @pytest.fixture
@@ -50,7 +53,8 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     rows[stray(faces.ok())] *= -1
     rows[~faces.ok()] = np.nan
     digest = teacher.passport.manifest_digest
-    passport = replace(PASSPORT, round=IDENTITIES, manifest_digest=digest)
+    made_by = replace(PASSPORT.fingerprint, identity={"name": "toy", "weights_sha256": TEACHER_SHA})
+    passport = replace(PASSPORT, round=IDENTITIES, manifest_digest=digest, fingerprint=made_by)
     toy_teacher(teacher.path, rows.astype(np.float32), faces_root=faces.root, passport=passport)
     screen_round(IDENTITIES, [], params)
     monkeypatch.setattr(quality, "load_params", lambda: params)
@@ -131,6 +135,43 @@ def test_a_student_of_the_round_is_no_judge(
     with pytest.raises(InputError, match="was trained on round identities; name another"):
         require_independent(str(tmp_path), IDENTITIES, "toy")
     require_independent(str(tmp_path), "other", "toy")
+
+
+def test_an_export_of_a_student_of_the_round_is_no_judge(tmp_path: Path) -> None:
+    toy_export(tmp_path, stores=(replace(RENDERED, path="data/identities/faces.zarr"),))
+    for file in (FLOAT, INT8):
+        judge = f"onnx:{tmp_path / file}"
+        with pytest.raises(InputError, match="was trained on round identities; name another"):
+            require_independent(judge, IDENTITIES, "toy")
+        require_independent(judge, "other", "toy")
+    (tmp_path / "foreign.onnx").write_text("another network")
+    require_independent(f"onnx:{tmp_path / 'foreign.onnx'}", IDENTITIES, "toy")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/link.onnx").symlink_to(tmp_path / FLOAT)
+    with pytest.raises(InputError, match="was trained on round identities; name another"):
+        require_independent(f"onnx:{tmp_path / 'elsewhere/link.onnx'}", IDENTITIES, "toy")
+    (tmp_path / "export.json").write_text("{}")
+    with pytest.raises(InputError, match=r"export\.json: schema version"):
+        require_independent(f"onnx:{tmp_path / FLOAT}", IDENTITIES, "toy")
+    (tmp_path / "export.json").unlink()
+    require_independent(f"onnx:{tmp_path / FLOAT}", IDENTITIES, "toy")
+
+
+def test_the_teacher_does_not_judge_itself_under_another_name(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = Frame(**open_round(IDENTITIES, "toy").faces.frame)
+
+    def load(text: str, _: Path) -> Model:
+        return Model(
+            text, TEACHER_SHA, frame, "cosine", False, lambda crops: crops.mean(dim=(2, 3))
+        )
+
+    monkeypatch.setattr(quality, "load_model", load)
+    monkeypatch.setattr("sys.argv", ["quality", "--judge", "onnx:w600k_r50.onnx"])
+    with pytest.raises(InputError, match="its weights are those of the teacher, which drew the"):
+        main()
+    assert not layout.quality_report().exists()
 
 
 def test_a_round_without_identities_is_refused(params: Params) -> None:
