@@ -11,8 +11,6 @@ where it was; run again on the same images it makes the same bytes.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,28 +19,20 @@ import numpy as np
 import pyarrow as pa
 
 from manifests import layout
-from manifests.building import (
-    Column,
-    assemble,
-    write_attributes,
-    write_metadata,
-)
 from manifests.costs import timed
 from manifests.errors import InputError, Parser, pick, run_command
 from manifests.files import write_json
 from manifests.latents import FOLDER, LatentManifest, Recipe, build
-from manifests.ledger import LedgerLine
 from manifests.params import Params, load_params
 from manifests.passport import Fingerprint, Passport
 from pipeline.adoption.faces import DETECT_THRESHOLD, LISTING, AdoptJob, numerics_here
 from pipeline.adoption.image_sets import ImageSet, read_image_set
-from pipeline.align import LANDMARK_SCHEME, alignment_identity
+from pipeline.align import alignment_identity
 from pipeline.crews import Crew, add_options, crew_of
-from pipeline.faces import COLUMNS, count, pictures_of
+from pipeline.face_stores import FaceMaking, build_faces, check_shard_rows
 from pipeline.frames import FRAMES, WIDE, Frame
-from pipeline.render import check_shard_rows
 from pipeline.sample import save
-from pipeline.shards import Build, Making, Workshop, open_workshop, relink, run_tasks, seal
+from pipeline.shards import Build, Workshop, open_workshop, relink
 
 VERSION = 1  # raise it when the same inputs would give other faces
 STATEMENT = re.compile(r"\S[^\x00-\x1f\x7f]{0,199}")
@@ -58,15 +48,13 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Adoption(Making):
-    """A round's faces before they are made: all that they depend on."""
+class Adoption(FaceMaking):
+    """A round's faces before they are adopted: all that they depend on."""
 
-    name: str
+    verb = "adopt"
+
     images: ImageSet
-    manifest: LatentManifest
     origin: Origin
-    made_by: Fingerprint
-    params: Params
 
     @property
     def build(self) -> Build:
@@ -75,27 +63,8 @@ class Adoption(Making):
         return Build(f"adopt-{self.name}", inputs, layout.faces(self.name))
 
     @property
-    def source(self) -> str:
-        return self.manifest.digest
-
-    @property
-    def task_rows(self) -> int:
-        return self.params.render.shard_rows
-
-    @property
-    def num_rows(self) -> int:
-        return len(self.images)
-
-    @property
-    def columns(self) -> Sequence[Column]:
-        return COLUMNS
-
-    @property
-    def pictures(self) -> Column:
-        return pictures_of(self.params.render.frame_size)
-
-    def count(self, columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
-        return count(columns)
+    def licences(self) -> dict[str, str]:
+        return {self.origin.synthetic_source: self.origin.licence}
 
     def job(self, work: Path) -> AdoptJob:
         return AdoptJob(
@@ -103,7 +72,7 @@ class Adoption(Making):
             root=self.images.root.resolve(),
             weights=layout.WEIGHTS,
             source=self.origin.frame,
-            frame=WIDE.at(self.params.render.frame_size),
+            frame=self.frame,
             shard_rows=self.task_rows,
             numerics=tuple(self.made_by.numerics.items()),
             input_hash=work.name,
@@ -113,7 +82,7 @@ class Adoption(Making):
         rows = list(zip(self.images.names, self.images.sha256, strict=True))
         write_json(shop.work / LISTING, rows)
         with timed(f"adopt@{self.name}", rows=None if shop.begun else self.num_rows):
-            return build_faces(shop, self, crew)
+            return build_faces(shop, self, self.job(shop.work), crew)
 
 
 def open_adoption(name: str, folder: Path, origin: Origin, params: Params) -> Adoption:
@@ -134,7 +103,7 @@ def open_adoption(name: str, folder: Path, origin: Origin, params: Params) -> Ad
             f"{layout.faces(name).parent}"
         )
     made_by = fingerprint(images, origin, params.render.frame_size)
-    return Adoption(name, images, manifest, origin, made_by, params)
+    return Adoption(name, manifest, made_by, params, images, origin)
 
 
 def manifest_of(name: str, images: ImageSet, origin: Origin) -> LatentManifest:
@@ -165,39 +134,6 @@ def fingerprint(images: ImageSet, origin: Origin, frame_size: int) -> Fingerprin
         }
     # Detection and cutting stay on the CPU.
     return Fingerprint(identity, numerics_here())
-
-
-def build_faces(shop: Workshop, adoption: Adoption, crew: Crew) -> Passport:
-    """Does what is left to do of a face store, and seals it."""
-    tasks, job = adoption.tasks, adoption.job(shop.work)
-    lines = run_tasks(shop, tasks, job, crew=crew, title=f"adopt {adoption.name}")
-    pictures, task_rows = adoption.pictures, adoption.task_rows
-    others = write_metadata(shop.store, pictures, adoption.num_rows, task_rows, images=True)
-    others |= assemble(shop.store, shop.work, tasks, COLUMNS, task_rows)
-    attributes = {"frame": asdict(job.frame), "landmark_scheme": LANDMARK_SCHEME}
-    others |= write_attributes(shop.store, attributes)
-    return seal(shop, lines, others, _passport(adoption, lines))
-
-
-def _passport(adoption: Adoption, lines: Sequence[LedgerLine]) -> Passport:
-    failures: Counter[str] = Counter()
-    for line in lines:
-        failures.update(line.failures)
-    manifest, origin = adoption.manifest, adoption.origin
-    return Passport(
-        kind="faces",
-        round=manifest.recipe.round,
-        num_rows=len(manifest),
-        shard_rows=adoption.task_rows,
-        num_ok=sum(line.num_ok for line in lines),
-        failures=dict(failures),
-        merkle_root="",  # sealing fills it in
-        manifest_digest=manifest.digest,
-        faces_root=None,
-        fingerprint=adoption.made_by,
-        lineage={"generator": asdict(manifest.recipe)},
-        licences={origin.synthetic_source: origin.licence},
-    )
 
 
 def adopt_round(name: str, folder: Path, origin: Origin, params: Params, crew: Crew) -> str:

@@ -73,7 +73,7 @@ def render_faces(
 
 
 def _detected(detectors: Sequence[Detector], pictures: torch.Tensor, frame: Frame) -> Faces:
-    faces = _blank(len(pictures), frame)
+    faces = blank(len(pictures), frame)
     for detector in detectors:
         left = np.flatnonzero(~faces.ok)
         found = find_faces(detector.aligner, pictures[left], detect_size=detector.size)
@@ -97,14 +97,15 @@ def _fill(
 
 
 def _declared(pictures: torch.Tensor, source: Frame, frame: Frame) -> Faces:
-    faces = _blank(len(pictures), frame)
+    faces = blank(len(pictures), frame)
     crops = to_frame(pictures, source, frame).clamp(0, 255).round()
     faces.images[:] = crops.permute(0, 2, 3, 1).to(torch.uint8).numpy()
     faces.ok[:], faces.reason[:] = True, OK
     return faces
 
 
-def _blank(count: int, frame: Frame) -> Faces:
+def blank(count: int, frame: Frame) -> Faces:
+    """Rows without a face."""
     return Faces(
         np.zeros((count, frame.size, frame.size, 3), np.uint8),
         np.zeros(count, bool),

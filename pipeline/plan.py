@@ -26,12 +26,13 @@ from manifests.passport import NAME as PASSPORT
 from manifests.passport import Passport
 from manifests.rounds import read_manifest
 from pipeline.embed import open_embedding
+from pipeline.face_stores import check_shard_rows
 from pipeline.generators import load_generator
 from pipeline.planning.estimates import estimate, spread_over
 from pipeline.planning.forecasts import forecast
 from pipeline.planning.outlook import Outlook, as_json, notes, table, warnings
 from pipeline.planning.parts import Parts, num_cores
-from pipeline.render import check_shard_rows, open_rendering
+from pipeline.render import open_rendering
 from pipeline.shards import Build, Workshop
 from pipeline.teachers import load_teacher
 

@@ -8,8 +8,6 @@ cut to the stored frame. A face that is not found keeps its row, with ok=False a
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -20,13 +18,7 @@ import numpy as np
 
 from manifests import layout
 from manifests.building import (
-    Column,
     Task,
-    assemble,
-    write_attributes,
-    write_images,
-    write_metadata,
-    write_piece,
 )
 from manifests.costs import timed
 from manifests.errors import InputError, Parser, run_command
@@ -35,57 +27,36 @@ from manifests.ledger import LedgerLine
 from manifests.params import Params, Render, load_params
 from manifests.passport import Fingerprint, Passport
 from manifests.rounds import read_manifest
-from manifests.stores import CHUNK_ROWS
-from pipeline.align import LANDMARK_SCHEME, alignment_identity, load_aligner
+from pipeline.align import alignment_identity, load_aligner
 from pipeline.crews import Crew, add_options, crew_of
-from pipeline.faces import COLUMNS, Detector, Faces, count, pictures_of, render_faces
+from pipeline.face_stores import FaceMaking, build_faces, check_shard_rows, write_faces
+from pipeline.faces import Detector, Faces, render_faces
 from pipeline.frames import WIDE
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
 from pipeline.numerics import device_of, numerics, require_numerics
-from pipeline.shards import Build, Job, Making, Workshop, open_workshop, relink, run_tasks, seal
+from pipeline.shards import Build, Workshop, open_workshop, relink
 
 VERSION = 1  # raise it when the same inputs would give other faces
 
 
 @dataclass(frozen=True)
-class Rendering(Making):
-    """A round's faces before they are made: all that they depend on."""
+class Rendering(FaceMaking):
+    """A round's faces before they are rendered: all that they depend on."""
 
-    name: str
-    manifest: LatentManifest
+    verb = "render"
+
     generator: Generator
-    made_by: Fingerprint
-    params: Params
 
     @property
     def build(self) -> Build:
         inputs = {"version": VERSION, "manifest": self.manifest.digest, **asdict(self.made_by)}
-        inputs["shard_rows"] = self.params.render.shard_rows
+        inputs["shard_rows"] = self.task_rows
         return Build(f"render-{self.name}", inputs, layout.faces(self.name))
 
     @property
-    def source(self) -> str:
-        return self.manifest.digest
-
-    @property
-    def task_rows(self) -> int:
-        return self.params.render.shard_rows
-
-    @property
-    def num_rows(self) -> int:
-        return len(self.manifest)
-
-    @property
-    def columns(self) -> Sequence[Column]:
-        return COLUMNS
-
-    @property
-    def pictures(self) -> Column:
-        return pictures_of(self.params.render.frame_size)
-
-    def count(self, columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
-        return count(columns)
+    def licences(self) -> dict[str, str]:
+        return {self.generator.name: self.generator.licence}
 
     def finish(self, shop: Workshop, crew: Crew) -> Passport:
         with timed(f"render@{self.name}", rows=None if shop.begun else self.num_rows):
@@ -125,16 +96,7 @@ def open_rendering(name: str, params: Params) -> Rendering:
         space=generator.latent_space,
     )
     made_by = fingerprint(generator, params.render, params.device)
-    return Rendering(name, manifest, generator, made_by, params)
-
-
-def check_shard_rows(settings: Render) -> None:
-    """A shard is whole chunks."""
-    if settings.shard_rows % CHUNK_ROWS:
-        raise InputError(
-            f"params.yaml: render: shard_rows: {settings.shard_rows}, expected a multiple "
-            f"of {CHUNK_ROWS}"
-        )
+    return Rendering(name, manifest, made_by, params, generator)
 
 
 @dataclass(frozen=True)
@@ -167,13 +129,7 @@ class RenderJob:
 
     def record(self, task: Task, faces: Faces) -> LedgerLine:
         """Writes a shard's files."""
-        columns = {column.name: getattr(faces, column.name) for column in COLUMNS}
-        shard, sha256 = write_images(
-            self.work / "store", task, faces.images, self.render.shard_rows
-        )
-        piece, piece_sha256 = write_piece(self.work, task, columns)
-        hashes = {f"store/{shard}": sha256, piece: piece_sha256}
-        return LedgerLine(task.shard, self.input_hash, hashes, *count(columns))
+        return write_faces(self.work, task, faces, self.render.shard_rows, self.input_hash)
 
 
 @lru_cache(maxsize=1)
@@ -207,18 +163,6 @@ def render_round(name: str, params: Params, *, crew: Crew) -> None:
         relink(shop)
 
 
-def build_faces(shop: Workshop, rendering: Rendering, job: Job, crew: Crew) -> Passport:
-    """Does what is left to do of a face store, and seals it."""
-    frame = asdict(WIDE.at(rendering.params.render.frame_size))
-    tasks, task_rows, num_rows = rendering.tasks, rendering.task_rows, rendering.num_rows
-    lines = run_tasks(shop, tasks, job, crew=crew, title=f"render {rendering.name}")
-    others = write_metadata(shop.store, rendering.pictures, num_rows, task_rows, images=True)
-    others |= assemble(shop.store, shop.work, tasks, COLUMNS, task_rows)
-    attributes = {"frame": frame, "landmark_scheme": LANDMARK_SCHEME}
-    others |= write_attributes(shop.store, attributes)
-    return seal(shop, lines, others, _passport(rendering, lines))
-
-
 def fingerprint(generator: Generator, settings: Render, device: str) -> Fingerprint:
     """What the faces of a store depend on beside their manifest."""
     identity: dict[str, Any] = {"stored_frame": asdict(WIDE.at(settings.frame_size))}
@@ -234,27 +178,6 @@ def fingerprint(generator: Generator, settings: Render, device: str) -> Fingerpr
 
 def numerics_of(device: str) -> dict[str, Any]:
     return numerics(device) | {"dlib": dlib.__version__}
-
-
-def _passport(rendering: Rendering, lines: Sequence[LedgerLine]) -> Passport:
-    failures: Counter[str] = Counter()
-    for line in lines:
-        failures.update(line.failures)
-    manifest, generator = rendering.manifest, rendering.generator
-    return Passport(
-        kind="faces",
-        round=manifest.recipe.round,
-        num_rows=len(manifest),
-        shard_rows=rendering.task_rows,
-        num_ok=sum(line.num_ok for line in lines),
-        failures=dict(failures),
-        merkle_root="",  # sealing fills it in
-        manifest_digest=manifest.digest,
-        faces_root=None,
-        fingerprint=rendering.made_by,
-        lineage={"generator": asdict(manifest.recipe)},
-        licences={generator.name: generator.licence},
-    )
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ from manifests.rounds import open_faces
 from manifests.stores import FaceStore
 from pipeline.audit import read_faces
 from pipeline.crews import Crew, add_options, crew_of
+from pipeline.face_stores import build_faces
 from pipeline.faces import Faces
-from pipeline.render import Rendering, RenderJob, build_faces, fingerprint, open_rendering
+from pipeline.render import Rendering, RenderJob, fingerprint, open_rendering
 from pipeline.shards import open_workshop, relink
 
 

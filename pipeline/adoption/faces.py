@@ -14,13 +14,14 @@ import dlib
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from manifests.building import Task, write_images, write_piece
+from manifests.building import Task
 from manifests.errors import InputError
 from manifests.images import DECODER, ImageFolder, decode
 from manifests.ledger import LedgerLine
-from manifests.stores import NO_FACE, OK
+from manifests.stores import OK
 from pipeline.align import Aligner, Face, crop_photograph, find_in_photograph, load_aligner
-from pipeline.faces import COLUMNS, Faces, count
+from pipeline.face_stores import write_faces
+from pipeline.faces import Faces, blank
 from pipeline.frames import Frame, dlib5_in, similarity
 from pipeline.numerics import numerics, require_numerics
 
@@ -38,13 +39,7 @@ def adopt_faces(
 ) -> Faces:
     """`count` pictures, of which one at a time is held, cut to `frame`: from where their own frame
     `source` has the face, or where one is detected. One without a face keeps its row, black."""
-    faces = Faces(
-        np.zeros((count, frame.size, frame.size, 3), np.uint8),
-        np.zeros(count, bool),
-        np.full(count, NO_FACE, np.uint8),
-        np.full((count, 5, 2), np.nan, np.float32),
-        np.full(count, np.nan, np.float32),
-    )
+    faces = blank(count, frame)
     for row, picture in enumerate(pictures):
         face = _face(picture, aligner, source)
         if face is not None:
@@ -87,12 +82,7 @@ class AdoptJob:
     input_hash: str
 
     def __call__(self, task: Task) -> LedgerLine:
-        faces = self.faces(task)
-        columns = {column.name: getattr(faces, column.name) for column in COLUMNS}
-        shard, digest = write_images(self.work / "store", task, faces.images, self.shard_rows)
-        piece, piece_sha256 = write_piece(self.work, task, columns)
-        hashes = {f"store/{shard}": digest, piece: piece_sha256}
-        return LedgerLine(task.shard, self.input_hash, hashes, *count(columns))
+        return write_faces(self.work, task, self.faces(task), self.shard_rows, self.input_hash)
 
     def faces(self, task: Task) -> Faces:
         """Raises InputError for an image that is no longer the one that was listed."""

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import pipeline.render
 from manifests import layout
 from manifests.digests import folder_hashes
 from manifests.errors import InputError
@@ -17,6 +16,7 @@ from manifests.ledger import NAME as LEDGER
 from manifests.ledger import read_ledger
 from manifests.params import Params, load_params
 from manifests.stores import NO_FACE, OK, FaceStore, store_root
+from pipeline import face_stores
 from pipeline.align import load_aligner
 from pipeline.crews import Crew
 from pipeline.faces import Detector, render_faces
@@ -101,7 +101,7 @@ def unsealed_once(rounds_once: Path, tmp_path_factory: pytest.TempPathFactory) -
     shutil.copytree(rounds_once, root, symlinks=True)
     shutil.rmtree(root / ".work")
     with contextlib.chdir(root), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.render, "seal", _crash)
+        patch.setattr(face_stores, "seal", _crash)
         with pytest.raises(Interrupted):
             render_round("pool", load_params(), crew=Crew(1))
     return root
