@@ -4,7 +4,6 @@ and nothing of an objective is exported."""
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from manifests.objectives import IdentityPart, Losses, Tuition
 from manifests.params import Params, Run
 from tests.toys import EMBEDDING_WIDTH, make_round
 from tests.train.losses.test_prerequisites import add_teacher
+from tests.train.toys import interrupted
 from train.checkpoint import LOG, STATE, load_student
 from train.engine.trainer import train_run
 from train.fuse import embeddings_of, fuse
@@ -84,25 +84,14 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_interrupted_run_ends_at_the_same_bits(
-    params: Params, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_an_interrupted_run_ends_at_the_same_bits(params: Params, kind: str) -> None:
     loss, train = KINDS[kind]
     wanted = asked(params, loss, **train)
     straight = run(wanted)
     plan = open_plan("start", ["pool", "people"], None, wanted)
     assert (plan.work / LOG).exists()
     (plan.work / LOG).unlink()
-    steps = stage.train_steps
-
-    def stops(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        for number, line in enumerate(steps(*args, **kwargs)):
-            if number == 7:
-                raise KeyboardInterrupt
-            yield line
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(stage, "train_steps", stops)
+    with interrupted(stage, "train_steps", at=7):
         train_run(plan, layout.run("start"))
     assert (plan.work / STATE).exists()
     assert run(wanted) == straight

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +19,7 @@ from manifests.params import Params, Run, load_params
 from manifests.rounds import open_round
 from tests.conftest import ROOT
 from tests.toys import make_round
+from tests.train.toys import interrupted
 from train.checkpoint import FILE, LOG, load_student
 from train.engine.optimizers import learning_rate
 from train.engine.trainer import train_run
@@ -58,23 +57,13 @@ def test_a_run_leaves_a_student_that_knows_where_it_comes_from(params: Params) -
     assert [line["faces_seen"] for line in log["history"]] == list(range(16, 193, 16))
 
 
-def test_an_interrupted_run_ends_at_the_same_bits(
-    params: Params, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_run_ends_at_the_same_bits(params: Params) -> None:
     train_run(open_plan("start", ["pool"], None, params), OUT)
     straight = weights(OUT)
     plan = open_plan("start", ["pool"], None, params)
     (plan.work / LOG).unlink()
 
-    def stops(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        for number, line in enumerate(steps(*args, **kwargs)):
-            if number == 6:
-                raise KeyboardInterrupt
-            yield line
-
-    steps = stage.train_steps
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(stage, "train_steps", stops)
+    with interrupted(stage, "train_steps", at=6):
         train_run(plan, OUT)
     assert (plan.work / "state.safetensors").exists()
     train_run(open_plan("start", ["pool"], None, params), OUT)

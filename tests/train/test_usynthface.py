@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from manifests.studies.usynthface import Study
 from manifests.study import load_study
 from tests.conftest import ROOT
 from tests.toys import EMBEDDING_WIDTH, make_round
+from tests.train.toys import interrupted
 from train.checkpoint import DISTILLED, FILE, LOG, load_student
 from train.contrast import untaught
 from train.contrast.untaught import TRAINED, UNTRAINED, train_untaught
@@ -62,23 +62,13 @@ def weights(folder: Path) -> str:
     return load_student(folder).sha256
 
 
-def test_an_interrupted_run_ends_at_the_same_bits(
-    params: Params, study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_run_ends_at_the_same_bits(params: Params, study: Study) -> None:
     train_untaught(open_untaught("identities", params, study), OUT)
     straight = weights(OUT)
     run = open_untaught("identities", params, study)
     (run.work / LOG).unlink()
 
-    def stops(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        for number, line in enumerate(steps(*args, **kwargs)):
-            if number == 3:
-                raise KeyboardInterrupt
-            yield line
-
-    steps = untaught.contrast_steps
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(untaught, "contrast_steps", stops)
+    with interrupted(untaught, "contrast_steps", at=3):
         train_untaught(run, OUT)
     assert (run.work / untaught.STATE).exists()
     train_untaught(open_untaught("identities", params, study), OUT)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from subprocess import PIPE
+from types import ModuleType
 from typing import Any
+from unittest import mock
 
+import pytest
 import yaml
 
 from manifests.params import Params, Run, load_params, merged
@@ -31,6 +37,19 @@ def small_params() -> Params:
         runs={"start": run, "mined-1": run}, leave_out=(),
     )  # fmt: skip
     return replace(params, teacher="toy", train=train)
+
+
+@contextmanager
+def interrupted(module: ModuleType, steps: str, at: int) -> Iterator[None]:
+    """The user stops a run in here: `module.steps` yields `at` lines, and then Ctrl-C."""
+    whole = getattr(module, steps)
+
+    def stops(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        yield from islice(whole(*args, **kwargs), at)
+        raise KeyboardInterrupt
+
+    with mock.patch.object(module, steps, stops), pytest.raises(KeyboardInterrupt):
+        yield
 
 
 def with_train(params: Params, **changes: Any) -> Params:

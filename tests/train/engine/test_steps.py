@@ -18,7 +18,7 @@ from manifests.errors import InputError
 from manifests.params import Params
 from pipeline.frames import ARCFACE112, WIDE
 from tests.toys import FACE_SIZE
-from tests.train.toys import OUT, small_params, with_engine, with_train
+from tests.train.toys import OUT, interrupted, small_params, with_engine, with_train
 from train.batching.batches import Batch
 from train.checkpoint import LOG, STATE, load_student
 from train.engine.preflight import INPUTS
@@ -50,20 +50,11 @@ ENGINES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=["sgd", "adamw"])
-def test_every_switch_resumes_to_the_same_bits(
-    params: Params, monkeypatch: pytest.MonkeyPatch, engine: dict[str, Any]
-) -> None:
+def test_every_switch_resumes_to_the_same_bits(params: Params, engine: dict[str, Any]) -> None:
     own = with_engine(params, **engine)
     plan = open_plan("start", ["pool"], None, own)
 
-    def stops(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        for number, line in enumerate(train_steps(*args, **kwargs)):
-            if number == 3:
-                raise KeyboardInterrupt
-            yield line
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(trainer, "train_steps", stops)
+    with interrupted(trainer, "train_steps", at=3):
         train_run(plan, OUT)
     assert (plan.work / STATE).exists()
     train_run(open_plan("start", ["pool"], None, own), OUT)
