@@ -19,7 +19,8 @@ from manifests.exports import (
     StudentFacts,
     Training,
 )
-from manifests.params import Params, Run, load_params
+from manifests.params import Params, load_params
+from manifests.training import Run
 from tests.conftest import ROOT
 from tests.toys import make_round
 from train.engine.trainer import train_run

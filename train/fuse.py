@@ -25,7 +25,8 @@ from manifests.costs import timed
 from manifests.errors import InputError, Parser, run_command
 from manifests.files import write_json
 from manifests.layout import PROBE
-from manifests.params import Fuse, Params, load_params
+from manifests.params import Params, load_params
+from manifests.training import Fuse
 from train.batching.batches import Source, identity_labels, num_identities
 from train.checkpoint import FILE as STUDENT
 from train.checkpoint import LOG

@@ -18,8 +18,9 @@ from manifests.errors import InputError, pick
 from manifests.layout import PROBE
 from manifests.marks import REASONS, Marks
 from manifests.objectives import IdentityPart
-from manifests.params import Params, Run
+from manifests.params import Params
 from manifests.rounds import RoundFiles, check_no_face_twice, open_round
+from manifests.training import Run
 from pipeline.numerics import numerics
 from train.batching.batches import (
     NO_IDENTITY,

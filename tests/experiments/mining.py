@@ -24,9 +24,10 @@ from manifests import layout
 from manifests.errors import Parser, run_command
 from manifests.files import write_json
 from manifests.layout import IDENTITIES, POOL, PROBE
-from manifests.params import Params, PriorRound, Run, load_params
+from manifests.params import Params, PriorRound, load_params
 from manifests.rounds import open_round
 from manifests.stores import FaceStore
+from manifests.training import Run
 from pipeline.align import load_aligner
 from pipeline.faces import Detector
 from pipeline.frames import ARCFACE112, WIDE

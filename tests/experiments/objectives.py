@@ -29,8 +29,9 @@ from manifests.errors import Parser, run_command
 from manifests.files import read_json, write_json
 from manifests.layout import IDENTITIES, POOL
 from manifests.objectives import IdentityPart, Losses, Tuition
-from manifests.params import Params, Run, Student, load_params
+from manifests.params import Params, load_params
 from manifests.stores import TeacherStore
+from manifests.training import Run, Student
 from pipeline.crews import Crew
 from pipeline.embed import embed_round
 from tests.experiments.arms import workplace

@@ -20,7 +20,8 @@ from manifests.objectives import (
     Plain,
     Tuition,
 )
-from manifests.params import Run, Train, load_params, merged
+from manifests.params import load_params, merged
+from manifests.training import Run, Train
 from tests.conftest import ROOT
 
 

@@ -15,8 +15,9 @@ from manifests import layout
 from manifests.files import read_json
 from manifests.latents import Recipe, build
 from manifests.layout import IDENTITIES, POOL
-from manifests.params import Params, PriorRound, Student, load_params
+from manifests.params import Params, PriorRound, load_params
 from manifests.stores import TeacherStore
+from manifests.training import Student
 from pipeline.crews import Crew
 from pipeline.embed import embed_round
 from pipeline.generators import load_generator

@@ -18,7 +18,8 @@ from manifests import layout
 from manifests.errors import InputError
 from manifests.files import read_json
 from manifests.objectives import IdentityPart, Losses, Tuition
-from manifests.params import Params, Run
+from manifests.params import Params
+from manifests.training import Run
 from tests.toys import EMBEDDING_WIDTH, make_round
 from tests.train.losses.test_prerequisites import add_teacher
 from tests.train.toys import interrupted

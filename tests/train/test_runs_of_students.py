@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from manifests.errors import InputError
-from manifests.params import Params, Run, Student, load_params
+from manifests.params import Params, load_params
+from manifests.training import Run, Student
 from tests.conftest import ROOT
 from tests.students import pictures
 from tests.toys import make_round

@@ -15,8 +15,9 @@ from manifests import layout
 from manifests.digests import sha256_file
 from manifests.errors import InputError
 from manifests.marks import Mark, Marks
-from manifests.params import Params, Run, load_params
+from manifests.params import Params, load_params
 from manifests.rounds import open_round
+from manifests.training import Run
 from tests.conftest import ROOT
 from tests.toys import make_round
 from tests.train.toys import interrupted

@@ -18,7 +18,8 @@ from unittest import mock
 import pytest
 import yaml
 
-from manifests.params import Params, Run, load_params, merged
+from manifests.params import Params, load_params, merged
+from manifests.training import Run
 from tests.conftest import ROOT
 from tests.toys import make_round
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from manifests.errors import pick
-from manifests.params import Engine, Run, Train
+from manifests.training import Engine, Run, Train
 from train.losses.objectives import Objective
 
 BETAS = (0.9, 0.99)  # of AdamW

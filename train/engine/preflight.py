@@ -12,7 +12,8 @@ from manifests import layout
 from manifests.digests import canonical_json
 from manifests.errors import InputError, pick
 from manifests.files import read_json
-from manifests.params import Engine, Params
+from manifests.params import Params
+from manifests.training import Engine
 from train.checkpoint import STATE
 from train.engine.live import check_installed
 from train.engine.optimizers import OPTIMIZERS, SCHEDULES

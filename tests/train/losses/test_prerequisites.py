@@ -16,9 +16,10 @@ from safetensors.torch import load_file, save_file
 from manifests import layout
 from manifests.errors import InputError
 from manifests.objectives import IdentityPart, Losses, Tuition
-from manifests.params import Params, Run
+from manifests.params import Params
 from manifests.passport import Fingerprint
 from manifests.stores import FaceStore
+from manifests.training import Run
 from tests.toys import EMBEDDING_WIDTH, PASSPORT, make_round, toy_teacher
 from train.engine.trainer import start_objective
 from train.fuse import fuse
