@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,9 +25,8 @@ from manifests.rounds import open_round
 from manifests.stores import FaceStore
 from manifests.verify import find_faults
 from pipeline import adopt
-from pipeline.adopt import Origin, adopt_round, main
+from pipeline.adopt import adopt_round, main
 from pipeline.adoption.faces import AdoptJob, moved
-from pipeline.adoption.image_sets import read_image_set
 from pipeline.align import Face, crop_photograph
 from pipeline.crews import Crew
 from pipeline.embed import embed_round
@@ -38,40 +35,10 @@ from pipeline.plan import rounds_here
 from pipeline.render import render_round
 from pipeline.repair import repair
 from tests.networks import write_network
+from tests.pipeline.adoption.toys import ALIGNED, FOUND, PEOPLE, SET, SIDE, adopted
 from tests.pipeline.conftest import Interrupted, shards_done
-from tests.protocols import encoded_bomb
 from tests.toys import make_round
 from train.plan import open_sources
-
-SET = Path("digiface")
-ALIGNED = Origin("DigiFace-1M", "research only", ARCFACE112)
-FOUND = replace(ALIGNED, frame=None)
-PEOPLE, EACH, SIDE = 11, 13, 32  # three shards of 64 rows
-
-
-@pytest.fixture
-def params(params: Params) -> Params:
-    return replace(params, render=replace(params.render, frame_size=48, shard_rows=64))
-
-
-@pytest.fixture
-def images(workspace: Path) -> dict[str, np.ndarray]:
-    """A set in the layout of DigiFace-1M, aligned, and its pictures by their names."""
-    rng = np.random.default_rng(0)
-    pictures = {}
-    for person in range(PEOPLE):
-        (SET / str(person)).mkdir(parents=True)
-        for number in range(EACH):
-            coarse = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            picture = np.array(Image.fromarray(coarse).resize((SIDE, SIDE)))
-            Image.fromarray(picture).save(SET / f"{person}/{number}.png")
-            pictures[f"{person}/{number}.png"] = picture
-    (SET / "LICENSE.txt").write_text("no image")
-    return pictures
-
-
-def adopted(params: Params, name: str = "digi", origin: Origin = ALIGNED) -> str:
-    return adopt_round(name, SET, origin, params, Crew(1))
 
 
 class TestRound:
@@ -232,97 +199,6 @@ class TestDetection:
         for (x, y), wanted in zip(moved(landmarks, frame), landmarks - 0.5, strict=True):
             shown = crop[:2, int(y), int(x)].numpy()
             assert np.abs(shown - wanted).max() < 2.5
-
-
-def nothing(folder: Path) -> None:
-    shutil.rmtree(folder)
-    folder.mkdir()
-
-
-def unreadable(folder: Path) -> None:
-    (folder / "2/2.png").write_bytes(b"\x89PNG" + bytes(50))
-
-
-def cut_short(folder: Path) -> None:
-    path = folder / "2/2.png"
-    path.write_bytes(path.read_bytes()[:-40])
-
-
-def link_outside(folder: Path) -> None:
-    shutil.move(folder / "2/2.png", "secret.png")
-    (folder / "2/2.png").symlink_to(Path("secret.png").resolve())
-
-
-def linked_folder(folder: Path) -> None:
-    shutil.move(folder / "2", "other")
-    (folder / "2").symlink_to(Path("other").resolve())
-
-
-def twins(folder: Path) -> None:
-    shutil.copy(folder / "0/0.png", folder / "2/2.png")
-
-
-def bomb(folder: Path) -> None:
-    (folder / "2/2.png").write_bytes(encoded_bomb(30_000, 30_000))
-
-
-def link_loop(folder: Path) -> None:
-    (folder / "2/x.png").symlink_to("x.png")
-
-
-def deep(folder: Path) -> None:
-    Image.fromarray(np.full((32, 32), 20_000, np.uint16)).save(folder / "2/2.png")
-
-
-def unlike_sizes(folder: Path) -> None:
-    Image.new("RGB", (40, 40)).save(folder / "2/2.png")
-
-
-def oblong(folder: Path) -> None:
-    Image.new("RGB", (40, 32)).save(folder / "2/2.png")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (nothing, "^digiface: no images"),
-        (shutil.rmtree, "^digiface: no such folder; folder:DIR needs one"),
-        (unreadable, r"2/2\.png: not a readable image"),
-        (cut_short, r"2/2\.png: not a readable image"),
-        (link_outside, r"2/2\.png: lies outside digiface"),
-        (linked_folder, r"digiface/2: a link to a folder"),
-        (twins, r"2/2\.png: the same bytes as 0/0\.png; remove one"),
-        (bomb, r"2/2\.png: (30000x30000 pixels, at most|not a readable image)"),
-        (link_loop, r"2/x\.png: a link that leads to itself; remove it"),
-        (deep, r"2/2\.png: pixels of more than 8 bits"),
-        (unlike_sizes, r"2/2\.png: 40x40 pixels, 0/0\.png has 32x32; aligned crops are of one"),
-        (oblong, r"2/2\.png: 40x32 pixels; an aligned crop is square"),
-    ],
-)
-def test_bad_sets_are_refused_before_anything_is_made(
-    images: dict[str, np.ndarray], params: Params, spoil: Callable[[Path], None], message: str
-) -> None:
-    spoil(SET)
-    with pytest.raises(InputError, match=message) as caught:
-        adopted(params)
-    assert "\n" not in str(caught.value)
-    assert not layout.manifest("digi").exists() and not layout.faces("digi").exists()
-
-
-def test_a_folder_that_may_not_be_read_is_not_left_out(
-    images: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scandir = os.scandir
-
-    def denied(path: str) -> object:
-        if str(path).endswith("2"):
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return scandir(path)
-
-    assert len(read_image_set(SET, aligned=True)) == len(images)
-    monkeypatch.setattr(os, "scandir", denied)
-    with pytest.raises(InputError, match=r"digiface/2: cannot be read \(Permission denied\)"):
-        read_image_set(SET, aligned=True)
 
 
 @pytest.mark.parametrize(

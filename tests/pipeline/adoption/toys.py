@@ -1,0 +1,20 @@
+"""A small image set, and what is stated of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from manifests.params import Params
+from pipeline.adopt import Origin, adopt_round
+from pipeline.crews import Crew
+from pipeline.frames import ARCFACE112
+
+SET = Path("digiface")
+ALIGNED = Origin("DigiFace-1M", "research only", ARCFACE112)
+FOUND = replace(ALIGNED, frame=None)
+PEOPLE, EACH, SIDE = 11, 13, 32  # three shards of 64 rows
+
+
+def adopted(params: Params, name: str = "digi", origin: Origin = ALIGNED) -> str:
+    return adopt_round(name, SET, origin, params, Crew(1))

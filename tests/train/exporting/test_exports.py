@@ -1,0 +1,142 @@
+"""Exports: every student's files give the student's embeddings, and cost what the record says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from eval.models import load_model
+from manifests import layout
+from manifests.digests import folder_hashes
+from manifests.errors import InputError
+from manifests.exports import FLOAT, INT8, LATENCY, WEIGHTS, Export
+from manifests.files import put, read_json
+from pipeline.onnx_files import open_network
+from tests.exports import RUN
+from tests.train.exporting.toys import FILES, OUT, command
+from train.checkpoint import LOG, load_student
+from train.export import export_run
+from train.exporting.facts import training_facts
+from train.exporting.request import Request, open_request
+from train.exporting.running import (
+    check_parity,
+    some_pictures,
+)
+
+
+def test_the_commands_folder_holds_what_it_promises(inside: Path) -> None:
+    assert {path.name for path in OUT.iterdir()} == FILES
+    export, student = Export.read(OUT), load_student(RUN)
+    assert (export.run, export.student.sha256) == ("start", student.sha256)
+    assert set(export.files) == {WEIGHTS, FLOAT, INT8}
+    assert load_student(OUT).sha256 == student.sha256  # an export is a run directory too
+    latency = read_json(OUT / LATENCY)
+    assert set(latency["milliseconds"]) == {"torch", FLOAT, INT8}
+    assert all(spent > 0 for spent in latency["milliseconds"].values())
+
+
+def test_the_record_repeats_the_log_and_the_passports(inside: Path) -> None:
+    export, log = Export.read(OUT), read_json(RUN / LOG)
+    assert export.training.num_faces == log["num_faces"]
+    assert export.training.rounds == ("pool",)
+    assert export.training.recipe["learning_rate"] == str(log["params"]["learning_rate"])
+    assert export.student.num_params == log["student"]["num_params"]
+    faces, teacher = export.stores
+    stores = json.loads(load_student(RUN).card.stores)
+    assert {own.path: own.root for own in export.stores} == stores
+    assert (faces.made_by, faces.num_rows, faces.num_imported) == ("toy-generator", 150, 0)
+    assert teacher.num_imported is None and teacher.licences == {"toy-generator": "CC0-1.0"}
+
+
+def test_a_log_may_have_a_header(inside: Path) -> None:
+    log = read_json(RUN / LOG)
+    version = log.pop("torch", None) or log["header"].pop("torch")
+    log["header"] = {**log.get("header", {}), "torch": version}
+    assert training_facts(log) == Export.read(OUT).training
+
+
+def test_a_file_is_the_student_to_everything_that_measures(inside: Path) -> None:
+    run, exported = (load_model(name, layout.WEIGHTS) for name in (str(RUN), f"onnx:{OUT / FLOAT}"))
+    assert (exported.frame, exported.metric, exported.mirrored) == (run.frame, run.metric, True)
+    crops = some_pictures(70, 32)
+    np.testing.assert_allclose(exported.embed(crops), run.embed(crops), atol=1e-5)
+    declared = open_network(OUT / INT8).declared.values
+    assert declared["name"] == f"small-resnet-{run.sha256[:8]}-int8"
+    assert declared["licence"] == "made with toy-generator: CC0-1.0"
+
+
+def test_an_export_is_the_same_bytes_every_time(here: Path) -> None:
+    before = folder_hashes(OUT, leave_out=[LATENCY])
+    shutil.rmtree(layout.WORK)
+    command(RUN.as_posix())
+    assert folder_hashes(OUT, leave_out=[LATENCY]) == before
+
+
+def test_a_file_says_nothing_of_the_machine_that_made_it(inside: Path) -> None:
+    for name in (FLOAT, INT8):
+        data = (OUT / name).read_bytes()
+        assert not any(word in data for word in (b"/site-packages", b"stack_trace", b".py"))
+        model = onnx.load(OUT / name)
+        facts = {item.key: item.value for item in model.metadata_props}
+        assert facts["student_sha256"] == load_student(RUN).sha256
+        assert (model.producer_name, model.producer_version) == ("facestill", "")
+
+
+def test_a_finished_export_is_put_in_place_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = folder_hashes(OUT)
+    monkeypatch.setattr("train.export.make", None)
+    shutil.rmtree(OUT)
+    command(RUN.as_posix())
+    assert folder_hashes(OUT) == before
+
+
+def test_a_damaged_finished_export_is_made_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = open_request(RUN, "float32", "static")
+    sound = {path.name: path.read_bytes() for path in request.work.iterdir()}
+    (request.work / FLOAT).unlink()
+    (request.work / FLOAT).write_bytes(sound[FLOAT][:-1])
+
+    def make(_: Request, folder: Path) -> None:
+        put(folder / FLOAT, sound[FLOAT])
+
+    monkeypatch.setattr("train.export.make", make)
+    export_run(request, OUT)
+    assert (OUT / FLOAT).read_bytes() == sound[FLOAT]
+
+
+def test_whole_pixels_may_be_fed_as_bytes(here: Path) -> None:
+    command(RUN.as_posix(), "--pixels", "uint8", "--out", "bytes", "--int8", "dynamic")
+    pictures = some_pictures(9, 32).round()
+    float_file, byte_file = (
+        load_model(f"onnx:{folder / FLOAT}", layout.WEIGHTS) for folder in (OUT, Path("bytes"))
+    )
+    np.testing.assert_allclose(byte_file.embed(pictures), float_file.embed(pictures), atol=1e-6)
+    cost = Export.read(Path("bytes")).int8
+    assert cost is not None and (cost.method, cost.calibrated_on) == ("dynamic", {})
+    assert cost.cosine_mean > 0.99
+
+
+def test_a_file_of_another_network_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    student = load_student(RUN)
+    data = (OUT / FLOAT).read_bytes()
+    with torch.no_grad():
+        student.network[-1].weight[0, 0] += 0.1
+    with pytest.raises(InputError, match=r"off by .* for pictures .*; nothing was exported"):
+        check_parity(data, student.network, 32, "float32")
+    wrong = onnx.load(OUT / FLOAT)
+    (bias,) = [own for own in wrong.graph.initializer if own.name.endswith("13.bias")]
+    bias.raw_data = np.roll(onnx.numpy_helper.to_array(bias), 1).tobytes()
+    monkeypatch.setattr("train.exporting.making.to_onnx", lambda *_: wrong)
+    with pytest.raises(InputError, match="nothing was exported"):
+        command(RUN.as_posix(), "--int8", "none", "--out", "elsewhere")
+    assert not Path("elsewhere").exists()
