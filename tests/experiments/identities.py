@@ -1,6 +1,6 @@
 """Which law makes identities? Every law against random grouping -> docs/results/identities.json.
 
-    python -m tests.experiments.identities [--judge RUN | --judge onnx:PATH]
+    python -m tests.experiments.identities [--judge RUN | --judge onnx:PATH] [--least-identity X]
 
 beside a finished `make repro`. A judge is a network that had no part in the identities, such as
 a run trained on the pool alone. An arm that is already measured is kept, so that the experiment
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -165,23 +166,28 @@ def grouped_at_random(seen: Seen, seed: int) -> Seen:
 def run_arm(
     arm: Arm, studio: Studio, boundaries: Boundaries, geometry: Geometry, per_side: int
 ) -> Seen:
-    """An arm's faces as its judges see them, from SCRATCH where they are there."""
-    path = SCRATCH / f"{arm.name}-{len(boundaries.face_id)}-{per_side}.npz"
-    wanted = {"teacher", *(["judge"] if studio.judge else [])}
-    if path.exists():
-        with np.load(path) as stored:
-            units = {name[5:]: stored[name] for name in stored if name.startswith("unit-")}
-            if wanted <= set(units):
-                return Seen(units, stored["identity"], stored["reference"], int(stored["rows"]))
+    """An arm's faces as its judges see them, from SCRATCH where the same faces were judged."""
     pool = open_round(POOL, studio.params.teacher)
     manifest = pool.require_manifest()
     settings = arm.settings(studio.params.identities, per_side)
     columns = sample_identities(manifest.face_id, manifest.latents, boundaries, geometry, settings)
+    path = SCRATCH / f"{arm.name}-{key_of(columns, studio)}.npz"
+    if path.exists():
+        with np.load(path) as stored:
+            units = {name[5:]: stored[name] for name in stored if name.startswith("unit-")}
+            return Seen(units, stored["identity"], stored["reference"], int(stored["rows"]))
     seen = studio.look(columns, pool.teacher.centre())
     path.parent.mkdir(parents=True, exist_ok=True)
     units = {f"unit-{name}": rows.astype(np.float32) for name, rows in seen.units.items()}
     np.savez(path, identity=seen.identity, reference=seen.reference, rows=seen.num_rows, **units)
     return seen
+
+
+def key_of(columns: dict[str, np.ndarray], studio: Studio) -> str:
+    """Of the latents, and of those who look at their faces."""
+    judge = studio.judge.sha256 if studio.judge else ""
+    who = f"{studio.params.generator} {studio.params.teacher} {judge}"
+    return sha256(columns["latents"].tobytes() + who.encode()).hexdigest()[:16]
 
 
 def open_geometry(params: Params, boundaries: Boundaries) -> Geometry:
@@ -199,11 +205,15 @@ def main() -> None:
     parser.add_argument("--per-side", type=int, default=20)
     parser.add_argument("--judge", help="a run trained on faces of the prior only, or onnx:PATH")
     parser.add_argument("--arms", type=int, help="only the first so many")
+    parser.add_argument("--least-identity", type=float, help="instead of params.yaml's")
     parser.add_argument("--out", type=Path, default=Path("docs/results/identities.json"))
     args = parser.parse_args()
     params = load_params()
     settings = replace(params.boundaries, references=args.references)
-    params = replace(params, boundaries=settings)
+    screen = params.screen
+    if args.least_identity is not None:
+        screen = replace(screen, least_identity=args.least_identity)
+    params = replace(params, boundaries=settings, screen=screen)
     if args.judge:
         require_independent(args.judge, IDENTITIES, params.teacher)
     studio = Studio(params, load_model(args.judge, layout.WEIGHTS) if args.judge else None)
