@@ -16,7 +16,7 @@ from manifests.errors import InputError, pick
 from manifests.latents import DISSIMILAR, SIMILAR
 from manifests.params import Threshold
 
-CELLS = 1 << 21  # cosines in memory at a time: 8 MB, and their labels 16
+CELLS = 1 << 23  # cosines in memory at a time: 32 MB, and their labels as much
 LEAST_BLOCK = 32  # references at a time, however many neighbours there are
 BLOCK_ROWS = 1 << 12  # neighbours whose latents or embeddings are gathered at a time
 
@@ -103,5 +103,5 @@ def label_blocks(
             part = slice(start, start + BLOCK_ROWS)
             cosines[:, part] = embeddings[rows] @ embeddings[neighbours[part]].T
         similar = cosines >= rule(cosines, threshold.value)[:, None]
-        labels = np.where(similar, float(SIMILAR), float(DISSIMILAR)).T
+        labels = np.where(similar, np.float32(SIMILAR), np.float32(DISSIMILAR)).T
         yield slice(at, at + len(rows)), labels[: len(split.fit)], labels[len(split.fit) :]

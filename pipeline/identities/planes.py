@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import DTypeLike
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
@@ -98,9 +99,10 @@ class Design:
             ) from None
 
     def products(self, targets: Float[np.ndarray, "fit target"]) -> np.ndarray:
-        """Sums of latents weighted by each target, shape (width, target)."""
+        """Sums of latents weighted by each target, shape (width, target). A block is summed in
+        the targets' precision, and blocks in float64."""
         found = np.zeros((len(self.scale), targets.shape[1]))
-        for part, x in _blocks(self.latents, self.rows, self.scale):
+        for part, x in _blocks(self.latents, self.rows, self.scale, targets.dtype):
             found += x.T @ targets[part]
         return found
 
@@ -157,7 +159,7 @@ def ridge(
     design = Design.of(latents, rows, scale, settings.penalty)
 
     def solve(labels: Float[np.ndarray, "fit reference"]) -> Planes:
-        products, level = design.products(labels), labels.mean(axis=0)
+        products, level = design.products(labels), labels.mean(axis=0, dtype=np.float64)
         weights = design.weights(products, level).T
         with np.errstate(divide="ignore", invalid="ignore"):  # one side is empty: refused later
             far, near = (
@@ -206,8 +208,9 @@ def held_out_accuracy(
     """Share of held-out neighbours that lie on their side of each plane, the mean of the two
     sides' shares; 0 where one side has no neighbours."""
     right = np.zeros((2, labels.shape[1]))
-    for part, x in _blocks(latents, rows, scale):
-        far = x @ planes.weights.T + planes.offsets > 0
+    weights = planes.weights.T.astype(labels.dtype)
+    for part, x in _blocks(latents, rows, scale, labels.dtype):
+        far = x @ weights + planes.offsets > 0
         right += [((labels[part] == side) & (far == (side > 0))).sum(axis=0) for side in SIDES]
     of = np.stack([(labels == side).sum(axis=0) for side in SIDES])
     shares = np.divide(right, of, out=np.zeros_like(right), where=of > 0)
@@ -218,8 +221,8 @@ SIDES = (SIMILAR, DISSIMILAR)
 
 
 def _blocks(
-    latents: np.ndarray, rows: np.ndarray, scale: np.ndarray
+    latents: np.ndarray, rows: np.ndarray, scale: np.ndarray, dtype: DTypeLike = np.float64
 ) -> Iterator[tuple[slice, np.ndarray]]:
     for at in range(0, len(rows), BLOCK_ROWS):
         part = slice(at, at + BLOCK_ROWS)
-        yield part, latents[rows[part]].astype(np.float64) / scale
+        yield part, latents[rows[part]].astype(dtype, copy=False) / scale.astype(dtype)
