@@ -34,7 +34,7 @@ from pipeline.mining.proposals import Pool, PriorDraw, Proposals, propose
 from pipeline.mining.regions import Region, assign, find_regions, measure_regions
 from pipeline.mining.review import mining_facts, review
 from pipeline.mining.stopping import Decision, decide
-from pipeline.sample import open_generator, prior_of, recipe_for, summary
+from pipeline.sample import open_generator, prior_of, recipe_for, require_recipe, summary
 
 BLOCK_ROWS = 1 << 15  # of stores and manifests, worked on at a time
 
@@ -171,6 +171,7 @@ def mine_round(name: str, gaps: str, params: Params) -> Mining:
     probe = load_round(PROBE, gaps, params, centre)
     check_one_student(gaps, pool, probe)
     check_has_latents(pool)
+    require_recipe(pool.manifest.recipe, recipe_for(name, params))
     check_apart(pool, probe)
     # Every round draws anew, also where two students should find the same faces hard.
     seed = int(np.random.SeedSequence([params.mine.seed, *name.encode()]).generate_state(1)[0])
