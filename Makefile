@@ -35,8 +35,11 @@ study: setup ## a study beside the flow -> reports/studies/NAME.json, index.html
 	$(BIN)/dvc repro params/studies/dvc.yaml:$(NAME)
 	$(BIN)/python -m eval.study_page
 
+# A process a core, of one thread each; a file's tests stay together, so that what they share is
+# made once.
 test: setup ## every test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 \
+		--dist loadfile --no-loadscope-reorder
 
 check: setup ## lint, format, types
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 
 from manifests.benchmarks import Benchmark
@@ -23,8 +24,9 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session", autouse=True)
 def two_threads() -> Iterator[None]:
+    """At most: `make test` gives each of its processes one."""
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(min(before, 2))
     yield
     torch.set_num_threads(before)
 
@@ -34,7 +36,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """data/weights with the real files of the embedded defaults."""
     target = tmp_path_factory.mktemp("data") / "weights"
     benchmark = Benchmark.read(ROOT / "manifests/benchmarks/orl.parquet")
-    gather([*FILES, *orl_files(benchmark)], CACHE, target)
+    # Of several processes that run tests, the first one downloads what the cache lacks.
+    with FileLock(tmp_path_factory.getbasetemp().parent / "weights.lock"):
+        gather([*FILES, *orl_files(benchmark)], CACHE, target)
     return target
 
 

@@ -16,7 +16,9 @@ def bad_input() -> None:
 
 
 @pytest.mark.parametrize(
-    ("main", "code"), [(lambda: None, 0), (lambda: 1, 1), (bad_input, 2)], ids=str
+    ("main", "code"),
+    [(lambda: None, 0), (lambda: 1, 1), (bad_input, 2)],
+    ids=["good", "failed", "bad input"],
 )
 def test_exit_code_tells_what_happened(main, code: int) -> None:
     with pytest.raises(SystemExit) as caught:

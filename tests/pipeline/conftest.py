@@ -11,6 +11,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from manifests import layout
@@ -47,6 +48,14 @@ def faiss_threads() -> Iterator[None]:
     before = faiss.omp_get_max_threads()
     yield
     faiss.omp_set_num_threads(before)
+
+
+@pytest.fixture
+def torch_threads() -> Iterator[None]:
+    """The same of torch's."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.functional import interpolate
 
 from manifests.errors import InputError
+from pipeline.generators.base import Generator
 from pipeline.numerics import BATCH, in_fixed_batches, weights_path
+from pipeline.teachers.base import Teacher
 
 
 @given(st.integers(0, 3 * BATCH))
@@ -27,6 +30,21 @@ def test_a_backend_meets_one_shape_only(count: int) -> None:
 
     in_fixed_batches(backend, torch.zeros(count, 3))
     assert shapes == {(BATCH, 3)}
+
+
+def test_the_number_of_threads_changes_no_bit(
+    dcgan: Generator, dlib_resnet: Teacher, torch_threads: None
+) -> None:
+    latents = torch.randn(BATCH, 100, generator=torch.Generator().manual_seed(1))
+    found = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        pictures = in_fixed_batches(dcgan.render, latents)
+        faces = interpolate(pictures, dlib_resnet.frame.size).round()
+        found.append((pictures, in_fixed_batches(dlib_resnet.embed, faces)))
+    for pictures, embeddings in found[1:]:
+        assert torch.equal(pictures, found[0][0])
+        assert torch.equal(embeddings, found[0][1])
 
 
 def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:

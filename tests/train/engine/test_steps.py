@@ -204,13 +204,13 @@ def test_frozen_statistics_stay(params: Params) -> None:
 
 
 def test_bfloat16_is_near_float32(params: Params) -> None:
+    losses, threads = [], torch.get_num_threads()
     torch.set_num_threads(1)  # oneDNN's threads wait for each other by spinning
-    losses = []
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(1)
         network = build_student("small-resnet", input_size=32, width=0.25, embedding_width=16)
         losses.append(go(network, with_engine(params, precision=precision), count=2))
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
 
