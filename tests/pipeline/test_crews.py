@@ -6,10 +6,10 @@ import contextlib
 import shutil
 import socket
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
+import distributed
 import pytest
 
 import pipeline.crews
@@ -66,7 +66,7 @@ def alone(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return hashes
 
 
-@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("workers", [2, 3])
 def test_any_number_of_workers_writes_the_same_bytes(
     prepared: Path, alone: dict[str, str], tmp_path: Path, workers: int
 ) -> None:
@@ -145,8 +145,6 @@ def test_a_cluster_that_goes_away_is_said_in_one_line(tmp_path: Path) -> None:
 def test_workers_that_die_before_they_are_ready_are_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: int
 ) -> None:
-    import distributed
-
     started = []
 
     def start(**how: object) -> distributed.LocalCluster:
@@ -184,13 +182,20 @@ def free_port() -> int:
     ],
     ids=["none", "less than none", "a word", "no address", "nobody there"],
 )
-def test_a_crew_that_cannot_be_is_refused_quickly(
+def test_a_crew_that_cannot_be_is_refused_with_no_more_than_its_patience(
     prepared: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
 ) -> None:
+    waits = []
+
+    def connect(address: str, *, timeout: str) -> distributed.Client:
+        waits.append(timeout)
+        return original(address, timeout=timeout)
+
+    original = distributed.Client
+    monkeypatch.setattr(distributed, "Client", connect)
     monkeypatch.chdir(prepared)
     monkeypatch.setattr(pipeline.crews, "PATIENCE", "1s")
     monkeypatch.setattr(sys, "argv", ["render", "pool", *options])
-    begin = time.monotonic()
     with pytest.raises(InputError, match=message):
         pipeline.render.main()
-    assert time.monotonic() - begin < 10
+    assert waits == ["1s"] * ("--scheduler" in options)
