@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -84,9 +85,10 @@ def workspace(folder: Path, weights: Path, changes: Mapping[str, Any]) -> Iterat
         yield folder
 
 
-def build(folder: Path, weights: Path, changes: Mapping[str, Any]) -> Path:
-    """Every stage of the flow in `folder`; returns it."""
+def build(folder: Path, weights: Path, changes: Mapping[str, Any], *, until: str = "") -> Path:
+    """Every stage of the flow in `folder`, or those before the module `until`; returns it."""
+    commands = ordered_commands()[1:]  # the weights are there already
     with workspace(folder, weights, changes):
-        for module, arguments in ordered_commands()[1:]:  # the weights are there already
+        for module, arguments in takewhile(lambda command: command[0] != until, commands):
             run_stage(module, arguments)
     return folder

@@ -24,6 +24,19 @@ FOLDERS = (
     "eval/benchmarks",
 )  # fmt: skip
 MEASURES_PHOTOGRAPHS = {"verify", "annotate-photographs", "drift", "model-card"}
+SMALL = {  # of the toy preset
+    "sample": {"pool": {"count": 256}, "probe": {"count": 64}},
+    "boundaries": {"neighbours": 160},
+    "identities": {"per_side": 4},
+    "mine": {"count": 48},
+    "train": {
+        "student": {"width": 0.25, "input_size": 32},
+        "warmup_faces": 256,
+        "pool_rows": 256,
+        "runs": {"start": {"faces_seen": 1280}}
+        | {name: {"faces_seen": 640} for name in ("mined-1", "mined-2")},
+    },
+}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 STUDIES = yaml.safe_load((ROOT / "params/studies/dvc.yaml").read_text(encoding="utf-8"))["stages"]
 ALL = STAGES | STUDIES
@@ -168,8 +181,11 @@ def test_lock_file_names_no_local_versions() -> None:
 
 @pytest.fixture(scope="module")
 def two_builds(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> list[Path]:
-    changes: dict[str, object] = {"sample": {"pool": {"count": 448}}}
-    return [build(tmp_path_factory.mktemp(name), weights, changes) for name in "ab"]
+    """The second one without the stages at the end, which only measure and report."""
+    return [
+        build(tmp_path_factory.mktemp("a"), weights, SMALL),
+        build(tmp_path_factory.mktemp("b"), weights, SMALL, until="eval.drift"),
+    ]
 
 
 def test_two_builds_give_identical_manifests_and_stores(two_builds: list[Path]) -> None:
