@@ -34,7 +34,7 @@ from tests.pipeline.mining.toys import SMALL, STUDENT, hard_gaps
 from tests.stylegans import RADIAL, SMALL2, SMALL3, network_of, write_pickle
 
 POOL_ROWS, PROBE_ROWS = 72, 40
-LONG_ROWS = 1100  # two shards
+LONG_ROWS, LONG_SHARD = 200, 128  # two shards of two chunks
 SHARD_ROWS, SHARDED_ROWS = 64, 150  # three shards
 
 
@@ -126,8 +126,9 @@ def shards_done(job: type, *, dies_at: int | None = None) -> Iterator[list[int]]
 
 @dataclass(frozen=True)
 class LongRound:
-    """One round built twice: with an interruption between its shards, and at one go by two
-    worker processes. `resumed`: shards done after the interruption, by stage."""
+    """One round built twice: with an interruption between its shards, and at one go. (What worker
+    processes write, test_crews compares.) `resumed`: shards done after the interruption, by
+    stage."""
 
     interrupted: Path
     at_once: Path
@@ -137,7 +138,7 @@ class LongRound:
 @pytest.fixture(scope="session")
 def long_round(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> LongRound:
     roots = [lay_out(tmp_path_factory.mktemp(name), weights) for name in ("interrupted", "at_once")]
-    params = few_found(load_params(roots[0] / "params.yaml"))
+    params = small_shards(load_params(roots[0] / "params.yaml"), LONG_SHARD)
     resumed = {}
     for root in roots:
         with contextlib.chdir(root):
@@ -149,8 +150,8 @@ def long_round(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> LongR
             with shards_done(job) as resumed[stage]:
                 build(stage, params, crew=Crew(1))
     with contextlib.chdir(roots[1]):
-        build("render", params, crew=Crew(2))
-        build("embed", params, crew=Crew(2))
+        build("render", params, crew=Crew(1))
+        build("embed", params, crew=Crew(1))
     return LongRound(*roots, resumed)
 
 
@@ -166,10 +167,10 @@ def build(stage: str, params: Params, *, crew: Crew) -> None:
         embed_round("pool", params.teacher, params, crew=crew)
 
 
-def small_shards(params: Params) -> Params:
-    """Few faces found, and shards of one chunk."""
+def small_shards(params: Params, rows: int = SHARD_ROWS) -> Params:
+    """Few faces found, and shards of one chunk or so."""
     params = few_found(params)
-    return replace(params, render=replace(params.render, shard_rows=SHARD_ROWS))
+    return replace(params, render=replace(params.render, shard_rows=rows))
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from pipeline.sample import recipe_for, sample_prior, save
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
 from tests.networks import DECLARED, write_network
-from tests.pipeline.conftest import POOL_ROWS, LongRound, shards_done
+from tests.pipeline.conftest import LONG_SHARD, POOL_ROWS, LongRound, shards_done
 
 NAME = "dlib-resnet"
 TEACHER = layout.teacher("pool", NAME)
@@ -99,7 +99,7 @@ class TestTwoShards:
     def test_resumed_build_does_only_what_is_missing(self, long_round: LongRound) -> None:
         assert long_round.resumed["embed"] == [1]
 
-    def test_worker_processes_write_the_same_bytes(self, long_round: LongRound) -> None:
+    def test_an_interruption_changes_no_byte(self, long_round: LongRound) -> None:
         roots = (long_round.interrupted, long_round.at_once)
         one, two = (folder_hashes(root / TEACHER) for root in roots)
         assert one == two
@@ -108,7 +108,7 @@ class TestTwoShards:
         self, long_round: LongRound, dlib_resnet: Teacher
     ) -> None:
         faces = FaceStore.open(long_round.at_once / layout.faces("pool"))
-        rows = 1024 + np.flatnonzero(faces.ok()[1024:])
+        rows = LONG_SHARD + np.flatnonzero(faces.ok()[LONG_SHARD:])
         images = faces.images(0, len(faces))[rows]
         found = TeacherStore.open(long_round.at_once / TEACHER).embeddings()[rows]
         wanted = embed_faces(dlib_resnet, images, Frame(**faces.frame)).astype(np.float16)

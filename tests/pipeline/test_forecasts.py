@@ -22,7 +22,7 @@ from pipeline.planning.forecasts import Forecast, count_files, forecast, online_
 from pipeline.planning.parts import Parts, row_bytes
 from pipeline.teachers.base import Teacher
 from tests.conftest import ROOT
-from tests.pipeline.conftest import SHARDED_ROWS, LongRound
+from tests.pipeline.conftest import LONG_ROWS, LONG_SHARD, SHARDED_ROWS, LongRound
 from tests.toys import toy_faces, toy_teacher
 
 CHUNK = 64
@@ -45,15 +45,24 @@ def parts(dcgan: Generator, dlib_resnet: Teacher) -> Parts:
 
 
 class TestFiles:
-    @pytest.mark.parametrize("rows", [0, 1, 64, 65, 64 * 16, 64 * 16 + 1, 64 * 33])
-    def test_toy_stores_have_as_many_as_counted(self, tmp_path: Path, rows: int) -> None:
-        faces = toy_faces(tmp_path / "f", np.zeros((rows, 2, 2, 3), np.uint8), task_rows=CHUNK)
+    @pytest.mark.parametrize(
+        ("rows", "shard_rows"),
+        [
+            *((rows, CHUNK) for rows in (0, 1, 64, 65, 64 * 16, 64 * 16 + 1, 64 * 33)),
+            *((rows, 1024) for rows in (1024, 1100, 1024 * 16 + 1)),
+        ],
+    )
+    def test_toy_stores_have_as_many_as_counted(
+        self, tmp_path: Path, rows: int, shard_rows: int
+    ) -> None:
+        images = np.zeros((rows, 2, 2, 3), np.uint8)
+        faces = toy_faces(tmp_path / "f", images, task_rows=shard_rows)
         rng = np.random.default_rng(0)
         embeddings = rng.standard_normal((rows, 2, 3)).astype(np.float32)
-        teacher = toy_teacher(tmp_path / "t", embeddings, task_rows=CHUNK)
+        teacher = toy_teacher(tmp_path / "t", embeddings, task_rows=shard_rows)
         for store, columns, pictures in ((faces, TOY_FACES, True), (teacher, TOY_TEACHER, False)):
             found = len(list(files_of(store.path)))
-            assert count_files(rows, CHUNK, columns, pictures=pictures) == found
+            assert count_files(rows, shard_rows, columns, pictures=pictures) == found
 
     def test_rendered_rounds_have_as_many_as_counted(
         self, rounds_once: Path, long_round: LongRound, sharded_once: Path, parts: Parts
@@ -61,7 +70,7 @@ class TestFiles:
         for root, name, rows, shard_rows in (
             (rounds_once, "pool", 72, 1024),
             (rounds_once, "probe", 40, 1024),
-            (long_round.at_once, "pool", 1100, 1024),
+            (long_round.at_once, "pool", LONG_ROWS, LONG_SHARD),
             (sharded_once, "pool", SHARDED_ROWS, 64),
         ):
             faces = root / layout.faces(name)

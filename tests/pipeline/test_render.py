@@ -84,7 +84,7 @@ class TestTwoShards:
     def test_resumed_build_does_only_what_is_missing(self, long_round: LongRound) -> None:
         assert long_round.resumed["render"] == [1]
 
-    def test_worker_processes_write_the_same_bytes(self, long_round: LongRound) -> None:
+    def test_an_interruption_changes_no_byte(self, long_round: LongRound) -> None:
         one, two = (folder_hashes(r / FACES) for r in (long_round.interrupted, long_round.at_once))
         assert one == two
 
