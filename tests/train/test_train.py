@@ -34,7 +34,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     params = load_params(ROOT / "params.yaml")
     monkeypatch.chdir(tmp_path)
     make_round("pool", 150, seed=1)
-    small = replace(params.train.student, name="small-resnet", width=0.25)
+    small = replace(params.train.student, name="small-resnet", input_size=32, width=0.25)
     run = Run(faces_seen=16 * 12, rate_from=1.0, rate_to=0.1)
     train = replace(
         params.train, student=small, batch=16, pool_rows=64, warmup_faces=32, checkpoint_faces=64,
