@@ -130,7 +130,8 @@ class Studio:
 
 
 def figures_of(seen: Seen, params: Params) -> dict[str, Any]:
-    """By judge: of all usable faces, and of those that screen would keep."""
+    """By judge: of all usable faces, and of those that screen would keep; None where it keeps no
+    two of any identity, as of faces grouped at random."""
     least = params.screen.least_identity
     kept = ~(identity_cosines(seen.units["teacher"], seen.identity) < least)
     quality = params.quality
@@ -144,6 +145,8 @@ def figures_of(seen: Seen, params: Params) -> dict[str, Any]:
         **{
             name: {
                 which: without_pairs(measure(looks.of(rows), **options).figures)
+                if len(np.unique(seen.identity[rows])) < rows.sum()
+                else None
                 for which, rows in (("all", np.ones(len(kept), bool)), ("kept", kept))
             }
             for name, units in seen.units.items()
