@@ -36,6 +36,12 @@ class RoundFiles:
         stated = self.faces.passport.fingerprint.identity.get("synthetic_source")
         return None if stated is None else str(stated)
 
+    @property
+    def real_faces(self) -> str | None:
+        """What whoever adopted photographs of real people states of them."""
+        stated = self.faces.passport.fingerprint.identity.get("real_faces")
+        return None if stated is None else str(stated)
+
     def require_manifest(self) -> LatentManifest:
         """The manifest, where the latents themselves are needed."""
         if self.manifest is None:
@@ -93,4 +99,21 @@ def check_no_face_twice(rounds: Sequence[RoundFiles]) -> None:
             raise InputError(
                 f"rounds {earlier.name} and {later.name} share {len(shared)} faces, the first is "
                 f"{shared[0]}; train on one of them"
+            )
+
+
+def require_synthetic(rounds: Sequence[RoundFiles]) -> None:
+    """Raises InputError for photographs of people, and for imported faces of which nobody states
+    what made them: nothing is trained on them, but for what a study says and is allowed."""
+    for files in rounds:
+        if files.real_faces is not None:
+            raise InputError(
+                f"round {files.name}: photographs of real people ({files.real_faces}); only the "
+                "study fair-distillation trains on such, where its real_faces allow it"
+            )
+        imported = files.num_imported if files.manifest is not None else 0
+        if imported and files.synthetic_source is None:
+            raise InputError(
+                f"round {files.name}: {imported} imported faces that may be photographs of real "
+                "people; import them by `python -m pipeline.adopt`, which asks what made them"
             )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from manifests import layout
@@ -17,21 +16,20 @@ from manifests.digests import canonical_json, sha256_text
 from manifests.errors import InputError, pick
 from manifests.layout import PROBE
 from manifests.marks import REASONS, Marks
-from manifests.objectives import IdentityPart
 from manifests.params import Params
-from manifests.rounds import RoundFiles, check_no_face_twice, open_round
+from manifests.rounds import RoundFiles, check_no_face_twice, open_round, require_synthetic
 from manifests.training import Run
 from pipeline.numerics import numerics
 from train.batching.batches import (
-    NO_IDENTITY,
     NO_ROWS,
     Source,
     check_one_teacher,
     num_usable,
+    only_part,
     open_source,
 )
 from train.batching.order import Order
-from train.checkpoint import Student, load_student
+from train.checkpoint import DISTILLED, Student, load_student
 from train.losses.objectives import embedding_width, files_of, teachers_of
 from train.losses.prerequisites import check_objective
 from train.losses.terms import Target
@@ -51,6 +49,9 @@ class Plan:
     after: Student | None
     marks: Mapping[str, str]  # {relative path: digest} of the marks that faces are left out by
     processes: int = 1  # that train together
+    centred_by: Source | None = None  # whose mean is the targets' origin; None: the first round's
+    chosen: Mapping[str, Any] = field(default_factory=dict)  # how faces were, if not all are used
+    training: str = DISTILLED  # in words, for the student's card
 
     @cached_property
     def run(self) -> Run:
@@ -62,7 +63,7 @@ class Plan:
         values = asdict(self.params.train) | {"runs": {self.name: asdict(self.run)}}
         for name in UNCONCERNED:
             values.pop(name)
-        return values
+        return values | ({"chosen": dict(self.chosen)} if self.chosen else {})
 
     @cached_property
     def stores(self) -> dict[str, str]:
@@ -72,13 +73,15 @@ class Plan:
             roots[source.faces.path.as_posix()] = source.faces.root
             for teacher in source.teachers.values():
                 roots[teacher.path.as_posix()] = teacher.root
+        for teacher in self.centred_by.teachers.values() if self.centred_by else ():
+            roots[teacher.path.as_posix()] = teacher.root
         return roots | dict(self.marks) | files_of(self.params)
 
     @cached_property
     def targets(self) -> dict[str, Target]:
         """By teacher, centred by the first round (the pool) in every run, so that all runs share
         one target space."""
-        pool = self.sources[0].teachers
+        pool = (self.centred_by or self.sources[0]).teachers
         return {
             name: Target(torch.from_numpy(store.centre()), store.spread())
             for name, store in pool.items()
@@ -177,18 +180,13 @@ def open_plan(
     return plan
 
 
-def only_part(source: Source, part: IdentityPart) -> Source:
-    """The faces of every `parts`-th of a round's identities, counted from the `part`-th."""
-    identities = np.unique(source.identities[source.identities != NO_IDENTITY])
-    chosen = np.isin(source.identities, identities[part.part :: part.parts])
-    return replace(source, usable=source.usable[chosen[source.usable]])
-
-
 def open_sources(
     names: Sequence[str],
     params: Params,
     known: Mapping[str, str],
     teachers: Sequence[str] | None = None,
+    *,
+    real_faces: bool = False,
 ) -> tuple[list[Source], dict[str, str]]:
     """The rounds to train on, without the faces to be left out, and {path: digest} of the marks
     that say so. `known`: what an earlier run recorded of them; `teachers`: whose stores, by
@@ -196,7 +194,8 @@ def open_sources(
     wanted = teachers_of(params) if teachers is None else teachers
     opened = [open_round(name, params.teacher, roots=known) for name in names]
     check_no_face_twice(opened)
-    check_synthetic(opened)
+    if not real_faces:
+        require_synthetic(opened)
     sources, digests = [], {}
     for files in opened:
         stores = {
@@ -214,18 +213,6 @@ def open_sources(
     for name in wanted:
         check_one_teacher([source.teachers[name] for source in sources])
     return sources, digests
-
-
-def check_synthetic(opened: Sequence[RoundFiles]) -> None:
-    """Raises InputError for a round of imported faces of which nobody states what made them:
-    they may be photographs of people, on which nothing here is trained."""
-    for files in opened:
-        imported = files.num_imported if files.manifest is not None else 0
-        if imported and files.synthetic_source is None:
-            raise InputError(
-                f"round {files.name}: {imported} imported faces that may be photographs of real "
-                "people; import them by `python -m pipeline.adopt`, which asks what made them"
-            )
 
 
 def _read_marks(files: RoundFiles, teacher: str, known: Mapping[str, str]) -> tuple[Marks, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from manifests.errors import InputError
 from manifests.latents import LatentManifest
+from manifests.objectives import IdentityPart
 from manifests.stores import FaceStore, TeacherStore
 from pipeline.frames import Frame
 from train.batching.order import Order
@@ -142,6 +143,13 @@ def usable_identities(source: Source) -> Int[np.ndarray, " identity"]:
 def num_identities(sources: Sequence[Source]) -> int:
     """Identities that margin heads tell apart."""
     return 1 + max((int(labels.max(initial=-1)) for labels in identity_labels(sources)), default=-1)
+
+
+def only_part(source: Source, part: IdentityPart) -> Source:
+    """The faces of every `parts`-th of a round's identities, counted from the `part`-th."""
+    identities = np.unique(source.identities[source.identities != NO_IDENTITY])
+    chosen = np.isin(source.identities, identities[part.part :: part.parts])
+    return replace(source, usable=source.usable[chosen[source.usable]])
 
 
 class BatchStream:
