@@ -4,6 +4,7 @@
         [--frame arcface112] [--workers N | --scheduler ADDRESS]
 
 Only synthetic faces: whoever adopts a set states what made it, and every passport repeats it.
+Photographs of people are adopted by pipeline.real_faces, for the one study that may see them.
 The round has a manifest without latents and a face store like any other. Interrupted, it goes on
 where it was; run again on the same images it makes the same bytes.
 """
@@ -42,9 +43,20 @@ STATEMENT = re.compile(r"\S[^\x00-\x1f\x7f]{0,199}")
 class Origin:
     """What whoever adopts a set states of it."""
 
-    synthetic_source: str  # the generator, or the name under which the set is published
+    synthetic_source: str | None  # the generator, or the name under which the set is published
     licence: str
     frame: Frame | None  # that the images are cut to; None: faces are to be detected
+    real_faces: str | None = None  # in its place: whose photographs they are, and who agreed
+
+    @property
+    def statement(self) -> str:
+        return self.synthetic_source or self.real_faces or ""
+
+    @property
+    def stated(self) -> dict[str, str]:
+        """The one statement of the two, as passports have it."""
+        kind = "synthetic_source" if self.real_faces is None else "real_faces"
+        return {kind: self.statement}
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,7 @@ class Adoption(FaceMaking):
 
     @property
     def licences(self) -> dict[str, str]:
-        return {self.origin.synthetic_source: self.origin.licence}
+        return {self.origin.statement: self.origin.licence}
 
     def job(self, work: Path) -> AdoptJob:
         return AdoptJob(
@@ -91,11 +103,18 @@ def open_adoption(name: str, folder: Path, origin: Origin, params: Params) -> Ad
     Raises InputError as `read_image_set` does, and if round `name` is another one already.
     """
     check_shard_rows(params.render)
-    for what, text in (("synthetic-source", origin.synthetic_source), ("licence", origin.licence)):
+    (kind,) = origin.stated
+    for what, text in ((kind.replace("_", "-"), origin.statement), ("licence", origin.licence)):
         if not STATEMENT.fullmatch(text):
             raise InputError(f"--{what} {text[:80]!r}: expected one line of up to 200 characters")
+    return adoption_of(
+        name, read_image_set(folder, aligned=origin.frame is not None), origin, params
+    )
+
+
+def adoption_of(name: str, images: ImageSet, origin: Origin, params: Params) -> Adoption:
+    """Of images that were read. Raises InputError if round `name` is another one already."""
     path = layout.manifest(name)
-    images = read_image_set(folder, aligned=origin.frame is not None)
     manifest = manifest_of(name, images, origin)
     if path.exists() and LatentManifest.read(path).digest != manifest.digest:
         raise InputError(
@@ -113,7 +132,7 @@ def manifest_of(name: str, images: ImageSet, origin: Origin) -> LatentManifest:
         recipe,
         np.empty((len(images), 1), np.float32),
         origin="imported",
-        key=origin.synthetic_source,
+        key=origin.statement,
         latent=pa.nulls(len(images), pa.list_(pa.float32(), 1)),
         identity_id=images.identity,
         source_sha256=np.array(images.sha256, object),
@@ -124,7 +143,7 @@ def fingerprint(images: ImageSet, origin: Origin, frame_size: int) -> Fingerprin
     identity: dict[str, Any] = {
         "name": FOLDER,
         "weights_sha256": images.digest,
-        "synthetic_source": origin.synthetic_source,
+        **origin.stated,
         "stored_frame": asdict(WIDE.at(frame_size)),
         "frame": None if origin.frame is None else asdict(origin.frame),
     }
@@ -139,15 +158,21 @@ def fingerprint(images: ImageSet, origin: Origin, frame_size: int) -> Fingerprin
 def adopt_round(name: str, folder: Path, origin: Origin, params: Params, crew: Crew) -> str:
     """Builds, resumes or relinks the face store of round `name`; says what is in it."""
     adoption = open_adoption(name, folder, origin, params)
-    with open_workshop(adoption.build) as shop:
-        passport = Passport.read(shop.store) if shop.finished else adoption.finish(shop, crew)
-        save(adoption.manifest)
-        relink(shop)
+    passport = build_adoption(adoption, crew)
     num_identities = len(set(adoption.images.identity.compressed().tolist()))
     return (
         f"{name}: {passport.num_rows:,} imported faces, {passport.num_ok:,} of them usable, "
         f"{num_identities:,} identities; stated to be made by {origin.synthetic_source}"
     )
+
+
+def build_adoption(adoption: Adoption, crew: Crew) -> Passport:
+    """Builds, resumes or relinks the face store, and writes the manifest."""
+    with open_workshop(adoption.build) as shop:
+        passport = Passport.read(shop.store) if shop.finished else adoption.finish(shop, crew)
+        save(adoption.manifest)
+        relink(shop)
+    return passport
 
 
 def main() -> None:

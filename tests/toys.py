@@ -123,10 +123,12 @@ def make_round(
     failed: float = 0.2,
     origin: str = "prior",
     law: str | None = None,
+    real_faces: str | None = None,
     **columns: np.ndarray,
 ) -> tuple[FaceStore, TeacherStore]:
     """A round of random pictures and embeddings where stages look for it, below the current
-    folder: manifest, face store and teacher store `toy`; a share of its faces has failed."""
+    folder: manifest, face store and teacher store `toy`; a share of its faces has failed.
+    `real_faces`: what the faces' passport states of the people who are on them."""
     rng = np.random.default_rng(seed)
     recipe = replace(RECIPE, round=name)
     latents = rng.standard_normal((count, WIDTH), np.float32)
@@ -137,7 +139,10 @@ def make_round(
     embeddings = rng.standard_normal((count, 2, EMBEDDING_WIDTH)).astype(np.float32)
     embeddings[~ok] = np.nan
     passport = replace(PASSPORT, round=name, manifest_digest=manifest.digest)
-    faces = toy_faces(layout.faces(name), images, ok=ok, passport=passport)
+    stated = {} if real_faces is None else {"real_faces": real_faces}
+    made_by = replace(passport.fingerprint, identity={**passport.fingerprint.identity, **stated})
+    own = replace(passport, fingerprint=made_by)
+    faces = toy_faces(layout.faces(name), images, ok=ok, passport=own)
     path = layout.teacher(name, "toy")
     return faces, toy_teacher(path, embeddings, faces_root=faces.root, passport=passport)
 

@@ -101,6 +101,12 @@ class RoundFacts:
         return None if stated is None else str(stated)
 
     @property
+    def real_faces(self) -> str | None:
+        """What whoever adopted photographs of real people states of them."""
+        stated = self.faces.identity.get("real_faces")
+        return None if stated is None else str(stated)
+
+    @property
     def num_generated(self) -> int:
         return self.faces.passport.num_rows - self.num_imported
 

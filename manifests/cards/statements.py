@@ -84,7 +84,9 @@ def collection(facts: RoundFacts) -> list[str]:
 
 
 def whose(facts: RoundFacts) -> str:
-    """What imported faces may be."""
+    """What imported faces are, or may be."""
+    if facts.real_faces is not None:
+        return f"they are photographs of real people: {facts.real_faces}"
     if facts.synthetic_source is None:
         return MAY_BE_PHOTOGRAPHS
     return (

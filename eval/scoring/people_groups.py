@@ -1,0 +1,168 @@
+"""Groups of people by an attribute of their photographs, and pairs within the groups.
+
+As in RFW, a pair is of two photographs of one group, and every group has folds of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from eval.benchmarks.base import NUM_FOLDS
+from manifests.benchmarks import Benchmark
+from manifests.errors import InputError
+
+LEAST_PAIRS = 20  # of each kind, in each group
+OVERSAMPLING = 5  # half of the drawn pairs are of i < j, and some of those are genuine
+FOLDS, IMPOSTORS, BALANCE = 1, 2, 3  # what a random stream is for, beside its seed
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Who belongs to which group of equally many people."""
+
+    basis: str  # the attribute, in words
+    titles: tuple[str, ...]  # in the order of its values
+    of_person: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class GroupedPairs:
+    """Pairs within groups. Accuracy is of the balanced ones: as many impostors as genuine pairs
+    in each group; rates are of all."""
+
+    benchmark: Benchmark
+    group: tuple[str, ...]  # of each pair
+    balanced: Bool[np.ndarray, " pair"]
+    titles: tuple[str, ...]
+    basis: str
+
+    def count(self, title: str, *, same: bool) -> int:
+        own = np.array([group == title for group in self.group])
+        return int((own & (self.benchmark.same == same)).sum())
+
+
+def medians(people: Sequence[str], values: Float[np.ndarray, " image"]) -> dict[str, float]:
+    """Of each person, over the photographs where the value is defined; people without one are
+    left out."""
+    names, owner = np.unique(np.array(people, dtype=object), return_inverse=True)
+    known = ~np.isnan(values)
+    return {
+        str(name): float(np.median(values[known & (owner == at)]))
+        for at, name in enumerate(names)
+        if (known & (owner == at)).any()
+    }
+
+
+def quantile_groups(basis: str, values: Mapping[str, float], count: int) -> Groups:
+    """`count` groups of equally many people (to one), by rising values; people of equal values
+    by their names."""
+    order = sorted(values, key=lambda name: (values[name], name))
+    parts = [part.tolist() for part in np.array_split(np.array(order, dtype=object), count)]
+    firsts = [values[part[0]] for part in parts if part]
+    edges = [f"{value:.4g}" for value in firsts[1:]]
+    if len({*firsts}) < count or len({*edges}) < count - 1:
+        raise InputError(
+            f"groups by {basis}: {len({*values.values()})} values of {len(values)} people do not "
+            f"part them into {count}; lower fairness: groups"
+        )
+    titles = [f"below {edges[0]}"]
+    titles += [f"{low} to {high}" for low, high in pairwise(edges)]
+    titles.append(f"from {edges[-1]}")
+    of_person = {name: title for part, title in zip(parts, titles, strict=True) for name in part}
+    return Groups(basis, tuple(titles), of_person)
+
+
+def pairs_within(
+    benchmark: Benchmark,
+    person_of: Mapping[str, str],
+    groups: Groups,
+    *,
+    impostors: int,
+    seed: int,
+) -> GroupedPairs:
+    """All genuine pairs, and up to `impostors` seeded impostor pairs, evenly over the groups, of
+    the photographs that a benchmark has. People are dealt to folds; a pair is in the fold of the
+    person on its left.
+
+    Raises InputError for a group with too few pairs of a kind.
+    """
+    rows: list[tuple[int, str, str, bool]] = []
+    group: list[str] = []
+    balanced: list[np.ndarray] = []
+    for at, title in enumerate(groups.titles):
+        images = [n for n in benchmark.images if groups.of_person.get(person_of[n]) == title]
+        people, owner = np.unique([person_of[name] for name in images], return_inverse=True)
+        fold = np.random.default_rng((seed, FOLDS, at)).permutation(len(people)) % NUM_FOLDS
+        genuine, strangers = _pairs(owner, impostors // len(groups.titles), (seed, IMPOSTORS, at))
+        require_pairs(f"{benchmark.name}, {groups.basis} {title}", len(genuine), len(strangers))
+        both = np.concatenate([genuine, strangers])
+        same = np.arange(len(both)) < len(genuine)
+        rows += [
+            (int(fold[owner[i]]), images[i], images[j], bool(kind))
+            for (i, j), kind in zip(both.tolist(), same, strict=True)
+        ]
+        group += [title] * len(both)
+        balanced.append(_balanced(same, (seed, BALANCE, at)))
+    folds, left, right, kinds = zip(*rows, strict=True)
+    name = f"{benchmark.name} within groups"
+    numbered = np.unique(np.array(folds), return_inverse=True)[1].astype(np.int16)
+    pairs = Benchmark(name, numbered, left, right, np.array(kinds), benchmark.sha256)
+    return GroupedPairs(pairs, tuple(group), np.concatenate(balanced), groups.titles, groups.basis)
+
+
+def require_pairs(where: str, genuine: int, impostors: int) -> None:
+    """Raises InputError for a group of which nothing could be said."""
+    if min(genuine, impostors) < LEAST_PAIRS:
+        raise InputError(
+            f"group {where}: {genuine} genuine and {impostors} impostor pairs, expected at least "
+            f"{LEAST_PAIRS} of each; lower fairness: groups, or bring more photographs"
+        )
+
+
+def _pairs(
+    owner: Int[np.ndarray, " image"], count: int, seed: tuple[int, ...]
+) -> tuple[Int[np.ndarray, "genuine 2"], Int[np.ndarray, "impostor 2"]]:
+    """Genuine pairs of images by their places, and up to `count` impostor pairs in random order,
+    each with either side on the left."""
+    genuine = [
+        pair
+        for person in range(int(owner.max(initial=-1)) + 1)
+        for own in [np.flatnonzero(owner == person)]
+        for pair in zip(*(own[side] for side in np.triu_indices(len(own), 1)), strict=True)
+    ]
+    rng, size = np.random.default_rng(seed), len(owner)
+    codes = rng.choice(size * size, min(size * size, OVERSAMPLING * count), replace=False)
+    left, right = codes // max(size, 1), codes % max(size, 1)
+    apart = (left < right) & (owner[left] != owner[right])
+    strangers = np.stack([left, right], axis=1)[apart][:count]
+    turned = rng.random(len(strangers)) < 0.5
+    strangers[turned] = strangers[turned][:, ::-1]
+    return np.array(genuine, np.int64).reshape(-1, 2), strangers.reshape(-1, 2)
+
+
+def _balanced(same: Bool[np.ndarray, " pair"], seed: tuple[int, ...]) -> Bool[np.ndarray, " pair"]:
+    """Equally many of both kinds, as many as the rarer one has."""
+    rng, chosen = np.random.default_rng(seed), np.zeros(len(same), bool)
+    least = min(int(same.sum()), int((~same).sum()))
+    for kind in (True, False):
+        chosen[rng.permutation(np.flatnonzero(same == kind))[:least]] = True
+    return chosen
+
+
+def own_groups(benchmark: Benchmark, basis: str) -> GroupedPairs:
+    """Of a protocol whose images' first folders are groups, as RFW's: its own pairs.
+
+    Raises InputError for a group with too few pairs of a kind.
+    """
+    group = tuple(name.split("/")[0] for name in benchmark.left)
+    titles = tuple(sorted({*group}))
+    found = GroupedPairs(benchmark, group, np.ones(len(group), bool), titles, basis)
+    for title in titles:
+        counts = (found.count(title, same=True), found.count(title, same=False))
+        require_pairs(f"{benchmark.name}, {basis} {title}", *counts)
+    return found

@@ -1,0 +1,260 @@
+"""Parameters of the study fair-distillation, and the grid of students that follows from them.
+
+Neto et al., "How Knowledge Distillation Mitigates the Synthetic Gap in Fair Face Recognition"
+(ECCV-W 2024, arXiv 2408.17399): data × student × loss × {no KD, KD}.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+from manifests import layout
+from manifests.errors import InputError, pick
+from manifests.layout import PROBE
+from manifests.objectives import Losses
+from manifests.training import Student
+
+NAME = "fair-distillation"
+WHERE = layout.study_params(NAME)
+REAL = "real-faces"  # the round of a user's own photographs
+ALL, SOME, NONE = LABELS = ("all", "some", "none")
+ALONE = "none"  # in a loss's place: distilled without identity labels
+TITLE = re.compile(r"[A-Za-z0-9][\w-]*")  # of what run directories are called by
+TOLERANCE = 1e-9  # of shares that are to add up to 1
+NO_FOLDER = "no folder of real faces is named under real_faces"
+NO_LABELS = "its faces have no identity labels, which training without a teacher needs"
+SOME_LABELS = "some of its faces have no identity label, which training without a teacher needs"
+
+
+@dataclass(frozen=True)
+class RealFaces:
+    """Photographs of people: nothing else that trains here ever reads such."""
+
+    folder: str | None  # in it a folder a person
+    allow: bool  # the switch, beside the folder
+    statement: str | None  # whose faces they are, and who agreed; in every passport and card
+    licence: str | None
+    frame: str | None  # that the images are cut to; null: faces are to be detected
+
+
+@dataclass(frozen=True)
+class Group:
+    """Faces of which an attribute's measured value lies in low <= value < high."""
+
+    attribute: str  # of data/ROUND/attributes/measured.parquet
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    rounds: tuple[str, ...]
+    share: float  # of the data set's faces
+    group: Group | None = None
+
+
+@dataclass(frozen=True)
+class DataSet:
+    labels: str  # which of its faces have an identity: all, some or none
+    parts: tuple[Part, ...]
+    faces: int | None = None  # distinct ones; null: as many as the study's `faces`
+
+    @property
+    def rounds(self) -> list[str]:
+        """Each once, in the order of the parts."""
+        return list(dict.fromkeys(name for part in self.parts for name in part.rounds))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Of every student; what is not said here is as in `train` of params.yaml."""
+
+    faces_seen: int
+    batch: int
+    learning_rate: float
+    warmup_faces: int
+    embedding_width: int  # the teacher's
+    leave_out: tuple[str, ...]  # reasons of the screen stage
+
+
+@dataclass(frozen=True)
+class Block:
+    """A product of names; the grid is several of them, one after the other."""
+
+    data: tuple[str, ...]
+    students: tuple[str, ...]
+    losses: tuple[str, ...]  # names under `losses`, or none: distilled without labels
+    distilled: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Fairness:
+    rfw: str | None  # a folder for rfw:DIR
+    attributes: tuple[str, ...]  # groups by the first that most people of a set have
+    groups: int  # of people, of equal size by that attribute
+    fmr: Mapping[str, float]  # by benchmark: orl, pairs, rfw
+    impostors: int  # pairs within groups that rates are counted on, at most
+    resamples: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Study:
+    real_faces: RealFaces
+    faces: int | None  # distinct ones of each data set; null: all that the shares allow
+    data: Mapping[str, DataSet]
+    students: Mapping[str, Student]
+    losses: Mapping[str, Losses]  # each a margin on identity labels
+    distillation: Losses  # what KD adds
+    recipe: Recipe
+    grid: tuple[Block, ...]
+    seeds: tuple[int, ...]
+    choice_seed: int  # of the faces of a data set, the same for all its students
+    fairness: Fairness
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A place of the grid: one student a seed, or the reason why there is none."""
+
+    data: str
+    student: str
+    loss: str | None  # a margin; None: there is none
+    distilled: bool
+    why_not: str | None = None
+
+    @property
+    def lesson(self) -> str:
+        """elastic, elastic-kd, or kd."""
+        return "-".join(filter(None, (self.loss, "kd" if self.distilled else None)))
+
+    @property
+    def name(self) -> str:
+        return f"{self.data}/{self.student}.{self.lesson}"
+
+    def run(self, seed: int) -> str:
+        """The run directory below that of the study."""
+        return f"{self.name}-{seed}"
+
+
+def expand(study: Study) -> list[Cell]:
+    """The grid, each cell once, in the order of its blocks.
+
+    Of faces without labels nothing is learnt without a teacher, and with one only from it.
+    """
+    found: dict[str, Cell] = {}
+    for block in study.grid:
+        for names in product(block.data, block.students, block.losses, block.distilled):
+            for cell in _cell(study, *names):
+                found.setdefault(cell.name, cell)
+    return list(found.values())
+
+
+def _cell(study: Study, data: str, student: str, loss: str, distilled: bool) -> Iterator[Cell]:
+    chosen = study.data[data]
+    margin = None if loss == ALONE or (distilled and chosen.labels == NONE) else loss
+    if margin is None and not distilled:
+        return  # neither teacher nor labels: no student
+    why_not = None
+    if REAL in chosen.rounds and study.real_faces.folder is None:
+        why_not = NO_FOLDER
+    elif not distilled and chosen.labels != ALL:
+        why_not = NO_LABELS if chosen.labels == NONE else SOME_LABELS
+    yield Cell(data, student, margin, distilled, why_not)
+
+
+def models(study: Study) -> list[tuple[Cell, int]]:
+    """Every student that is trained: its cell and seed."""
+    return [(c, seed) for c in expand(study) if c.why_not is None for seed in study.seeds]
+
+
+def check_study(study: Study) -> None:
+    """Raises InputError, in one line, for what no grid can have, whatever the data."""
+    check_real_faces(study.real_faces)
+    _check_names([*study.data, *study.students, *study.losses])
+    for name, data in study.data.items():
+        _check_data(f"data: {name}", data)
+    _check_losses(study)
+    for at, block in enumerate(study.grid):
+        _check_block(f"grid[{at}]", block, study)
+    if not study.seeds or len({*study.seeds}) < len(study.seeds):
+        raise InputError(f"{WHERE}: seeds {list(study.seeds)}: name at least one, and none twice")
+    recipe, fairness = study.recipe, study.fairness
+    if recipe.faces_seen < recipe.batch:
+        raise InputError(
+            f"{WHERE}: recipe: faces_seen {recipe.faces_seen} is less than one batch of "
+            f"{recipe.batch}"
+        )
+    if fairness.groups < 2:
+        raise InputError(f"{WHERE}: fairness: groups {fairness.groups}, expected at least 2")
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if not TITLE.fullmatch(name) or name in (ALONE, "kd"):
+            raise InputError(
+                f"{WHERE}: {name[:80]!r}: data sets, students and losses are called by letters, "
+                f"digits, dashes and underscores, and neither {ALONE} nor kd"
+            )
+
+
+def _check_losses(study: Study) -> None:
+    for name, losses in study.losses.items():
+        if losses.margin is None or len(losses.terms) > 1:
+            raise InputError(f"{WHERE}: losses: {name}: expected one margin on identity labels")
+    if study.distillation.needs_identities or not study.distillation.needs_teacher:
+        raise InputError(f"{WHERE}: distillation: expected losses of a teacher's embeddings alone")
+
+
+def _check_block(where: str, block: Block, study: Study) -> None:
+    kinds: list[tuple[str, tuple[str, ...], Iterable[str]]] = [
+        ("data set", block.data, study.data),
+        ("student", block.students, study.students),
+        ("loss", block.losses, [*study.losses, ALONE]),
+    ]
+    for kind, names, known in kinds:
+        for name in names:
+            pick(f"{kind} in {where}", name, dict.fromkeys(known))
+
+
+def check_real_faces(real: RealFaces) -> None:
+    """Raises InputError for a folder without the switch, or the switch without a folder."""
+    if real.folder is not None and not real.allow:
+        raise InputError(
+            f"{WHERE}: real_faces: folder {real.folder} without allow: true; students are trained "
+            "on photographs of people only where both are said"
+        )
+    if real.folder is None and real.allow:
+        raise InputError(
+            f"{WHERE}: real_faces: allow: true without a folder; name one, or say allow: false"
+        )
+    if real.folder is not None and not (real.statement and real.licence):
+        raise InputError(
+            f"{WHERE}: real_faces: say in statement whose faces those of {real.folder} are and who "
+            "agreed to it, and under which licence; passports and model cards repeat both"
+        )
+
+
+def _check_data(where: str, data: DataSet) -> None:
+    pick(f"labels of {where}", data.labels, dict.fromkeys(LABELS))
+    shares = [part.share for part in data.parts]
+    if not all(0 < share <= 1 for share in shares) or abs(sum(shares) - 1.0) > TOLERANCE:
+        raise InputError(
+            f"{WHERE}: {where}: shares {', '.join(f'{share:g}' for share in shares) or 'none'} add "
+            f"up to {sum(shares):g}; expected each above 0, and 1 together"
+        )
+    for part in data.parts:
+        if PROBE in part.rounds or len({*part.rounds}) < max(1, len(part.rounds)):
+            raise InputError(
+                f"{WHERE}: {where}: rounds {', '.join(part.rounds) or 'none'}: name at least one, "
+                f"none twice, and never {PROBE}"
+            )
+        group = part.group
+        if group and group.low is not None and group.high is not None and group.low >= group.high:
+            raise InputError(
+                f"{WHERE}: {where}: {group.attribute} from {group.low:g} to {group.high:g} holds "
+                "no value"
+            )

@@ -1,0 +1,118 @@
+"""The data sets of the study fair-distillation: faces of rounds, by shares and by groups."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from manifests import layout
+from manifests.attributes import AttributeTable
+from manifests.digests import sha256_file
+from manifests.errors import InputError
+from manifests.studies.fair_distillation import ALL, SOME, WHERE, DataSet, Group
+from train.batching.batches import NO_IDENTITY, Source, num_usable, usable_identities
+from train.batching.mixes import Portion, mix
+
+MEASURED = "measured"  # the annotator whose tables tell groups
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A data set's faces, and what they follow from."""
+
+    sources: Sequence[Source]
+    tables: Mapping[str, str]  # {relative path: digest} of those that told groups
+
+    @property
+    def real_faces(self) -> dict[str, int]:
+        """{what is stated of photographs of people: how many of them there are}."""
+        found: dict[str, int] = {}
+        for source in self.sources:
+            stated = source.faces.passport.fingerprint.identity.get("real_faces")
+            if stated is not None and len(source.usable):
+                found[str(stated)] = found.get(str(stated), 0) + len(source.usable)
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """How many faces and identities of each round there are, and a digest of which."""
+        digest = hashlib.sha256()
+        counts = {}
+        for source in self.sources:
+            name = layout.round_of(source.faces.path)
+            counts[name] = {
+                "faces": len(source.usable),
+                "identities": len(usable_identities(source)),
+            }
+            digest.update(f"{name}:{len(source.usable)}:".encode())
+            digest.update(source.usable.astype("<i8").tobytes())
+        return {"rounds": counts, "rows_sha256": digest.hexdigest()}
+
+
+def choose_faces(
+    name: str, data: DataSet, sources: Sequence[Source], total: int | None, seed: int
+) -> Chosen:
+    """`sources`: the rounds of the data set, in its order, with all faces that may be used.
+
+    Raises InputError where there are too few for a share, and for labels that they do not have.
+    """
+    portions: list[Portion] = []
+    tables: dict[str, str] = {}
+    for at, part in enumerate(data.parts):
+        rows = {}
+        for place in map(data.rounds.index, part.rounds):
+            rows[place] = sources[place].usable
+            if part.group is not None:
+                values = group_values(data.rounds[place], sources[place], part.group, tables)
+                rows[place] = rows[place][inside(values[rows[place]], part.group)]
+        title = f"{WHERE}: data: {name}: part {at + 1} ({', '.join(part.rounds)})"
+        portions.append(Portion(title, part.share, rows))
+    chosen = Chosen(mix(sources, portions, total, seed), tables)
+    check_labels(f"{WHERE}: data: {name}", data.labels, chosen.sources)
+    return chosen
+
+
+def group_values(
+    name: str, source: Source, group: Group, tables: dict[str, str]
+) -> Float[np.ndarray, " face"]:
+    """The attribute of every face of a round; its table's digest goes into `tables`.
+
+    Raises InputError for a table that is not there, or was measured on other faces.
+    """
+    path = layout.attributes(name, MEASURED)
+    if not path.exists():
+        raise InputError(f"{path}: no such file; run `python -m eval.annotate {name}`")
+    table = AttributeTable.read(path)
+    table.require_faces(source.face_ids, source.faces.root)
+    tables[path.as_posix()] = sha256_file(path)
+    return table.column(group.attribute)
+
+
+def inside(values: Float[np.ndarray, " face"], group: Group) -> Bool[np.ndarray, " face"]:
+    """Where low <= value < high; a face whose value is undefined (NaN) is in no group."""
+    low = -np.inf if group.low is None else group.low
+    high = np.inf if group.high is None else group.high
+    return (values >= low) & (values < high)
+
+
+def check_labels(where: str, labels: str, sources: Sequence[Source]) -> None:
+    """Raises InputError if faces lack the identities that the data set is said to have."""
+    unknown = {
+        layout.round_of(source.faces.path): int(
+            (source.identities[source.usable] == NO_IDENTITY).sum()
+        )
+        for source in sources
+    }
+    total, missing = num_usable(sources), sum(unknown.values())
+    if labels == ALL and missing:
+        worst = max(unknown, key=lambda name: unknown[name])
+        raise InputError(
+            f"{where}: labels: all, but {missing} of {total} faces have no identity ({worst}: "
+            f"{unknown[worst]}); say some, or none"
+        )
+    if labels == SOME and missing == total:
+        raise InputError(f"{where}: labels: some, but none of its faces has an identity; say none")

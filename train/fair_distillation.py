@@ -1,0 +1,155 @@
+"""The students of the study fair-distillation -> runs/studies/fair-distillation/DATA/.
+
+    python -m train.fair_distillation DATA                all students and seeds of a data set
+    python -m train.fair_distillation DATA --only PLACE   those of a place of the grid, as
+                                                          small-resnet.elastic-kd
+
+A run directory is called PLACE-SEED. The lesson is a loss on identity labels (elastic), the same
+with distillation (elastic-kd), or distillation alone (kd). grid.json names all places of the data
+set, and says why one is empty. A finished run is relinked; an interrupted one goes on where it
+stopped, to the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from manifests import layout
+from manifests.errors import Parser, pick, run_command
+from manifests.files import write_json
+from manifests.layout import POOL
+from manifests.objectives import Losses
+from manifests.params import Params, load_params
+from manifests.studies.fair_distillation import NAME, Cell, Study, check_study, expand
+from manifests.study import load_study
+from manifests.training import Run
+from train.batching.batches import Source, check_one_teacher
+from train.batching.data_sets import Chosen, choose_faces
+from train.checkpoint import DISTILLED
+from train.engine.memory import keep_freed_memory
+from train.engine.trainer import train_run
+from train.losses.prerequisites import check_objective
+from train.plan import Plan, open_sources
+
+GRID = "grid.json"  # of a data set
+
+
+def run_name(cell: Cell, seed: int) -> str:
+    """Below runs/."""
+    return layout.study_run(NAME, cell.run(seed)).relative_to(layout.RUNS).as_posix()
+
+
+def cell_params(cell: Cell, seed: int, params: Params, study: Study) -> Params:
+    """params.yaml, with what the study says of this student in its place."""
+    recipe = study.recipe
+    margin = () if cell.loss is None else study.losses[cell.loss].terms
+    taught = study.distillation.terms if cell.distilled else ()
+    run = Run(recipe.faces_seen, rate_from=1.0, rate_to=0.0)
+    train = replace(
+        params.train,
+        student=study.students[cell.student],
+        loss=Losses((*margin, *taught)),
+        teachers={},
+        adaptor=None,
+        snapshots=(),
+        embedding_width=recipe.embedding_width,
+        batch=recipe.batch,
+        learning_rate=recipe.learning_rate,
+        warmup_faces=recipe.warmup_faces,
+        round_weights={},
+        seed=seed,
+        leave_out=recipe.leave_out,
+        runs={run_name(cell, seed): run},
+    )
+    return replace(params, train=train)
+
+
+def open_cell(cell: Cell, seed: int, params: Params, study: Study) -> Plan:
+    """The run of one student: as stage train's, on the faces that the data set's shares choose.
+    Its targets are centred by the mean of the pool's faces, whatever it is trained on.
+
+    Raises InputError for shares that ask for more faces than there are, labels that the faces do
+    not have, and fewer identities than a margin head needs.
+    """
+    data, own = study.data[cell.data], cell_params(cell, seed, params, study)
+    sources, marks = open_sources(data.rounds, own, {}, real_faces=study.real_faces.allow)
+    total = study.faces if data.faces is None else data.faces
+    chosen = choose_faces(cell.data, data, sources, total, study.choice_seed)
+    pool = pool_of(own) if cell.distilled else None
+    for name, store in pool.teachers.items() if pool else ():
+        check_one_teacher([store, *(source.teachers[name] for source in sources)])
+    plan = Plan(
+        run_name(cell, seed),
+        own,
+        chosen.sources,
+        len(chosen.sources),
+        after=None,
+        marks=marks | dict(chosen.tables),
+        centred_by=pool,
+        chosen=chosen.facts(),
+        training=training_words(cell, own, chosen),
+    )
+    check_objective(own, plan.sources, plan.targets, plan.num_epochs)
+    return plan
+
+
+def pool_of(params: Params) -> Source:
+    """The pool with its teacher's embeddings; no face of it is left out of the mean."""
+    whole = replace(params, train=replace(params.train, leave_out=()))
+    return open_sources([POOL], whole, {})[0][0]
+
+
+def training_words(cell: Cell, params: Params, chosen: Chosen) -> str:
+    """How a student was trained and on whom, for its card."""
+    margin = params.train.loss.margin
+    labels = "" if margin is None else f"identity labels ({margin.name})"
+    words = DISTILLED if cell.distilled else f"on {labels}, by no teacher"
+    if cell.distilled and labels:
+        words += f", and on {labels}"
+    for stated, count in chosen.real_faces.items():
+        words += f"; trained on real faces: {count:,} photographs of {stated}"
+    return words
+
+
+def train_data_set(name: str, only: str | None, params: Params, study: Study) -> None:
+    """Trains, or relinks, every student of a data set; what cannot be is refused before."""
+    cells = [cell for cell in expand(study) if cell.data == name]
+    places = {cell.name.removeprefix(f"{name}/"): cell for cell in cells}
+    if only is not None:
+        pick(f"place in the grid of {name}", only, places)
+    chosen = [cell for place, cell in places.items() if only in (None, place)]
+    models = [(cell, seed) for cell in chosen if cell.why_not is None for seed in study.seeds]
+    for cell, seed in models[:: len(study.seeds)]:
+        open_cell(cell, seed, params, study)
+    for cell, seed in models:
+        train_run(open_cell(cell, seed, params, study), layout.study_run(NAME, cell.run(seed)))
+    write_json(layout.study_run(NAME, name) / GRID, grid_of(places, study))
+
+
+def grid_of(places: Mapping[str, Cell], study: Study) -> dict[str, Any]:
+    """{place: its runs, or why there is none}."""
+    return {
+        place: {
+            "runs": [] if cell.why_not else [f"{place}-{seed}" for seed in study.seeds],
+            "why_not": cell.why_not,
+        }
+        for place, cell in places.items()
+    }
+
+
+def main() -> None:
+    parser = Parser(description=f"Train the students of a data set of the study {NAME}.")
+    parser.add_argument("data", help="a key of `data` in its parameters")
+    parser.add_argument("--only", metavar="PLACE", help="STUDENT.LESSON, of the grid")
+    args = parser.parse_args()
+    params, study = load_params(), load_study(NAME, Study)
+    check_study(study)
+    pick("data set", args.data, study.data)
+    keep_freed_memory()
+    train_data_set(args.data, args.only, params, study)
+
+
+if __name__ == "__main__":
+    run_command(main)
