@@ -39,6 +39,7 @@ class StudentFacts:
     num_params: int
     macs: int | None  # multiply-accumulates of one view; None where torch does not see them
     projected_from: int | None = None  # width of its own embedding, where a projection follows
+    training: str = "distilled from a teacher"  # in words; real faces are named in them
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class StoreFacts:
     num_ok: int | None = None
     num_imported: int | None = None  # faces that no generator of ours is known to have made
     licences: Mapping[str, str] | None = None
+    real_faces: str | None = None  # what is stated of the people who are on the faces
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from manifests import layout
 from manifests.cards.facts import NOT_STATED
 from manifests.cards.verifications import Verification
 from manifests.errors import InputError
-from manifests.exports import FLOAT, INT8, Export, StoreFacts
+from manifests.exports import FLOAT, INT8, Export, StoreFacts, StudentFacts
 from manifests.files import read_json
 from manifests.layout import FACES, PROBE
 
@@ -75,6 +75,11 @@ class ModelCard:
     @property
     def num_imported(self) -> int:
         return sum(store.num_imported or 0 for store in self.face_stores)
+
+    @property
+    def real_faces(self) -> list[str]:
+        """What is stated of the people on photographs that it was trained on."""
+        return sorted({s.real_faces for s in self.face_stores if s.real_faces and s.num_ok})
 
     @property
     def only_rendered(self) -> bool:
@@ -147,11 +152,13 @@ def as_json(card: ModelCard) -> dict[str, Any]:
 def summary(card: ModelCard) -> str:
     student, teachers = card.export.student, ", ".join(_names(card.teacher_stores))
     faces = "rendered faces" if card.only_rendered else "faces"
+    faces = f"{card.export.training.num_faces:,} {faces}"
+    how = f"distilled from {teachers or 'a teacher that is not stated'} on {faces}"
+    if student.training != StudentFacts.training:
+        how = f"trained on {faces}: {student.training}"
     return (
         f"A face-recognition network ({student.name}, {student.num_params:,} parameters) that "
-        f"turns an aligned picture of a face into {student.embedding_width} numbers; distilled "
-        f"from {teachers or 'a teacher that is not stated'} on "
-        f"{card.export.training.num_faces:,} {faces}."
+        f"turns an aligned picture of a face into {student.embedding_width} numbers; {how}."
     )
 
 
@@ -196,6 +203,11 @@ def privacy(card: ModelCard) -> list[str]:
         origin = (
             "Every face that it was trained on was rendered by a generator: no photograph of a "
             "person was read in training."
+        )
+    elif card.real_faces:
+        origin = (
+            "It was trained on photographs of real people: "
+            f"{'; '.join(card.real_faces)}. Ask whether they agreed to what it is to be used for."
         )
     elif card.num_imported:
         origin = (

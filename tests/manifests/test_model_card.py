@@ -213,6 +213,18 @@ class TestPrivacy:
         assert said in text()
         assert self.RENDERED_ONLY not in text() and "rendered faces" not in text()
 
+    def test_photographs_of_people_are_said_to_be_such(self) -> None:
+        real = replace(RENDERED, num_imported=RENDERED.num_rows, real_faces="volunteers")
+        toy_export(FOLDER, stores=(real, EMBEDDED))
+        record = Export.read(FOLDER)
+        words = "distilled from a teacher; trained on real faces: 40 photographs of volunteers"
+        replace(record, student=replace(record.student, training=words)).write(FOLDER)
+        card = write_card(FOLDER)
+        assert not card.only_rendered and card.real_faces == ["volunteers"]
+        assert "It was trained on photographs of real people: volunteers" in text()
+        assert f"trained on 120 faces: {words}" in text()
+        assert "may be photographs" not in text() and self.RENDERED_ONLY not in text()
+
 
 class TestBadRecords:
     def test_no_export(self) -> None:
