@@ -12,12 +12,12 @@ stopped, to the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from manifests import layout
-from manifests.errors import Parser, pick, run_command
+from manifests.errors import InputError, Parser, pick, run_command
 from manifests.files import write_json
 from manifests.layout import POOL
 from manifests.objectives import Losses
@@ -75,6 +75,7 @@ def open_cell(cell: Cell, seed: int, params: Params, study: Study) -> Plan:
     """
     data, own = study.data[cell.data], cell_params(cell, seed, params, study)
     sources, marks = open_sources(data.rounds, own, {}, real_faces=study.real_faces.allow)
+    _check_real_faces(sources, study)
     total = study.faces if data.faces is None else data.faces
     chosen = choose_faces(cell.data, data, sources, total, study.choice_seed)
     pool = pool_of(own) if cell.distilled else None
@@ -93,6 +94,17 @@ def open_cell(cell: Cell, seed: int, params: Params, study: Study) -> Plan:
     )
     check_objective(own, plan.sources, plan.targets, plan.num_epochs)
     return plan
+
+
+def _check_real_faces(sources: Sequence[Source], study: Study) -> None:
+    """Raises InputError if the round of photographs is not the one that the study speaks of."""
+    for source in sources:
+        stated = source.faces.passport.fingerprint.identity.get("real_faces")
+        if stated not in (None, study.real_faces.statement):
+            raise InputError(
+                f"{source.faces.path}: photographs of {stated}; the study names those of "
+                f"{study.real_faces.statement or 'nobody'}: run `python -m pipeline.real_faces`"
+            )
 
 
 def pool_of(params: Params) -> Source:

@@ -176,6 +176,14 @@ def test_real_faces_without_the_switch_are_refused(params: Params, study: Study)
         open_cell(place("people"), 1, params, study)
 
 
+def test_photographs_of_others_than_the_study_names_are_refused(
+    params: Params, study: Study
+) -> None:
+    others = replace(study, real_faces=replace(ALLOWED, statement="somebody else"))
+    with pytest.raises(InputError, match="photographs of volunteers; the study names those of som"):
+        open_cell(place("people"), 1, params, others)
+
+
 def grouped(*groups: Group) -> DataSet:
     parts = (Part(("pool",), 1 / len(groups), group) for group in groups)
     return DataSet("none", tuple(parts))
