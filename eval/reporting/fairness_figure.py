@@ -83,7 +83,7 @@ def _draw(axes: Axes, points: Sequence[Point], data: Sequence[str], name: str) -
         if not any(point.figures for point in points if point.data == title):
             axes.text(
                 0.02, place, "not trained", transform=axes.get_yaxis_transform(), color=MUTED,
-                fontsize=8, va="center", style="italic",
+                fontsize=8, va="center", style="italic", backgroundcolor="white",
             )  # fmt: skip
     axes.grid(axis="x", color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)

@@ -8,12 +8,13 @@ from typing import Any
 from eval.reporting.fairness_figure import Point, fairness_figure
 from eval.reporting.figures import data_uri, png
 
+Grid = Sequence[Mapping[str, Any]]  # facts of every place, as the grid first names them
 NAMES = {"orl": "ORL", "pairs": "Photograph pairs", "rfw": "RFW"}
 
 
 def content_of(found: Mapping[str, Any]) -> dict[str, Any]:
     """Content of studies/fair-distillation.html.jinja."""
-    trained = [cell for cell in found["grid"].values() if not cell["why_not"]]
+    trained = [cell for cell in found["grid"] if not cell["why_not"]]
     return {
         "num_seeds": len(found["seeds"]),
         "num_models": sum(len(cell["students"]) for cell in trained),
@@ -29,10 +30,10 @@ def content_of(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def data_sets(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
+def data_sets(grid: Grid) -> list[dict[str, Any]]:
     """What each data set holds: {round: faces, identities}."""
     found: dict[str, dict[str, Any]] = {}
-    for cell in grid.values():
+    for cell in grid:
         own = found.setdefault(cell["data"], {"name": cell["data"], "rounds": {}, "faces": 0})
         for student in cell["students"][:1]:
             own["rounds"] = student["rounds"]
@@ -40,12 +41,12 @@ def data_sets(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def empty_places(grid: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+def empty_places(grid: Grid) -> list[tuple[str, list[str]]]:
     """(reason, places) of what was not trained."""
     reasons: dict[str, list[str]] = {}
-    for name, cell in grid.items():
+    for cell in grid:
         if cell["why_not"]:
-            reasons.setdefault(cell["why_not"], []).append(name)
+            reasons.setdefault(cell["why_not"], []).append(cell["name"])
     return list(reasons.items())
 
 
@@ -64,20 +65,26 @@ def label(cell: Mapping[str, Any]) -> str:
     return " + ".join(filter(None, taught))
 
 
-def benchmark_content(name: str, own: Mapping[str, Any], grid: Mapping[str, Any]) -> dict[str, Any]:
+def benchmark_content(name: str, own: Mapping[str, Any], grid: Grid) -> dict[str, Any]:
     rows = [
         {
             "data": cell["data"],
             "student": cell["student"],
             "label": label(cell),
             "why_not": cell["why_not"],
-            "figures": own["cells"].get(place),
+            "figures": own["cells"].get(cell["name"]),
         }
-        for place, cell in grid.items()
+        for cell in grid
     ]
     points = [
-        Point(cell["data"], cell["student"], cell["loss"], cell["distilled"], own["cells"].get(at))
-        for at, cell in grid.items()
+        Point(
+            cell["data"],
+            cell["student"],
+            cell["loss"],
+            cell["distilled"],
+            own["cells"].get(cell["name"]),
+        )
+        for cell in grid
     ]
     return {
         "name": NAMES[name],
@@ -92,10 +99,10 @@ def benchmark_content(name: str, own: Mapping[str, Any], grid: Mapping[str, Any]
     }
 
 
-def order(row: Mapping[str, Any], grid: Mapping[str, Any]) -> tuple[int, int]:
+def order(row: Mapping[str, Any], grid: Grid) -> tuple[int, int]:
     """Data sets, and students within them, as the grid first names them."""
-    data = list(dict.fromkeys(cell["data"] for cell in grid.values()))
-    students = list(dict.fromkeys(cell["student"] for cell in grid.values()))
+    data = list(dict.fromkeys(cell["data"] for cell in grid))
+    students = list(dict.fromkeys(cell["student"] for cell in grid))
     return data.index(row["data"]), students.index(row["student"])
 
 

@@ -140,8 +140,9 @@ def report(params: Params, study: Study) -> StudyReport:
         )
         for name, both in protocols.items()
     }
-    facts = {
-        cell.name: {
+    facts = [
+        {
+            "name": cell.name,
             "data": cell.data,
             "student": cell.student,
             "loss": cell.loss,
@@ -150,7 +151,7 @@ def report(params: Params, study: Study) -> StudyReport:
             "students": [student_facts(own) for own in students.get(cell.name, {}).values()],
         }
         for cell in grid
-    }
+    ]
     return StudyReport(
         study=NAME,
         params=asdict(study),
