@@ -103,13 +103,13 @@ def open_adoption(name: str, folder: Path, origin: Origin, params: Params) -> Ad
     Raises InputError as `read_image_set` does, and if round `name` is another one already.
     """
     check_shard_rows(params.render)
+    layout.manifest(name)  # refuses what is no name before any image is read
     (kind,) = origin.stated
     for what, text in ((kind.replace("_", "-"), origin.statement), ("licence", origin.licence)):
         if not STATEMENT.fullmatch(text):
             raise InputError(f"--{what} {text[:80]!r}: expected one line of up to 200 characters")
-    return adoption_of(
-        name, read_image_set(folder, aligned=origin.frame is not None), origin, params
-    )
+    images = read_image_set(folder, aligned=origin.frame is not None)
+    return adoption_of(name, images, origin, params)
 
 
 def adoption_of(name: str, images: ImageSet, origin: Origin, params: Params) -> Adoption:

@@ -22,10 +22,10 @@ from manifests.files import write_json
 from manifests.layout import POOL
 from manifests.objectives import Losses
 from manifests.params import Params, load_params
-from manifests.studies.fair_distillation import NAME, Cell, Study, check_study, expand
+from manifests.studies.fair_distillation import NAME, WHERE, Cell, Study, check_study, expand
 from manifests.study import load_study
 from manifests.training import Run
-from train.batching.batches import Source, check_one_teacher
+from train.batching.batches import Source, check_one_teacher, num_usable
 from train.batching.data_sets import Chosen, choose_faces
 from train.checkpoint import DISTILLED
 from train.engine.memory import keep_freed_memory
@@ -78,6 +78,11 @@ def open_cell(cell: Cell, seed: int, params: Params, study: Study) -> Plan:
     _check_real_faces(sources, study)
     total = study.faces if data.faces is None else data.faces
     chosen = choose_faces(cell.data, data, sources, total, study.choice_seed)
+    if (count := num_usable(chosen.sources)) < study.recipe.batch:
+        raise InputError(
+            f"{WHERE}: data: {cell.data}: {count} faces are fewer than one batch of "
+            f"{study.recipe.batch}; lower recipe: batch, or ask for more faces"
+        )
     pool = pool_of(own) if cell.distilled else None
     for name, store in pool.teachers.items() if pool else ():
         check_one_teacher([store, *(source.teachers[name] for source in sources)])

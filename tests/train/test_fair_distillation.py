@@ -225,6 +225,7 @@ def test_groups_are_of_the_measured_value_and_undefined_ones_of_none(
         ),
         (DataSet("all", SETS["mix"].parts), r"labels: all, but 12 of 40 faces have no identity"),
         (DataSet("some", SETS["prior"].parts), "labels: some, but none of its faces has an ident"),
+        (replace(SETS["prior"], faces=15), "prior: 15 faces are fewer than one batch of 16; lower"),
         (replace(SETS["prior"], faces=1000), "its share of 1 asks for 1000; lower faces"),
     ],
 )
