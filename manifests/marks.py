@@ -1,5 +1,5 @@
-"""Marks: which faces of a round are near-duplicates, of low quality, or unlike the other faces of
-their identity. Nothing is removed."""
+"""Marks: which faces of a round are near-duplicates, of low quality, unlike the other faces of
+their identity, or of low utility to recognition. Nothing is removed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from manifests.tables import read_table, write_table
 
 KIND = "marks-1"
 NEAR_DUPLICATE, LOW_QUALITY, OFF_IDENTITY = "near_duplicate", "low_quality", "off_identity"
-REASONS = (NEAR_DUPLICATE, LOW_QUALITY, OFF_IDENTITY)
+LOW_UTILITY = "low_utility"  # by a quality head; low_quality is by the detector's score
+REASONS = (NEAR_DUPLICATE, LOW_QUALITY, OFF_IDENTITY, LOW_UTILITY)
 SCHEMA = pa.schema(
     {
         "row": pa.int64(),

@@ -81,7 +81,20 @@ class Grouped:
     ramp_epochs: float = 10.0  # until the full weight
 
 
-Term = Plain | Cosine | UnitMse | ThresholdRanks | Margin | Grouped
+@dataclass(frozen=True)
+class CertaintyRatio:
+    """CR-FIQA: a linear head learns to tell from a face's embedding how certain the margin's
+    prototypes are of it, which is the face's quality."""
+
+    name: str
+    weight: float = 10.0
+    beta: float = 0.5  # of the smooth L1 loss: where it turns from squares to absolutes
+    ratio: str = "paper"  # what is learnt: paper, released or ccs
+    on_top: str | None = None  # the run whose student and margin head stay as they are: runs/NAME
+
+
+Term = Plain | Cosine | UnitMse | ThresholdRanks | Margin | Grouped | CertaintyRatio
+RATIOS = ("paper", "released", "ccs")
 CONVENTIONS = ("squared-distance", "pocketnet", "kd-fairness")
 MARGINS: Mapping[str, Mapping[str, float]] = {  # where they differ from the class's defaults
     "arcface": {},
@@ -98,6 +111,7 @@ TERMS: Mapping[str, type] = {
     "unit-mse": UnitMse,
     "ekd": ThresholdRanks,
     "gkd": Grouped,
+    "cr-fiqa": CertaintyRatio,
     **dict.fromkeys(MARGINS, Margin),
 }
 ONLY = {"margin_spread": "elastic-", "concentration": "adaface", "running_share": "adaface"}
@@ -121,17 +135,7 @@ class Losses:
         terms = tuple(
             _term(item, f"{where}[{at}]" if several else where) for at, item in enumerate(items)
         )
-        margins, grouped = (
-            [term.name for term in terms if isinstance(term, kind)] for kind in (Margin, Grouped)
-        )
-        if len(margins) > 1 or len(grouped) > 1:
-            names = ", ".join(margins + grouped)
-            raise InputError(f"{where}: {names}: one margin and one gkd at most; leave some out")
-        if grouped and not margins:
-            raise InputError(
-                f"{where}: gkd compares the logits of the student's margin head; name a margin "
-                f"beside it ({', '.join(sorted(MARGINS))})"
-            )
+        _check_company(terms, where)
         return cls(terms)
 
     @property
@@ -143,14 +147,47 @@ class Losses:
         return next((term for term in self.terms if isinstance(term, Grouped)), None)
 
     @property
+    def certainty(self) -> CertaintyRatio | None:
+        return next((term for term in self.terms if isinstance(term, CertaintyRatio)), None)
+
+    @property
+    def on_top(self) -> str | None:
+        """The run that a quality head is trained on top of; nothing else is trained then."""
+        return None if self.certainty is None else self.certainty.on_top
+
+    @property
     def needs_teacher(self) -> bool:
-        return any(not isinstance(term, Margin) for term in self.terms)
+        return any(not isinstance(term, Margin | CertaintyRatio) for term in self.terms)
 
     @property
     def needs_identities(self) -> tuple[str, ...]:
         """Names of the terms that look at identity labels."""
-        kinds = (Margin, Grouped, ThresholdRanks)
+        kinds = (Margin, Grouped, ThresholdRanks, CertaintyRatio)
         return tuple(term.name for term in self.terms if isinstance(term, kinds))
+
+
+def _check_company(terms: tuple[Term, ...], where: str) -> None:
+    """Of the terms that stand beside a margin, or instead of one."""
+    kinds = (Margin, Grouped, CertaintyRatio)
+    if any(sum(isinstance(term, kind) for term in terms) > 1 for kind in kinds):
+        names = ", ".join(term.name for term in terms)
+        raise InputError(f"{where}: {names}: one margin, gkd and cr-fiqa at most; leave some out")
+    losses, margins = Losses(terms), ", ".join(sorted(MARGINS))
+    if losses.grouped and not losses.margin:
+        raise InputError(
+            f"{where}: gkd compares the logits of the student's margin head; name a margin "
+            f"beside it ({margins})"
+        )
+    if losses.certainty and not losses.margin and losses.on_top is None:
+        raise InputError(
+            f"{where}: cr-fiqa learns from the prototypes of a margin; name one beside it "
+            f"({margins}), or on_top: the run that has them"
+        )
+    if losses.on_top is not None and len(terms) > 1:
+        raise InputError(
+            f"{where}: cr-fiqa on top of {losses.on_top} trains its own head alone; leave the "
+            "other terms out, or on_top"
+        )
 
 
 def _term(value: Any, where: str) -> Term:
@@ -177,6 +214,8 @@ def _pick(where: str, kind: str, name: str, choices: Mapping[str, T]) -> T:
 def _check(term: Term, where: str) -> None:
     if isinstance(term, UnitMse):
         _pick(where, "convention", term.convention, dict.fromkeys(CONVENTIONS))
+    if isinstance(term, CertaintyRatio):
+        _pick(where, "ratio", term.ratio, dict.fromkeys(RATIOS))
     if isinstance(term, ThresholdRanks) and term.thresholds > MOST_THRESHOLDS:
         raise InputError(f"{where}: thresholds: {term.thresholds}, at most {MOST_THRESHOLDS}")
     if isinstance(term, Margin) and term.margin > LARGEST_MARGIN:

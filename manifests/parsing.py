@@ -18,7 +18,7 @@ POSITIVE = {
     "embedding_width", "projected_from", "pool_rows", "regions", "shard_rows", "points_per_region",
     "parent_cap", "region_cap", "hard_share", "impostors", "weight", "scale", "temperature",
     "thresholds", "hardest", "group_step", "parts", "epochs", "clip", "mass", "running_share",
-    "readers", "drop_factor",
+    "readers", "drop_factor", "beta", "taught",
 }  # fmt: skip
 SHARES = {
     "prior_share", "region_cap", "hard_share", "false_discovery_rate", "mass", "running_share",

@@ -80,6 +80,7 @@ class Train:
     weight_decay: float
     warmup_faces: int
     round_weights: Mapping[str, float]  # times that an epoch shows a round's faces; unnamed: 1
+    face_weights: Mapping[str, str]  # a round's table of train.qualities; unnamed: faces weigh 1
     pool_rows: int  # faces that are shuffled together in memory
     readers: int  # threads that decode faces
     seed: int

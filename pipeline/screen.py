@@ -1,16 +1,17 @@
 """Stage screen: a round's stores -> data/ROUND/marks/TEACHER.parquet.
 
-    python -m pipeline.screen ROUND [--against ROUND …]
+    python -m pipeline.screen ROUND [--against ROUND …] [--quality TABLE [--worst 0.1]]
 
-Faces that nearly repeat an earlier one, that the detector was least sure of, or that look unlike
-the others of their identity, are marked with the reason. They stay where they are: whoever reads
-a round decides (train.leave_out).
+Faces that nearly repeat an earlier one, that the detector was least sure of, that look unlike the
+others of their identity, or that are the worst by a table of train.qualities, are marked with the
+reason. They stay where they are: whoever reads a round decides (train.leave_out).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -20,10 +21,12 @@ from tqdm import tqdm
 from manifests import layout
 from manifests.costs import timed
 from manifests.errors import InputError, Parser, run_command
-from manifests.marks import LOW_QUALITY, NEAR_DUPLICATE, OFF_IDENTITY, Mark, Marks
+from manifests.marks import LOW_QUALITY, LOW_UTILITY, NEAR_DUPLICATE, OFF_IDENTITY, Mark, Marks
 from manifests.params import Params, Screen, load_params
+from manifests.qualities import QualityTable
 from manifests.rounds import RoundFiles, open_round
 
+WORST = 0.1  # share of the faces that are of low utility, where a table of qualities is named
 QUERIES = 1024  # rows searched at a time: their hits are in memory
 
 
@@ -131,14 +134,35 @@ def draw_marks(files: RoundFiles, against: Sequence[RoundFiles], settings: Scree
     return Marks(tuple(marks), files.faces.root, files.teacher.root, rule)
 
 
-def screen_round(name: str, against: Sequence[str], params: Params) -> Marks:
+def low_utility(files: RoundFiles, path: Path, worst: float) -> tuple[list[Mark], dict[str, str]]:
+    """Marks of the share `worst` of usable faces that a table of qualities has at its lower end,
+    and the rule that they follow."""
+    table, digest = QualityTable.read(path, faces_root=files.faces.root)
+    usable = np.flatnonzero(files.faces.ok())
+    table.require(usable, path)
+    rows = table.worst(usable, worst).tolist()
+    marks = [Mark(row, LOW_UTILITY, float(table.quality[row])) for row in rows]
+    return marks, {"qualities": digest, "worst": str(worst)}
+
+
+def screen_round(
+    name: str,
+    against: Sequence[str],
+    params: Params,
+    quality: Path | None = None,
+    worst: float = WORST,
+) -> Marks:
     """Marks round `name` and writes the marks."""
+    if not 0 < worst < 1:
+        raise InputError(f"--worst {worst:g}: expected a share between 0 and 1")
     if name in against or len(set(against)) < len(against):
         raise InputError(f"--against {' '.join(against)}: each round once, and not {name} itself")
     files = open_round(name, params.teacher)
     others = [open_round(other, params.teacher) for other in against]
+    low, rule = low_utility(files, quality, worst) if quality is not None else ([], {})
     with timed(f"screen@{name}"):
         marks = draw_marks(files, others, params.screen)
+        marks = replace(marks, marks=(*marks.marks, *low), rule={**marks.rule, **rule})
         marks.write(layout.marks(name, params.teacher))
     return marks
 
@@ -147,8 +171,10 @@ def main() -> None:
     parser = Parser(description="Mark near-duplicates and faces of low quality.")
     parser.add_argument("round", help="name of an embedded round")
     parser.add_argument("--against", nargs="+", default=[], metavar="ROUND", help="earlier rounds")
+    parser.add_argument("--quality", type=Path, metavar="TABLE", help="of train.qualities")
+    parser.add_argument("--worst", type=float, default=WORST, help="share of it to mark")
     args = parser.parse_args()
-    marks = screen_round(args.round, args.against, load_params())
+    marks = screen_round(args.round, args.against, load_params(), args.quality, args.worst)
     print(f"{args.round}: {', '.join(f'{n} {reason}' for reason, n in marks.counts.items())}")
 
 

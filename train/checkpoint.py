@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from manifests.digests import canonical_json
 from manifests.errors import InputError, pick
 from manifests.files import replacing
 from pipeline.frames import FRAMES, Frame
@@ -21,8 +23,10 @@ from train.students import build_student
 
 FILE = "student.safetensors"
 LOG = "log.json"
+QUALITY = "quality.safetensors"
 STATE = "state.safetensors"  # of an unfinished run
 DISTILLED = "distilled from a teacher"
+LABELLED = "on identity labels, without a teacher"
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,60 @@ def _card(metadata: Mapping[str, str]) -> StudentCard:
     pick("metric", values["metric"], {"cosine": 1, "euclidean": 1})
     pick("views", values["views"], {"plain": 1, "plain+flip": 1})
     return StudentCard(**values)
+
+
+@dataclass(frozen=True)
+class QualityCard:
+    ratio: str  # what the head predicts, one of manifests.objectives.RATIOS
+    student_sha256: str  # of the weights that it was trained with: it fits no others
+
+
+@dataclass(frozen=True)
+class RatedStudent:
+    """A student with the head that tells a face's quality from its embedding."""
+
+    student: Student
+    card: QualityCard
+    layer: nn.Linear
+    sha256: str  # of the head alone
+
+    def __call__(
+        self, crops: Float[Tensor, "face 3 size size"]
+    ) -> tuple[Float[Tensor, " face"], Float[Tensor, "face width"]]:
+        """Qualities (higher is better) and raw embeddings of pictures in the student's frame."""
+        embeddings = self.student.network(crops.contiguous(memory_format=torch.channels_last))
+        return self.layer(embeddings)[:, 0], embeddings
+
+
+def save_quality(path: Path, layer: nn.Linear, card: QualityCard) -> None:
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in layer.state_dict().items()}
+    with replacing(path) as scratch:  # safetensors has no order for several keys of metadata
+        save_file(tensors, scratch, {"card": canonical_json(asdict(card))})
+
+
+def load_quality(run: Path) -> RatedStudent:
+    """The student of a run directory with its quality head, in evaluation mode.
+
+    Raises InputError if there is none, or if it was trained with another student.
+    """
+    student, path = load_student(run), run / QUALITY
+    if not path.exists():
+        raise InputError(
+            f"{path}: no quality head here; name a run that was trained with cr-fiqa in train.loss"
+        )
+    try:
+        with safe_open(path, framework="pt") as opened:
+            card = QualityCard(**json.loads((opened.metadata() or {})["card"]))
+        layer = nn.Linear(student.card.embedding_width, 1)
+        layer.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a quality head of this student ({error})") from None
+    if card.student_sha256 != student.sha256:
+        raise InputError(
+            f"{path}: trained with student {str(card.student_sha256)[:12]}, here is "
+            f"{student.sha256[:12]}; train the run again"
+        )
+    return RatedStudent(student, card, layer.requires_grad_(False), weights_sha256(layer))
 
 
 def save_state(

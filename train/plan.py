@@ -29,9 +29,10 @@ from train.batching.batches import (
     open_source,
 )
 from train.batching.order import Order
-from train.checkpoint import DISTILLED, Student, load_student
+from train.checkpoint import DISTILLED, LABELLED, Student, load_student
+from train.losses.face_weights import FaceWeights, read_tables
 from train.losses.objectives import embedding_width, files_of, teachers_of
-from train.losses.prerequisites import check_objective
+from train.losses.prerequisites import check_objective, check_same_kind
 from train.losses.terms import Target
 
 UNCONCERNED = ("checkpoint_faces", "readers", "live")  # parameters that no student depends on
@@ -51,7 +52,7 @@ class Plan:
     processes: int = 1  # that train together
     centred_by: Source | None = None  # whose mean is the targets' origin; None: the first round's
     chosen: Mapping[str, Any] = field(default_factory=dict)  # how faces were, if not all are used
-    training: str = DISTILLED  # in words, for the student's card
+    training: str | None = None  # in words, for the student's card; None: as the losses say
 
     @cached_property
     def run(self) -> Run:
@@ -61,7 +62,8 @@ class Plan:
     def settings(self) -> dict[str, Any]:
         """The parameters that decide this run's student, those of other runs left out."""
         values = asdict(self.params.train) | {"runs": {self.name: asdict(self.run)}}
-        for name in UNCONCERNED:
+        unused = [] if values["face_weights"] else ["face_weights"]
+        for name in (*UNCONCERNED, *unused):
             values.pop(name)
         return values | ({"chosen": dict(self.chosen)} if self.chosen else {})
 
@@ -75,7 +77,15 @@ class Plan:
                 roots[teacher.path.as_posix()] = teacher.root
         for teacher in self.centred_by.teachers.values() if self.centred_by else ():
             roots[teacher.path.as_posix()] = teacher.root
-        return roots | dict(self.marks) | files_of(self.params)
+        return roots | dict(self.marks) | self._weighing[1] | files_of(self.params)
+
+    @property
+    def face_weights(self) -> FaceWeights | None:
+        return self._weighing[0]
+
+    @cached_property
+    def _weighing(self) -> tuple[FaceWeights | None, dict[str, str]]:
+        return read_tables(self.sources, self.params.train.face_weights)
 
     @cached_property
     def targets(self) -> dict[str, Target]:
@@ -90,6 +100,11 @@ class Plan:
     @property
     def embedding_width(self) -> int:
         return embedding_width(self.params, self.targets)
+
+    @property
+    def how_trained(self) -> str:
+        by_losses = DISTILLED if self.params.train.loss.needs_teacher else LABELLED
+        return self.training or by_losses
 
     @property
     def num_steps(self) -> int:
@@ -161,15 +176,23 @@ def open_plan(
         )
     for reason in params.train.leave_out:
         pick("reason in train.leave_out", reason, dict.fromkeys(REASONS))
+    if after and params.train.loss.on_top:
+        raise InputError(
+            f"run {name}: after {after}, and on top of {params.train.loss.on_top}; a quality head "
+            "is trained on top of one student: leave out --after"
+        )
     student = load_student(layout.run(after)) if after else None
     known: Mapping[str, str] = json.loads(student.card.stores) if student else {}
     earlier = [layout.round_of(Path(path)) for path in known if Path(path).name == layout.FACES]
     if student is not None:
-        _check_same_kind(student, earlier[0], known, params)
+        check_same_kind(student, earlier[0], known, params)
     sources, marks = open_sources([*earlier, *rounds], params, known)
     part = pick("run", name, params.train.runs).identities
     if part is not None:
         sources = [only_part(source, part) for source in sources]
+    if params.train.loss.on_top is not None:
+        student = load_student(Path(params.train.loss.on_top))
+        check_same_kind(student, "", {}, params)
     plan = Plan(name, params, sources, len(rounds), student, marks, processes)
     if plan.run.faces_seen and plan.run.faces_seen < params.train.batch:
         raise InputError(
@@ -228,23 +251,3 @@ def _read_marks(files: RoundFiles, teacher: str, known: Mapping[str, str]) -> tu
     if known.get(path.as_posix(), digest) != digest:
         raise InputError(f"{path}: drawn anew since the last run; train that run again")
     return marks, digest
-
-
-def _check_same_kind(student: Student, pool: str, known: Mapping[str, str], params: Params) -> None:
-    wanted, card = params.train.student, student.card
-    if (card.name, card.width, card.input_size) != (wanted.name, wanted.width, wanted.input_size):
-        raise InputError(
-            f"{student.folder}: a {card.name} of width {card.width:g} at {card.input_size} px, "
-            f"params.yaml asks for {wanted.name}, {wanted.width:g}, {wanted.input_size}; "
-            "train it again"
-        )
-    if card.projected_from != (wanted.projected_from or 0):
-        raise InputError(
-            f"{student.folder}: projected from {card.projected_from or 'nothing'}, params.yaml "
-            f"has train.student.projected_from {wanted.projected_from}; train it again"
-        )
-    for teacher in teachers_of(params):
-        if layout.teacher(pool, teacher).as_posix() not in known:
-            raise InputError(
-                f"{student.folder}: not taught by {teacher}; train it again or change params.yaml"
-            )

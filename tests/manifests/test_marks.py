@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from manifests.errors import InputError
-from manifests.marks import LOW_QUALITY, NEAR_DUPLICATE, OFF_IDENTITY, Mark, Marks
+from manifests.marks import LOW_QUALITY, NEAR_DUPLICATE, REASONS, Mark, Marks
 
 ROOTS = {"faces_root": "ab" * 32, "teacher_root": "cd" * 32}
 MARKS = Marks(
@@ -33,7 +33,8 @@ def test_rows_are_named_once_for_any_reason() -> None:
     assert MARKS.rows([NEAR_DUPLICATE, LOW_QUALITY]).tolist() == [2, 9]
     assert MARKS.rows([NEAR_DUPLICATE]).tolist() == [9]
     assert MARKS.rows([]).tolist() == []
-    assert MARKS.counts == {NEAR_DUPLICATE: 1, LOW_QUALITY: 2, OFF_IDENTITY: 0}
+    counts = {**dict.fromkeys(REASONS, 0), NEAR_DUPLICATE: 1, LOW_QUALITY: 2}
+    assert MARKS.counts == counts
 
 
 @pytest.mark.parametrize("link", list(ROOTS))

@@ -13,6 +13,7 @@ from manifests.errors import InputError
 from manifests.objectives import (
     MARGINS,
     TERMS,
+    CertaintyRatio,
     Cosine,
     IdentityPart,
     Losses,
@@ -36,7 +37,7 @@ def test_the_default_is_one_plain_name(params) -> None:
     assert params.train.loss == Losses((Plain("standardised-mse"),))
 
 
-@pytest.mark.parametrize("name", sorted(set(TERMS) - {"gkd"}))
+@pytest.mark.parametrize("name", sorted(set(TERMS) - {"gkd", "cr-fiqa"}))
 def test_every_loss_may_be_a_name_a_section_or_a_list(tmp_path: Path, name: str) -> None:
     plain = loaded(tmp_path, {"loss": name}).loss
     assert loaded(tmp_path, {"loss": {"name": name}}).loss == plain
@@ -61,6 +62,16 @@ def test_terms_say_what_they_need(tmp_path: Path) -> None:
     assert loaded(tmp_path, {"loss": "ekd"}).loss.needs_identities == ("ekd",)
     assert not loaded(tmp_path, {"loss": "relational"}).loss.needs_identities
     assert both.terms[0] == Cosine("cosine")
+
+
+def test_quality_is_learnt_beside_a_margin_or_on_top_of_a_run(tmp_path: Path) -> None:
+    joint = loaded(tmp_path, {"loss": ["arcface", "cr-fiqa"]}).loss
+    on_top = loaded(tmp_path, {"loss": {"name": "cr-fiqa", "on_top": "runs/x"}}).loss
+    assert joint.certainty == CertaintyRatio("cr-fiqa", 10.0, 0.5, "paper", None)
+    assert (joint.on_top, on_top.on_top) == (None, "runs/x")
+    assert not joint.needs_teacher and not on_top.needs_teacher
+    assert joint.needs_identities == ("arcface", "cr-fiqa")
+    assert on_top.needs_identities == ("cr-fiqa",)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +106,18 @@ def test_terms_say_what_they_need(tmp_path: Path) -> None:
             [{"name": "gkd", "head": "runs/t"}],
             r"gkd compares the logits .* name a margin beside it",
         ),
-        (["arcface", "cosface"], r"loss: arcface, cosface: one margin and one gkd at most"),
+        (["arcface", "cosface"], r"loss: arcface, cosface: one margin, gkd and cr-fiqa at most"),
+        ("cr-fiqa", r"cr-fiqa learns from the prototypes of a margin; name one beside it"),
+        (["arcface", "cr-fiqa", "cr-fiqa"], r"one margin, gkd and cr-fiqa at most"),
+        (
+            ["arcface", {"name": "cr-fiqa", "ratio": "best"}],
+            r"loss\[1\]: unknown ratio 'best'; valid names: ccs, paper, released",
+        ),
+        (["arcface", {"name": "cr-fiqa", "beta": 0}], r"beta: 0, expected more than 0"),
+        (
+            ["arcface", {"name": "cr-fiqa", "on_top": "runs/x"}],
+            r"cr-fiqa on top of runs/x trains its own head alone; leave the other terms out",
+        ),
     ],
     ids=str,
 )

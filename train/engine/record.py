@@ -52,7 +52,7 @@ def card_of(plan: Plan, step: int) -> StudentCard:
         git_commit=git_commit(),
         faces_seen=step * settings.batch + seen_before,
         projected_from=settings.student.projected_from or 0,
-        training=plan.training,
+        training=plan.how_trained,
     )
 
 

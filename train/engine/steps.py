@@ -61,6 +61,8 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 
 def make_learner(network: nn.Module, objective: Objective, train: Train) -> Learner:
+    if not objective.trains_student:
+        network.requires_grad_(False)
     average = Average(network, train.engine.ema) if train.engine.ema else None
     return Learner(network, objective, make_optimizer(network, objective, train), average)
 
@@ -149,12 +151,13 @@ def shown(
     images = batch.images[rows].to(device)
     views = student_views(images, flips, stored, seen, train.noise, draws)
     layout = torch.channels_last if train.engine.channels_last else torch.contiguous_format
-    lesson = Lesson(targets, batch.labels[rows].to(device), epoch)
+    labels, face_ids = (each[rows].to(device) for each in (batch.labels, batch.face_ids))
+    lesson = Lesson(targets, labels, epoch, face_ids)
     return views.contiguous(memory_format=layout), lesson
 
 
 def _begin(learner: Learner, batch_norm: str) -> None:
-    learner.network.train()
+    learner.network.train(learner.objective.trains_student)
     learner.objective.train()
     if batch_norm == "frozen":
         for module in learner.network.modules():

@@ -18,12 +18,25 @@ from manifests.errors import InputError
 from manifests.files import deliver, forget_others, read_json, write_json
 from pipeline.frames import ARCFACE112
 from train.batching.batches import BatchStream, num_identities, stored_frame
-from train.checkpoint import FILE, LOG, STATE, load_state, load_student, save_state, save_student
+from train.checkpoint import (
+    FILE,
+    LOG,
+    QUALITY,
+    STATE,
+    QualityCard,
+    load_state,
+    load_student,
+    save_quality,
+    save_state,
+    save_student,
+    weights_sha256,
+)
 from train.engine.live import Report, reporting
 from train.engine.preflight import INPUTS, check_run
 from train.engine.processes import ALONE, Processes, together
 from train.engine.record import State, card_of, save_run
 from train.engine.steps import Learner, NotFinite, Progress, make_learner, train_steps
+from train.losses.certainty import QualityRegression
 from train.losses.heads import FILE as HEAD
 from train.losses.heads import MarginHead, save_head
 from train.losses.objectives import Objective, make_objective
@@ -87,7 +100,9 @@ def start_network(plan: Plan) -> nn.Module:
 def start_objective(plan: Plan) -> Objective:
     torch.manual_seed(plan.seed)
     count = num_identities(plan.sources)
-    return make_objective(plan.params, plan.targets, num_identities=count)
+    return make_objective(
+        plan.params, plan.targets, num_identities=count, face_weights=plan.face_weights
+    )
 
 
 def _train(plan: Plan, device: torch.device, processes: Processes) -> None:
@@ -106,7 +121,7 @@ def _train(plan: Plan, device: torch.device, processes: Processes) -> None:
     with reporting(folder, on=live, resumed=state.step > 0) as report:
         _go_on(plan, learner, state, report, processes)
     if processes.first:
-        save_heads(plan, objective, plan.work)
+        save_heads(plan, learner, plan.work)
         save_run(plan, learner.student, state, processes)
 
 
@@ -199,8 +214,12 @@ def _stopped(plan: Plan, found: NotFinite, processes: Processes) -> InputError:
     )
 
 
-def save_heads(plan: Plan, objective: Objective, folder: Path) -> None:
-    """Keeps a margin head, without which no one could be taught this student's logits."""
-    for head in objective.modules():
-        if isinstance(head, MarginHead) and head.prototypes.requires_grad:
-            save_head(folder / HEAD, head, identities_sha256(plan.sources))
+def save_heads(plan: Plan, learner: Learner, folder: Path) -> None:
+    """Keeps a margin head, without which no one could be taught this student's logits, and a
+    quality head."""
+    for module in learner.objective.modules():
+        if isinstance(module, MarginHead) and module.prototypes.requires_grad:
+            save_head(folder / HEAD, module, identities_sha256(plan.sources))
+        if isinstance(module, QualityRegression):
+            card = QualityCard(module.term.ratio, weights_sha256(learner.student))
+            save_quality(folder / QUALITY, module.layer, card)

@@ -52,14 +52,17 @@ class MarginHead(nn.Module):
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))
         self.register_buffer("norms", torch.full((2,), UNKNOWN))  # mean, standard deviation
 
+    def cosines(self, outputs: Float[Tensor, "batch width"]) -> Float[Tensor, "batch identity"]:
+        """To the prototypes, without scale and margin."""
+        return functional.linear(
+            functional.normalize(outputs), functional.normalize(self.prototypes)
+        )
+
     def logits(
         self, outputs: Float[Tensor, "batch width"], labels: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch identity"]:
         """Scaled cosines, with the margin where an output's own identity is known."""
-        margin = self.margin
-        cosines = functional.linear(
-            functional.normalize(outputs), functional.normalize(self.prototypes)
-        )
+        margin, cosines = self.margin, self.cosines(outputs)
         if margin.name == "adaface":
             mean, spread = self.norms
             qualities = norm_qualities(outputs.norm(dim=1), mean, spread, margin.concentration)
@@ -114,7 +117,7 @@ def load_head(run: Path) -> tuple[MarginHead, str]:
     path = run / FILE
     if not path.exists():
         raise InputError(
-            f"{path}: no margin head here; gkd needs the run that trained the teacher on identities"
+            f"{path}: no margin head here; name a run that was trained with a margin on identities"
         )
     try:
         with safe_open(path, framework="pt") as opened:

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from manifests import layout
 from manifests.digests import sha256_file
 from manifests.errors import InputError
-from manifests.objectives import Grouped, Margin, Term, Tuition
+from manifests.objectives import CertaintyRatio, Grouped, Margin, Term, Tuition
 from manifests.params import Params
 from train.losses.adaptors import FILE as ADAPTOR
 from train.losses.adaptors import Adaptor, load_adaptor
+from train.losses.certainty import QualityRegression
+from train.losses.face_weights import FaceWeights
 from train.losses.heads import FILE as HEAD
 from train.losses.heads import MarginHead, load_head
 from train.losses.terms import PULLS, GroupedComparison, Target, comparison
@@ -36,10 +38,13 @@ class Lesson:
     targets: Mapping[str, Float[Tensor, "batch _"]]  # by teacher: raw, of the chosen view
     labels: Int[Tensor, " batch"]  # of identities, or -1
     epoch: int  # of the run: times that every face was seen
+    face_ids: Int[Tensor, " batch"] | None = None
 
 
 class Objective(nn.Module, ABC):
     """Promise: `objective(embeddings, lesson)` is a scalar to minimise, the batch's mean."""
+
+    trains_student = True  # or only its own parameters, the student staying as it is
 
     @abstractmethod
     def forward(
@@ -67,14 +72,19 @@ class Teaching(nn.Module):
         self.comparisons = nn.ModuleList(map(comparison, terms))
         self.projection = projection
 
-    def forward(self, embeddings: Float[Tensor, "batch _"], lesson: Lesson) -> Float[Tensor, ""]:
+    def forward(
+        self,
+        embeddings: Float[Tensor, "batch _"],
+        lesson: Lesson,
+        weights: Float[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, ""]:
         turn = lesson.epoch if len(self.names) > 1 else 0
         raw, target = lesson.targets[self.names[turn]], self.targets[turn]
         projected = embeddings if self.projection is None else self.projection(embeddings)
         losses = []
         for weight, compare in zip(self.weights, self.comparisons, strict=True):
             outputs = embeddings if compare.pairwise else projected
-            losses.append(weight * compare(outputs, raw, lesson.labels, target))
+            losses.append(weight * compare(outputs, raw, lesson.labels, target, weights))
         return self.weight * torch.stack(losses).sum()
 
 
@@ -86,9 +96,14 @@ class Fused(nn.Module):
         self.adaptor = adaptor.requires_grad_(False)
         self.teaching = Teaching(["fused"], [adaptor.target], terms)
 
-    def forward(self, embeddings: Float[Tensor, "batch _"], lesson: Lesson) -> Float[Tensor, ""]:
-        fused = self.adaptor.fused(lesson.targets)
-        loss: Tensor = self.teaching(embeddings, Lesson({"fused": fused}, lesson.labels, 0))
+    def forward(
+        self,
+        embeddings: Float[Tensor, "batch _"],
+        lesson: Lesson,
+        weights: Float[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, ""]:
+        one = Lesson({"fused": self.adaptor.fused(lesson.targets)}, lesson.labels, 0)
+        loss: Tensor = self.teaching(embeddings, one, weights)
         return loss
 
 
@@ -100,12 +115,20 @@ class Distillation(Objective):
         teachings: Sequence[Teaching | Fused],
         head: MarginHead | None,
         grouped: GroupedComparison | None,
+        quality: QualityRegression | None = None,
+        face_weights: FaceWeights | None = None,
     ) -> None:
         super().__init__()
         self.teachings, self.head, self.grouped = nn.ModuleList(teachings), head, grouped
+        self.quality, self.face_weights = quality, face_weights
+        self.trains_student = quality is None or quality.below is None
 
     def forward(self, embeddings: Float[Tensor, "batch _"], lesson: Lesson) -> Float[Tensor, ""]:
-        losses = [teaching(embeddings, lesson) for teaching in self.teachings]
+        weights = None
+        if self.face_weights is not None:
+            assert lesson.face_ids is not None
+            weights = self.face_weights(lesson.face_ids)
+        losses = [teaching(embeddings, lesson, weights) for teaching in self.teachings]
         if self.head is not None:
             loss, logits = self.head(embeddings, lesson.labels)
             losses.append(self.head.margin.weight * loss)
@@ -113,6 +136,9 @@ class Distillation(Objective):
                 (raw,) = lesson.targets.values()
                 loss = self.grouped(logits, raw, lesson.labels, lesson.epoch)
                 losses.append(self.grouped.term.weight * loss)
+        if self.quality is not None:
+            loss = self.quality(embeddings, lesson.labels, self.head)
+            losses.append(self.quality.term.weight * loss)
         return torch.stack(losses).sum()
 
 
@@ -140,7 +166,11 @@ def embedding_width(params: Params, targets: Mapping[str, Target]) -> int:
 
 
 def make_objective(
-    params: Params, targets: Mapping[str, Target], *, num_identities: int
+    params: Params,
+    targets: Mapping[str, Target],
+    *,
+    num_identities: int,
+    face_weights: FaceWeights | None = None,
 ) -> Objective:
     """The objective that params.yaml asks for, its own parameters from torch's global generator.
 
@@ -148,17 +178,22 @@ def make_objective(
     found by train.losses.prerequisites, before.
     """
     train, width = params.train, embedding_width(params, targets)
-    loss, head, grouped = train.loss, None, None
+    loss, head, grouped, quality = train.loss, None, None, None
     if loss.margin is not None:
         head = MarginHead(loss.margin, num_identities, width)
     if loss.grouped is not None:
         grouped = GroupedComparison(loss.grouped, load_head(Path(loss.grouped.head))[0])
-    return Distillation(_teachings(params, targets, width), head, grouped)
+    if loss.certainty is not None:
+        below = None if loss.on_top is None else load_head(Path(loss.on_top))[0]
+        quality = QualityRegression(loss.certainty, width, below)
+    teachings = _teachings(params, targets, width)
+    return Distillation(teachings, head, grouped, quality, face_weights)
 
 
 def _teachings(params: Params, targets: Mapping[str, Target], width: int) -> list[Teaching | Fused]:
     train = params.train
-    terms = [term for term in train.loss.terms if not isinstance(term, Margin | Grouped)]
+    others = Margin | Grouped | CertaintyRatio
+    terms = [term for term in train.loss.terms if not isinstance(term, others)]
     if not terms:
         return []
     if train.adaptor is not None:
@@ -180,6 +215,8 @@ def files_of(params: Params) -> dict[str, str]:
     paths = []
     if train.loss.grouped is not None:
         paths.append(Path(train.loss.grouped.head) / HEAD)
+    if train.loss.on_top is not None:
+        paths.append(Path(train.loss.on_top) / HEAD)
     if train.adaptor is not None:
         paths.append(layout.run(train.adaptor) / ADAPTOR)
     return {path.as_posix(): sha256_file(path) for path in paths}

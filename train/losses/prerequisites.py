@@ -1,4 +1,5 @@
-"""What an objective needs of the rounds at hand: found missing here, before any training."""
+"""What an objective needs of the rounds at hand, and of the student that a run begins with: found
+missing here, before any training."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from manifests.errors import InputError
 from manifests.params import Params
 from manifests.stores import TeacherStore
 from train.batching.batches import Source, num_identities, usable_identities
+from train.checkpoint import Student
 from train.losses.adaptors import load_adaptor
 from train.losses.heads import load_head
 from train.losses.objectives import embedding_width, teachers_of
@@ -39,7 +41,12 @@ def check_objective(
     else:
         _check_widths(params, targets)
     if params.train.loss.grouped is not None:
-        _check_head(Path(params.train.loss.grouped.head), identities_sha256(sources), targets)
+        (target,) = targets.values()
+        reason = "the teacher's stores have"
+        _check_head(Path(params.train.loss.grouped.head), sources, target.width, reason)
+    if params.train.loss.on_top is not None:
+        width, reason = embedding_width(params, targets), "train.embedding_width says"
+        _check_head(Path(params.train.loss.on_top), sources, width, reason)
 
 
 def _check_choices(params: Params) -> None:
@@ -50,16 +57,48 @@ def _check_choices(params: Params) -> None:
             f"train.teachers: {', '.join(train.teachers)}, but train.loss has no term that looks "
             "at a teacher; add one, or name no teachers"
         )
+    if train.face_weights and not any(term.name in PULLS for term in train.loss.terms):
+        raise InputError(
+            "train.face_weights: train.loss has no term that pulls a face to its own embedding "
+            f"({', '.join(sorted(PULLS))}), whose losses they weigh; add one, or name no tables"
+        )
     if train.snapshots and (train.teachers or train.adaptor):
         raise InputError(
             "train.snapshots beside train.teachers or train.adaptor: snapshots are one teacher's, "
             "each for an epoch; name the one or the others"
+        )
+    if train.loss.certainty and train.engine.ema:
+        raise InputError(
+            f"train.engine.ema: {train.engine.ema:g} beside cr-fiqa, whose quality head follows "
+            "the student as it is trained, not its average; set ema to 0"
         )
     if train.loss.grouped and len(names) != 1:
         raise InputError(
             f"train.loss: gkd has one teacher, not {', '.join(names)}; change train.teachers or "
             "train.snapshots"
         )
+
+
+def check_same_kind(student: Student, pool: str, known: Mapping[str, str], params: Params) -> None:
+    """Raises InputError unless a run may begin with this student: of the architecture that is
+    asked for, and taught on round `pool` by every teacher (`known`: what its card names)."""
+    wanted, card = params.train.student, student.card
+    if (card.name, card.width, card.input_size) != (wanted.name, wanted.width, wanted.input_size):
+        raise InputError(
+            f"{student.folder}: a {card.name} of width {card.width:g} at {card.input_size} px, "
+            f"params.yaml asks for {wanted.name}, {wanted.width:g}, {wanted.input_size}; "
+            "train it again"
+        )
+    if card.projected_from != (wanted.projected_from or 0):
+        raise InputError(
+            f"{student.folder}: projected from {card.projected_from or 'nothing'}, params.yaml "
+            f"has train.student.projected_from {wanted.projected_from}; train it again"
+        )
+    for teacher in teachers_of(params):
+        if layout.teacher(pool, teacher).as_posix() not in known:
+            raise InputError(
+                f"{student.folder}: not taught by {teacher}; train it again or change params.yaml"
+            )
 
 
 def check_views(store: TeacherStore) -> None:
@@ -125,18 +164,17 @@ def _check_adaptor(params: Params, teachers: Mapping[str, TeacherStore]) -> None
         )
 
 
-def _check_head(run: Path, identities: str, targets: Mapping[str, Target]) -> None:
+def _check_head(run: Path, sources: Sequence[Source], width: int, says: str) -> None:
     head, made_on = load_head(run)
-    (target,) = targets.values()
-    if made_on != identities:
+    if made_on != identities_sha256(sources):
         raise InputError(
             f"{run}: its head knows other identities than this run sees; train both on the same "
             "rounds, and leave the same faces out"
         )
-    if head.prototypes.shape[1] != target.width:
+    if head.prototypes.shape[1] != width:
         raise InputError(
-            f"{run}: its head takes {head.prototypes.shape[1]} coordinates, the teacher's stores "
-            f"have {target.width}; gkd needs the embeddings of this run's own student"
+            f"{run}: its head takes {head.prototypes.shape[1]} coordinates, {says} {width}; "
+            "they must be the embeddings of that run's own student"
         )
 
 

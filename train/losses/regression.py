@@ -13,26 +13,41 @@ CONVENTIONS = (PER_SQUARED_DISTANCE, *PUBLISHED)
 
 
 def mse(
-    outputs: Float[Tensor, "batch width"], targets: Float[Tensor, "batch width"]
+    outputs: Float[Tensor, "batch width"],
+    targets: Float[Tensor, "batch width"],
+    weights: Float[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean squared difference per coordinate: SynthDistill's loss (IJCB 2023) on raw embeddings,
     `standardised-mse` on standardised ones."""
-    return functional.mse_loss(outputs, targets)
+    if weights is None:
+        return functional.mse_loss(outputs, targets)
+    return weighted((outputs - targets).square().mean(dim=1), weights)
 
 
 def cosine(
-    outputs: Float[Tensor, "batch width"], targets: Float[Tensor, "batch width"]
+    outputs: Float[Tensor, "batch width"],
+    targets: Float[Tensor, "batch width"],
+    weights: Float[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean of 1 - cosine; half the squared distance of the unit vectors."""
-    return (1.0 - functional.cosine_similarity(outputs, targets)).mean()
+    return weighted(1.0 - functional.cosine_similarity(outputs, targets), weights)
 
 
 def unit_squared_distance(
-    outputs: Float[Tensor, "batch width"], targets: Float[Tensor, "batch width"]
+    outputs: Float[Tensor, "batch width"],
+    targets: Float[Tensor, "batch width"],
+    weights: Float[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean over rows of the squared distance between unit vectors, 0..4."""
     difference = functional.normalize(outputs) - functional.normalize(targets)
-    return difference.square().sum(dim=1).mean()
+    return weighted(difference.square().sum(dim=1), weights)
+
+
+def weighted(
+    losses: Float[Tensor, " batch"], weights: Float[Tensor, " batch"] | None
+) -> Float[Tensor, ""]:
+    """The mean of weight times loss. Weights are of mean 1 over a round, not over a batch."""
+    return (losses if weights is None else losses * weights).mean()
 
 
 def weight_per_squared_distance(convention: str, width: int) -> float:

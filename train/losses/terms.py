@@ -27,7 +27,7 @@ from train.losses.relations import (
     threshold_ranks,
 )
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 PULLS: dict[str, Loss] = {
     "mse": mse,
     "standardised-mse": mse,
@@ -72,7 +72,9 @@ class Comparison(nn.Module, ABC):
         raw: Float[Tensor, "batch other"],
         labels: Int[Tensor, " batch"],
         target: Target,
-    ) -> Float[Tensor, ""]: ...
+        weights: Float[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """`weights`: of faces; those of pairs pass them over."""
 
 
 class Pull(Comparison):
@@ -83,11 +85,18 @@ class Pull(Comparison):
         self.loss, self.convention = PULLS[term.name], getattr(term, "convention", "")
         self.in_raw_space = term.name == RAW or not getattr(term, "centred", True)
 
-    def forward(self, outputs: Tensor, raw: Tensor, labels: Tensor, target: Target) -> Tensor:
+    def forward(
+        self,
+        outputs: Tensor,
+        raw: Tensor,
+        labels: Tensor,
+        target: Target,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         if self.in_raw_space:
-            loss = self.loss(target.raw(outputs), raw)
+            loss = self.loss(target.raw(outputs), raw, weights)
         else:
-            loss = self.loss(outputs, target(raw))
+            loss = self.loss(outputs, target(raw), weights)
         weight = weight_per_squared_distance(self.convention, raw.shape[1])
         return loss if weight == 1.0 else weight * loss
 
@@ -95,7 +104,14 @@ class Pull(Comparison):
 class Relation(Comparison):
     pairwise = True
 
-    def forward(self, outputs: Tensor, raw: Tensor, labels: Tensor, target: Target) -> Tensor:
+    def forward(
+        self,
+        outputs: Tensor,
+        raw: Tensor,
+        labels: Tensor,
+        target: Target,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         return relational(outputs, target(raw))
 
 
@@ -112,7 +128,14 @@ class RankComparison(Comparison):
         for name in ("student_thresholds", "teacher_thresholds"):
             self.register_buffer(name, torch.full((term.thresholds,), UNKNOWN))
 
-    def forward(self, outputs: Tensor, raw: Tensor, labels: Tensor, target: Target) -> Tensor:
+    def forward(
+        self,
+        outputs: Tensor,
+        raw: Tensor,
+        labels: Tensor,
+        target: Target,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         ours, theirs = pair_similarities(outputs), pair_similarities(target(raw))
         same, different = pair_kinds(labels)
         if different.any():

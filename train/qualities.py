@@ -1,0 +1,84 @@
+"""Qualities of stored faces by a run's quality head -> DIR/ROUND.parquet, a row a face.
+
+    python -m train.qualities runs/NAME --rounds pool identities --out DIR
+
+The run was trained with cr-fiqa in train.loss. A table weighs faces in training
+(train.face_weights), or marks the worst of them (`pipeline.screen ROUND --quality FILE`, and
+train.leave_out). Photographs are rated by eval.face_quality, and never trained on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from tqdm import tqdm
+
+from manifests.errors import InputError, Parser, run_command
+from manifests.files import require_writable
+from manifests.latents import LatentManifest
+from manifests.params import load_params
+from manifests.qualities import QualityTable, table_of
+from manifests.rounds import open_faces
+from manifests.stores import CHUNK_ROWS, FaceStore
+from pipeline.frames import Frame, to_frame
+from pipeline.numerics import device_of, in_fixed_batches
+from train.checkpoint import RatedStudent, load_quality
+
+READ_ROWS = 16 * CHUNK_ROWS
+
+
+def rate_faces(rated: RatedStudent, faces: FaceStore) -> Float[np.ndarray, " face"]:
+    """The quality of every row of a store, from the plain view; NaN where the face failed."""
+    stored, device = Frame(**faces.frame), rated.layer.weight.device
+
+    def qualities(batch: torch.Tensor) -> torch.Tensor:
+        pixels = batch.permute(0, 3, 1, 2).float().to(device)
+        return rated(to_frame(pixels, stored, rated.student.card.input_frame))[0].cpu()
+
+    parts = [np.empty(0, np.float32)]
+    for at in tqdm(range(0, len(faces), READ_ROWS), desc="rate faces", unit="block"):
+        images = torch.from_numpy(faces.images(at, min(at + READ_ROWS, len(faces))))
+        parts.append(in_fixed_batches(qualities, images).numpy())
+    return np.where(faces.ok(), np.concatenate(parts), np.float32(np.nan))
+
+
+def quality_table(rated: RatedStudent, manifest: LatentManifest, faces: FaceStore) -> QualityTable:
+    return QualityTable(
+        manifest.face_id,
+        rate_faces(rated, faces),
+        rated.student.folder.as_posix(),
+        rated.student.sha256,
+        rated.sha256,
+        rated.card.ratio,
+        faces.root,
+    )
+
+
+def main() -> None:
+    parser = Parser(description="Rate the faces of rounds by a run's quality head.")
+    parser.add_argument("run", type=Path, help="a run directory with a quality head")
+    parser.add_argument("--rounds", nargs="+", required=True)
+    parser.add_argument("--out", type=Path, required=True, help="a folder for the tables")
+    args = parser.parse_args()
+    require_writable(args.out)
+    rated = load_quality(args.run)
+    rounds = {name: open_faces(name) for name in args.rounds}
+    for name, (manifest, _) in rounds.items():
+        if manifest is None:
+            raise InputError(f"round {name}: its manifest, which has the faces' ids, is not here")
+    device = device_of(load_params().device)
+    rated.student.network.to(device)
+    rated.layer.to(device)
+    for name, (manifest, faces) in rounds.items():
+        assert manifest is not None
+        table = quality_table(rated, manifest, faces)
+        table.write(table_of(args.out, name))
+        low, middle, high = np.nanquantile(table.quality, [0.05, 0.5, 0.95])
+        print(f"{name}: quality {middle:.3f} ({low:.3f} to {high:.3f} for nine in ten faces)")
+
+
+if __name__ == "__main__":
+    run_command(main)
