@@ -1,0 +1,56 @@
+"""Qualities of a benchmark's photographs by a run's quality head -> a table of image, quality.
+
+    python -m eval.face_quality --model runs/NAME --benchmark orl --out FILE.parquet
+    python -m eval.discard SCORES --quality FILE.parquet
+
+The run was trained with cr-fiqa in train.loss. A face that is not found is rated in its central
+box, as verification has it. Stored faces are rated by train.qualities; photographs never train.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from eval.benchmarks import open_benchmark
+from eval.photos.photo_qualities import look_at, rating_model
+from eval.verify import finder
+from manifests.errors import InputError, Parser, run_command
+from manifests.files import require_file_place
+from manifests.tables import write_table
+from train.checkpoint import load_quality
+
+KIND = "photograph-qualities-1"
+
+
+def main() -> None:
+    parser = Parser(description="Rate a benchmark's photographs by a run's quality head.")
+    parser.add_argument("--model", type=Path, required=True, help="a run with a quality head")
+    parser.add_argument(
+        "--benchmark", required=True, help="orl, or pairs:, rfw:, templates: or folder:DIR, …"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="a Parquet file")
+    args = parser.parse_args()
+    if args.out.suffix != ".parquet":
+        raise InputError(f"{args.out}: --out takes a file that ends in .parquet")
+    require_file_place(args.out)
+    rated = load_quality(args.model)
+    protocol = open_benchmark(args.benchmark)
+    model = rating_model(rated)
+    seen = look_at(protocol, {"quality": model}, finder(protocol))
+    names, quality = protocol.benchmark.images, seen.rows["quality"][:, 0].astype("float64")
+    facts = {
+        "model": model.name,
+        "model_sha256": rated.student.sha256,
+        "head_sha256": rated.sha256,
+        "ratio": rated.card.ratio,
+        "benchmark": protocol.benchmark.name,
+        "protocol_sha256": protocol.benchmark.protocol_sha256,
+    }
+    write_table(args.out, KIND, pa.table({"image": names, "quality": quality}), facts)
+    print(f"{args.out}: {len(names)} images, quality {quality.min():.3f} to {quality.max():.3f}")
+
+
+if __name__ == "__main__":
+    run_command(main)
