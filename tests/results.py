@@ -10,6 +10,7 @@ import pyarrow as pa
 from scipy.stats import norm
 
 from eval.metrics import figures_of
+from eval.scoring.results import Result
 from eval.scoring.scored import ScoredPairs, parse_scores
 from eval.scoring.subjects import PairSubjects
 from manifests.files import write_json
@@ -82,6 +83,14 @@ def write_result(
     figures = figures_of(table, "cosine", "folder", resamples=20)
     write_json(folder / "metrics.json", {**facts, **figures, **(changed or {})})
     return folder
+
+
+def made_result(name: str, table: pa.Table, *, protocol: str = PROTOCOL) -> Result:
+    """As `read_result` gives it, without the bootstrap that it takes."""
+    facts = {"model": name, "model_sha256": "cd" * 32, "metric": "cosine"}
+    figures = figures_of(table, "cosine", "folder", resamples=4)
+    facts["protocol_sha256"] = protocol
+    return Result(Path(name), facts, "folder", parse_scores(table), figures)
 
 
 # A population with a known truth: people shift the scores of all their pairs, 0 decides.

@@ -1,0 +1,53 @@
+"""Error versus discard of several qualities in one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from eval.reporting.figures import BEFORE, DPI, INK, MUTED, RULE, STUDENT, TEACHER
+
+WIDTH, HEIGHT = 9.6, 4.3  # inches
+# Colour and dash of a curve: the learnt ones by colour, simple baselines grey by dash.
+LEARNT = ((STUDENT, "solid"), (TEACHER, "solid"), (TEACHER, (0, (5, 2))), (STUDENT, (0, (5, 2))),
+          (STUDENT, (0, (1, 1.5))))  # fmt: skip
+SIMPLE = (
+    (MUTED, "solid"), (MUTED, (0, (5, 2))), (MUTED, (0, (1, 1.5))), (BEFORE, (0, (6, 2, 1, 2))),
+)  # fmt: skip
+
+
+def discard_curves(
+    found: Mapping[str, Any], learnt: Mapping[str, str], simple: Mapping[str, str]
+) -> Figure:
+    """FNMR over the share discarded; `learnt` and `simple` name the qualities that are drawn,
+    {name: what it is called}. The first one's interval is shaded."""
+    figure = Figure((WIDTH, HEIGHT), dpi=DPI, layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    share, qualities = found["discarded"], found["qualities"]
+    low, high = np.array(qualities[next(iter(learnt))]["fnmr_ci95_identity"]).T
+    axes.fill_between(share, low, high, color=STUDENT, alpha=0.12, linewidth=0)
+    for names, styles, above in ((learnt, LEARNT, 3), (simple, SIMPLE, 2)):
+        for (name, title), (colour, dash) in zip(names.items(), styles, strict=False):
+            axes.plot(
+                share, qualities[name]["fnmr"], color=colour, linestyle=dash, linewidth=1.8,
+                label=title, zorder=above,
+            )  # fmt: skip
+    axes.axvline(found["partial_to"], color=RULE, linewidth=1, zorder=0)
+    axes.set(xlim=(0.0, share[-1]), ylim=(0.0, None))
+    axes.set_xlabel("pairs discarded, lowest quality first", color=MUTED, fontsize=9)
+    axes.set_ylabel(f"FNMR at FMR {found['fmr']:g}", color=MUTED, fontsize=9)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes.grid(axis="y", color=RULE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(RULE)
+    axes.legend(
+        loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9, labelcolor=INK
+    )
+    return figure

@@ -1,0 +1,64 @@
+"""Parameters of the study CR-FIQA: a face's quality, learnt beside identities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from manifests.objectives import Losses
+from manifests.training import Student
+
+
+@dataclass(frozen=True)
+class Descent:
+    """The rate falls in a straight line to nothing after a warm-up."""
+
+    faces_seen: int
+    learning_rate: float
+    warmup_faces: int
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks that learn quality (Boutros et al. 2023, arXiv 2112.06592)."""
+
+    round: str  # whose identities the margin tells apart
+    leave_out: tuple[str, ...]  # reasons of the screen stage
+    embedding_width: int
+    margin: Losses  # a margin alone
+    weight: float  # of the quality's loss beside the margin's
+    beta: float
+    taught: float  # weight of the teacher's loss in the network that it teaches, too
+    batch: int
+    joint: Descent
+    on_top: Descent  # of the quality head alone
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """Students with and without the worst faces."""
+
+    rounds: tuple[str, ...]
+    faces_seen: int
+    seeds: int  # students of each kind
+    quarantined: float  # share of each round's faces that is left out
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Error versus discard."""
+
+    student: str  # the run that recognises, beside the teacher
+    fmr: Mapping[str, float]  # by benchmark: orl, pairs
+    impostors: int  # pairs of a benchmark at most; genuine ones are all taken
+    random_seeds: int
+    resamples: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Study:
+    student: Student  # the architecture of all that is trained here
+    networks: Networks
+    distilled: Distilled
+    curves: Curves
