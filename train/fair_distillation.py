@@ -73,19 +73,11 @@ def open_cell(cell: Cell, seed: int, params: Params, study: Study) -> Plan:
     Raises InputError for shares that ask for more faces than there are, labels that the faces do
     not have, and fewer identities than a margin head needs.
     """
-    data, own = study.data[cell.data], cell_params(cell, seed, params, study)
-    sources, marks = open_sources(data.rounds, own, {}, real_faces=study.real_faces.allow)
-    _check_real_faces(sources, study)
-    total = study.faces if data.faces is None else data.faces
-    chosen = choose_faces(cell.data, data, sources, total, study.choice_seed)
-    if (count := num_usable(chosen.sources)) < study.recipe.batch:
-        raise InputError(
-            f"{WHERE}: data: {cell.data}: {count} faces are fewer than one batch of "
-            f"{study.recipe.batch}; lower recipe: batch, or ask for more faces"
-        )
+    own = cell_params(cell, seed, params, study)
+    chosen, marks = open_data_set(cell.data, own, study)
     pool = pool_of(own) if cell.distilled else None
     for name, store in pool.teachers.items() if pool else ():
-        check_one_teacher([store, *(source.teachers[name] for source in sources)])
+        check_one_teacher([store, *(source.teachers[name] for source in chosen.sources)])
     plan = Plan(
         run_name(cell, seed),
         own,
@@ -99,6 +91,21 @@ def open_cell(cell: Cell, seed: int, params: Params, study: Study) -> Plan:
     )
     check_objective(own, plan.sources, plan.targets, plan.num_epochs)
     return plan
+
+
+def open_data_set(name: str, params: Params, study: Study) -> tuple[Chosen, dict[str, str]]:
+    """Its faces, and {path: digest} of the marks that some were left out by."""
+    data = study.data[name]
+    sources, marks = open_sources(data.rounds, params, {}, real_faces=study.real_faces.allow)
+    _check_real_faces(sources, study)
+    total = study.faces if data.faces is None else data.faces
+    chosen = choose_faces(name, data, sources, total, study.choice_seed)
+    if (count := num_usable(chosen.sources)) < study.recipe.batch:
+        raise InputError(
+            f"{WHERE}: data: {name}: {count} faces are fewer than one batch of "
+            f"{study.recipe.batch}; lower recipe: batch, or ask for more faces"
+        )
+    return chosen, marks
 
 
 def _check_real_faces(sources: Sequence[Source], study: Study) -> None:
@@ -138,7 +145,7 @@ def train_data_set(name: str, only: str | None, params: Params, study: Study) ->
         pick(f"place in the grid of {name}", only, places)
     chosen = [cell for place, cell in places.items() if only in (None, place)]
     models = [(cell, seed) for cell in chosen if cell.why_not is None for seed in study.seeds]
-    for cell, seed in models[:: len(study.seeds)]:
+    for cell, seed in models[:: len(study.seeds)]:  # one seed tells what is wrong with all
         open_cell(cell, seed, params, study)
     for cell, seed in models:
         train_run(open_cell(cell, seed, params, study), layout.study_run(NAME, cell.run(seed)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Int
 
 from eval.benchmarks.base import Protocol
 from eval.photos.photo_sets import open_photographs
@@ -33,7 +33,7 @@ def grouped_pairs(protocol: Protocol, photographs: str, fairness: Fairness) -> G
     and for a group with too few pairs.
     """
     if protocol.grouped:
-        return own_groups(protocol.benchmark, "group")
+        return own_groups(protocol.benchmark, "ethnicity, as the benchmark has it")
     rule = protocol.subject_rule
     if rule == "image":
         raise InputError(
@@ -58,7 +58,7 @@ def groups_of(
     photographs: str,
     people: list[str],
     table: AttributeTable,
-    rows: Float[np.ndarray, " image"] | np.ndarray,
+    rows: Int[np.ndarray, " image"],
     fairness: Fairness,
 ) -> Groups:
     """`people`: whose each image is; `rows`: where it is in the table."""

@@ -38,6 +38,7 @@ from manifests.study import load_study
 from pipeline.align import Face
 from pipeline.frames import ARCFACE112, dlib5_in
 from tests.conftest import ROOT
+from tests.protocols import make_rfw
 from train.checkpoint import FILE, LOG, StudentCard, load_student, save_student
 from train.students import build_student
 
@@ -235,6 +236,23 @@ def test_a_student_of_another_length_is_no_comparison(workspace: Path, study: St
     longer = replace(study, recipe=replace(study.recipe, faces_seen=1280))
     with pytest.raises(InputError, match="640 faces seen, the others 1280; run `make study"):
         load_students(expand(longer), longer)
+
+
+def test_rfw_brings_its_own_groups(params: Params, study: Study, tmp_path: Path) -> None:
+    folder = make_rfw(tmp_path / "rfw", {"African": (), "Asian": (), "Caucasian": (), "Indian": ()})
+    fairness = replace(study.fairness, rfw=str(folder), fmr={"pairs": 0.05, "rfw": 0.2})
+    protocol, grouped = group_verification.open_all(params, fairness)["rfw"]
+    assert grouped.titles == ("African", "Asian", "Caucasian", "Indian")
+    assert grouped.benchmark is protocol.benchmark and grouped.balanced.all()
+    run = layout.study_run(NAME, "prior/small-resnet.kd-1").as_posix()
+    models = {"own": fair_distillation.load_model(run, layout.WEIGHTS)}
+    (figures,) = group_verification.measure(
+        "rfw", protocol, grouped, models, fairness, tmp_path / "out"
+    ).values()
+    groups = [figures[f"accuracy@{title}"] for title in grouped.titles]
+    values = [own["value"] for own in groups if own is not None]
+    assert figures["mean"] and figures["mean"]["value"] == pytest.approx(np.mean(values))
+    assert figures["fnmr@Asian"] is not None and (tmp_path / "out/rfw/own").is_dir()
 
 
 def test_a_group_with_too_few_pairs_is_refused(params: Params, study: Study) -> None:
