@@ -16,6 +16,7 @@ def content_of(found: Mapping[str, Any]) -> dict[str, Any]:
     """Content of studies/fair-distillation.html.jinja."""
     trained = [cell for cell in found["grid"] if not cell["why_not"]]
     return {
+        "losses": list(dict.fromkeys(cell["loss"] for cell in trained if cell["loss"])),
         "num_seeds": len(found["seeds"]),
         "num_models": sum(len(cell["students"]) for cell in trained),
         "num_cells": len(trained),
