@@ -9,11 +9,11 @@ from eval.reporting.discard_curves import discard_curves
 from eval.reporting.figures import data_uri, png
 
 LEARNT = {
-    "joint": "CR-FIQA, joint",
+    "joint": "CR-FIQA",
     "on-top": "on top of a frozen network",
-    "joint-released": "joint, released ratio",
-    "joint-ccs": "joint, own cosine alone",
-    "taught": "joint, and taught by the teacher",
+    "joint-released": "released ratio",
+    "joint-ccs": "own cosine alone",
+    "taught": "taught by the teacher as well",
 }
 SIMPLE = {
     "sharpness": "sharpness",

@@ -188,7 +188,7 @@ def test_its_section_shows_every_quality(workspace: Path, monkeypatch: pytest.Mo
     study_page.main()
     page = study_page.PAGE.read_text()
     for text in (
-        "CR-FIQA, joint", "on top of a frozen network", "norm of the embedding", "Not measured",
+        "CR-FIQA less it", "on top of a frozen network", "norm of the embedding", "Not measured",
         "Without as many at random", "recognised by the teacher", "better than",
         "of lowest quality", "4,800 impostor pairs",
     ):  # fmt: skip
