@@ -16,7 +16,7 @@ from manifests.costs import timed
 from manifests.errors import InputError, Parser, run_command
 from manifests.exports import RECORD, Export
 from manifests.files import deliver, forget_others, require_writable
-from manifests.model_card import write_card
+from manifests.model_card import JSON, MARKDOWN, write_card
 from train.exporting.graph import DTYPES
 from train.exporting.making import make
 from train.exporting.request import METHODS, STATIC, Request, open_request
@@ -41,9 +41,11 @@ def _finished(work: Path) -> bool:
 
 
 def check_output(output: Path) -> None:
-    """Raises InputError where anything but an earlier export stands."""
+    """Raises InputError where anything but an earlier export stands, or its card alone, which is
+    left where DVC removes the rest before it exports again."""
     require_writable(output)
-    if output.is_dir() and not (output / RECORD).exists() and any(output.iterdir()):
+    names = {path.name for path in output.iterdir()} if output.is_dir() else set()
+    if RECORD not in names and names - {JSON, MARKDOWN}:
         raise InputError(f"{output}: holds other files, and no export; name another folder")
     if not output.is_dir() and output.exists():
         raise InputError(f"{output}: a file; name a folder with --out")

@@ -14,6 +14,7 @@ import pytest
 from manifests.errors import InputError
 from manifests.exports import FLOAT, WEIGHTS, Export
 from manifests.files import read_json, write_json
+from manifests.model_card import JSON, MARKDOWN
 from tests.exports import RUN
 from tests.toys import make_round
 from tests.train.exporting.toys import OUT, command
@@ -113,6 +114,15 @@ class TestBadInput:
         )
         assert Path("mine/notes.txt").read_text() == "mine"
         check_output(OUT)  # an earlier export makes room
+
+    def test_a_card_that_its_export_left_behind(self, here: Path) -> None:
+        Path("old").mkdir()
+        for name in (JSON, MARKDOWN):
+            (Path("old") / name).write_text("{}")
+        check_output(Path("old"))
+        (Path("old") / "notes.txt").touch()
+        with pytest.raises(InputError, match="holds other files"):
+            check_output(Path("old"))
 
     def test_missing_packages(self, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found = importlib.import_module
