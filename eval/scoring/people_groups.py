@@ -33,7 +33,7 @@ class Groups:
 @dataclass(frozen=True)
 class GroupedPairs:
     """Pairs within groups. Accuracy is of the balanced ones: as many impostors as genuine pairs
-    in each group; rates are of all."""
+    in each fold of each group; rates are of all."""
 
     benchmark: Benchmark
     group: tuple[str, ...]  # of each pair
@@ -107,7 +107,7 @@ def pairs_within(
             for (i, j), kind in zip(both.tolist(), same, strict=True)
         ]
         group += [title] * len(both)
-        balanced.append(_balanced(same, (seed, BALANCE, at)))
+        balanced.append(_balanced(same, fold[owner[both[:, 0]]], (seed, BALANCE, at)))
     folds, left, right, kinds = zip(*rows, strict=True)
     name = f"{benchmark.name} within groups"
     numbered = np.unique(np.array(folds), return_inverse=True)[1].astype(np.int16)
@@ -145,12 +145,18 @@ def _pairs(
     return np.array(genuine, np.int64).reshape(-1, 2), strangers.reshape(-1, 2)
 
 
-def _balanced(same: Bool[np.ndarray, " pair"], seed: tuple[int, ...]) -> Bool[np.ndarray, " pair"]:
-    """Equally many of both kinds, as many as the rarer one has."""
+def _balanced(
+    same: Bool[np.ndarray, " pair"], fold: Int[np.ndarray, " pair"], seed: tuple[int, ...]
+) -> Bool[np.ndarray, " pair"]:
+    """Equally many of both kinds in every fold, as many as the rarer one has there. (With as many
+    in all folds together, a threshold for the other folds' majority is wrong in this one, and a
+    network that knows nothing falls below one half.)"""
     rng, chosen = np.random.default_rng(seed), np.zeros(len(same), bool)
-    least = min(int(same.sum()), int((~same).sum()))
-    for kind in (True, False):
-        chosen[rng.permutation(np.flatnonzero(same == kind))[:least]] = True
+    for number in np.unique(fold):
+        kinds = [np.flatnonzero((fold == number) & (same == kind)) for kind in (True, False)]
+        least = min(len(rows) for rows in kinds)
+        for rows in kinds:
+            chosen[rng.permutation(rows)[:least]] = True
     return chosen
 
 
