@@ -36,6 +36,7 @@ SETTINGS = Settings(
     teacher=Student("iresnet-18", input_size=32, width=0.25),
     student=Student("small-resnet", input_size=32, width=0.25),
     embedding_width=24,
+    learning_rate=2e-3,
 )
 
 
