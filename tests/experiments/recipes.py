@@ -73,6 +73,7 @@ ARMS: Mapping[str, Arm] = {
     "tinyfar-c": Arm(FACES_SEEN * 4 // 5, train=student("tinyfar-c", 0.84)),
     "iresnet-18": Arm(FACES_SEEN // 2, train=student("iresnet-18", 0.25)),
     "input-96": Arm(FACES_SEEN * 4 // 9, train=student("small-resnet", 0.59, 96)),
+    "half": Arm(FACES_SEEN * 3 // 2, train=student("small-resnet", 0.5)),
     "wide": Arm(FACES_SEEN * 2 // 5, train=student("small-resnet", 1.0)),
     "mse": Arm(train=loss("mse")),
     "cosine": Arm(train=loss("cosine")),
