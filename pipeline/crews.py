@@ -22,10 +22,16 @@ from manifests.errors import InputError
 R = TypeVar("R")
 DEATHS = 3  # workers that one task may cost before it is given up
 PATIENCE = "10s"  # for a cluster to answer
+ENVIRON = "distributed.nanny.pre-spawn-environ."  # of worker processes of this machine
 SETTINGS = {
     "distributed.scheduler.allowed-failures": DEATHS,
     # What goes wrong in a job reaches the user as an error of one line, not from every process.
-    "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
+    f"{ENVIRON}DASK_LOGGING__DISTRIBUTED": "critical",
+    # glibc gives large blocks back at once (dask has it do so even sooner), and a network gets
+    # its activations anew, page by page, with every batch: a third of the teacher's time.
+    f"{ENVIRON}MALLOC_ARENA_MAX": "1",  # tasks run in a thread, whose own arena gives back anyway
+    f"{ENVIRON}MALLOC_TRIM_THRESHOLD_": str(4 << 30),
+    f"{ENVIRON}MALLOC_MMAP_THRESHOLD_": str(1 << 30),
 }
 _ONE_AT_A_TIME = threading.Lock()  # a cluster's worker may have threads; our backends have none
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from manifests.errors import InputError
 
 FATAL = 3  # the shard over which something happens
 NAP = 0.15  # seconds that a task takes
+BLOCK = 1 << 26  # bytes, which glibc by default maps anew every time
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,14 @@ class KilledOnce(Killed):
 class Refused(Job):
     def happen(self) -> None:
         raise InputError("faces.zarr: row 3 is\nno face")
+
+
+def new_pages(task: Task) -> int:
+    """Pages that the kernel hands out for a block as large as one that was just freed."""
+    bytes([task.shard]) * BLOCK
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    bytes([task.shard]) * BLOCK
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
 class DiskFull(Job):

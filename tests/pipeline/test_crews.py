@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import shutil
 import socket
 import sys
@@ -33,6 +34,7 @@ from tests.pipeline.jobs import (
     KilledOnce,
     Refused,
     begun,
+    new_pages,
 )
 
 ROWS, SHARD_ROWS = 200, 64  # four shards
@@ -85,6 +87,11 @@ def test_a_cluster_writes_the_same_bytes(
 def test_every_task_is_done_once(tmp_path: Path, workers: int) -> None:
     assert sorted(Crew(workers).run(Job(tmp_path), TASKS)) == list(range(6))
     assert begun(tmp_path) == {task.shard: 1 for task in TASKS}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's allocator")
+def test_workers_keep_the_memory_that_they_freed() -> None:
+    assert max(Crew(2).run(new_pages, TASKS)) < 100  # of 16,384
 
 
 def test_nothing_to_do_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
