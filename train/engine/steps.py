@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -33,11 +34,14 @@ class Progress:
 
 
 class NotFinite(Exception):
-    """The loss of a step was no finite number."""
+    """`what` of a step (its loss, or the norm of its gradient) was no finite number."""
 
-    def __init__(self, progress: Progress, face_ids: list[int], before: list[int]) -> None:
-        super().__init__(progress)
-        self.progress, self.face_ids, self.before = progress, face_ids, before
+    def __init__(
+        self, what: str, progress: Progress, face_ids: list[int], before: list[int]
+    ) -> None:
+        super().__init__(what, progress)
+        self.what, self.progress = what, progress
+        self.face_ids, self.before = face_ids, before
 
 
 @dataclass(frozen=True)
@@ -116,17 +120,27 @@ def train_steps(
         loss = once(views, lesson)
         mean = processes.mean(loss.detach().clone())
         progress = Progress((step + 1) * train.batch, mean, rate)
-        if not abs(mean) < float("inf"):
-            raise NotFinite(progress, batch.face_ids.tolist(), before)
+        face_ids = batch.face_ids.tolist()
+        if not math.isfinite(mean):
+            raise NotFinite(f"loss is {mean}", progress, face_ids, before)
         learner.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if engine.clip_norm:
-            nn.utils.clip_grad_norm_(parameters, engine.clip_norm)
+        norm = clip(parameters, engine.clip_norm)
+        if not math.isfinite(norm):
+            raise NotFinite(f"the gradient's norm is {norm}", progress, face_ids, before)
         learner.optimizer.step()
         if learner.average is not None:
             learner.average.update(learner.network, step)
-        before = batch.face_ids.tolist()
+        before = face_ids
         yield progress
+
+
+def clip(parameters: list[nn.Parameter], most: float) -> float:
+    """The norm of all gradients, which are scaled down to `most` where it is above (0: never)."""
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if most:
+        nn.utils.clip_grads_with_norm_(parameters, most, norm)
+    return norm.item()
 
 
 def shown(

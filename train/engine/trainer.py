@@ -52,7 +52,8 @@ SNAPSHOTS = "snapshots"
 def train_run(plan: Plan, output: Path, processes: Processes = ALONE) -> None:
     """Trains, resuming where exactly this plan was interrupted, or relinks it if it is done.
 
-    Raises InputError for parameters that cannot be met, and for a loss that is not finite.
+    Raises InputError for parameters that cannot be met, and for a loss or gradient that is no
+    finite number.
     """
     check_run(plan, processes)
     device = processes.device(plan.params.device)
@@ -209,8 +210,8 @@ def _stopped(plan: Plan, found: NotFinite, processes: Processes) -> InputError:
         ids = {"face_ids": found.face_ids, "face_ids_before": found.before}
         write_json(path, {"run": plan.name, "loss": str(line.loss), **seen, **ids})
     return InputError(
-        f"run {plan.name}: loss is {line.loss} after {line.faces_seen} faces (the last of them are "
-        f"in {path}); lower train.learning_rate, or set train.engine.clip_norm"
+        f"run {plan.name}: {found.what} after {line.faces_seen} faces (the last of them are in "
+        f"{path}); lower train.learning_rate, or set train.engine.clip_norm"
     )
 
 

@@ -147,9 +147,18 @@ def batches(count: int, size: int = 8) -> Iterator[Batch]:
         yield Batch(images, {"toy": torch.zeros(size, 2, 16)}, torch.full((size,), -1), ids)
 
 
-def go(network: nn.Module, params: Params, count: int = 4) -> list[float]:
+class Steep(Objective):
+    """A loss of 0, whose gradient is no number there."""
+
+    def forward(self, embeddings: torch.Tensor, lesson: Lesson) -> torch.Tensor:
+        return (embeddings - embeddings.detach()).square().sum().sqrt()
+
+
+def go(
+    network: nn.Module, params: Params, count: int = 4, objective: type[Objective] = Square
+) -> list[float]:
     """Losses of steps on random pictures."""
-    learner = make_learner(network, Square(), params.train)
+    learner = make_learner(network, objective(), params.train)
     lines = train_steps(
         learner, batches(count), stored=WIDE.at(FACE_SIZE), seen=ARCFACE112.at(32),
         train=params.train, run=params.train.runs["start"], seed=1, steps=range(count),
@@ -167,6 +176,15 @@ def test_a_loss_that_is_no_number_names_the_faces_before_it_spoils_the_student(
     assert found.value.face_ids == list(range(200, 208))
     assert found.value.before == list(range(100, 108))
     assert all(value.isfinite().all() for value in network.state_dict().values())
+
+
+def test_a_gradient_that_is_no_number_stops_before_its_own_step(params: Params) -> None:
+    network = build_student("small-resnet", input_size=32, width=0.25, embedding_width=16)
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    with pytest.raises(NotFinite, match="the gradient's norm is nan") as found:
+        go(network, params, objective=Steep)
+    assert found.value.face_ids == list(range(8)) and found.value.before == []
+    assert all(torch.equal(value, before[name]) for name, value in network.named_parameters())
 
 
 def test_a_diverged_run_leaves_the_ids_of_its_faces(params: Params) -> None:
