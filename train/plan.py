@@ -32,7 +32,7 @@ from train.batching.order import Order
 from train.checkpoint import DISTILLED, LABELLED, Student, load_student
 from train.losses.face_weights import FaceWeights, read_tables
 from train.losses.objectives import embedding_width, files_of, teachers_of
-from train.losses.prerequisites import check_objective, check_same_kind
+from train.losses.prerequisites import check_objective, check_same_kind, check_same_width
 from train.losses.terms import Target
 
 UNCONCERNED = ("checkpoint_faces", "readers", "live")  # parameters that no student depends on
@@ -199,6 +199,14 @@ def open_plan(
             f"train.runs.{name}: faces_seen {plan.run.faces_seen} is less than one batch of "
             f"{params.train.batch}; change params.yaml"
         )
+    if not plan.num_steps and not after:
+        raise InputError(
+            f"run {name}: no faces to see (train.runs.{name}: faces_seen {plan.run.faces_seen}; "
+            f"usable faces of {', '.join(rounds)}: {num_usable(sources)}), and no --after whose "
+            "student could be passed on"
+        )
+    if student is not None:
+        check_same_width(student, plan.embedding_width)
     check_objective(params, sources, plan.targets, plan.num_epochs)
     return plan
 

@@ -15,6 +15,7 @@ from manifests import layout
 from manifests.digests import sha256_file
 from manifests.errors import InputError
 from manifests.marks import Mark, Marks
+from manifests.objectives import IdentityPart, Losses
 from manifests.params import Params, load_params
 from manifests.rounds import open_round
 from manifests.training import Run
@@ -41,6 +42,10 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
         runs={"start": run, "mined-1": run}, leave_out=(),
     )  # fmt: skip
     return replace(params, teacher="toy", train=train)
+
+
+def with_runs(params: Params, run: Run) -> Params:
+    return replace(params, train=replace(params.train, runs={"start": run}))
 
 
 def weights(run: Path) -> str:
@@ -143,9 +148,27 @@ def test_the_probe_is_never_trained_on(params: Params) -> None:
 
 
 def test_fewer_faces_than_a_batch_do_not_pass_for_a_run(params: Params) -> None:
-    runs = {"start": Run(faces_seen=15, rate_from=1.0, rate_to=0.1)}
     with pytest.raises(InputError, match="less than one batch of 16"):
-        open_plan("start", ["pool"], None, replace(params, train=replace(params.train, runs=runs)))
+        open_plan("start", ["pool"], None, with_runs(params, Run(15, 1.0, 0.1)))
+
+
+@pytest.mark.parametrize(
+    "run",
+    [Run(0, 1.0, 0.1), Run(160, 1.0, 0.1, IdentityPart(0, 4))],
+    ids=["none asked for", "none with an identity"],
+)
+def test_a_first_run_without_faces_is_refused(params: Params, run: Run) -> None:
+    with pytest.raises(InputError, match=r"run start: no faces to see .* no --after"):
+        open_plan("start", ["pool"], None, with_runs(params, run))
+
+
+def test_continuing_with_embeddings_of_another_width_is_refused(params: Params) -> None:
+    pairs = replace(params.train, loss=Losses.parsed("relational", "loss"))
+    train_run(open_plan("start", ["pool"], None, replace(params, train=pairs)), OUT)
+    make_round("mined-1", 100, seed=9)
+    wider = replace(params, train=replace(pairs, embedding_width=24))
+    with pytest.raises(InputError, match=r"runs/start: embeddings of 16 numbers, .* asks for 24"):
+        open_plan("mined-1", ["mined-1"], "start", wider)
 
 
 def test_a_diverged_loss_stops_the_run(params: Params) -> None:

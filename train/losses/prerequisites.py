@@ -101,6 +101,15 @@ def check_same_kind(student: Student, pool: str, known: Mapping[str, str], param
             )
 
 
+def check_same_width(student: Student, wanted: int) -> None:
+    """Raises InputError unless the student's embeddings have as many numbers as are asked for."""
+    if student.card.embedding_width != wanted:
+        raise InputError(
+            f"{student.folder}: embeddings of {student.card.embedding_width} numbers, "
+            f"train.embedding_width, or the first teacher, asks for {wanted}; train it again"
+        )
+
+
 def check_views(store: TeacherStore) -> None:
     found = store.group["embeddings"].shape[1]
     if found < len(VIEWS):
