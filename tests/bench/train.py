@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from manifests import layout
 from manifests.params import Params, PriorRound, load_params
 from manifests.rounds import RoundFiles, open_round
+from manifests.training import Student
 from pipeline.align import load_aligner
 from pipeline.crews import Crew
 from pipeline.embed import embed_round
@@ -40,7 +42,11 @@ from train.losses.terms import Target
 from train.students import build_student
 
 ROWS = 2048  # latents of the round; about four in five become faces
-STUDENTS = ("small-resnet", "mobilefacenet", "small-resnet x0.5")
+STUDENTS = {
+    "small-resnet x1": ("small-resnet", 1.0),
+    "small-resnet x0.5": ("small-resnet", 0.5),
+    "mobilefacenet x1": ("mobilefacenet", 1.0),
+}
 STEPS = 12  # of one turn
 LOADED = 256  # batches of one turn of the loader alone
 ROUND = "bench"
@@ -53,7 +59,12 @@ def measure() -> dict[str, Any]:
         build = _build(params)
         files = open_round(ROUND, params.teacher)
         source = open_source(files.faces, {params.teacher: files.teacher})
-        ratios = {name: _store_over_ram(name, source, params) for name in STUDENTS}
+        ratios = {
+            shown: _store_over_ram(
+                replace(params.train.student, name=name, width=width), source, params
+            )
+            for shown, (name, width) in STUDENTS.items()
+        }
         online = _online(source, files, params)
         return {
             "store_over_ram": min(ratio["median"] for ratio in ratios.values()),
@@ -88,20 +99,21 @@ def _stream(source: Source, params: Params) -> BatchStream:
     )
 
 
-def steps_of(
-    name: str, batches: Iterator[Batch], source: Source, params: Params
-) -> Iterator[Progress]:
-    """Endless training of a student, called as in STUDENTS."""
-    student, _, width = name.partition(" x")
-    own = replace(params.train.student, name=student, width=float(width or 1))
-    train = replace(params.train, student=own, warmup_faces=1)
+def network_of(student: Student, source: Source, params: Params) -> nn.Module:
     torch.manual_seed(0)
-    network = build_student(
-        own.name,
-        input_size=own.input_size,
-        width=own.width,
+    return build_student(
+        student.name,
+        input_size=student.input_size,
+        width=student.width,
         embedding_width=source.teachers[params.teacher].width,
     )
+
+
+def steps_of(
+    network: nn.Module, batches: Iterator[Batch], source: Source, params: Params
+) -> Iterator[Progress]:
+    """Endless training of a student of the default's input size."""
+    train = replace(params.train, warmup_faces=1)
     taught = source.teachers[params.teacher]
     target = Target(torch.from_numpy(taught.centre()), taught.spread())
     objective = make_objective(params, {params.teacher: target}, num_identities=0)
@@ -109,7 +121,7 @@ def steps_of(
         make_learner(network, objective, train),
         batches,
         stored=WIDE.at(params.render.frame_size),
-        seen=ARCFACE112.at(own.input_size),
+        seen=ARCFACE112.at(train.student.input_size),
         train=train,
         run=train.runs["start"],
         seed=1,
@@ -118,11 +130,14 @@ def steps_of(
     )
 
 
-def _store_over_ram(name: str, source: Source, params: Params) -> dict[str, float]:
+def _store_over_ram(student: Student, source: Source, params: Params) -> dict[str, float]:
     """Samples a second, store ÷ memory: the median over turns of both."""
     stored = _stream(source, params).batches()
     in_memory = cycle(list(islice(_stream(source, params).batches(), STEPS)))
-    both = [steps_of(name, batches, source, params) for batches in (stored, in_memory)]
+    both = [
+        steps_of(network_of(student, source, params), batches, source, params)
+        for batches in (stored, in_memory)
+    ]
     turns = zip(*(_timed(lines, STEPS) for lines in both), strict=True)
     ratios = [memory / store for store, memory in turns]
     low, middle, high = np.quantile(ratios, (0.0, 0.5, 1.0))
@@ -193,14 +208,11 @@ class Clock:
 def _online(source: Source, files: RoundFiles, params: Params) -> dict[str, Any]:
     """The loop and the cached batches in turns, for the default student: samples a second, and
     where the loop's time goes."""
-    student, clock, width = params.train.student, Clock(), files.teacher.width
-    torch.manual_seed(0)
-    network = build_student(
-        student.name, input_size=student.input_size, width=student.width, embedding_width=width
-    )
-    made = _loop(params, files, clock).batches(network, student.input_size, seed=1)
-    loop = clock.lines(steps_of(student.name, made, source, params))
-    cached = steps_of(student.name, _stream(source, params).batches(), source, params)
+    student, clock = params.train.student, Clock()
+    followed, other = (network_of(student, source, params) for _ in range(2))
+    made = _loop(params, files, clock).batches(followed, student.input_size, seed=1)
+    loop = clock.lines(steps_of(followed, made, source, params))
+    cached = steps_of(other, _stream(source, params).batches(), source, params)
     turns = list(zip(_timed(loop, STEPS), _timed(cached, STEPS), strict=True))
     samples = STEPS * params.train.batch
     online, stored = (float(np.median(each)) / samples for each in zip(*turns, strict=True))

@@ -1,5 +1,7 @@
 """The online loop of SynthDistill (IJCB 2023), on the parts of this project: the reference that
-cached stores and mining are measured against. Every face is rendered, embedded and seen once."""
+cached stores and mining are measured against. Every face is rendered, embedded and seen once.
+A jittered latent is divided by √(1 + step²), which keeps it on the prior's shell, and cosines are
+of centred embeddings: the paper does neither."""
 
 from __future__ import annotations
 
