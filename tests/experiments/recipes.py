@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from manifests.params import Params, PriorRound, load_params
 from manifests.training import Run, Student
 from pipeline.sample import sample_prior, save
 from tests.experiments.arms import ARM, RESULTS, make, measure_arm, workplace
-from tests.experiments.tables import differences, read_results, rows
+from tests.experiments.tables import Results, differences, read_results, rows
 from train.checkpoint import LOG
 from train.engine.trainer import train_run
 from train.plan import open_plan
@@ -145,7 +146,31 @@ def tabled(seeds: Sequence[int], latents: int, benchmarks: Mapping[str, str]) ->
         "latents_of_more": latents,
         "cost": cost,
         "arms": rows(results, measures, "faces_seen_by"),
+        "over_seeds": over_seeds(results, measures),
         "difference_to_base": differences(results, BASE, seeds, measures),
+    }
+
+
+def over_seeds(results: Results, measures: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Mean and standard deviation (n - 1) of the arms that have several seeds."""
+    by_arm = defaultdict(list)
+    for name, result in results.items():
+        by_arm[name.rpartition("-")[0]].append(result)
+    return {
+        arm: {
+            shown: mean_and_std([float(result[key].mean()) for result in found])
+            for key, shown in measures.items()
+        }
+        for arm, found in by_arm.items()
+        if len(found) > 1
+    }
+
+
+def mean_and_std(values: Sequence[float]) -> dict[str, Any]:
+    return {
+        "mean": round(float(np.mean(values)), 5),
+        "std": round(float(np.std(values, ddof=1)), 5),
+        "seeds": len(values),
     }
 
 

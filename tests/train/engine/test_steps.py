@@ -21,7 +21,7 @@ from tests.toys import FACE_SIZE
 from tests.train.toys import OUT, interrupted, small_params, with_engine, with_train
 from train.batching.batches import Batch
 from train.checkpoint import LOG, STATE, load_student
-from train.engine.preflight import INPUTS
+from train.engine import preflight
 from train.engine.steps import NotFinite, make_learner, train_steps
 from train.engine.trainer import NOT_FINITE, train_run
 from train.losses.objectives import Lesson, Objective
@@ -44,7 +44,7 @@ def trained(params: Params) -> str:
 
 
 ENGINES: list[dict[str, Any]] = [
-    {"optimizer": "sgd", "schedule": "cosine", "ema": 0.9},
+    {"optimizer": "sgd", "schedule": "cosine", "ema": 0.9, "precision": "bfloat16"},
     {"schedule": "step", "clip_norm": 0.1, "channels_last": False, "batch_norm": "frozen"},
 ]
 
@@ -63,10 +63,8 @@ def test_every_switch_resumes_to_the_same_bits(params: Params, engine: dict[str,
 
 
 def test_a_run_with_other_parameters_does_not_pass_for_the_unfinished_one(params: Params) -> None:
-    plan = open_plan("start", ["pool"], None, params)
-    plan.work.mkdir(parents=True)
-    (plan.work / STATE).write_bytes(b"")
-    trainer.write_json(plan.work / INPUTS, plan.inputs)
+    with interrupted(trainer, "train_steps", at=3):
+        train_run(open_plan("start", ["pool"], None, params), OUT)
     other = open_plan("start", ["pool"], None, with_engine(params, ema=0.5))
     with pytest.raises(
         InputError, match=r"unfinished with train\.engine\.ema 0\.0, now it is 0\.5; put it back"
@@ -197,6 +195,16 @@ def test_a_diverged_run_leaves_the_ids_of_its_faces(params: Params) -> None:
     kept = json.loads((plan.work / NOT_FINITE).read_text())
     known = set(plan.sources[0].face_ids[plan.sources[0].usable].tolist())
     assert len(kept["face_ids"]) == 16 and set(kept["face_ids"]) <= known
+
+
+@pytest.mark.skipif(not preflight._compiler(), reason="no C++ compiler")
+def test_a_compiled_network_learns_the_same(params: Params) -> None:
+    losses = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        network = build_student("small-resnet", input_size=32, width=0.25, embedding_width=16)
+        losses.append(go(network, with_engine(params, compile=compiled)))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 def test_clipping_acts_on_the_gradients_of_its_own_step(params: Params) -> None:
