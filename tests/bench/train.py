@@ -47,7 +47,8 @@ STUDENTS = {
     "small-resnet x0.5": ("small-resnet", 0.5),
     "mobilefacenet x1": ("mobilefacenet", 1.0),
 }
-STEPS = 12  # of one turn
+READ_STEPS = 48  # of one turn, over which pools are read several times
+LOOP_STEPS = 12  # of one turn of the online loop
 LOADED = 256  # batches of one turn of the loader alone
 ROUND = "bench"
 
@@ -133,12 +134,12 @@ def steps_of(
 def _store_over_ram(student: Student, source: Source, params: Params) -> dict[str, float]:
     """Samples a second, store ÷ memory: the median over turns of both."""
     stored = _stream(source, params).batches()
-    in_memory = cycle(list(islice(_stream(source, params).batches(), STEPS)))
+    in_memory = cycle(list(islice(_stream(source, params).batches(), READ_STEPS)))
     both = [
         steps_of(network_of(student, source, params), batches, source, params)
         for batches in (stored, in_memory)
     ]
-    turns = zip(*(_timed(lines, STEPS) for lines in both), strict=True)
+    turns = zip(*(_timed(lines, READ_STEPS) for lines in both), strict=True)
     ratios = [memory / store for store, memory in turns]
     low, middle, high = np.quantile(ratios, (0.0, 0.5, 1.0))
     return {"median": round(middle, 4), "min": round(low, 4), "max": round(high, 4)}
@@ -213,8 +214,8 @@ def _online(source: Source, files: RoundFiles, params: Params) -> dict[str, Any]
     made = _loop(params, files, clock).batches(followed, student.input_size, seed=1)
     loop = clock.lines(steps_of(followed, made, source, params))
     cached = steps_of(other, _stream(source, params).batches(), source, params)
-    turns = list(zip(_timed(loop, STEPS), _timed(cached, STEPS), strict=True))
-    samples = STEPS * params.train.batch
+    turns = list(zip(_timed(loop, LOOP_STEPS), _timed(cached, LOOP_STEPS), strict=True))
+    samples = LOOP_STEPS * params.train.batch
     online, stored = (float(np.median(each)) / samples for each in zip(*turns, strict=True))
     return {
         "cached_over_online": round(online / stored, 2),
