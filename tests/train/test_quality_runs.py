@@ -176,7 +176,7 @@ class TestBadInput:
         with pytest.raises(InputError, match=r"run top: after joint, and on top of runs/alone"):
             open_plan("top", ["people"], "joint", wanted)
         wider = replace(wanted, train=replace(wanted.train, embedding_width=WIDTH + 1))
-        with pytest.raises(InputError, match=r"takes 12 coordinates, train\.embedding_width says"):
+        with pytest.raises(InputError, match=r"alone: embeddings of 12 numbers, .* asks for 13"):
             open_plan("top", ["people"], None, wider)
         odd = replace(wanted.train, student=replace(wanted.train.student, width=0.25))
         with pytest.raises(InputError, match=r"runs/alone: a small-resnet of width 0\.125"):
