@@ -6,7 +6,7 @@ PAIRS ?=
 NAME ?=
 SIZE ?=
 
-.PHONY: help setup repro toy study test check bench scale campaign mining identities clean
+.PHONY: help setup repro toy study test check bench scale campaign mining identities recipes objectives clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,13 @@ mining: setup ## laws of mining against the prior, 1.5 hours, after `make repro`
 identities: setup ## sampling laws, and students with identities, 1.3 hours, after `make repro` -> docs/results/   [PAIRS=folder]
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.experiments.identities --judge runs/start
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.experiments.identity_students $(if $(PAIRS),--pairs $(PAIRS))
+
+recipes: setup ## students of a million parameters, 1.6 hours, after `make repro` -> docs/results/   PAIRS=folder
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.experiments.recipes --pairs "$(PAIRS)"
+
+objectives: setup ## multi-step distillation, MST-KD, margins, half an hour, after `make repro` -> docs/results/   [PAIRS=folder]
+	for part in multi-step mst-kd margin; do \
+		OMP_NUM_THREADS=1 $(BIN)/python -m tests.experiments.objectives $$part $(if $(PAIRS),--pairs "$(PAIRS)") || exit 1; done
 
 clean: ## everything that can be made again, but for .venv and DVC's cache
 	rm -rf data runs reports .work
