@@ -24,15 +24,15 @@ from eval.annotators import load_annotator
 from eval.annotators.base import ROWS, AlignedFaces, Annotator, EmbeddingAnnotator
 from eval.attributes.head_files import require_teacher
 from eval.photos.photo_sets import PhotographSet, found_faces, is_photographs, open_photographs
-from manifests import layout
-from manifests.attributes import FACES, PHOTOGRAPHS, AttributeTable, Source
-from manifests.costs import timed
-from manifests.errors import InputError, Parser, run_command
-from manifests.files import require_file_place
-from manifests.latents import LatentManifest
-from manifests.params import Params, load_params
-from manifests.rounds import RoundFiles, open_faces, open_round
-from manifests.stores import CHUNK_ROWS, FaceStore
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import require_file_place
+from manifests.records.attributes import FACES, PHOTOGRAPHS, AttributeTable, Source
+from manifests.settings.params import Params, load_params
+from manifests.stores.latents import LatentManifest
+from manifests.stores.reading import CHUNK_ROWS, FaceStore
+from manifests.stores.rounds import RoundFiles, open_faces, open_round
 from pipeline.align import LANDMARK_SCHEME, Face, crop_photograph
 from pipeline.frames import Frame, between, dlib5_in, similarity, to_frame
 

@@ -22,7 +22,7 @@ from eval.reporting.leaderboard import leaderboard_figure, leaderboard_text, pai
 from eval.reporting.outputs import check_outputs, write_outputs
 from eval.scoring.intervals import RESAMPLES, Statistic, identity_bootstrap, mcnemar
 from eval.scoring.results import Result, read_result
-from manifests.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, run_command
 
 
 def check_alike(results: Sequence[Result]) -> None:

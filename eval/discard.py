@@ -27,7 +27,7 @@ from eval.scoring.qualities import read_qualities
 from eval.scoring.roc import RankedPairs
 from eval.scoring.scored import ScoredPairs, read_scores
 from eval.scoring.subjects import PairSubjects
-from manifests.errors import InputError, Parser, pick, run_command
+from manifests.core.errors import InputError, Parser, pick, run_command
 
 GRID = np.arange(20) / 20  # 0, 0.05, … 0.95 of the pairs
 PARTIAL = 0.3  # the partial area ends here

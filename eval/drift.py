@@ -27,13 +27,13 @@ from eval.attributes.coverage import (
     why_not,
 )
 from eval.attributes.divergence import SMOOTHING
-from manifests import layout
-from manifests.attributes import FACES, Attribute, AttributeTable
-from manifests.costs import timed
-from manifests.digests import canonical_json
-from manifests.errors import InputError, Parser, run_command
-from manifests.files import require_file_place, write_json
-from manifests.rounds import open_faces
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.digests import canonical_json
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import require_file_place, write_json
+from manifests.records.attributes import FACES, Attribute, AttributeTable
+from manifests.stores.rounds import open_faces
 
 MOST_LACKING = 24  # bins that are listed
 

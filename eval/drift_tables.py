@@ -18,12 +18,12 @@ from eval.annotators.base import Annotator
 from eval.attributes.head_files import SUFFIX, save_heads
 from eval.heads import check_settings, make_heads
 from eval.photos.photo_sets import is_photographs
-from manifests import layout
-from manifests.costs import timed
-from manifests.errors import InputError, Parser, run_command
-from manifests.params import load_params
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.settings.params import load_params
+from manifests.settings.study import load_study
 from manifests.studies.attribute_drift import Study
-from manifests.study import load_study
 
 NAME = "attribute-drift"
 FOLDER = layout.study_data(NAME)

@@ -16,9 +16,9 @@ import pyarrow as pa
 from eval.benchmarks import open_benchmark
 from eval.photos.photo_qualities import look_at, rating_model
 from eval.verify import finder
-from manifests.errors import InputError, Parser, run_command
-from manifests.files import require_file_place
-from manifests.tables import write_table
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import require_file_place
+from manifests.core.tables import write_table
 from train.checkpoint import load_quality
 
 KIND = "photograph-qualities-1"

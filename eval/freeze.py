@@ -12,7 +12,7 @@ from pathlib import Path
 
 from eval.benchmarks import open_benchmark
 from eval.benchmarks.base import require_disjoint
-from manifests.errors import Parser, run_command
+from manifests.core.errors import Parser, run_command
 
 
 def main() -> None:

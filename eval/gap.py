@@ -17,16 +17,16 @@ from jaxtyping import Bool, Float
 from torch.nn import functional
 from tqdm import tqdm
 
-from manifests import layout
-from manifests.costs import timed
-from manifests.errors import InputError, Parser, run_command
-from manifests.files import write_json
-from manifests.gaps import GapTable
-from manifests.latents import LatentManifest
-from manifests.layout import POOL, PROBE
-from manifests.params import Params, load_params
-from manifests.rounds import open_round
-from manifests.stores import CHUNK_ROWS, FaceStore, TeacherStore
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import write_json
+from manifests.core.layout import POOL, PROBE
+from manifests.records.gaps import GapTable
+from manifests.settings.params import Params, load_params
+from manifests.stores.latents import LatentManifest
+from manifests.stores.reading import CHUNK_ROWS, FaceStore, TeacherStore
+from manifests.stores.rounds import open_round
 from pipeline.frames import Frame, to_frame
 from pipeline.neighbours import disagreement
 from pipeline.numerics import device_of, in_fixed_batches

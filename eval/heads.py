@@ -26,13 +26,13 @@ from eval.attributes.heads import SHARED, Heads, probabilities
 from eval.attributes.held_out import HeadResult, hold_out, judge, used
 from eval.attributes.labels import FACE_ID, Labels, read_labels
 from eval.photos.photo_sets import PhotographSet, found_faces, is_photographs, open_photographs
-from manifests import layout
-from manifests.attributes import FACES, PHOTOGRAPHS
-from manifests.costs import timed
-from manifests.errors import InputError, Parser, pick, run_command
-from manifests.files import require_file_place
-from manifests.params import load_params
-from manifests.rounds import open_round
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.files import require_file_place
+from manifests.records.attributes import FACES, PHOTOGRAPHS
+from manifests.settings.params import load_params
+from manifests.stores.rounds import open_round
 from manifests.studies.attribute_drift import HeadSettings
 from pipeline.align import crop_photograph
 from pipeline.numerics import BATCH, in_fixed_batches, numerics

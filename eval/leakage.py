@@ -26,11 +26,11 @@ from eval.metrics import MIN_FALSE_ACCEPTS
 from eval.photos.photo_sets import open_photographs
 from eval.scoring.allpairs import all_pairs_figures
 from eval.scoring.ranking import Faces, identify
-from manifests import layout
-from manifests.errors import InputError, Parser, run_command
-from manifests.files import require_writable, write_json
-from manifests.params import load_params
-from manifests.rounds import open_round
+from manifests.core import layout
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import require_writable, write_json
+from manifests.settings.params import load_params
+from manifests.stores.rounds import open_round
 from pipeline.frames import FRAMES
 from pipeline.teachers import load_teacher
 

@@ -25,11 +25,11 @@ from eval.metrics import threshold_at
 from eval.models import Model, load_model
 from eval.photos.photo_embeddings import crop_of, embed_folder, write_embeddings
 from eval.scoring.scored import read_scores
-from manifests import layout
-from manifests.benchmarks import ALIGNMENT
-from manifests.errors import InputError, Parser, run_command
-from manifests.files import read_json
-from manifests.images import DETECT_THRESHOLD
+from manifests.core import layout
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import read_json
+from manifests.photographs.images import DETECT_THRESHOLD
+from manifests.photographs.protocols import ALIGNMENT
 from pipeline.align import Aligner
 
 FMR = 0.01

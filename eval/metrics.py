@@ -30,7 +30,7 @@ from eval.scoring.intervals import (
 from eval.scoring.roc import RankedPairs
 from eval.scoring.scored import ScoredPairs, check_pairs, parse_scores
 from eval.scoring.subjects import PairSubjects
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 
 MIN_FALSE_ACCEPTS = 10  # a FAR is not reported where fewer impostors would pass by chance
 FARS = (0.01, 0.001, 0.0001)
@@ -51,10 +51,10 @@ def figures_of(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Every figure of metrics.json that follows from a scores table (manifests.scores.SCHEMA).
+    """Every figure of metrics.json that follows from a scores table (photographs.scores.SCHEMA).
 
     `metric` is the model's (cosine, or euclidean with negated distances), `subject_rule` one of
-    manifests.scores. Figures that the pairs do not allow are null: accuracy with a single fold,
+    photographs.scores. Figures that the pairs do not allow are null: accuracy with a single fold,
     rates with fewer than 10 impostors behind them.
     Raises InputError for no pairs, pairs of one kind only and scores that are not finite.
     """

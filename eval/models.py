@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.frames import Frame
 from pipeline.numerics import in_fixed_batches
 from pipeline.teachers import load_teacher

@@ -24,17 +24,17 @@ from jaxtyping import Bool, Float, Int
 from eval.models import Model, load_model
 from eval.reporting.figures import png, separability_figure
 from eval.scoring.separability import Looks, Measured, measure
-from manifests import layout
-from manifests.costs import timed
-from manifests.digests import sha256_file
-from manifests.errors import InputError, Parser, run_command
-from manifests.exports import RECORD, Export
-from manifests.files import replacing, require_writable, write_json
-from manifests.layout import IDENTITIES, POOL
-from manifests.marks import OFF_IDENTITY, Marks
-from manifests.params import Params, Quality, load_params
-from manifests.rounds import RoundFiles, open_round
-from manifests.stores import CHUNK_ROWS, FaceStore, TeacherStore
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import replacing, require_writable, write_json
+from manifests.core.layout import IDENTITIES, POOL
+from manifests.records.exports import RECORD, Export
+from manifests.records.marks import OFF_IDENTITY, Marks
+from manifests.settings.params import Params, Quality, load_params
+from manifests.stores.reading import CHUNK_ROWS, FaceStore, TeacherStore
+from manifests.stores.rounds import RoundFiles, open_round
 from pipeline.frames import Frame, to_frame
 from train.checkpoint import FILE, load_student
 

@@ -23,13 +23,13 @@ from eval.reporting.summary import (
     read_drift,
     summarise,
 )
-from manifests import layout
-from manifests.costs import timed
-from manifests.errors import Parser, run_command
-from manifests.files import write_json, write_text
-from manifests.layout import PROBE
-from manifests.params import Params, load_params
-from manifests.rounds import open_round
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import Parser, run_command
+from manifests.core.files import write_json, write_text
+from manifests.core.layout import PROBE
+from manifests.settings.params import Params, load_params
+from manifests.stores.rounds import open_round
 from train.checkpoint import load_student
 
 

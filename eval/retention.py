@@ -17,13 +17,13 @@ from jaxtyping import Float
 from eval.gap import check_never_trained_on, student_embeddings
 from eval.scoring.intervals import Z95
 from eval.scoring.ranking import nearest
-from manifests import layout
-from manifests.errors import Parser, run_command
-from manifests.files import write_json
-from manifests.layout import POOL, PROBE
-from manifests.params import Params, load_params
-from manifests.rounds import open_round
-from manifests.stores import FaceStore, TeacherStore
+from manifests.core import layout
+from manifests.core.errors import Parser, run_command
+from manifests.core.files import write_json
+from manifests.core.layout import POOL, PROBE
+from manifests.settings.params import Params, load_params
+from manifests.stores.reading import FaceStore, TeacherStore
+from manifests.stores.rounds import open_round
 from pipeline.numerics import device_of
 from train.checkpoint import Student, load_student
 

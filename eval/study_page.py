@@ -16,11 +16,11 @@ import yaml
 from eval import studies
 from eval.reporting import figures
 from eval.reporting.page import render_page
-from manifests import layout
-from manifests.backends import find_backend
-from manifests.errors import InputError, Parser, run_command
-from manifests.files import write_text
-from manifests.study import StudyReport, read_report
+from manifests.core import layout
+from manifests.core.backends import find_backend
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import write_text
+from manifests.settings.study import StudyReport, read_report
 
 TEMPLATE = "studies.html.jinja"
 PAGE = layout.STUDY_REPORTS / "index.html"

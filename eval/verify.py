@@ -28,16 +28,16 @@ from eval.photos.embedding import (
     placed,
 )
 from eval.scoring.verification import Verification, verify
-from manifests import layout
-from manifests.benchmarks import Benchmark
-from manifests.costs import timed
-from manifests.errors import InputError, Parser, run_command
-from manifests.exports import INT8
-from manifests.files import write_json
-from manifests.images import DETECT_THRESHOLD
-from manifests.params import Params, load_params
-from manifests.scores import KIND
-from manifests.tables import write_table
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import write_json
+from manifests.core.tables import write_table
+from manifests.photographs.images import DETECT_THRESHOLD
+from manifests.photographs.protocols import Benchmark
+from manifests.photographs.scores import KIND
+from manifests.records.exports import INT8
+from manifests.settings.params import Params, load_params
 from pipeline.align import Aligner, find_in_photograph
 
 FACTS = ("model", "model_sha256", "metric", "views", "benchmark", "protocol_sha256", "subject_rule")

@@ -14,13 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from manifests import layout
 from manifests.cards import statements
 from manifests.cards.croissant import Publication, describe
 from manifests.cards.facts import RoundFacts, leaves, read_round
 from manifests.cards.markdown import render
-from manifests.errors import Parser, run_command
-from manifests.files import write_json, write_text
+from manifests.core import layout
+from manifests.core.errors import Parser, run_command
+from manifests.core.files import write_json, write_text
 
 CROISSANT, DATASHEET = "croissant.json", "DATASHEET.md"
 TEMPLATE = "datasheet.md.jinja"

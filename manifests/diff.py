@@ -3,7 +3,7 @@
     python -m manifests.diff A B      exit 0 the same, 1 they differ, 2 they cannot be compared
 
 Stores are taken at their passports' word, arrays are read block by block; whether the bytes are
-those that were sealed is for manifests.verify to say.
+those that were sealed is for manifests.check to say.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
+from manifests.core.errors import InputError, Parser, pick, run_command
 from manifests.differences import Difference, compare_rows, describe, unequal
-from manifests.errors import InputError, Parser, pick, run_command
-from manifests.latents import LatentManifest
-from manifests.metadata import array_form, array_names, row_bytes
-from manifests.passport import Passport
-from manifests.stores import FaceStore, TeacherStore, read_rows
+from manifests.stores.latents import LatentManifest
+from manifests.stores.metadata import array_form, array_names, row_bytes
+from manifests.stores.passport import Passport
+from manifests.stores.reading import FaceStore, TeacherStore, read_rows
 
 Store = FaceStore | TeacherStore
 KINDS: Mapping[str, type[FaceStore] | type[TeacherStore]] = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from manifests.stores import REASONS
+from manifests.stores.reading import REASONS
 
 ONLY_A, ONLY_B, BOTH = "only in A", "only in B", "in both"
 

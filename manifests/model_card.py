@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from manifests import layout
 from manifests.cards import model
 from manifests.cards.markdown import render
 from manifests.cards.model import ModelCard
 from manifests.cards.verifications import METRICS, model_of, read_verification
-from manifests.errors import InputError, Parser, run_command
-from manifests.exports import Export
-from manifests.files import write_json, write_text
+from manifests.core import layout
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import write_json, write_text
+from manifests.records.exports import Export
 
 JSON, MARKDOWN = "model_card.json", "MODEL_CARD.md"
 TEMPLATE = "model_card.md.jinja"

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from manifests import layout
-from manifests.costs import timed
-from manifests.errors import InputError, Parser, pick, run_command
-from manifests.files import write_json
-from manifests.latents import FOLDER, LatentManifest, Recipe, build
-from manifests.params import Params, load_params
-from manifests.passport import Fingerprint, Passport
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.files import write_json
+from manifests.settings.params import Params, load_params
+from manifests.stores.latents import FOLDER, LatentManifest, Recipe, build
+from manifests.stores.passport import Fingerprint, Passport
 from pipeline.adoption.faces import DETECT_THRESHOLD, LISTING, AdoptJob, numerics_here
 from pipeline.adoption.image_sets import ImageSet, read_image_set
 from pipeline.align import alignment_identity

@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from manifests.digests import sha256_file
-from manifests.errors import InputError
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError
 from pipeline.frames import Frame, dlib5_in, similarity, warp
 from pipeline.numerics import weights_path
 

@@ -17,13 +17,13 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from manifests import layout
-from manifests.building import Task
-from manifests.errors import Parser, run_command
-from manifests.files import write_json
-from manifests.params import Params, load_params
-from manifests.passport import Passport
-from manifests.stores import FaceStore, TeacherStore
+from manifests.building.writing import Task
+from manifests.core import layout
+from manifests.core.errors import Parser, run_command
+from manifests.core.files import write_json
+from manifests.settings.params import Params, load_params
+from manifests.stores.passport import Passport
+from manifests.stores.reading import FaceStore, TeacherStore
 from pipeline.crews import Crew, add_options, crew_of
 from pipeline.embed import EmbedJob
 from pipeline.faces import Faces

@@ -14,13 +14,13 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from manifests import layout
-from manifests.boundaries import Boundaries
-from manifests.costs import timed
-from manifests.errors import InputError, pick, run_command
-from manifests.layout import POOL
-from manifests.params import BoundaryParams, Params, load_params
-from manifests.rounds import open_round
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import InputError, pick, run_command
+from manifests.core.layout import POOL
+from manifests.records.boundaries import Boundaries
+from manifests.settings.params import BoundaryParams, Params, load_params
+from manifests.stores.rounds import open_round
 from pipeline.identities.labels import Split, check_threshold, label_blocks, unit, usable_rows
 from pipeline.identities.planes import SOLVERS, check_penalty, held_out_accuracy, scale_of
 from pipeline.screen import near_duplicates

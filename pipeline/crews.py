@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from manifests.building import Task
-from manifests.errors import InputError
+from manifests.building.writing import Task
+from manifests.core.errors import InputError
 
 R = TypeVar("R")
 DEATHS = 3  # workers that one task may cost before it is given up

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from manifests import layout
-from manifests.building import (
+from manifests.building.ledger import LedgerLine
+from manifests.building.writing import (
     Column,
     Task,
     assemble,
@@ -26,14 +26,14 @@ from manifests.building import (
     write_attributes,
     write_piece,
 )
-from manifests.costs import timed
-from manifests.errors import InputError, Parser, run_command
-from manifests.ledger import LedgerLine
-from manifests.params import Params, load_params
-from manifests.passport import NAME as PASSPORT
-from manifests.passport import Fingerprint, Passport
-from manifests.rounds import open_faces
-from manifests.stores import FaceStore
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.settings.params import Params, load_params
+from manifests.stores.passport import NAME as PASSPORT
+from manifests.stores.passport import Fingerprint, Passport
+from manifests.stores.reading import FaceStore
+from manifests.stores.rounds import open_faces
 from pipeline.crews import Crew, add_options, crew_of
 from pipeline.embeddings import centre_and_spread, columns_of, count, embed_faces
 from pipeline.frames import Frame

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from manifests.building import Column
+from manifests.building.writing import Column
 from pipeline.frames import Frame, to_frame
 from pipeline.numerics import in_fixed_batches
 from pipeline.teachers.base import VIEWS, Teacher

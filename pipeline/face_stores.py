@@ -11,7 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from manifests.building import (
+from manifests.building.ledger import LedgerLine
+from manifests.building.writing import (
     Column,
     Task,
     assemble,
@@ -20,12 +21,11 @@ from manifests.building import (
     write_metadata,
     write_piece,
 )
-from manifests.errors import InputError
-from manifests.latents import LatentManifest
-from manifests.ledger import LedgerLine
-from manifests.params import Params, Render
-from manifests.passport import Fingerprint, Passport
-from manifests.stores import CHUNK_ROWS
+from manifests.core.errors import InputError
+from manifests.settings.params import Params, Render
+from manifests.stores.latents import LatentManifest
+from manifests.stores.passport import Fingerprint, Passport
+from manifests.stores.reading import CHUNK_ROWS
 from pipeline.align import LANDMARK_SCHEME
 from pipeline.crews import Crew
 from pipeline.faces import COLUMNS, Faces, count, pictures_of

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from manifests.building import Column
-from manifests.stores import NO_FACE, OK, REASONS
+from manifests.building.writing import Column
+from manifests.stores.reading import NO_FACE, OK, REASONS
 from pipeline.align import Aligner, Face, crop_to_frame, find_faces
 from pipeline.frames import Frame, to_frame
 from pipeline.generators.base import Generator
@@ -36,7 +36,7 @@ class Faces:
 
     images: np.ndarray  # uint8 face size size 3
     ok: np.ndarray  # bool face
-    reason: np.ndarray  # uint8 face, see manifests.stores.REASONS
+    reason: np.ndarray  # uint8 face, see manifests.stores.reading.REASONS
     landmarks: np.ndarray  # float32 face 5 2, in the stored crop
     quality: np.ndarray  # float32 face
 

@@ -17,16 +17,16 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int, UInt64
 
-from manifests import layout
-from manifests.costs import timed
-from manifests.digests import canonical_json
-from manifests.errors import InputError, Parser, pick, run_command
-from manifests.files import read_json, write_json
-from manifests.gaps import GapTable
-from manifests.latents import LatentManifest, build, empty
-from manifests.layout import IDENTITIES, POOL, PROBE
-from manifests.params import Params, load_params
-from manifests.rounds import RoundFiles, open_round
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.digests import canonical_json
+from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.files import read_json, write_json
+from manifests.core.layout import IDENTITIES, POOL, PROBE
+from manifests.records.gaps import GapTable
+from manifests.settings.params import Params, load_params
+from manifests.stores.latents import LatentManifest, build, empty
+from manifests.stores.rounds import RoundFiles, open_round
 from pipeline.mining.hardness import HARDNESS
 from pipeline.mining.laws import LAWS, PRIOR
 from pipeline.mining.lineage import describe, trace

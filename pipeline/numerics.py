@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 
 # One shape for every call: kernels choose their order of summation by batch size, so that
 # other shapes give other low bits, which float16 does not hide (measured on the dlib ResNet).

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from manifests.errors import InputError, pick
-from manifests.files import parse_json
+from manifests.core.errors import InputError, pick
+from manifests.core.files import parse_json
 from pipeline.frames import FRAMES, Frame
 
 PREFIX = "facestill."

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from manifests.digests import sha256_file
-from manifests.errors import InputError
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError
 from pipeline.frames import Frame
 from pipeline.numerics import BATCH
 from pipeline.onnx_declarations import Declaration, Feed, declaration_of, feed_of, sidecar_of

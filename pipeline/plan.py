@@ -15,16 +15,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from manifests import layout
-from manifests.errors import InputError, Parser, run_command
-from manifests.files import write_json
-from manifests.latents import FOLDER
-from manifests.ledger import NAME as LEDGER
-from manifests.ledger import read_ledger
-from manifests.params import load_params
-from manifests.passport import NAME as PASSPORT
-from manifests.passport import Passport
-from manifests.rounds import read_manifest
+from manifests.building.ledger import NAME as LEDGER
+from manifests.building.ledger import read_ledger
+from manifests.core import layout
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import write_json
+from manifests.settings.params import load_params
+from manifests.stores.latents import FOLDER
+from manifests.stores.passport import NAME as PASSPORT
+from manifests.stores.passport import Passport
+from manifests.stores.rounds import read_manifest
 from pipeline.embed import open_embedding
 from pipeline.face_stores import check_shard_rows
 from pipeline.generators import load_generator

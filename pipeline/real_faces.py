@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from manifests.errors import InputError, Parser, pick, run_command
-from manifests.params import Params, load_params
+from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.settings.params import Params, load_params
+from manifests.settings.study import load_study
 from manifests.studies.fair_distillation import NAME, REAL, WHERE, RealFaces, Study, check_study
-from manifests.study import load_study
 from pipeline.adopt import Adoption, Origin, adoption_of, build_adoption, open_adoption
 from pipeline.adoption.image_sets import ImageSet
 from pipeline.crews import Crew, add_options, crew_of

@@ -16,17 +16,15 @@ from typing import Any
 import dlib
 import numpy as np
 
-from manifests import layout
-from manifests.building import (
-    Task,
-)
-from manifests.costs import timed
-from manifests.errors import InputError, Parser, run_command
-from manifests.latents import FOLDER, LatentManifest
-from manifests.ledger import LedgerLine
-from manifests.params import Params, Render, load_params
-from manifests.passport import Fingerprint, Passport
-from manifests.rounds import read_manifest
+from manifests.building.ledger import LedgerLine
+from manifests.building.writing import Task
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.settings.params import Params, Render, load_params
+from manifests.stores.latents import FOLDER, LatentManifest
+from manifests.stores.passport import Fingerprint, Passport
+from manifests.stores.rounds import read_manifest
 from pipeline.align import alignment_identity, load_aligner
 from pipeline.crews import Crew, add_options, crew_of
 from pipeline.face_stores import FaceMaking, build_faces, check_shard_rows, write_faces

@@ -18,16 +18,16 @@ import numpy as np
 import zarr
 from tqdm import tqdm
 
-from manifests import layout
-from manifests.building import Column, Task, shard_path, write_metadata, write_piece
-from manifests.digests import canonical_json, sha256_file
-from manifests.errors import InputError, Parser, run_command
-from manifests.files import link_or_copy
-from manifests.ledger import LedgerLine, write_ledger
-from manifests.params import Params, load_params
-from manifests.passport import Passport
-from manifests.stores import COLUMN_SHARD_TASKS
-from manifests.verify import find_faults
+from manifests.building.ledger import LedgerLine, write_ledger
+from manifests.building.writing import Column, Task, shard_path, write_metadata, write_piece
+from manifests.check import find_faults
+from manifests.core import layout
+from manifests.core.digests import canonical_json, sha256_file
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import link_or_copy
+from manifests.settings.params import Params, load_params
+from manifests.stores.passport import Passport
+from manifests.stores.reading import COLUMN_SHARD_TASKS
 from pipeline.crews import Crew, add_options, crew_of
 from pipeline.embed import open_embedding
 from pipeline.render import open_rendering

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests import layout
-from manifests.building import Task
-from manifests.costs import timed
-from manifests.digests import canonical_json
-from manifests.errors import InputError, Parser, run_command
-from manifests.ledger import LedgerLine
-from manifests.params import Params, load_params
-from manifests.rounds import open_faces
-from manifests.stores import FaceStore
+from manifests.building.ledger import LedgerLine
+from manifests.building.writing import Task
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.digests import canonical_json
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.settings.params import Params, load_params
+from manifests.stores.reading import FaceStore
+from manifests.stores.rounds import open_faces
 from pipeline.audit import read_faces
 from pipeline.crews import Crew, add_options, crew_of
 from pipeline.face_stores import build_faces

@@ -14,16 +14,16 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float
 
-from manifests import layout
-from manifests.boundaries import Boundaries
-from manifests.costs import timed
-from manifests.digests import canonical_json
-from manifests.errors import InputError, Parser, pick, run_command
-from manifests.files import write_json
-from manifests.latents import LatentManifest, Recipe, build
-from manifests.layout import IDENTITIES, POOL
-from manifests.params import Params, PriorRound, load_params
-from manifests.rounds import open_round
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.digests import canonical_json
+from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.files import write_json
+from manifests.core.layout import IDENTITIES, POOL
+from manifests.records.boundaries import Boundaries
+from manifests.settings.params import Params, PriorRound, load_params
+from manifests.stores.latents import LatentManifest, Recipe, build
+from manifests.stores.rounds import open_round
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
 from pipeline.identities.labels import usable_rows

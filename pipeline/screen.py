@@ -18,13 +18,20 @@ import numpy as np
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from manifests import layout
-from manifests.costs import timed
-from manifests.errors import InputError, Parser, run_command
-from manifests.marks import LOW_QUALITY, LOW_UTILITY, NEAR_DUPLICATE, OFF_IDENTITY, Mark, Marks
-from manifests.params import Params, Screen, load_params
-from manifests.qualities import QualityTable
-from manifests.rounds import RoundFiles, open_round
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.records.marks import (
+    LOW_QUALITY,
+    LOW_UTILITY,
+    NEAR_DUPLICATE,
+    OFF_IDENTITY,
+    Mark,
+    Marks,
+)
+from manifests.records.qualities import QualityTable
+from manifests.settings.params import Params, Screen, load_params
+from manifests.stores.rounds import RoundFiles, open_round
 
 WORST = 0.1  # share of the faces that are of low utility, where a table of qualities is named
 QUERIES = 1024  # rows searched at a time: their hits are in memory

@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from manifests import layout
-from manifests.building import Column, Task, plan_tasks, seal_store
-from manifests.digests import canonical_json, sha256_file, sha256_text
-from manifests.errors import InputError
-from manifests.files import deliver, forget_others, require_writable
-from manifests.ledger import NAME as LEDGER
-from manifests.ledger import LedgerLine, append_line, read_ledger, write_ledger
-from manifests.locks import only_writer
-from manifests.passport import NAME as PASSPORT
-from manifests.passport import Fingerprint, Passport
-from manifests.stores import store_root
+from manifests.building.ledger import NAME as LEDGER
+from manifests.building.ledger import LedgerLine, append_line, read_ledger, write_ledger
+from manifests.building.locks import only_writer
+from manifests.building.writing import Column, Task, plan_tasks, seal_store
+from manifests.core import layout
+from manifests.core.digests import canonical_json, sha256_file, sha256_text
+from manifests.core.errors import InputError
+from manifests.core.files import deliver, forget_others, require_writable
+from manifests.stores.passport import NAME as PASSPORT
+from manifests.stores.passport import Fingerprint, Passport
+from manifests.stores.reading import store_root
 from pipeline.crews import Crew
 
 Job = Callable[[Task], LedgerLine]  # picklable: it is called in worker processes

@@ -21,12 +21,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from manifests import layout
-from manifests.benchmarks import Benchmark
-from manifests.costs import timed
-from manifests.digests import sha256_file
-from manifests.errors import InputError, run_command
-from manifests.files import replacing
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError, run_command
+from manifests.core.files import replacing
+from manifests.photographs.protocols import Benchmark
 
 CACHE = Path(os.environ.get("FACESTILL_CACHE", "~/.cache/facestill")).expanduser()
 ORL_FOLDER = "orl"

@@ -11,8 +11,8 @@ import torch
 from filelock import FileLock
 from hypothesis import settings
 
-from manifests.benchmarks import Benchmark
-from manifests.params import Params, load_params
+from manifests.photographs.protocols import Benchmark
+from manifests.settings.params import Params, load_params
 from pipeline.weights import CACHE, FILES, gather, orl_files
 
 pytest.register_assert_rewrite("tests.contracts")

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from eval.annotators.base import AlignedFaces, Annotator
-from manifests import layout
-from manifests.digests import canonical_json
-from manifests.errors import InputError
-from manifests.latents import SPACES
+from manifests.core import layout
+from manifests.core.digests import canonical_json
+from manifests.core.errors import InputError
+from manifests.stores.latents import SPACES
 from pipeline.embeddings import embed_faces
 from pipeline.frames import WIDE, dlib5_in
 from pipeline.generators.base import Generator

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from manifests.digests import sha256_text
-from manifests.exports import (
+from manifests.core.digests import sha256_text
+from manifests.records.exports import (
     FLOAT,
     INT8,
     WEIGHTS,
@@ -19,8 +19,8 @@ from manifests.exports import (
     StudentFacts,
     Training,
 )
-from manifests.params import Params, load_params
-from manifests.training import Run
+from manifests.settings.params import Params, load_params
+from manifests.settings.training import Run
 from tests.conftest import ROOT
 from tests.toys import make_round
 from train.engine.trainer import train_run

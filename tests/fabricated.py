@@ -19,16 +19,16 @@ from eval.models import Model
 from eval.photos.embedding import Embedded
 from eval.scoring.verification import Verification, verify
 from eval.verify import write
-from manifests import layout
-from manifests.attributes import FACES, PHOTOGRAPHS, Attribute, AttributeTable, Source
-from manifests.benchmarks import Benchmark
-from manifests.boundaries import Boundaries
-from manifests.digests import canonical_json
-from manifests.files import read_json, write_json
-from manifests.gaps import GapTable
-from manifests.images import ImageFolder
-from manifests.latents import LatentManifest
-from manifests.stores import FaceStore
+from manifests.core import layout
+from manifests.core.digests import canonical_json
+from manifests.core.files import read_json, write_json
+from manifests.photographs.images import ImageFolder
+from manifests.photographs.protocols import Benchmark
+from manifests.records.attributes import FACES, PHOTOGRAPHS, Attribute, AttributeTable, Source
+from manifests.records.boundaries import Boundaries
+from manifests.records.gaps import GapTable
+from manifests.stores.latents import LatentManifest
+from manifests.stores.reading import FaceStore
 from pipeline.frames import ARCFACE112
 from tests.toys import make_round
 from train.checkpoint import FILE, LOG, StudentCard, load_student, save_student

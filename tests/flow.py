@@ -13,7 +13,7 @@ from unittest import mock
 
 import yaml
 
-from manifests.params import merged
+from manifests.settings.presets import merged
 from tests.conftest import ROOT, lay_out
 
 

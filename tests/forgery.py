@@ -19,14 +19,14 @@ import numpy as np
 import pytest
 from numcodecs import Zstd
 
-from manifests.digests import canonical_json, folder_hashes, merkle_root, sha256_text
-from manifests.errors import InputError
-from manifests.ledger import NAME as LEDGER
-from manifests.ledger import read_ledger, write_ledger
-from manifests.metadata import METADATA
-from manifests.passport import NAME as PASSPORT
-from manifests.stores import FaceStore, TeacherStore
-from manifests.verify import find_faults
+from manifests.building.ledger import NAME as LEDGER
+from manifests.building.ledger import read_ledger, write_ledger
+from manifests.check import find_faults
+from manifests.core.digests import canonical_json, folder_hashes, merkle_root, sha256_text
+from manifests.core.errors import InputError
+from manifests.stores.metadata import METADATA
+from manifests.stores.passport import NAME as PASSPORT
+from manifests.stores.reading import FaceStore, TeacherStore
 from train.batching.batches import open_source, stored_frame
 
 ROWS, SIZE, WIDTH, TASK_ROWS = 130, 32, 16, 64  # of the stores that are forged

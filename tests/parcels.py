@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from manifests import layout
-from manifests.building import (
+from manifests.building.ledger import LedgerLine
+from manifests.building.writing import (
     Column,
     assemble,
     plan_tasks,
@@ -28,10 +28,10 @@ from manifests.building import (
     write_metadata,
     write_piece,
 )
-from manifests.errors import InputError
-from manifests.latents import LatentManifest, build
-from manifests.ledger import LedgerLine
-from manifests.passport import Passport
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.stores.latents import LatentManifest, build
+from manifests.stores.passport import Passport
 from manifests.takeaway.hdf5 import CONTENTS, LAST_LINE, Form
 from manifests.takeaway.packing import export_round
 from manifests.takeaway.unpacking import import_round

@@ -13,9 +13,9 @@ from eval.metrics import figures_of
 from eval.scoring.results import Result
 from eval.scoring.scored import ScoredPairs, parse_scores
 from eval.scoring.subjects import PairSubjects
-from manifests.files import write_json
-from manifests.scores import KIND, SCHEMA
-from manifests.tables import write_table
+from manifests.core.files import write_json
+from manifests.core.tables import write_table
+from manifests.photographs.scores import KIND, SCHEMA
 
 PROTOCOL = "ab" * 32
 

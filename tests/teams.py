@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from manifests.metadata import files_of
-from manifests.params import merged
+from manifests.settings.presets import merged
+from manifests.stores.metadata import files_of
 from tests.conftest import ROOT
 from tests.flow import run_stage
 

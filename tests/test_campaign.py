@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.campaign.__main__ import HEAD, SECTIONS, parse_cases, run_cases, summarise
 from tests.campaign.corruptions import COUNT, DAMAGES, KINDS, draw
 from tests.campaign.ground import STAGES, Ground, Outcome, build_reference, prepare

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from manifests.digests import folder_hashes
-from manifests.files import read_json
-from manifests.latents import LatentManifest
-from manifests.stores import FaceStore, TeacherStore, store_root
+from manifests.core.digests import folder_hashes
+from manifests.core.files import read_json
+from manifests.stores.latents import LatentManifest
+from manifests.stores.reading import FaceStore, TeacherStore, store_root
 from tests.flow import ROOT, build, ordered_commands, resolved_commands
 
 ROUNDS = ("pool", "probe", "identities", "mined-1", "mined-2")

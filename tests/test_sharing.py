@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.files import read_json
-from manifests.params import load_params
-from manifests.passport import Passport
-from manifests.rounds import open_round, read_manifest
-from manifests.stores import FaceStore
-from manifests.verify import Fault, find_faults
+from manifests.check import Fault, find_faults
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.settings.params import load_params
+from manifests.stores.passport import Passport
+from manifests.stores.reading import FaceStore
+from manifests.stores.rounds import open_round, read_manifest
 from tests import teams
 from tests.conftest import ROOT
 from tests.flow import run_stage

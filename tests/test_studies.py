@@ -10,11 +10,13 @@ import pytest
 import yaml
 
 from eval import study_page
-from manifests import layout, study
-from manifests.errors import InputError
-from manifests.params import merged, read_yaml
-from manifests.parsing import parse
-from manifests.study import StudyReport, load_study, read_report
+from manifests import study
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.parsing import parse
+from manifests.settings.params import read_yaml
+from manifests.settings.presets import merged
+from manifests.settings.study import StudyReport, load_study, read_report
 from tests.conftest import ROOT
 
 NAMES = sorted(path.stem for path in (ROOT / layout.STUDY_PARAMS).glob("*.yaml"))

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests import layout
-from manifests.params import load_params
-from manifests.rounds import open_round
-from manifests.stores import FaceStore, TeacherStore
+from manifests.core import layout
+from manifests.settings.params import load_params
+from manifests.stores.reading import FaceStore, TeacherStore
+from manifests.stores.rounds import open_round
 from pipeline.crews import Crew
 from pipeline.embed import Embedding, EmbedJob, open_embedding
 from pipeline.faces import Faces

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests import layout
-from manifests.building import (
+from manifests.building.ledger import LedgerLine
+from manifests.building.writing import (
     Column,
     Task,
     assemble,
@@ -20,10 +20,10 @@ from manifests.building import (
     write_metadata,
     write_piece,
 )
-from manifests.latents import LatentManifest, Recipe, build
-from manifests.ledger import LedgerLine
-from manifests.passport import Fingerprint, Passport
-from manifests.stores import TASK_ROWS, FaceStore, TeacherStore
+from manifests.core import layout
+from manifests.stores.latents import LatentManifest, Recipe, build
+from manifests.stores.passport import Fingerprint, Passport
+from manifests.stores.reading import TASK_ROWS, FaceStore, TeacherStore
 from pipeline.embeddings import centre_and_spread
 from pipeline.frames import WIDE
 from pipeline.shards import Workshop, relink, seal

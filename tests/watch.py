@@ -12,8 +12,8 @@ from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from manifests import layout
-from manifests.params import PATH as PARAMS
+from manifests.core import layout
+from manifests.settings.params import PATH as PARAMS
 from pipeline.weights import CACHE, FILES, gather
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from manifests.digests import canonical_json
-from manifests.errors import InputError, pick
-from manifests.files import replacing
+from manifests.core.digests import canonical_json
+from manifests.core.errors import InputError, pick
+from manifests.core.files import replacing
 from pipeline.frames import FRAMES, Frame
 from train.students import build_student
 
@@ -123,7 +123,7 @@ def _card(metadata: Mapping[str, str]) -> StudentCard:
 
 @dataclass(frozen=True)
 class QualityCard:
-    ratio: str  # what the head predicts, one of manifests.objectives.RATIOS
+    ratio: str  # what the head predicts, one of manifests.settings.objectives.RATIOS
     student_sha256: str  # of the weights that it was trained with: it fits no others
 
 

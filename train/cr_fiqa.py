@@ -23,18 +23,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from manifests import layout
-from manifests.digests import sha256_text
-from manifests.errors import InputError, Parser, pick, run_command
-from manifests.layout import PROBE
-from manifests.marks import LOW_UTILITY, Mark, Marks
-from manifests.objectives import CertaintyRatio, Losses, Plain
-from manifests.params import Params, load_params
-from manifests.qualities import QualityTable, table_of
-from manifests.rounds import RoundFiles, open_round
+from manifests.core import layout
+from manifests.core.digests import sha256_text
+from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.layout import PROBE
+from manifests.records.marks import LOW_UTILITY, Mark, Marks
+from manifests.records.qualities import QualityTable, table_of
+from manifests.settings.objectives import CertaintyRatio, Losses, Plain
+from manifests.settings.params import Params, load_params
+from manifests.settings.study import load_study
+from manifests.settings.training import Run
+from manifests.stores.rounds import RoundFiles, open_round
 from manifests.studies.cr_fiqa import Descent, Study
-from manifests.study import load_study
-from manifests.training import Run
 from train.checkpoint import load_quality
 from train.engine.trainer import train_run
 from train.plan import Plan, open_plan

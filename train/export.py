@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from manifests import layout
-from manifests.costs import timed
-from manifests.errors import InputError, Parser, run_command
-from manifests.exports import RECORD, Export
-from manifests.files import deliver, forget_others, require_writable
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import deliver, forget_others, require_writable
 from manifests.model_card import JSON, MARKDOWN, write_card
+from manifests.records.exports import RECORD, Export
 from train.exporting.graph import DTYPES
 from train.exporting.making import make
 from train.exporting.request import METHODS, STATIC, Request, open_request

@@ -16,15 +16,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from manifests import layout
-from manifests.errors import InputError, Parser, pick, run_command
-from manifests.files import write_json
-from manifests.layout import POOL
-from manifests.objectives import Losses
-from manifests.params import Params, load_params
+from manifests.core import layout
+from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.files import write_json
+from manifests.core.layout import POOL
+from manifests.settings.objectives import Losses
+from manifests.settings.params import Params, load_params
+from manifests.settings.study import load_study
+from manifests.settings.training import Run
 from manifests.studies.fair_distillation import NAME, WHERE, Cell, Study, check_study, expand
-from manifests.study import load_study
-from manifests.training import Run
 from train.batching.batches import Source, check_one_teacher, num_usable
 from train.batching.data_sets import Chosen, choose_faces
 from train.checkpoint import DISTILLED

@@ -20,13 +20,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from manifests import layout
-from manifests.costs import timed
-from manifests.errors import InputError, Parser, run_command
-from manifests.files import write_json
-from manifests.layout import PROBE
-from manifests.params import Params, load_params
-from manifests.training import Fuse
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import write_json
+from manifests.core.layout import PROBE
+from manifests.settings.params import Params, load_params
+from manifests.settings.training import Fuse
 from train.batching.batches import Source, identity_labels, num_identities
 from train.checkpoint import FILE as STUDENT
 from train.checkpoint import LOG

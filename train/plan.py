@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from manifests import layout
-from manifests.digests import canonical_json, sha256_text
-from manifests.errors import InputError, pick
-from manifests.layout import PROBE
-from manifests.marks import REASONS, Marks
-from manifests.params import Params
-from manifests.rounds import RoundFiles, check_no_face_twice, open_round, require_synthetic
-from manifests.training import Run
+from manifests.core import layout
+from manifests.core.digests import canonical_json, sha256_text
+from manifests.core.errors import InputError, pick
+from manifests.core.layout import PROBE
+from manifests.records.marks import REASONS, Marks
+from manifests.settings.params import Params
+from manifests.settings.training import Run
+from manifests.stores.rounds import RoundFiles, check_no_face_twice, open_round, require_synthetic
 from pipeline.numerics import numerics
 from train.batching.batches import (
     NO_ROWS,

@@ -19,11 +19,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from manifests import layout
-from manifests.errors import InputError, Parser, pick, run_command
-from manifests.files import read_json, write_json
-from manifests.params import merged, read_yaml
-from manifests.parsing import parse
+from manifests.core import layout
+from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.files import read_json, write_json
+from manifests.core.parsing import parse
+from manifests.settings.params import read_yaml
+from manifests.settings.presets import merged
+from manifests.settings.training import Student
 from manifests.studies.fair_distillation import (
     NAME,
     NO_FOLDER,
@@ -33,7 +35,6 @@ from manifests.studies.fair_distillation import (
     check_study,
     expand,
 )
-from manifests.training import Student
 from pipeline.numerics import device_of
 from train.checkpoint import LOG
 from train.students import build_student

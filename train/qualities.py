@@ -16,13 +16,13 @@ import torch
 from jaxtyping import Float
 from tqdm import tqdm
 
-from manifests.errors import InputError, Parser, run_command
-from manifests.files import require_writable
-from manifests.latents import LatentManifest
-from manifests.params import load_params
-from manifests.qualities import QualityTable, table_of
-from manifests.rounds import open_faces
-from manifests.stores import CHUNK_ROWS, FaceStore
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import require_writable
+from manifests.records.qualities import QualityTable, table_of
+from manifests.settings.params import load_params
+from manifests.stores.latents import LatentManifest
+from manifests.stores.reading import CHUNK_ROWS, FaceStore
+from manifests.stores.rounds import open_faces
 from pipeline.frames import Frame, to_frame
 from pipeline.numerics import device_of, in_fixed_batches
 from train.checkpoint import RatedStudent, load_quality

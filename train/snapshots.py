@@ -18,9 +18,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from manifests import layout
-from manifests.errors import InputError, Parser, run_command
-from manifests.files import put
+from manifests.core import layout
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import put
 from train.checkpoint import FILE, Student, load_student
 from train.exporting.facts import licence_of, store_facts
 from train.exporting.graph import declaration, declared, to_onnx

@@ -10,9 +10,9 @@ interrupted goes on where it stopped, to the same bits.
 
 from __future__ import annotations
 
-from manifests import layout
-from manifests.errors import InputError, Parser, run_command
-from manifests.params import load_params
+from manifests.core import layout
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.settings.params import load_params
 from train.engine.memory import keep_freed_memory
 from train.engine.processes import Processes, described
 from train.engine.trainer import train_run

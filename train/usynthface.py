@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from manifests import layout
-from manifests.errors import InputError, Parser, pick, run_command
-from manifests.layout import PROBE
-from manifests.params import Params, load_params
-from manifests.rounds import open_faces
+from manifests.core import layout
+from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.layout import PROBE
+from manifests.settings.params import Params, load_params
+from manifests.settings.study import load_study
+from manifests.settings.training import Run
+from manifests.stores.rounds import open_faces
 from manifests.studies.usynthface import Study
-from manifests.study import load_study
-from manifests.training import Run
 from train.batching.batches import Source, num_identities, num_usable, open_source
 from train.contrast.margin_nce import REPLACEMENTS
 from train.contrast.steps import OPTIMIZERS

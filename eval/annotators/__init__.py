@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from eval.annotators.base import Annotator
-from manifests.backends import find_backend
+from manifests.core.backends import find_backend
 
 
 def load_annotator(text: str) -> Annotator:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from manifests.attributes import Attribute
+from manifests.records.attributes import Attribute
 from pipeline.frames import Frame
 
 ROWS = 128  # faces that are handed to an annotator at a time: they fit in the processor's cache

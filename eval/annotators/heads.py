@@ -16,9 +16,9 @@ from jaxtyping import Float
 from eval.annotators.base import AlignedFaces, EmbeddingAnnotator
 from eval.attributes.head_files import SUFFIX, load_heads
 from eval.attributes.heads import probabilities
-from manifests import layout
-from manifests.attributes import Attribute
-from manifests.errors import InputError
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.records.attributes import Attribute
 from pipeline.frames import Frame
 from pipeline.numerics import in_fixed_batches
 from pipeline.teachers import load_teacher

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int, UInt8
 from eval.annotators.base import AlignedFaces, Annotator
 from eval.attributes.colour import lab, lightness, typology_angle
 from eval.attributes.pose import PITCH_RANGE, YAW_RANGE, head_pose
-from manifests.attributes import Attribute
-from manifests.errors import InputError
+from manifests.core.errors import InputError
+from manifests.records.attributes import Attribute
 from pipeline.frames import ARCFACE112, dlib5_in
 
 SIZE = 84  # pixels of the region that is measured

@@ -18,8 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eval.annotators.base import AlignedFaces, Annotator
-from manifests.attributes import Attribute
-from manifests.errors import InputError
+from manifests.core.errors import InputError
+from manifests.records.attributes import Attribute
 from pipeline.onnx_declarations import Declaration
 from pipeline.onnx_files import OnnxNetwork, open_network
 

@@ -22,8 +22,8 @@ from eval.attributes.divergence import (
     sample_of,
     smoothed,
 )
-from manifests.attributes import Attribute, AttributeTable
-from manifests.errors import InputError
+from manifests.core.errors import InputError
+from manifests.records.attributes import Attribute, AttributeTable
 
 FEWEST = 30  # faces of a set that an attribute is defined on; of fewer a histogram says nothing
 NUM_DRAWS, SEED = 1000, 2026

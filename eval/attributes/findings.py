@@ -30,8 +30,8 @@ from eval.attributes.joint import (
     lacking_together,
     pairs_of,
 )
-from manifests.attributes import Attribute
-from manifests.errors import InputError
+from manifests.core.errors import InputError
+from manifests.records.attributes import Attribute
 
 SEED = 2027
 MOST_LISTED = 24  # of lacking bins, lacking cells and pairs

@@ -12,11 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from eval.attributes.heads import SHARED, Heads
-from manifests.attributes import MOST_ATTRIBUTES, NAME
-from manifests.digests import canonical_json, sha256_file
-from manifests.errors import InputError, pick
-from manifests.files import parse_json, replacing
-from manifests.stores import TeacherStore
+from manifests.core.digests import canonical_json, sha256_file
+from manifests.core.errors import InputError, pick
+from manifests.core.files import parse_json, replacing
+from manifests.records.attributes import MOST_ATTRIBUTES, NAME
+from manifests.stores.reading import TeacherStore
 
 KIND, KEY = "attribute-heads-1", "facestill"
 WIDEST = 8192  # of embeddings that are read

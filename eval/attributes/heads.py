@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from manifests.errors import pick
+from manifests.core.errors import pick
 from pipeline.numerics import in_fixed_batches
 
 BRANCH, DROPOUT = 128, 0.5

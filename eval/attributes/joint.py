@@ -27,7 +27,7 @@ from eval.attributes.divergence import (
     sample_of,
     smoothed,
 )
-from manifests.attributes import Attribute
+from manifests.records.attributes import Attribute
 
 PAIR_PARTS, ALL_PARTS = 4, 2  # of an attribute, in pairs and in the joint of many
 FACES_A_CELL = 5  # of the smaller set: a joint histogram has no more cells than such a share

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from jaxtyping import Int, Int8
 
 from eval.attributes.maad_face import NAMES, canonical
-from manifests.attributes import MOST_ATTRIBUTES, NAME
-from manifests.digests import sha256_file
-from manifests.errors import InputError
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError
+from manifests.records.attributes import MOST_ATTRIBUTES, NAME
 
 IMAGE, FACE_ID, SUBJECT = "image", "face_id", "subject"
 ALIASES = {"filename": IMAGE, "identity": SUBJECT, IMAGE: IMAGE, FACE_ID: FACE_ID, SUBJECT: SUBJECT}

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from eval.benchmarks.base import DISJOINT, Protocol, require_disjoint
-from manifests.backends import find_backend
-from manifests.benchmarks import Benchmark
-from manifests.errors import InputError
+from manifests.core.backends import find_backend
+from manifests.core.errors import InputError
+from manifests.photographs.protocols import Benchmark
 
 
 def open_benchmark(text: str) -> Protocol:

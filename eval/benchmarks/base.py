@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.benchmarks import Benchmark
-from manifests.errors import InputError
-from manifests.images import DECODER, ImageSource
-from manifests.scores import SubjectRule, subject_of
+from manifests.core.errors import InputError
+from manifests.photographs.images import DECODER, ImageSource
+from manifests.photographs.protocols import Benchmark
+from manifests.photographs.scores import SubjectRule, subject_of
 from pipeline.frames import Frame
 
 NUM_FOLDS, SEED = 10, 2026

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from eval.benchmarks.base import NUM_FOLDS, Protocol, as_benchmark
-from manifests.benchmarks import ALIGNED
-from manifests.errors import InputError
-from manifests.images import MOST_BYTES, ImageList, image_hashes
-from manifests.pickled_arrays import ARRAYS, PickledArray
-from manifests.pickles import load_pickle
+from manifests.core.errors import InputError
+from manifests.photographs.images import MOST_BYTES, ImageList, image_hashes
+from manifests.photographs.protocols import ALIGNED
+from pipeline.foreign.pickled_arrays import ARRAYS, PickledArray
+from pipeline.foreign.pickles import load_pickle
 from pipeline.frames import ARCFACE112
 
 MOST_FILE_BYTES = 4 << 30

@@ -19,9 +19,9 @@ from eval.benchmarks.base import (
     as_benchmark,
     need_folder,
 )
-from manifests.benchmarks import ALIGNMENT
-from manifests.errors import InputError
-from manifests.images import ENDINGS, ImageFolder, image_hashes
+from manifests.core.errors import InputError
+from manifests.photographs.images import ENDINGS, ImageFolder, image_hashes
+from manifests.photographs.protocols import ALIGNMENT
 
 MOST_PAIRS = 5_000_000
 MOST_IMAGES_ACROSS = 4_000  # above, folds are not compared with each other

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from eval.benchmarks.base import NUM_FOLDS, SEED, Protocol, Row, as_benchmark, need_folder
-from manifests import layout
-from manifests.benchmarks import ALIGNMENT, Benchmark
-from manifests.images import ImageFolder, image_hashes
-from manifests.scores import subject_of
+from manifests.core import layout
+from manifests.photographs.images import ImageFolder, image_hashes
+from manifests.photographs.protocols import ALIGNMENT, Benchmark
+from manifests.photographs.scores import subject_of
 
 NAME = "orl"
 IMPOSTORS_PER_FOLD = 180

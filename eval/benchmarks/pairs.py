@@ -13,9 +13,9 @@ from eval.benchmarks.base import (
     parse_fold,
 )
 from eval.photos.listings import read_csv
-from manifests.benchmarks import ALIGNMENT
-from manifests.errors import InputError
-from manifests.images import ImageFolder, image_hashes
+from manifests.core.errors import InputError
+from manifests.photographs.images import ImageFolder, image_hashes
+from manifests.photographs.protocols import ALIGNMENT
 
 COLUMNS = ["fold", "left", "right", "same"]
 

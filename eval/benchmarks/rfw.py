@@ -14,9 +14,9 @@ import re
 from pathlib import Path
 
 from eval.benchmarks.base import NUM_FOLDS, Protocol, Row, as_benchmark, need_folder
-from manifests.benchmarks import ALIGNMENT
-from manifests.errors import InputError
-from manifests.images import ImageFolder, image_hashes
+from manifests.core.errors import InputError
+from manifests.photographs.images import ImageFolder, image_hashes
+from manifests.photographs.protocols import ALIGNMENT
 
 GROUPS = ("African", "Asian", "Caucasian", "Indian")
 NUMBER = re.compile("[0-9]{1,6}")

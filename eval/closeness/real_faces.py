@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from eval.photos.embedding import placed
 from eval.photos.photo_sets import PhotographSet
-from manifests import layout
-from manifests.errors import InputError
-from manifests.images import DETECT_THRESHOLD, ImageFolder, decode
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.photographs.images import DETECT_THRESHOLD, ImageFolder, decode
 from pipeline.align import Aligner, Face, crop_photograph, find_in_photograph
 from pipeline.frames import Frame, to_frame
 from pipeline.numerics import BATCH, in_fixed_batches

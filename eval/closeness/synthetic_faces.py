@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Int
 
 from eval.closeness.search import Pairs, prepared
-from manifests.digests import canonical_json
-from manifests.errors import InputError
-from manifests.rounds import RoundFiles, check_no_face_twice
+from manifests.core.digests import canonical_json
+from manifests.core.errors import InputError
+from manifests.stores.rounds import RoundFiles, check_no_face_twice
 from pipeline.frames import Frame
 from pipeline.teachers.base import VIEWS, Teacher
 

@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from eval.benchmarks.base import Protocol
 from eval.models import Model
-from manifests.errors import InputError
-from manifests.images import decode
+from manifests.core.errors import InputError
+from manifests.photographs.images import decode
 from pipeline.align import Face, crop_photograph
 from pipeline.frames import Frame, dlib5_in
 from pipeline.numerics import BATCH, in_fixed_batches

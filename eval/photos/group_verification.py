@@ -15,11 +15,11 @@ from eval.scoring.folds import insightface_accuracy
 from eval.scoring.group_scores import scores_of
 from eval.scoring.people_groups import GroupedPairs
 from eval.verify import finder, open_protocols
-from manifests.errors import InputError
-from manifests.params import Params
-from manifests.scores import KIND
+from manifests.core.errors import InputError
+from manifests.core.tables import write_table
+from manifests.photographs.scores import KIND
+from manifests.settings.params import Params
 from manifests.studies.fair_distillation import WHERE, Fairness
-from manifests.tables import write_table
 
 RFW, PAIRS = "rfw", "pairs"
 

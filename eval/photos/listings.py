@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 
 MOST_ROWS = 50_000_000  # IJB-C has 15,658,489 pairs
 Rows = Iterator[tuple[str, dict[str, str]]]  # where it stands, and the row

@@ -15,10 +15,10 @@ from eval.scoring.people_groups import (
     pairs_within,
     quantile_groups,
 )
-from manifests import layout
-from manifests.attributes import AttributeTable
-from manifests.errors import InputError
-from manifests.scores import subject_of
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.photographs.scores import subject_of
+from manifests.records.attributes import AttributeTable
 from manifests.studies.fair_distillation import WHERE, Fairness
 
 MEASURED = "measured"

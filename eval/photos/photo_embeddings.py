@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from eval.models import Model
 from eval.photos.photo_sets import open_photographs
-from manifests.errors import InputError
-from manifests.images import read_photograph
-from manifests.tables import write_table
+from manifests.core.errors import InputError
+from manifests.core.tables import write_table
+from manifests.photographs.images import read_photograph
 from pipeline.align import Aligner, crop_photograph, find_in_photograph
 from pipeline.numerics import BATCH
 

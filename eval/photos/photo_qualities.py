@@ -14,7 +14,7 @@ from eval.annotators.measured import SIZE, sharpness
 from eval.benchmarks.base import Protocol
 from eval.models import Model
 from eval.photos.embedding import Finder, declared_views, embed_protocol
-from manifests.digests import canonical_json, sha256_text
+from manifests.core.digests import canonical_json, sha256_text
 from pipeline.align import Face
 from pipeline.frames import ARCFACE112
 from train.checkpoint import RatedStudent

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests import layout
-from manifests.digests import merkle_root, sha256_file
-from manifests.errors import InputError
-from manifests.images import DETECT_THRESHOLD, ENDINGS, ImageFolder, decode
+from manifests.core import layout
+from manifests.core.digests import merkle_root, sha256_file
+from manifests.core.errors import InputError
+from manifests.photographs.images import DETECT_THRESHOLD, ENDINGS, ImageFolder, decode
 from pipeline.align import Aligner, Face, find_in_photograph
 
 KINDS = ("orl", "pairs", "folder")

@@ -17,10 +17,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from manifests import layout
-from manifests.costs import full_rates
-from manifests.errors import InputError
-from manifests.files import read_json
+from manifests.core import layout
+from manifests.core.costs import full_rates
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
 
 # What a store needs beside rendering and embedding, and an online loop does not.
 BUILDING = ("sample", "boundaries", "screen", "mine", "gap")

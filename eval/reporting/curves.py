@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float
 from sklearn.metrics import roc_curve
 
 from eval.reporting.summary import RunLog
-from manifests.errors import InputError
-from manifests.gaps import GapTable
-from manifests.scores import KIND, SCHEMA
-from manifests.tables import read_table
+from manifests.core.errors import InputError
+from manifests.core.tables import read_table
+from manifests.photographs.scores import KIND, SCHEMA
+from manifests.records.gaps import GapTable
 
 ROC_POINTS = 400
 

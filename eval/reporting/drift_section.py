@@ -10,7 +10,7 @@ import numpy as np
 from eval.reporting.drift_figure import drift_figure
 from eval.reporting.figures import data_uri, png
 from eval.reporting.pictures import face_strip, row_of, showable
-from manifests.rounds import RoundFiles
+from manifests.stores.rounds import RoundFiles
 
 MOST_SHOWN = 4  # lacking bins of a real set
 FACES_SHOWN = 8

@@ -10,8 +10,8 @@ from jaxtyping import UInt8
 
 from eval.photos.photo_sets import open_photographs
 from eval.reporting.figures import data_uri, strip
-from manifests import layout
-from manifests.images import DETECT_THRESHOLD, ImageFolder, decode
+from manifests.core import layout
+from manifests.photographs.images import DETECT_THRESHOLD, ImageFolder, decode
 from pipeline.align import Aligner, crop_photograph, find_in_photograph
 from pipeline.frames import ARCFACE112
 

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.exports import INT8, LATENCY, RECORD, Export
-from manifests.files import read_json
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.records.exports import INT8, LATENCY, RECORD, Export
 
 ROLE = "student-int8"  # of the 8-bit file under reports/verify
 

@@ -17,8 +17,8 @@ from eval.benchmarks.base import Protocol
 from eval.reporting.figures import data_uri, strip
 from eval.scoring.roc import ROUNDING, roc
 from eval.scoring.scored import ScoredPairs
-from manifests.errors import InputError
-from manifests.images import decode
+from manifests.core.errors import InputError
+from manifests.photographs.images import decode
 from pipeline.align import Aligner, crop_photograph, find_in_photograph
 from pipeline.frames import ARCFACE112
 

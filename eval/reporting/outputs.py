@@ -10,8 +10,8 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from manifests.errors import InputError
-from manifests.files import put, require_writable, write_json
+from manifests.core.errors import InputError
+from manifests.core.files import put, require_writable, write_json
 
 METADATA: dict[str, dict[str, None]] = {
     ".png": {"Software": None},

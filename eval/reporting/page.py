@@ -14,8 +14,8 @@ from eval.reporting import figures, sections
 from eval.reporting.drift_section import drift_section
 from eval.reporting.sections import Results
 from eval.reporting.summary import ORL, PAIRS
-from manifests.layout import PROBE
-from manifests.params import Params
+from manifests.core.layout import PROBE
+from manifests.settings.params import Params
 
 TEMPLATE = "page.html.jinja"
 NAMES = {ORL: "ORL", PAIRS: "Photograph pairs"}

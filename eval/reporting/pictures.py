@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from eval.reporting.curves import RegionGap
 from eval.reporting.figures import data_uri, strip
-from manifests.boundaries import Boundaries
-from manifests.gaps import GapTable
-from manifests.latents import DISSIMILAR, SIMILAR, LatentManifest
-from manifests.rounds import RoundFiles
-from manifests.stores import CHUNK_ROWS, FaceStore
+from manifests.records.boundaries import Boundaries
+from manifests.records.gaps import GapTable
+from manifests.stores.latents import DISSIMILAR, SIMILAR, LatentManifest
+from manifests.stores.reading import CHUNK_ROWS, FaceStore
+from manifests.stores.rounds import RoundFiles
 
 NUM_BOUNDARIES, FACES_A_SIDE = 5, 6
 NUM_REGIONS, FACES_A_REGION = 4, 10

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from eval.reporting.pictures import face_strip, showable
-from manifests.qualities import QualityTable, table_of
-from manifests.rounds import open_round
+from manifests.records.qualities import QualityTable, table_of
+from manifests.stores.rounds import open_round
 
 FACES_SHOWN, QUANTILES = 12, (0.05, 0.25, 0.5, 0.75, 0.95)
 

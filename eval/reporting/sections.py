@@ -16,15 +16,15 @@ from eval.reporting.mistakes import find_mistakes, mistake_strips
 from eval.reporting.pictures import identity_rows, mined_pairs, region_rows
 from eval.reporting.summary import PAIRS, ROLES, RunLog
 from eval.scoring.scored import read_scores
-from manifests import layout
-from manifests.boundaries import Boundaries
-from manifests.errors import InputError
-from manifests.files import read_json
-from manifests.gaps import GapTable
-from manifests.images import DETECT_THRESHOLD
-from manifests.layout import PROBE
-from manifests.params import Params
-from manifests.rounds import RoundFiles
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.core.layout import PROBE
+from manifests.photographs.images import DETECT_THRESHOLD
+from manifests.records.boundaries import Boundaries
+from manifests.records.gaps import GapTable
+from manifests.settings.params import Params
+from manifests.stores.rounds import RoundFiles
 from pipeline.align import Aligner
 
 BOUNDARY = "boundary"  # the origin of identities' latents

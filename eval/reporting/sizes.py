@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.teachers import load_teacher
 from train.checkpoint import Student
 

@@ -9,13 +9,13 @@ from itertools import pairwise
 from typing import Any
 
 from eval.reporting.exported import read_exported
-from manifests import layout
-from manifests.costs import seconds_by_stage
-from manifests.errors import InputError
-from manifests.files import read_json
-from manifests.layout import PROBE
-from manifests.rounds import RoundFiles
-from manifests.stores import TeacherStore
+from manifests.core import layout
+from manifests.core.costs import seconds_by_stage
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.core.layout import PROBE
+from manifests.stores.reading import TeacherStore
+from manifests.stores.rounds import RoundFiles
 from train.checkpoint import LOG
 
 ORL, PAIRS = "orl", "pairs"

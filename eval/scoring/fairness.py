@@ -15,7 +15,7 @@ from eval.scoring.intervals import RESAMPLES, Resampled, at_least, identity_boot
 from eval.scoring.roc import roc
 from eval.scoring.scored import ScoredPairs, check_pairs
 from eval.scoring.subjects import PairSubjects
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 
 GLOBAL_FMRS = (0.01, 0.001)
 

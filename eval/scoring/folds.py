@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 
 INSIGHTFACE = "insightface: best on a 0.01 grid of squared L2; std ddof 0"
 FACEXZOO = "facex-zoo: largest TPR - FPR of 1000 thresholds over the scores' range"

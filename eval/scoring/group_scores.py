@@ -14,7 +14,7 @@ from eval.photos.embedding import Embedded
 from eval.scoring.pooling import prepared
 from eval.scoring.scored import ScoredPairs, parse_scores
 from eval.scoring.verification import score_table
-from manifests.benchmarks import Benchmark
+from manifests.photographs.protocols import Benchmark
 
 
 def scores_of(

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from eval.benchmarks.base import NUM_FOLDS
-from manifests.benchmarks import Benchmark
-from manifests.errors import InputError
+from manifests.core.errors import InputError
+from manifests.photographs.protocols import Benchmark
 
 LEAST_PAIRS = 20  # of each kind, in each group
 OVERSAMPLING = 5  # half of the drawn pairs are of i < j, and some of those are genuine

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 
 LARGEST = 1 << 30  # bytes of a file
 MOST_ROWS = 1 << 25

@@ -15,8 +15,8 @@ from eval.scoring.intervals import Resampled, Statistic, identity_bootstrap
 from eval.scoring.pooling import prepared
 from eval.scoring.scored import ScoredPairs
 from eval.scoring.subjects import PairSubjects
-from manifests.errors import InputError
-from manifests.scores import subject_of
+from manifests.core.errors import InputError
+from manifests.photographs.scores import subject_of
 
 AREAS = ("auc", "pauc", "auc_over_random", "pauc_over_random")  # after the curve's points
 AUC = len(GRID)  # its place among the figures

@@ -12,8 +12,8 @@ import numpy as np
 from eval.metrics import figures_of_pairs
 from eval.scoring.folds import insightface_accuracy
 from eval.scoring.scored import ScoredPairs, read_scores
-from manifests.errors import InputError, pick
-from manifests.files import parse_json
+from manifests.core.errors import InputError, pick
+from manifests.core.files import parse_json
 
 LARGEST_JSON = 1 << 24  # bytes; one that we write has a few thousand
 FACTS = ("model", "model_sha256", "metric", "protocol_sha256")

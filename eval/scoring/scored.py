@@ -11,9 +11,9 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 from eval.scoring.subjects import PairSubjects, pair_subjects
-from manifests.errors import InputError
-from manifests.scores import KIND, SCHEMA
-from manifests.tables import read_table
+from manifests.core.errors import InputError
+from manifests.core.tables import read_table
+from manifests.photographs.scores import KIND, SCHEMA
 
 
 @dataclass(frozen=True)

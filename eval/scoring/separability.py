@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from eval.metrics import enough_impostors
 from eval.scoring.roc import roc
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 
 IMPOSTORS = 0  # what a random stream is for, beside its seed
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from manifests.scores import subject_of
+from manifests.photographs.scores import subject_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class PairSubjects:
 def pair_subjects(
     left: Sequence[str], right: Sequence[str], same: Bool[np.ndarray, " pair"], rule: str
 ) -> PairSubjects:
-    """The subjects of pairs of images by a rule of manifests.scores.
+    """The subjects of pairs of images by a rule of manifests.photographs.scores.
 
     A genuine pair says that its two images show one person, so that their subjects are one even
     where the rule can not tell (rule `image`: a person is what genuine pairs join).

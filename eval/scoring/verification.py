@@ -19,8 +19,8 @@ from eval.scoring.pooling import pool_templates, prepared, undetected
 from eval.scoring.ranking import Faces, identify, rank_figures, tpir_at_fpir
 from eval.scoring.roc import roc
 from eval.scoring.scored import ScoredPairs, parse_scores
-from manifests.images import DECODER
-from manifests.scores import SCHEMA, subject_of
+from manifests.photographs.images import DECODER
+from manifests.photographs.scores import SCHEMA, subject_of
 
 PAIRS = 1 << 16  # scored at a time
 RANKS, FPIRS = (1, 5, 10), (0.1, 0.01)

@@ -25,15 +25,15 @@ from eval.photos.photo_sets import is_photographs
 from eval.reporting.drift_section import FACES_SHOWN, MOST_SHOWN, strip_of
 from eval.reporting.example_faces import may_show, photograph_strip
 from eval.reporting.study_drift import content_of
-from manifests import layout
-from manifests.attributes import AttributeTable
-from manifests.costs import timed
-from manifests.errors import Parser, run_command
-from manifests.files import read_json, write_json
-from manifests.params import load_params
-from manifests.rounds import RoundFiles, open_round
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import Parser, run_command
+from manifests.core.files import read_json, write_json
+from manifests.records.attributes import AttributeTable
+from manifests.settings.params import load_params
+from manifests.settings.study import StudyReport, load_study
+from manifests.stores.rounds import RoundFiles, open_round
 from manifests.studies.attribute_drift import Study
-from manifests.study import StudyReport, load_study
 
 TITLE = "Attribute drift: what synthetic faces lack"
 FACES = layout.study_results(NAME) / "faces.json"

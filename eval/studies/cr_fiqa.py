@@ -33,13 +33,13 @@ from eval.scoring.rated_pairs import all_pairs, compare_qualities
 from eval.scoring.results import Result, read_result
 from eval.scoring.seed_effects import effects
 from eval.verify import finder, open_protocols, verify_models, write
-from manifests import layout
-from manifests.costs import timed
-from manifests.errors import Parser, pick, run_command
-from manifests.files import read_json, write_json
-from manifests.params import Params, load_params
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import Parser, pick, run_command
+from manifests.core.files import read_json, write_json
+from manifests.settings.params import Params, load_params
+from manifests.settings.study import StudyReport, load_study
 from manifests.studies.cr_fiqa import Study
-from manifests.study import StudyReport, load_study
 from train.checkpoint import LOG, RatedStudent, load_quality, load_student
 
 NAME = "cr-fiqa"

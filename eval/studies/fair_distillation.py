@@ -22,12 +22,13 @@ from eval.reporting.study_fairness import content_of
 from eval.scoring.fair_figures import Figures, over_seeds
 from eval.scoring.grid_differences import kd_effects, synthetic_gaps
 from eval.scoring.people_groups import GroupedPairs
-from manifests import layout
-from manifests.costs import timed
-from manifests.digests import sha256_file
-from manifests.errors import InputError, Parser, run_command
-from manifests.files import read_json
-from manifests.params import Params, load_params
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import read_json
+from manifests.settings.params import Params, load_params
+from manifests.settings.study import StudyReport, load_study
 from manifests.studies.fair_distillation import (
     NAME,
     NO_FOLDER,
@@ -37,7 +38,6 @@ from manifests.studies.fair_distillation import (
     check_study,
     expand,
 )
-from manifests.study import StudyReport, load_study
 from train.checkpoint import LOG, Student, load_student
 
 TITLE = "Fair distillation: data, students, losses, and what a teacher adds"

@@ -19,13 +19,13 @@ from eval.reporting.arms_figure import arms_figure
 from eval.reporting.figures import data_uri, png
 from eval.scoring.results import Result, read_result
 from eval.verify import open_protocols, verify_models, write
-from manifests import layout
-from manifests.costs import timed
-from manifests.errors import InputError, Parser, run_command
-from manifests.files import read_json
-from manifests.params import Params, load_params
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import read_json
+from manifests.settings.params import Params, load_params
+from manifests.settings.study import StudyReport, load_study
 from manifests.studies.usynthface import Study
-from manifests.study import StudyReport, load_study
 from train.checkpoint import LOG, Student, load_student
 
 NAME = "usynthface"

@@ -29,8 +29,8 @@ from manifests.cards.facts import (
     StoreFacts,
     leaves,
 )
-from manifests.errors import InputError
-from manifests.passport import NAME as PASSPORT
+from manifests.core.errors import InputError
+from manifests.stores.passport import NAME as PASSPORT
 
 Json = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """Facts: what the stores and the manifest of a round state of themselves, for its card.
 
-Only passports, metadata and the manifest are read: arrays are checked by manifests.verify.
+Only passports, metadata and the manifest are read: arrays are checked by manifests.check.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from manifests import layout
-from manifests.digests import sha256_file
-from manifests.errors import InputError
-from manifests.latents import LatentManifest, Recipe
-from manifests.passport import Passport
-from manifests.rounds import open_faces
-from manifests.stores import Group, TeacherStore
+from manifests.core import layout
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError
+from manifests.stores.latents import LatentManifest, Recipe
+from manifests.stores.passport import Passport
+from manifests.stores.reading import Group, TeacherStore
+from manifests.stores.rounds import open_faces
 
 NOT_STATED = "not stated"
 
@@ -89,7 +89,7 @@ class RoundFacts:
 
     @property
     def num_imported(self) -> int:
-        """Faces that no generator is known to have made, as in manifests.rounds.RoundFiles."""
+        """Faces that no generator is known to have made, as in stores.rounds.RoundFiles."""
         if self.manifest is None:
             return self.faces.passport.num_rows
         return self.manifest.origins.get("imported", 0)

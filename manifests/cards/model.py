@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests import layout
 from manifests.cards.facts import NOT_STATED
 from manifests.cards.verifications import Verification
-from manifests.errors import InputError
-from manifests.exports import FLOAT, INT8, Export, StoreFacts, StudentFacts
-from manifests.files import read_json
-from manifests.layout import FACES, PROBE
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.core.layout import FACES, PROBE
+from manifests.records.exports import FLOAT, INT8, Export, StoreFacts, StudentFacts
 
 FLOAT_NETWORK, INT8_NETWORK = "float", "int8"
 

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from manifests.cards.facts import NOT_STATED, RoundFacts, StoreFacts, leaves
-from manifests.layout import PROBE
-from manifests.passport import Passport
+from manifests.core.layout import PROBE
+from manifests.stores.passport import Passport
 
 COLUMNS = {
     "face_id": "Unique id of the face; ids strictly increase.",

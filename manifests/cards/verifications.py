@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests.errors import InputError
-from manifests.files import parse_json
-from manifests.parsing import parse
+from manifests.core.errors import InputError
+from manifests.core.files import parse_json
+from manifests.core.parsing import parse
 
 METRICS = "metrics.json"
 LARGEST = 1 << 24  # bytes; one that eval.verify writes has a few thousand

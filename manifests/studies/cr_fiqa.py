@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from manifests.objectives import Losses
-from manifests.training import Student
+from manifests.settings.objectives import Losses
+from manifests.settings.training import Student
 
 
 @dataclass(frozen=True)

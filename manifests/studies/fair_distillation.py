@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
-from manifests import layout
-from manifests.errors import InputError, pick
-from manifests.layout import PROBE
-from manifests.objectives import Losses
-from manifests.training import Student
+from manifests.core import layout
+from manifests.core.errors import InputError, pick
+from manifests.core.layout import PROBE
+from manifests.settings.objectives import Losses
+from manifests.settings.training import Student
 
 NAME = "fair-distillation"
 WHERE = layout.study_params(NAME)

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Shaped
 
-from manifests.errors import InputError
-from manifests.latents import LatentManifest, Recipe, schema
+from manifests.core.errors import InputError
+from manifests.stores.latents import LatentManifest, Recipe, schema
 
 
 def to_numpy(column: pa.Array) -> Shaped[np.ndarray, "face ..."]:

@@ -22,9 +22,9 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from manifests.digests import canonical_json, sha256_file
-from manifests.errors import InputError
-from manifests.latents import Recipe
+from manifests.core.digests import canonical_json, sha256_file
+from manifests.core.errors import InputError
+from manifests.stores.latents import Recipe
 
 SCHEMA = "facestill-takeaway-1"
 CONTENTS = "contents"

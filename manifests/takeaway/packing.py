@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.files import replacing
-from manifests.latents import REQUIRED, LatentManifest
-from manifests.ledger import NAME as LEDGER
-from manifests.metadata import array_form, array_names
-from manifests.passport import NAME as PASSPORT
-from manifests.rounds import open_faces
-from manifests.stores import FaceStore, TeacherStore, read_rows
+from manifests.building.ledger import NAME as LEDGER
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import replacing
+from manifests.stores.latents import REQUIRED, LatentManifest
+from manifests.stores.metadata import array_form, array_names
+from manifests.stores.passport import NAME as PASSPORT
+from manifests.stores.reading import FaceStore, TeacherStore, read_rows
+from manifests.stores.rounds import open_faces
 from manifests.takeaway.columns import to_numpy
 from manifests.takeaway.hdf5 import TEACHER, Form, Part, array_part, text_part, write_file
 from manifests.takeaway.selections import ALL, select_rows

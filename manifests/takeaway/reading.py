@@ -17,9 +17,9 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from manifests.errors import InputError
-from manifests.files import parse_json
-from manifests.parsing import parse
+from manifests.core.errors import InputError
+from manifests.core.files import parse_json
+from manifests.core.parsing import parse
 from manifests.takeaway.hdf5 import (
     BLOCK_BYTES,
     CHUNK_BYTES,
@@ -68,7 +68,7 @@ def open_file(path: Path) -> Iterator[Reader]:
     sets that its contents name, in the form that we write.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file; make one with `python -m manifests.export`")
+        raise InputError(f"{path}: no such file; make one with `python -m manifests.pack`")
     try:
         _check_last_line(path)
         with _reading():

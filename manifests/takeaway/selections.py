@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Int
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 
 ALL, USABLE = "all", "ok"
 SLICE = re.compile(r"(-?\d*):(-?\d*)(?::(\d*))?")

@@ -20,16 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.files import deliver
-from manifests.latents import REQUIRED, LatentManifest, schema
-from manifests.stores import FaceStore, TeacherStore
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import deliver
+from manifests.stores.latents import REQUIRED, LatentManifest, schema
+from manifests.stores.reading import FaceStore, TeacherStore
 from manifests.takeaway.columns import dtype_of, manifest_of
 from manifests.takeaway.hdf5 import Contents, Form
 from manifests.takeaway.packing import FACES, Summary, check_size
 from manifests.takeaway.reading import Reader, open_file
-from manifests.takeaway.stores import Draft, build_store
+from manifests.takeaway.rebuilding import Draft, build_store
 
 LARGEST_LATENT = 1 << 16  # numbers: 18 layers of 512 are 9,216
 

@@ -14,11 +14,11 @@ import dlib
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from manifests.building import Task
-from manifests.errors import InputError
-from manifests.images import DECODER, ImageFolder, decode
-from manifests.ledger import LedgerLine
-from manifests.stores import OK
+from manifests.building.ledger import LedgerLine
+from manifests.building.writing import Task
+from manifests.core.errors import InputError
+from manifests.photographs.images import DECODER, ImageFolder, decode
+from manifests.stores.reading import OK
 from pipeline.align import Aligner, Face, crop_photograph, find_in_photograph, load_aligner
 from pipeline.face_stores import write_faces
 from pipeline.faces import Faces, blank

@@ -13,8 +13,8 @@ from typing import NoReturn
 import numpy as np
 from tqdm import tqdm
 
-from manifests.errors import InputError
-from manifests.images import ENDINGS, ImageFolder, check_readable
+from manifests.core.errors import InputError
+from manifests.photographs.images import ENDINGS, ImageFolder, check_readable
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from manifests.backends import load_backend
+from manifests.core.backends import load_backend
 from pipeline.generators.base import Generator
 
 GROUP = "facestill.generators"  # entry points of other packages

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.frames import Frame
 
 

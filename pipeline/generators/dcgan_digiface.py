@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from manifests.digests import sha256_file
-from manifests.errors import InputError
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError
 from pipeline.generators.base import Generator
 from pipeline.numerics import weights_path
 from pipeline.torch_files import UnreadableFile, read_torch_file

@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from manifests.digests import sha256_file
-from manifests.errors import InputError
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError
 from pipeline.generators.stylegan.backend import StyleGenerator
 from pipeline.generators.stylegan.files import MOST_PIXELS, fill, read_declared
 from pipeline.generators.stylegan.layers import DenseStack, StyleNetwork

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from manifests.errors import InputError
-from manifests.latents import SPACES
+from manifests.core.errors import InputError
+from manifests.stores.latents import SPACES
 from pipeline.frames import FRAMES, Frame
 from pipeline.generators.base import Generator
 from pipeline.generators.stylegan.alignment import ffhq_frame

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.generators.stylegan.backend import StyleGenerator
 from pipeline.generators.stylegan.files import Stored, fill, open_stored, parse_settings
 from pipeline.generators.stylegan.resampling import binomial

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.generators.stylegan.backend import StyleGenerator
 from pipeline.generators.stylegan.files import fill, open_stored, parse_settings
 from pipeline.generators.stylegan.style3 import Style3Network, Style3Settings

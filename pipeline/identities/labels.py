@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from manifests.errors import InputError, pick
-from manifests.latents import DISSIMILAR, SIMILAR
-from manifests.params import Threshold
+from manifests.core.errors import InputError, pick
+from manifests.settings.params import Threshold
+from manifests.stores.latents import DISSIMILAR, SIMILAR
 
 CELLS = 1 << 23  # cosines in memory at a time: 32 MB, and their labels as much
 LEAST_BLOCK = 32  # references at a time, however many neighbours there are

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from manifests.latents import DISSIMILAR, SIMILAR
-from manifests.params import Identities
+from manifests.settings.params import Identities
+from manifests.stores.latents import DISSIMILAR, SIMILAR
 
 LEAST_WEIGHT = 0.01  # of the largest: below it a direction's weight is mostly noise
 LONGEST_STEP, STEPS_TRIED = 4.0, 401  # of a search along the normal, in norms of a latent

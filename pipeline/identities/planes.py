@@ -16,9 +16,9 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
-from manifests.errors import InputError
-from manifests.latents import DISSIMILAR, SIMILAR
-from manifests.params import BoundaryParams
+from manifests.core.errors import InputError
+from manifests.settings.params import BoundaryParams
+from manifests.stores.latents import DISSIMILAR, SIMILAR
 from pipeline.identities.labels import BLOCK_ROWS
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from manifests.boundaries import Boundaries
-from manifests.errors import InputError, pick
-from manifests.latents import DISSIMILAR, SIMILAR
-from manifests.params import Identities
-from manifests.parsing import LONGEST_STEP
+from manifests.core.errors import InputError, pick
+from manifests.core.parsing import LONGEST_STEP
+from manifests.records.boundaries import Boundaries
+from manifests.settings.params import Identities
+from manifests.stores.latents import DISSIMILAR, SIMILAR
 from pipeline.identities.laws import LAWS, Geometry, geometry_of
 from pipeline.identities.planes import moments, response
 

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from manifests.errors import InputError
-from manifests.params import Mine
+from manifests.core.errors import InputError
+from manifests.settings.params import Mine
 from pipeline.neighbours import nearest
 
 TAIL = 1e-3  # of the norms of standard normal latents, on either side

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from manifests.errors import InputError
-from manifests.gaps import GapTable
+from manifests.core.errors import InputError
+from manifests.records.gaps import GapTable
 
 
 def gap(table: GapTable) -> Float[np.ndarray, " face"]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from manifests.params import Mine
+from manifests.settings.params import Mine
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from manifests.errors import InputError
-from manifests.latents import SIMILAR, LatentManifest
+from manifests.core.errors import InputError
+from manifests.stores.latents import SIMILAR, LatentManifest
 
 
 @dataclass(frozen=True)

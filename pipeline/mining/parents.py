@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from manifests.params import Mine
+from manifests.settings.params import Mine
 from pipeline.mining.regions import Region
 
 

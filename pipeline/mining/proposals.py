@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from manifests.errors import InputError, pick
-from manifests.params import BoundaryParams, Mine
+from manifests.core.errors import InputError, pick
+from manifests.settings.params import BoundaryParams, Mine
 from pipeline.identities.labels import Split, label_blocks
 from pipeline.identities.planes import ridge
 from pipeline.mining.guards import (

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from manifests.errors import InputError
-from manifests.params import Mine
+from manifests.core.errors import InputError
+from manifests.settings.params import Mine
 
 ITERATIONS = 20
 ROWS = 1 << 16  # assigned at a time

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from manifests.params import Mine
+from manifests.settings.params import Mine
 from pipeline.mining.proposals import Pool, Proposals
 from pipeline.mining.regions import Region
 from pipeline.mining.stopping import Decision

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from manifests.params import Mine
+from manifests.settings.params import Mine
 from pipeline.mining.regions import Region
 
 

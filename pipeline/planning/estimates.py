@@ -13,10 +13,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.passport import NAME as PASSPORT
-from manifests.passport import Passport
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.stores.passport import NAME as PASSPORT
+from manifests.stores.passport import Passport
 from pipeline.planning.parts import Parts, row_bytes
 from pipeline.render import fingerprint
 

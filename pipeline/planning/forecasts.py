@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from manifests.building import Column
-from manifests.stores import COLUMN_SHARD_TASKS
+from manifests.building.writing import Column
+from manifests.stores.reading import COLUMN_SHARD_TASKS
 from pipeline.planning.estimates import Estimates
 from pipeline.planning.parts import Parts, row_bytes
 from pipeline.teachers.base import VIEWS

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from manifests.stores import CHUNK_ROWS
+from manifests.stores.reading import CHUNK_ROWS
 from pipeline.planning.estimates import Estimates
 from pipeline.planning.forecasts import ONLINE_FACES, Forecast, memory_bytes, online_seconds, total
 from pipeline.planning.parts import Parts

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from manifests import layout
-from manifests.building import Column
-from manifests.params import Params
+from manifests.building.writing import Column
+from manifests.core import layout
+from manifests.settings.params import Params
 from pipeline.align import load_aligner
 from pipeline.embeddings import columns_of, embed_faces
 from pipeline.faces import COLUMNS, Detector, Faces, pictures_of, render_faces

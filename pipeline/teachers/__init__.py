@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from manifests.backends import load_backend
+from manifests.core.backends import load_backend
 from pipeline.teachers.base import Teacher
 
 GROUP = "facestill.teachers"  # entry points of other packages

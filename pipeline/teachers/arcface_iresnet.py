@@ -16,8 +16,8 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from manifests.digests import sha256_file
-from manifests.errors import InputError
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError
 from pipeline.frames import ARCFACE112
 from pipeline.onnx_declarations import UNSTATED, Declaration, declaration_of
 from pipeline.teachers.base import Teacher

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manifests.digests import sha256_file
-from manifests.errors import InputError
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError
 from pipeline.frames import DLIB150
 from pipeline.numerics import weights_path
 from pipeline.teachers.base import Teacher

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import torch
 
-from manifests.errors import pick, run_command
-from manifests.files import write_json
+from manifests.core.errors import pick, run_command
+from manifests.core.files import write_json
 from tests import bench
 
 KEYS = {"evaluation": "eval"}  # of figures that are not called as their file

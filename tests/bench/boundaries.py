@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.boundaries import Boundaries
-from manifests.params import BoundaryParams, Threshold
+from manifests.records.boundaries import Boundaries
+from manifests.settings.params import BoundaryParams, Threshold
 from pipeline.boundaries import draw_boundaries
 from pipeline.identities.labels import Split, label_blocks, unit
 from pipeline.identities.planes import SOLVERS, held_out_accuracy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from manifests import layout
+from manifests.core import layout
 from pipeline.align import find_faces, load_aligner
 from pipeline.generators import load_generator
 from pipeline.numerics import in_fixed_batches

@@ -21,7 +21,7 @@ from eval.scoring.allpairs import all_pairs_figures
 from eval.scoring.intervals import RESAMPLES, identity_bootstrap
 from eval.scoring.ranking import Faces, identify, nearest
 from eval.scoring.scored import parse_scores
-from manifests.scores import SCHEMA
+from manifests.photographs.scores import SCHEMA
 from tests.watch import python
 
 WIDTH = 128

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
-from manifests import layout
-from manifests.params import PriorRound, load_params
-from manifests.rounds import open_round
-from manifests.stores import FaceStore
+from manifests.core import layout
+from manifests.settings.params import PriorRound, load_params
+from manifests.stores.reading import FaceStore
+from manifests.stores.rounds import open_round
 from pipeline.align import crop_to_frame, find_faces, load_aligner
 from pipeline.crews import Crew
 from pipeline.embed import embed_round

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from manifests.gaps import GapTable
-from manifests.latents import Recipe, build
-from manifests.params import load_params
+from manifests.records.gaps import GapTable
+from manifests.settings.params import load_params
+from manifests.stores.latents import Recipe, build
 from pipeline.mine import Measured, mine
 
 ROWS, PROBE_ROWS = 1_000_000, 50_000

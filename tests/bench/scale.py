@@ -14,12 +14,12 @@ from pathlib import Path
 
 import yaml
 
-from manifests import layout
-from manifests.errors import run_command
-from manifests.files import write_json
-from manifests.params import PATH as PARAMS
-from manifests.params import load_params
-from manifests.stores import FaceStore
+from manifests.core import layout
+from manifests.core.errors import run_command
+from manifests.core.files import write_json
+from manifests.settings.params import PATH as PARAMS
+from manifests.settings.params import load_params
+from manifests.stores.reading import FaceStore
 from tests.bench.__main__ import machine
 from tests.watch import Cost, python, workplace
 
@@ -55,7 +55,7 @@ def _stages(rows: int) -> dict[str, Cost]:
         "sample": ("pipeline.sample", name),
         "render": ("pipeline.render", name, *workers),
         "embed": ("pipeline.embed", name, *workers),
-        "verify": ("manifests.verify", *map(str, _stores(rows))),
+        "verify": ("manifests.check", *map(str, _stores(rows))),
     }
     costs = {}
     for stage, command in commands.items():

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from manifests import layout
-from manifests.digests import merkle_root
-from manifests.ledger import NAME as LEDGER
-from manifests.ledger import read_ledger
-from manifests.params import PriorRound, load_params
-from manifests.stores import FaceStore, TeacherStore
-from manifests.verify import find_faults
+from manifests.building.ledger import NAME as LEDGER
+from manifests.building.ledger import read_ledger
+from manifests.check import find_faults
+from manifests.core import layout
+from manifests.core.digests import merkle_root
+from manifests.settings.params import PriorRound, load_params
+from manifests.stores.reading import FaceStore, TeacherStore
 from pipeline.crews import Crew
 from pipeline.embed import embed_round
 from pipeline.render import render_round
@@ -78,7 +78,7 @@ def _steps(rows: int) -> dict[str, Step]:
     for name in STEPS:
         cost = python("tests.tiles", name, str(rows))
         steps[name] = Step(cost, json.loads(cost.output))
-    cost = python("manifests.verify", *map(str, _stores(rows)))
+    cost = python("manifests.check", *map(str, _stores(rows)))
     return steps | {"verify": Step(cost, {"seconds": cost.seconds})}
 
 

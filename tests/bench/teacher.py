@@ -10,7 +10,7 @@ import dlib
 import numpy as np
 import torch
 
-from manifests import layout
+from manifests.core import layout
 from pipeline.align import crop_to_frame, find_faces, load_aligner
 from pipeline.frames import DLIB150
 from pipeline.generators import load_generator

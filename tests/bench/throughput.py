@@ -18,12 +18,13 @@ import google_crc32c
 import numpy as np
 from numcodecs import Zstd
 
-from manifests import building, stores
-from manifests.building import Task, write_images
-from manifests.stores import CHUNK_ROWS, TASK_ROWS, FaceStore
+from manifests.building import writing as building
+from manifests.building.writing import Task, write_images
+from manifests.stores import reading as stores
+from manifests.stores.reading import CHUNK_ROWS, TASK_ROWS, FaceStore
 from tests.bench.teacher import REPEATS, rate, spread
 
-READERS = (1, 2, 4, 8)  # manifests.stores.READERS, for comparison
+READERS = (1, 2, 4, 8)  # manifests.stores.reading.READERS, for comparison
 SCATTERED = 128  # single rows
 
 

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from manifests import layout
-from manifests.params import Params, PriorRound, load_params
-from manifests.rounds import RoundFiles, open_round
-from manifests.training import Student
+from manifests.core import layout
+from manifests.settings.params import Params, PriorRound, load_params
+from manifests.settings.training import Student
+from manifests.stores.rounds import RoundFiles, open_round
 from pipeline.align import load_aligner
 from pipeline.crews import Crew
 from pipeline.embed import embed_round

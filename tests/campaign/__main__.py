@@ -21,8 +21,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from manifests.errors import InputError, pick, run_command
-from manifests.files import write_json
+from manifests.core.errors import InputError, pick, run_command
+from manifests.core.files import write_json
 from pipeline.weights import CACHE, FILES, gather
 from tests.campaign import builds, corruptions, kills, limits, writers
 from tests.campaign.ground import Ground, Outcome, build_reference, prepare

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from manifests.passport import Passport
+from manifests.stores.passport import Passport
 from tests.campaign.ground import OUTPUTS, POLL, STAGES, Ground, Outcome, build, command, progress
 from tests.campaign.processes import Ended, cluster
 

@@ -18,12 +18,12 @@ from unittest import mock
 
 import numpy as np
 
-from manifests import verify
-from manifests.errors import InputError
-from manifests.ledger import NAME as LEDGER
-from manifests.metadata import METADATA, files_of
-from manifests.passport import NAME as PASSPORT
-from manifests.stores import FaceStore, TeacherStore
+from manifests import check as verify
+from manifests.building.ledger import NAME as LEDGER
+from manifests.core.errors import InputError
+from manifests.stores.metadata import METADATA, files_of
+from manifests.stores.passport import NAME as PASSPORT
+from manifests.stores.reading import FaceStore, TeacherStore
 from tests.campaign.ground import OUTPUTS, SEED, STAGES, Ground, Outcome, copy
 from tests.campaign.processes import run as run_command
 
@@ -152,7 +152,7 @@ def _verify(store: Path) -> bool:
 
 
 def _verify_by_command(store: Path) -> bool:
-    ended = run_command(store.parent, "manifests.verify", store.name)
+    ended = run_command(store.parent, "manifests.check", store.name)
     return ended.code == 1 and store.name in ended.out and bool(ended.complaint)
 
 

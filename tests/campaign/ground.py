@@ -15,11 +15,11 @@ from typing import Any
 
 import yaml
 
-from manifests import layout
-from manifests.digests import folder_hashes
-from manifests.ledger import NAME as LEDGER
-from manifests.params import PriorRound, load_params
-from manifests.passport import NAME as PASSPORT
+from manifests.building.ledger import NAME as LEDGER
+from manifests.core import layout
+from manifests.core.digests import folder_hashes
+from manifests.settings.params import PriorRound, load_params
+from manifests.stores.passport import NAME as PASSPORT
 from pipeline.sample import sample_prior, save
 from tests.campaign.processes import Ended, Running, start
 from tests.conftest import lay_out

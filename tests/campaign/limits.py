@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from manifests.digests import folder_hashes
-from manifests.ledger import NAME as LEDGER
-from manifests.ledger import read_ledger
+from manifests.building.ledger import NAME as LEDGER
+from manifests.building.ledger import read_ledger
+from manifests.core.digests import folder_hashes
 from tests.campaign.ground import OUTPUTS, Ground, Outcome, build, change_params, progress
 from tests.campaign.processes import Ended, cluster
 from tests.campaign.processes import run as run_module
@@ -144,7 +144,7 @@ def _read_only(ground: Ground, index: int) -> Outcome:
 
 def _use_read_only(ground: Ground, folder: Path, prepare: Callable[[], None]) -> Iterator[str]:
     store = OUTPUTS["render"]
-    verified = run_module(folder, "manifests.verify", str(store), prepare=prepare)
+    verified = run_module(folder, "manifests.check", str(store), prepare=prepare)
     if verified.code or "sound faces" not in verified.out:
         yield f"verify ended with {verified.code}: {verified.out} {verified.err}"
     embedded = build(folder, "embed", "--workers", "1", prepare=prepare)

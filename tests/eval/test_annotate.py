@@ -15,10 +15,10 @@ from PIL import Image
 from eval.annotate import align, annotate, annotate_rows, cut_to, main, place_in, stacked
 from eval.annotators import load_annotator
 from eval.annotators.base import AlignedFaces, Annotator
-from manifests.attributes import Attribute, AttributeTable
-from manifests.errors import InputError
-from manifests.latents import LatentManifest
-from manifests.layout import manifest as manifest_path
+from manifests.core.errors import InputError
+from manifests.core.layout import manifest as manifest_path
+from manifests.records.attributes import Attribute, AttributeTable
+from manifests.stores.latents import LatentManifest
 from pipeline.align import Face
 from pipeline.frames import ARCFACE112, DLIB150, WIDE, Frame, between, dlib5_in, to_frame
 from tests.toys import make_round

@@ -21,7 +21,7 @@ from eval.annotators.measured import (
 )
 from eval.annotators.onnx import OnnxAnnotator
 from eval.attributes.colour import lab
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.frames import ARCFACE112, dlib5_in
 from tests import references
 from tests.contracts import AnnotatorContract, FileContract

@@ -17,11 +17,11 @@ from eval.annotators import load_annotator
 from eval.attributes import coverage, findings, joint
 from eval.attributes.maad_face import NAMES
 from eval.studies import attribute_drift
-from manifests import layout
-from manifests.errors import InputError
-from manifests.latents import LatentManifest
-from manifests.passport import Fingerprint
-from manifests.study import StudyReport, read_report
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.settings.study import StudyReport, read_report
+from manifests.stores.latents import LatentManifest
+from manifests.stores.passport import Fingerprint
 from pipeline.teachers import load_teacher
 from tests.conftest import lay_out
 from tests.toys import PASSPORT, make_round, toy_teacher

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from eval.benchmarks import open_benchmark
-from manifests.benchmarks import Benchmark
-from manifests.errors import InputError
-from manifests.scores import subject_of
+from manifests.core.errors import InputError
+from manifests.photographs.protocols import Benchmark
+from manifests.photographs.scores import subject_of
 from tests.conftest import ROOT
 
 HEADER = "fold,left,right,same\n"

@@ -14,8 +14,8 @@ import pytest
 
 from eval.benchmarks import open_benchmark
 from eval.verify import verify_models
-from manifests.benchmarks import ALIGNED
-from manifests.errors import InputError
+from manifests.core.errors import InputError
+from manifests.photographs.protocols import ALIGNED
 from tests.protocols import (
     ACCURACY,
     AUC,

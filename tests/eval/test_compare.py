@@ -17,7 +17,7 @@ from eval.compare import compare, main, paired
 from eval.scoring.intervals import identity_bootstrap
 from eval.scoring.results import read_result
 from eval.scoring.subjects import PairSubjects
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.conftest import ROOT
 from tests.results import people_table, write_result
 

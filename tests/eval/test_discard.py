@@ -25,7 +25,7 @@ from eval.discard import (
 from eval.scoring.qualities import read_qualities
 from eval.scoring.roc import roc
 from eval.scoring.scored import ScoredPairs, read_scores
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.references import fnmr_after_discarding
 from tests.results import people_pairs, people_table, write_result
 

@@ -14,13 +14,13 @@ import pytest
 from eval.attributes.coverage import FaceSet, compare, lacking, why_not
 from eval.attributes.divergence import SMOOTHING, histogram
 from eval.drift import drift, main
-from manifests import layout
-from manifests.attributes import FACES, Attribute, AttributeTable, Source
-from manifests.errors import InputError
-from manifests.files import read_json
-from manifests.latents import LatentManifest
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.records.attributes import FACES, Attribute, AttributeTable, Source
+from manifests.stores.latents import LatentManifest
 from tests import references
-from tests.manifests.test_attributes import LIGHT, YAW, faces_table, photographs_table
+from tests.manifests.records.test_attributes import LIGHT, YAW, faces_table, photographs_table
 from tests.toys import make_round
 
 STEPS = Attribute(

@@ -25,8 +25,8 @@ from eval.photos.photo_qualities import (
 )
 from eval.scoring.qualities import read_qualities
 from eval.verify import finder, verify_models, write
-from manifests import layout
-from manifests.errors import InputError
+from manifests.core import layout
+from manifests.core.errors import InputError
 from pipeline.align import Aligner, Face, crop_photograph, find_in_photograph
 from pipeline.frames import ARCFACE112
 from tests.references import sharpness

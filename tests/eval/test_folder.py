@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eval.benchmarks import open_benchmark
 from eval.benchmarks.folder import _deal
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.protocols import make_folder, measure
 
 

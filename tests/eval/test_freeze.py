@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from eval import freeze, verify
-from manifests.benchmarks import ALIGNED, Benchmark
-from manifests.errors import InputError
-from manifests.images import DECODER
+from manifests.core.errors import InputError
+from manifests.photographs.images import DECODER
+from manifests.photographs.protocols import ALIGNED, Benchmark
 from tests.protocols import (
     CYAN,
     GROUPS,

@@ -19,8 +19,8 @@ from eval.gap import (
     impostor_margins,
     student_embeddings,
 )
-from manifests.errors import InputError
-from manifests.latents import LatentManifest
+from manifests.core.errors import InputError
+from manifests.stores.latents import LatentManifest
 from tests import references
 from tests.toys import EMBEDDING_WIDTH as OUT
 from tests.toys import make_round

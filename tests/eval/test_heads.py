@@ -20,12 +20,12 @@ from eval.annotators.heads import HeadsAnnotator
 from eval.attributes.head_files import load_heads, save_heads
 from eval.attributes.heads import Heads, probabilities
 from eval.photos.photo_sets import open_photographs
-from manifests import layout
-from manifests.attributes import AttributeTable
-from manifests.errors import InputError
-from manifests.latents import LatentManifest
-from manifests.passport import Fingerprint
-from manifests.stores import FaceStore
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.records.attributes import AttributeTable
+from manifests.stores.latents import LatentManifest
+from manifests.stores.passport import Fingerprint
+from manifests.stores.reading import FaceStore
 from pipeline.frames import ARCFACE112
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher

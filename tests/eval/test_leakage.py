@@ -16,11 +16,11 @@ from PIL import Image
 from eval import leakage
 from eval.closeness.synthetic_faces import group_numbers
 from eval.leakage import main
-from manifests import layout
-from manifests.errors import InputError
-from manifests.files import read_json
-from manifests.params import Params, load_params
-from manifests.rounds import open_round
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.settings.params import Params, load_params
+from manifests.stores.rounds import open_round
 from pipeline.adopt import Origin, adopt_round
 from pipeline.crews import Crew
 from pipeline.embed import embed_round

@@ -17,11 +17,11 @@ from eval.match import OperatingPoint, decide, in_words, operating_point, usual_
 from eval.models import Model, load_model
 from eval.photos.photo_embeddings import KIND as EMBEDDINGS
 from eval.photos.photo_embeddings import embed_folder, embedding_schema
-from manifests.benchmarks import ALIGNMENT
-from manifests.errors import InputError
-from manifests.files import write_json
-from manifests.scores import KIND, SCHEMA
-from manifests.tables import read_table, write_table
+from manifests.core.errors import InputError
+from manifests.core.files import write_json
+from manifests.core.tables import read_table, write_table
+from manifests.photographs.protocols import ALIGNMENT
+from manifests.photographs.scores import KIND, SCHEMA
 from pipeline.align import Aligner
 from pipeline.frames import ARCFACE112
 

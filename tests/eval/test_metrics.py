@@ -17,7 +17,7 @@ from eval.scoring.folds import facexzoo_accuracy, insightface_accuracy, squared_
 from eval.scoring.roc import roc
 from eval.scoring.scored import check_pairs, parse_scores
 from eval.scoring.subjects import pair_subjects
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.references import facexzoo_folds, insightface_folds
 from tests.results import people_pairs, people_table, scores_table, write_result
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from eval.models import load_model
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.networks import DECLARED, write_network
 from train.checkpoint import FILE, StudentCard, load_student, save_student
 from train.exporting.graph import declaration, declared, to_onnx

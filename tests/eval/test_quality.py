@@ -20,13 +20,13 @@ from eval.quality import (
     require_independent,
     seen_by,
 )
-from manifests import layout
-from manifests.errors import InputError
-from manifests.exports import FLOAT, INT8
-from manifests.files import read_json
-from manifests.layout import IDENTITIES
-from manifests.params import Params, Screen, load_params
-from manifests.rounds import open_round
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.core.layout import IDENTITIES
+from manifests.records.exports import FLOAT, INT8
+from manifests.settings.params import Params, Screen, load_params
+from manifests.stores.rounds import open_round
 from pipeline.frames import Frame
 from pipeline.screen import screen_round
 from tests.conftest import ROOT

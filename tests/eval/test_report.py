@@ -20,12 +20,12 @@ from eval.reporting.exported import ROLE
 from eval.reporting.mistakes import NUM_SHOWN
 from eval.reporting.page import TITLES, count, duration
 from eval.reporting.sections import cost_table, mistake_section
-from manifests import layout
-from manifests.errors import InputError
-from manifests.exports import FLOAT, INT8, LATENCY, WEIGHTS, Export
-from manifests.files import read_json, write_json
-from manifests.layout import IDENTITIES
-from manifests.params import Params, Verify
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import read_json, write_json
+from manifests.core.layout import IDENTITIES
+from manifests.records.exports import FLOAT, INT8, LATENCY, WEIGHTS, Export
+from manifests.settings.params import Params, Verify
 from pipeline.screen import screen_round
 from tests.exports import toy_export
 from tests.fabricated import TRAINED, make_costs, make_drift, make_everything, make_run

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from eval.benchmarks import open_benchmark
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.protocols import GENUINE, GROUPS, IMPOSTOR, make_rfw, measure
 
 MISTAKES = {group: (IMPOSTOR,) for group in GROUPS} | {"African": (GENUINE, IMPOSTOR)}

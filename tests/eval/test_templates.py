@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eval.benchmarks import open_benchmark
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.protocols import make_templates, measure, write_rows
 
 HALF = 1 / np.sqrt(2)

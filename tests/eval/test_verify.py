@@ -16,7 +16,7 @@ from eval.benchmarks import open_benchmark
 from eval.metrics import figures_of
 from eval.models import load_model
 from eval.verify import _check_folder, verify_models, write
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.conftest import ROOT
 
 

@@ -16,10 +16,10 @@ from eval.models import load_model
 from eval.scoring.folds import insightface_accuracy
 from eval.scoring.scored import parse_scores
 from eval.verify import verify_models
-from manifests import layout
-from manifests.errors import InputError
-from manifests.layout import IDENTITIES, POOL, PROBE
-from manifests.params import Params
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.layout import IDENTITIES, POOL, PROBE
+from manifests.settings.params import Params
 from pipeline.crews import Crew
 from pipeline.embed import embed_round
 from pipeline.mining.hardness import HARDNESS

@@ -23,13 +23,13 @@ from tqdm import tqdm
 from eval.models import Model, load_model
 from eval.quality import require_independent
 from eval.scoring.separability import Looks, measure
-from manifests import layout
-from manifests.boundaries import Boundaries
-from manifests.errors import Parser, run_command
-from manifests.files import write_json
-from manifests.layout import IDENTITIES, POOL
-from manifests.params import Identities, Params, load_params
-from manifests.rounds import open_round
+from manifests.core import layout
+from manifests.core.errors import Parser, run_command
+from manifests.core.files import write_json
+from manifests.core.layout import IDENTITIES, POOL
+from manifests.records.boundaries import Boundaries
+from manifests.settings.params import Identities, Params, load_params
+from manifests.stores.rounds import open_round
 from pipeline.align import load_aligner
 from pipeline.boundaries import boundaries_of_pool
 from pipeline.faces import Detector, Faces, render_faces

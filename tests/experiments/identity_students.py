@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from manifests import layout
-from manifests.errors import Parser, run_command
-from manifests.files import write_json
-from manifests.layout import IDENTITIES, POOL
-from manifests.params import Params, PriorRound, load_params
-from manifests.stores import FaceStore
+from manifests.core import layout
+from manifests.core.errors import Parser, run_command
+from manifests.core.files import write_json
+from manifests.core.layout import IDENTITIES, POOL
+from manifests.settings.params import Params, PriorRound, load_params
+from manifests.stores.reading import FaceStore
 from pipeline.mining.laws import PRIOR
 from pipeline.sample import sample_prior, save
 from tests.experiments.arms import ARM, RESULTS, START, make, measure_arm, workplace

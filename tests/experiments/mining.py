@@ -20,14 +20,14 @@ import torch
 from tqdm import tqdm
 
 from eval.gap import measure
-from manifests import layout
-from manifests.errors import Parser, run_command
-from manifests.files import write_json
-from manifests.layout import IDENTITIES, POOL, PROBE
-from manifests.params import Params, PriorRound, load_params
-from manifests.rounds import open_round
-from manifests.stores import FaceStore
-from manifests.training import Run
+from manifests.core import layout
+from manifests.core.errors import Parser, run_command
+from manifests.core.files import write_json
+from manifests.core.layout import IDENTITIES, POOL, PROBE
+from manifests.settings.params import Params, PriorRound, load_params
+from manifests.settings.training import Run
+from manifests.stores.reading import FaceStore
+from manifests.stores.rounds import open_round
 from pipeline.align import load_aligner
 from pipeline.faces import Detector
 from pipeline.frames import ARCFACE112, WIDE

@@ -24,14 +24,14 @@ import torch
 from eval.benchmarks import open_benchmark
 from eval.models import load_model
 from eval.verify import verify_models
-from manifests import layout
-from manifests.errors import Parser, run_command
-from manifests.files import read_json, write_json
-from manifests.layout import IDENTITIES, POOL
-from manifests.objectives import IdentityPart, Losses, Tuition
-from manifests.params import Params, load_params
-from manifests.stores import TeacherStore
-from manifests.training import Run, Student
+from manifests.core import layout
+from manifests.core.errors import Parser, run_command
+from manifests.core.files import read_json, write_json
+from manifests.core.layout import IDENTITIES, POOL
+from manifests.settings.objectives import IdentityPart, Losses, Tuition
+from manifests.settings.params import Params, load_params
+from manifests.settings.training import Run, Student
+from manifests.stores.reading import TeacherStore
 from pipeline.crews import Crew
 from pipeline.embed import embed_round
 from tests.experiments.arms import workplace

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from manifests import layout
-from manifests.errors import Parser, pick, run_command
-from manifests.files import read_json, write_json
-from manifests.layout import POOL
-from manifests.objectives import Losses
-from manifests.params import Params, PriorRound, load_params
-from manifests.training import Run, Student
+from manifests.core import layout
+from manifests.core.errors import Parser, pick, run_command
+from manifests.core.files import read_json, write_json
+from manifests.core.layout import POOL
+from manifests.settings.objectives import Losses
+from manifests.settings.params import Params, PriorRound, load_params
+from manifests.settings.training import Run, Student
 from pipeline.sample import sample_prior, save
 from tests.experiments.arms import ARM, RESULTS, make, measure_arm, workplace
 from tests.experiments.tables import Results, differences, read_results, rows

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from manifests import layout
 from manifests.card import datasheet, main
 from manifests.cards.croissant import Publication
 from manifests.cards.facts import RoundFacts, leaves, read_round
 from manifests.cards.markdown import code, inline
-from manifests.digests import folder_hashes
-from manifests.errors import InputError
-from manifests.files import read_json
-from manifests.passport import Passport
-from tests.manifests.test_croissant import HOSTILE, with_texts
+from manifests.core import layout
+from manifests.core.digests import folder_hashes
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.stores.passport import Passport
+from tests.manifests.cards.test_croissant import HOSTILE, with_texts
 from tests.toys import make_round
 
 SECTIONS = [

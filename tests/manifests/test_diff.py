@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import manifests.diff
+from manifests.core.errors import InputError
 from manifests.diff import compare, compare_manifests, compare_stores, different_values, main
-from manifests.errors import InputError
-from manifests.latents import LatentManifest
-from manifests.passport import Fingerprint
-from manifests.stores import FaceStore, TeacherStore
+from manifests.stores.latents import LatentManifest
+from manifests.stores.passport import Fingerprint
+from manifests.stores.reading import FaceStore, TeacherStore
 from tests.toys import PASSPORT, RECIPE, toy_faces, toy_manifest, toy_teacher
 
 ROWS, SIZE = 200, 8

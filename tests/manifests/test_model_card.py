@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from manifests import layout
 from manifests.cards.model import networks
-from manifests.digests import sha256_text
-from manifests.errors import InputError
-from manifests.exports import FLOAT, INT8, RECORD, Export
-from manifests.files import read_json, write_json
+from manifests.core import layout
+from manifests.core.digests import sha256_text
+from manifests.core.errors import InputError
+from manifests.core.files import read_json, write_json
 from manifests.model_card import JSON, MARKDOWN, main, write_card
+from manifests.records.exports import FLOAT, INT8, RECORD, Export
 from tests.exports import EMBEDDED, RENDERED, WEIGHTS_SHA256, toy_export
 from tests.results import people_table, scores_table, write_result
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from manifests import layout
-from manifests.building import Task
-from manifests.files import write_json
-from manifests.gaps import GapTable
-from manifests.ledger import LedgerLine
-from manifests.params import Params, PriorRound, load_params
+from manifests.building.ledger import LedgerLine
+from manifests.building.writing import Task
+from manifests.core import layout
+from manifests.core.files import write_json
+from manifests.records.gaps import GapTable
+from manifests.settings.params import Params, PriorRound, load_params
 from pipeline.align import Aligner
 from pipeline.crews import Crew
 from pipeline.embed import EmbedJob, embed_round

@@ -11,8 +11,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from manifests.building import Task
-from manifests.errors import InputError
+from manifests.building.writing import Task
+from manifests.core.errors import InputError
 
 FATAL = 3  # the shard over which something happens
 NAP = 0.15  # seconds that a task takes

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from manifests.digests import sha256_file
-from manifests.errors import InputError
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError
 from pipeline.teachers import load_teacher
 from pipeline.teachers.arcface_iresnet import (
     CHANNELS,

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.params import Params
-from manifests.stores import FaceStore, TeacherStore
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.settings.params import Params
+from manifests.stores.reading import FaceStore, TeacherStore
 from pipeline.audit import (
     Agreement,
     audit,

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manifests import layout
-from manifests.boundaries import Boundaries
-from manifests.errors import InputError
-from manifests.latents import LatentManifest
-from manifests.params import BoundaryParams, Params, Threshold, load_params
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.records.boundaries import Boundaries
+from manifests.settings.params import BoundaryParams, Params, Threshold, load_params
+from manifests.stores.latents import LatentManifest
 from pipeline.boundaries import (
     ONE_SIDED,
     boundaries_of_pool,

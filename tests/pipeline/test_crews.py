@@ -15,11 +15,11 @@ import pytest
 
 import pipeline.crews
 import pipeline.render
-from manifests import layout
-from manifests.building import Task
-from manifests.digests import folder_hashes
-from manifests.errors import InputError, run_command
-from manifests.params import PriorRound, load_params
+from manifests.building.writing import Task
+from manifests.core import layout
+from manifests.core.digests import folder_hashes
+from manifests.core.errors import InputError, run_command
+from manifests.settings.params import PriorRound, load_params
 from pipeline.crews import DEATHS, Crew
 from pipeline.sample import sample_prior, save
 from tests.campaign.processes import cluster

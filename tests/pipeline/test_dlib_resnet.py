@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.align import Aligner, crop_photograph, find_in_photograph
 from pipeline.frames import DLIB150
 from pipeline.teachers.base import Teacher

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from manifests import layout
-from manifests.digests import folder_hashes
-from manifests.errors import InputError
-from manifests.latents import empty
-from manifests.params import Params, PriorRound, load_params
-from manifests.stores import FaceStore, TeacherStore, store_root
+from manifests.core import layout
+from manifests.core.digests import folder_hashes
+from manifests.core.errors import InputError
+from manifests.settings.params import Params, PriorRound, load_params
+from manifests.stores.latents import empty
+from manifests.stores.reading import FaceStore, TeacherStore, store_root
 from pipeline.crews import Crew
 from pipeline.embed import EmbedJob, embed_round
 from pipeline.embeddings import centre_and_spread, embed_faces

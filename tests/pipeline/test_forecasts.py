@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests import layout
-from manifests.building import METADATA, Column, plan_tasks, shard_path
-from manifests.ledger import NAME as LEDGER
-from manifests.metadata import files_of
-from manifests.params import load_params
-from manifests.passport import NAME as PASSPORT
-from manifests.stores import COLUMN_SHARD_TASKS
+from manifests.building.ledger import NAME as LEDGER
+from manifests.building.writing import METADATA, Column, plan_tasks, shard_path
+from manifests.core import layout
+from manifests.settings.params import load_params
+from manifests.stores.metadata import files_of
+from manifests.stores.passport import NAME as PASSPORT
+from manifests.stores.reading import COLUMN_SHARD_TASKS
 from pipeline.generators.base import Generator
 from pipeline.planning.estimates import Estimate, Estimates, spread_over
 from pipeline.planning.forecasts import Forecast, count_files, forecast, online_seconds, total

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.generators import gan_control, load_generator
 from pipeline.generators.base import Generator
 from pipeline.generators.gan_control import GanControl, official_names

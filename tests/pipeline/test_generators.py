@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.align import Aligner
 from pipeline.faces import Detector, render_faces
 from pipeline.frames import ARCFACE112, WIDE, Frame, to_frame

@@ -8,12 +8,12 @@ import faiss
 import numpy as np
 import pytest
 
-from manifests import layout
-from manifests.files import read_json
-from manifests.gaps import GapTable
-from manifests.latents import LatentManifest
-from manifests.params import Params
-from manifests.rounds import open_round
+from manifests.core import layout
+from manifests.core.files import read_json
+from manifests.records.gaps import GapTable
+from manifests.settings.params import Params
+from manifests.stores.latents import LatentManifest
+from manifests.stores.rounds import open_round
 from pipeline.crews import Crew
 from pipeline.embed import embed_round
 from pipeline.mine import load_round, mine_round

@@ -14,14 +14,15 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from manifests import layout
-from manifests.errors import run_command
-from manifests.files import write_json
-from manifests.gaps import FIRST_KIND, FIRST_SCHEMA, GapTable
-from manifests.latents import LatentManifest
-from manifests.params import PATH, Params, merged
-from manifests.stores import FaceStore
-from manifests.tables import write_table
+from manifests.core import layout
+from manifests.core.errors import run_command
+from manifests.core.files import write_json
+from manifests.core.tables import write_table
+from manifests.records.gaps import FIRST_KIND, FIRST_SCHEMA, GapTable
+from manifests.settings.params import PATH, Params
+from manifests.settings.presets import merged
+from manifests.stores.latents import LatentManifest
+from manifests.stores.reading import FaceStore
 from pipeline.mine import Measured, load_round, main
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.generators.base import Generator
 from pipeline.numerics import BATCH, in_fixed_batches, weights_path
 from pipeline.teachers.base import Teacher

@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.numerics import BATCH
 from pipeline.onnx_files import open_network
 from pipeline.teachers import load_teacher

@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.frames import ARCFACE112
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator

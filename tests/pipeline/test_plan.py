@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.ledger import NAME as LEDGER
-from manifests.metadata import files_of
-from manifests.params import Params, load_params
-from manifests.passport import Passport
+from manifests.building.ledger import NAME as LEDGER
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.settings.params import Params, load_params
+from manifests.stores.metadata import files_of
+from manifests.stores.passport import Passport
 from pipeline.generators.base import Generator
 from pipeline.plan import look_ahead, main, rounds_here, shards_done
 from pipeline.planning.estimates import Cost, estimate, read_costs, recorded_rate

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manifests import layout
-from manifests.digests import folder_hashes
-from manifests.errors import InputError
-from manifests.latents import LatentManifest, empty
-from manifests.ledger import NAME as LEDGER
-from manifests.ledger import read_ledger
-from manifests.params import Params, load_params
-from manifests.stores import NO_FACE, OK, FaceStore, store_root
+from manifests.building.ledger import NAME as LEDGER
+from manifests.building.ledger import read_ledger
+from manifests.core import layout
+from manifests.core.digests import folder_hashes
+from manifests.core.errors import InputError
+from manifests.settings.params import Params, load_params
+from manifests.stores.latents import LatentManifest, empty
+from manifests.stores.reading import NO_FACE, OK, FaceStore, store_root
 from pipeline import face_stores
 from pipeline.align import load_aligner
 from pipeline.crews import Crew

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manifests import layout
-from manifests.digests import folder_hashes
-from manifests.errors import InputError
-from manifests.ledger import NAME as LEDGER
-from manifests.params import Params
-from manifests.passport import NAME as PASSPORT
-from manifests.verify import find_faults
+from manifests.building.ledger import NAME as LEDGER
+from manifests.check import find_faults
+from manifests.core import layout
+from manifests.core.digests import folder_hashes
+from manifests.core.errors import InputError
+from manifests.settings.params import Params
+from manifests.stores.passport import NAME as PASSPORT
 from pipeline.crews import Crew
 from pipeline.embed import EmbedJob
 from pipeline.faces import Faces

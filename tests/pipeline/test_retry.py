@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manifests import layout
-from manifests.digests import folder_hashes
-from manifests.errors import InputError
-from manifests.params import Detection, Params
-from manifests.stores import FaceStore
+from manifests.core import layout
+from manifests.core.digests import folder_hashes
+from manifests.core.errors import InputError
+from manifests.settings.params import Detection, Params
+from manifests.stores.reading import FaceStore
 from pipeline.crews import Crew
 from pipeline.render import render_round
 from pipeline.retry import retry_round

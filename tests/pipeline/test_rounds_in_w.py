@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.latents import LatentManifest
-from manifests.params import Params, PriorRound, load_params
-from manifests.stores import FaceStore
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.settings.params import Params, PriorRound, load_params
+from manifests.stores.latents import LatentManifest
+from manifests.stores.reading import FaceStore
 from pipeline.crews import Crew
 from pipeline.frames import WIDE, to_frame
 from pipeline.generators import load_generator

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manifests import layout
-from manifests.boundaries import Boundaries
-from manifests.errors import InputError
-from manifests.files import read_json
-from manifests.latents import LatentManifest
-from manifests.params import Params, PriorRound, load_params
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.records.boundaries import Boundaries
+from manifests.settings.params import Params, PriorRound, load_params
+from manifests.stores.latents import LatentManifest
 from pipeline.boundaries import boundaries_of_pool
 from pipeline.sample import (
     main,

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.marks import LOW_QUALITY, NEAR_DUPLICATE, OFF_IDENTITY, Marks
-from manifests.params import Params, Screen, load_params
-from manifests.rounds import open_round
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.records.marks import LOW_QUALITY, NEAR_DUPLICATE, OFF_IDENTITY, Marks
+from manifests.settings.params import Params, Screen, load_params
+from manifests.stores.rounds import open_round
 from pipeline.screen import draw_marks, identity_cosines, near_duplicates, screen_round
 from tests import references
 from tests.conftest import ROOT

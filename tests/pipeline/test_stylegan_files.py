@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.stylegans import (
     SMALL2,
     SMALL3,

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from manifests import layout
-from manifests.digests import folder_hashes
-from manifests.errors import InputError
-from manifests.files import read_json
-from manifests.params import Params, load_params
-from manifests.rounds import open_round
-from manifests.stores import FaceStore, TeacherStore
+from manifests.core import layout
+from manifests.core.digests import folder_hashes
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.settings.params import Params, load_params
+from manifests.stores.reading import FaceStore, TeacherStore
+from manifests.stores.rounds import open_round
 from manifests.takeaway.packing import export_round, teachers_of
 from manifests.takeaway.unpacking import import_round
 from pipeline import embed, plan

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.generators import load_generator
 from pipeline.teachers import load_teacher
 from pipeline.torch_files import UnreadableFile, fault_of, read_torch_file

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from manifests.digests import sha256_text
-from manifests.errors import InputError
+from manifests.core.digests import sha256_text
+from manifests.core.errors import InputError
 from pipeline.weights import FILES, WeightFile, gather
 
 NET = WeightFile("net.dat", sha256_text("net"), "wheel-a==1", "a/net.dat")

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.marks import LOW_UTILITY, Mark, Marks
-from manifests.objectives import Losses
-from manifests.params import Params, load_params
-from manifests.qualities import QualityTable, table_of
-from manifests.rounds import open_round
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.records.marks import LOW_UTILITY, Mark, Marks
+from manifests.records.qualities import QualityTable, table_of
+from manifests.settings.objectives import Losses
+from manifests.settings.params import Params, load_params
+from manifests.settings.study import load_study
+from manifests.stores.rounds import open_round
 from manifests.studies.cr_fiqa import Study
-from manifests.study import load_study
 from tests.conftest import ROOT
 from tests.toys import EMBEDDING_WIDTH, make_round
 from train import cr_fiqa

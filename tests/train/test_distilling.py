@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manifests import layout
-from manifests.files import read_json
-from manifests.latents import Recipe, build
-from manifests.layout import IDENTITIES, POOL
-from manifests.params import Params, PriorRound, load_params
-from manifests.stores import TeacherStore
-from manifests.training import Student
+from manifests.core import layout
+from manifests.core.files import read_json
+from manifests.core.layout import IDENTITIES, POOL
+from manifests.settings.params import Params, PriorRound, load_params
+from manifests.settings.training import Student
+from manifests.stores.latents import Recipe, build
+from manifests.stores.reading import TeacherStore
 from pipeline.crews import Crew
 from pipeline.embed import embed_round
 from pipeline.generators import load_generator

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from eval.annotators.measured import ATTRIBUTES
-from manifests import layout
-from manifests.attributes import FACES, AttributeTable, Source
-from manifests.errors import InputError
-from manifests.latents import LatentManifest
-from manifests.objectives import Losses
-from manifests.params import Params, load_params
-from manifests.stores import FaceStore
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.records.attributes import FACES, AttributeTable, Source
+from manifests.settings.objectives import Losses
+from manifests.settings.params import Params, load_params
+from manifests.settings.study import load_study
+from manifests.stores.latents import LatentManifest
+from manifests.stores.reading import FaceStore
 from manifests.studies.fair_distillation import (
     NAME,
     Block,
@@ -28,7 +29,6 @@ from manifests.studies.fair_distillation import (
     RealFaces,
     Study,
 )
-from manifests.study import load_study
 from tests.conftest import ROOT
 from tests.toys import EMBEDDING_WIDTH, make_round
 from train.checkpoint import DISTILLED, FILE, LOG, load_student

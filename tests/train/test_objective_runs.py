@@ -14,12 +14,12 @@ import pytest
 import torch
 
 import train.engine.trainer as stage
-from manifests import layout
-from manifests.errors import InputError
-from manifests.files import read_json
-from manifests.objectives import IdentityPart, Losses, Tuition
-from manifests.params import Params
-from manifests.training import Run
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.settings.objectives import IdentityPart, Losses, Tuition
+from manifests.settings.params import Params
+from manifests.settings.training import Run
 from tests.toys import EMBEDDING_WIDTH, make_round
 from tests.train.losses.test_prerequisites import add_teacher
 from tests.train.toys import interrupted

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.files import read_json, write_json
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import read_json, write_json
 from manifests.studies.fair_distillation import NAME, Study, models
 from tests.conftest import ROOT
 from train.checkpoint import LOG

@@ -17,15 +17,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import train.engine.trainer as stage
-from manifests import layout
-from manifests.errors import InputError
-from manifests.files import read_json
-from manifests.marks import LOW_UTILITY
-from manifests.objectives import Losses
-from manifests.params import Params, load_params
-from manifests.qualities import QualityTable
-from manifests.rounds import open_faces, open_round
-from manifests.training import Run
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.records.marks import LOW_UTILITY
+from manifests.records.qualities import QualityTable
+from manifests.settings.objectives import Losses
+from manifests.settings.params import Params, load_params
+from manifests.settings.training import Run
+from manifests.stores.rounds import open_faces, open_round
 from pipeline.frames import Frame, to_frame
 from pipeline.screen import screen_round
 from tests.conftest import ROOT

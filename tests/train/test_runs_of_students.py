@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from manifests.errors import InputError
-from manifests.params import Params, load_params
-from manifests.training import Run, Student
+from manifests.core.errors import InputError
+from manifests.settings.params import Params, load_params
+from manifests.settings.training import Run, Student
 from tests.conftest import ROOT
 from tests.students import pictures
 from tests.toys import make_round

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.students import build, count, pictures
 from train.checkpoint import FILE, StudentCard, load_student, save_student
 from train.students import build_student, student_names

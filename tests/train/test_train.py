@@ -11,14 +11,14 @@ import pytest
 import torch
 
 import train.engine.trainer as stage
-from manifests import layout
-from manifests.digests import sha256_file
-from manifests.errors import InputError
-from manifests.marks import Mark, Marks
-from manifests.objectives import IdentityPart, Losses
-from manifests.params import Params, load_params
-from manifests.rounds import open_round
-from manifests.training import Run
+from manifests.core import layout
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError
+from manifests.records.marks import Mark, Marks
+from manifests.settings.objectives import IdentityPart, Losses
+from manifests.settings.params import Params, load_params
+from manifests.settings.training import Run
+from manifests.stores.rounds import open_round
 from tests.conftest import ROOT
 from tests.toys import make_round
 from tests.train.toys import interrupted

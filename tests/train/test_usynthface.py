@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from manifests import layout
-from manifests.costs import seconds_by_stage
-from manifests.errors import InputError
-from manifests.params import Params, load_params
+from manifests.core import layout
+from manifests.core.costs import seconds_by_stage
+from manifests.core.errors import InputError
+from manifests.settings.params import Params, load_params
+from manifests.settings.study import load_study
 from manifests.studies.usynthface import Study
-from manifests.study import load_study
 from tests.conftest import ROOT
 from tests.toys import EMBEDDING_WIDTH, make_round
 from tests.train.toys import interrupted

@@ -18,8 +18,9 @@ from unittest import mock
 import pytest
 import yaml
 
-from manifests.params import Params, load_params, merged
-from manifests.training import Run
+from manifests.settings.params import Params, load_params
+from manifests.settings.presets import merged
+from manifests.settings.training import Run
 from tests.conftest import ROOT
 from tests.toys import make_round
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from manifests.training import Noise
+from manifests.settings.training import Noise
 from pipeline.frames import Frame, between, warp
 from train.augmentation.draws import Draws
 from train.augmentation.randaugment import apply_operations, draw_operations

@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from manifests.errors import InputError
-from manifests.latents import LatentManifest
-from manifests.objectives import IdentityPart
-from manifests.stores import FaceStore, TeacherStore
+from manifests.core.errors import InputError
+from manifests.settings.objectives import IdentityPart
+from manifests.stores.latents import LatentManifest
+from manifests.stores.reading import FaceStore, TeacherStore
 from pipeline.frames import Frame
 from train.batching.order import Order
 from train.batching.pools import Columns, Rows, ahead, no_rows, read_pools
@@ -86,7 +86,7 @@ def _check_targets(source: Source, teacher: str) -> None:
         if not finite.all():
             raise InputError(
                 f"{path}: row {rows[np.argmin(finite)]} is a usable face, its embedding is not "
-                f"finite; run `python -m manifests.verify {path}`, then embed the round again"
+                f"finite; run `python -m manifests.check {path}`, then embed the round again"
             )
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from manifests import layout
-from manifests.attributes import AttributeTable
-from manifests.digests import sha256_file
-from manifests.errors import InputError
+from manifests.core import layout
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError
+from manifests.records.attributes import AttributeTable
 from manifests.studies.fair_distillation import ALL, SOME, WHERE, DataSet, Group
 from train.batching.batches import NO_IDENTITY, Source, num_usable, usable_identities
 from train.batching.mixes import Portion, mix

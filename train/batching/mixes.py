@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int, UInt64
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from train.batching.batches import Source
 
 # Steele, Lea & Flood, "Fast splittable pseudorandom number generators" (OOPSLA 2014): SplitMix64.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from manifests.stores import CHUNK_ROWS
+from manifests.stores.reading import CHUNK_ROWS
 
 BLOCKS, ROWS, EXTRAS = 1, 2, 3  # what a random stream is for, beside its seed
 

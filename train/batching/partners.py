@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from manifests.stores import CHUNK_ROWS
+from manifests.stores.reading import CHUNK_ROWS
 from train.batching.batches import NO_IDENTITY, Batch, Source, identity_labels
 
 CHUNKS_KEPT = 256  # decoded, 450 MB at 96 px: partners lie near those whom a batch shows

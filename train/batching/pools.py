@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from manifests.stores import CHUNK_ROWS, FaceStore
+from manifests.stores.reading import CHUNK_ROWS, FaceStore
 from train.batching.order import Part, Pool
 
 Item = TypeVar("Item")

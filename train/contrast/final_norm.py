@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 
 
 def with_final_norm(student: nn.Module) -> nn.Sequential:

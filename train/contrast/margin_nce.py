@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manifests.errors import pick
+from manifests.core.errors import pick
 from manifests.studies.usynthface import Contrast
 
 Units = Float[Tensor, "batch width"]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from manifests.errors import pick
+from manifests.core.errors import pick
 from manifests.studies.usynthface import Augmentation, Descent, Study
 from pipeline.frames import Frame, to_frame
 from train.augmentation.randaugment import rand_augment

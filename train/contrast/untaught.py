@@ -16,12 +16,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from manifests import layout
-from manifests.costs import timed
-from manifests.digests import canonical_json, sha256_text
-from manifests.errors import InputError
-from manifests.files import deliver, forget_others, read_json, write_json
-from manifests.params import Params
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.digests import canonical_json, sha256_text
+from manifests.core.errors import InputError
+from manifests.core.files import deliver, forget_others, read_json, write_json
+from manifests.settings.params import Params
 from manifests.studies.usynthface import Study
 from pipeline.frames import ARCFACE112
 from pipeline.numerics import device_of, numerics

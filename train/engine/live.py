@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from train.engine.steps import Progress
 
 Report = Callable[[Progress], None]

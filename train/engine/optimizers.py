@@ -8,8 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from manifests.errors import pick
-from manifests.training import Engine, Run, Train
+from manifests.core.errors import pick
+from manifests.settings.training import Engine, Run, Train
 from train.losses.objectives import Objective
 
 BETAS = (0.9, 0.99)  # of AdamW

@@ -8,12 +8,12 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from manifests import layout
-from manifests.digests import canonical_json
-from manifests.errors import InputError, pick
-from manifests.files import read_json
-from manifests.params import Params
-from manifests.training import Engine
+from manifests.core import layout
+from manifests.core.digests import canonical_json
+from manifests.core.errors import InputError, pick
+from manifests.core.files import read_json
+from manifests.settings.params import Params
+from manifests.settings.training import Engine
 from train.checkpoint import STATE
 from train.engine.live import check_installed
 from train.engine.optimizers import OPTIMIZERS, SCHEDULES

@@ -17,7 +17,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.numerics import device_of
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from manifests import layout
-from manifests.digests import canonical_json, sha256_text
-from manifests.files import write_json
+from manifests.core import layout
+from manifests.core.digests import canonical_json, sha256_text
+from manifests.core.files import write_json
 from pipeline.frames import ARCFACE112
 from train.batching.batches import num_usable
 from train.checkpoint import FILE, LOG, StudentCard, save_student, weights_sha256

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from manifests.digests import sha256_text
-from manifests.training import Run, Train
+from manifests.core.digests import sha256_text
+from manifests.settings.training import Run, Train
 from pipeline.frames import Frame
 from train.augmentation.draws import Draws
 from train.augmentation.noise import student_views

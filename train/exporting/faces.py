@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from manifests.stores import CHUNK_ROWS, FaceStore
+from manifests.stores.reading import CHUNK_ROWS, FaceStore
 from pipeline.frames import Frame, to_frame
 
 T = TypeVar("T")

@@ -13,14 +13,14 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from manifests import layout
 from manifests.cards.facts import NOT_STATED, leaves
-from manifests.errors import InputError
-from manifests.exports import StoreFacts, StudentFacts, Training
-from manifests.files import read_json
-from manifests.passport import Passport
-from manifests.rounds import read_manifest
-from manifests.stores import FaceStore, TeacherStore
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.records.exports import StoreFacts, StudentFacts, Training
+from manifests.stores.passport import Passport
+from manifests.stores.reading import FaceStore, TeacherStore
+from manifests.stores.rounds import read_manifest
 from train.checkpoint import LOG, Student
 from train.students.base import num_params
 

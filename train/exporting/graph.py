@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from train.checkpoint import StudentCard
 
 PICTURES, EMBEDDINGS = "pictures", "embeddings"

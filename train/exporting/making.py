@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from manifests.digests import sha256_file
-from manifests.errors import InputError
-from manifests.exports import FLOAT, INT8, LATENCY, WEIGHTS, Export, FileFacts, Int8Cost
-from manifests.files import link_or_copy, put, write_json
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError
+from manifests.core.files import link_or_copy, put, write_json
+from manifests.records.exports import FLOAT, INT8, LATENCY, WEIGHTS, Export, FileFacts, Int8Cost
 from train.checkpoint import FILE
 from train.exporting import facts
 from train.exporting.faces import blocks_of, crops, evenly, num_faces

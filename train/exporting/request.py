@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from manifests import layout
-from manifests.digests import canonical_json, sha256_file, sha256_text
-from manifests.errors import InputError
-from manifests.exports import StoreFacts
-from manifests.layout import PROBE
-from manifests.stores import FaceStore
+from manifests.core import layout
+from manifests.core.digests import canonical_json, sha256_file, sha256_text
+from manifests.core.errors import InputError
+from manifests.core.layout import PROBE
+from manifests.records.exports import StoreFacts
+from manifests.stores.reading import FaceStore
 from train.checkpoint import FILE, Student, load_student
 from train.exporting import facts
 from train.exporting.graph import require_packages

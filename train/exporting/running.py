@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manifests.errors import InputError
-from manifests.exports import Parity
+from manifests.core.errors import InputError
+from manifests.records.exports import Parity
 from train.exporting.graph import DTYPES, PICTURES, WithPreprocessing
 
 BATCHES = (1, 2, 7)

@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manifests.digests import canonical_json
-from manifests.errors import InputError, pick
-from manifests.files import replacing
+from manifests.core.digests import canonical_json
+from manifests.core.errors import InputError, pick
+from manifests.core.files import replacing
 from train.losses.terms import Target
 
 FILE = "adaptor.safetensors"

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manifests.objectives import CertaintyRatio
+from manifests.settings.objectives import CertaintyRatio
 from train.losses.heads import MarginHead
 from train.losses.margins import own_identity
 
@@ -88,6 +88,6 @@ class QualityRegression(nn.Module):
         head: MarginHead | None,
     ) -> Float[Tensor, " batch"]:
         prototypes = head if self.below is None else self.below
-        assert prototypes is not None  # manifests.objectives asks for one or the other
+        assert prototypes is not None  # manifests.settings.objectives asks for one or the other
         cosines = prototypes.cosines(outputs).clamp(-1.0, 1.0)
         return certainty_ratio(cosines, labels, self.term.ratio)

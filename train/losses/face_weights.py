@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.qualities import QualityTable
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.records.qualities import QualityTable
 from train.batching.batches import Source
 
 

@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manifests.digests import canonical_json
-from manifests.errors import InputError
-from manifests.files import replacing
-from manifests.objectives import Margin
-from manifests.parsing import parse_fields
+from manifests.core.digests import canonical_json
+from manifests.core.errors import InputError
+from manifests.core.files import replacing
+from manifests.core.parsing import parse_fields
+from manifests.settings.objectives import Margin
 from train.losses.margins import (
     NORMS,
     adaface_logits,

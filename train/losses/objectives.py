@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from manifests import layout
-from manifests.digests import sha256_file
-from manifests.errors import InputError
-from manifests.objectives import CertaintyRatio, Grouped, Margin, Term, Tuition
-from manifests.params import Params
+from manifests.core import layout
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError
+from manifests.settings.objectives import CertaintyRatio, Grouped, Margin, Term, Tuition
+from manifests.settings.params import Params
 from train.losses.adaptors import FILE as ADAPTOR
 from train.losses.adaptors import Adaptor, load_adaptor
 from train.losses.certainty import QualityRegression

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from manifests import layout
-from manifests.digests import canonical_json, sha256_text
-from manifests.errors import InputError
-from manifests.params import Params
-from manifests.stores import TeacherStore
+from manifests.core import layout
+from manifests.core.digests import canonical_json, sha256_text
+from manifests.core.errors import InputError
+from manifests.settings.params import Params
+from manifests.stores.reading import TeacherStore
 from train.batching.batches import Source, num_identities, usable_identities
 from train.checkpoint import Student
 from train.losses.adaptors import load_adaptor

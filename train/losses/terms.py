@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from manifests.objectives import Cosine, Grouped, Plain, Term, ThresholdRanks, UnitMse
+from manifests.settings.objectives import Cosine, Grouped, Plain, Term, ThresholdRanks, UnitMse
 from train.losses.grouped import grouped
 from train.losses.heads import UNKNOWN, MarginHead, running
 from train.losses.regression import (

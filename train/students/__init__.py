@@ -13,7 +13,7 @@ import pkgutil
 import torch
 from torch import nn
 
-from manifests.errors import InputError, pick
+from manifests.core.errors import InputError, pick
 
 TIMM = "timm"  # a family whose variants are not ours to list
 

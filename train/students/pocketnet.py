@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from train.students.base import ToUnitRange, scaled, side_after
 
 

@@ -13,7 +13,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from train.students.base import ToUnitRange
 
 

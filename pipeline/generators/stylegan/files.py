@@ -17,10 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from manifests.digests import sha256_file
-from manifests.errors import InputError
-from manifests.files import parse_json
-from manifests.pickles import shown
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError
+from manifests.core.files import parse_json
+from pipeline.foreign.pickles import shown
 from pipeline.frames import Frame
 from pipeline.generators.stylegan.alignment import ffhq_frame
 from pipeline.generators.stylegan.layers import StyleNetwork

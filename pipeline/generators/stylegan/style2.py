@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.generators.stylegan.layers import Dense, Mapping, StyleNetwork, demodulation
 from pipeline.generators.stylegan.resampling import binomial, leaky_relu, resample
 

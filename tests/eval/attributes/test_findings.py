@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from eval.attributes.divergence import kl_divergence
 from eval.attributes.explanation import REAL
 from eval.attributes.findings import by_hand, checks, find
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.eval.attributes.test_joint import ATTRIBUTES, YES, face_set, normal
 
 

@@ -19,7 +19,7 @@ from eval.attributes.head_files import KEY, KIND, HeadsPassport, load_heads, sav
 from eval.attributes.head_training import fit_heads, masked_loss
 from eval.attributes.heads import SHARED, Heads, probabilities
 from eval.attributes.held_out import LEAST, hold_out, judge
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from manifests.studies.attribute_drift import HeadSettings
 from tests import references
 

@@ -22,7 +22,7 @@ from eval.attributes.joint import (
     marginals,
     pairs_of,
 )
-from manifests.attributes import FACES, Attribute, AttributeTable, Source
+from manifests.records.attributes import FACES, Attribute, AttributeTable, Source
 from tests import references
 
 EDGES = tuple(np.linspace(-4.0, 4.0, 17).tolist())

@@ -12,8 +12,8 @@ import pytest
 
 from eval.attributes.labels import Labels, read_labels
 from eval.attributes.maad_face import GROUPS, LABEL_QUALITY, NAMES, canonical
-from manifests.attributes import NAME
-from manifests.errors import InputError
+from manifests.core.errors import InputError
+from manifests.records.attributes import NAME
 
 
 def written(path: Path, *rows: str) -> Path:

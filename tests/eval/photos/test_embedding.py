@@ -17,8 +17,8 @@ from eval.photos import embedding
 from eval.photos.embedding import embed_protocol, frame_coverage, placed
 from eval.scoring.verification import verify
 from eval.verify import verify_models
-from manifests.errors import InputError
-from manifests.images import decode
+from manifests.core.errors import InputError
+from manifests.photographs.images import decode
 from pipeline.align import Face, crop_photograph
 from pipeline.frames import ARCFACE112, DLIB150, WIDE, to_frame
 from tests.protocols import SMALL, colours, make_folder

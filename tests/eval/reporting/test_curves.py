@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from eval.reporting.curves import ROC_POINTS, mean_gaps, region_gaps, roc_points
-from manifests.errors import InputError
-from manifests.gaps import GapTable
+from manifests.core.errors import InputError
+from manifests.records.gaps import GapTable
 
 
 def test_roc_points_are_operating_points_of_the_scores() -> None:

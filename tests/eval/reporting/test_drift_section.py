@@ -16,12 +16,12 @@ from eval.drift import drift
 from eval.reporting.drift_figure import drift_figure, shares
 from eval.reporting.drift_section import drift_section, number, range_of
 from eval.reporting.figures import png
-from manifests.attributes import FACES, Attribute, AttributeTable, Source
-from manifests.latents import LatentManifest
-from manifests.layout import manifest as manifest_path
-from manifests.rounds import open_round
+from manifests.core.layout import manifest as manifest_path
+from manifests.records.attributes import FACES, Attribute, AttributeTable, Source
+from manifests.stores.latents import LatentManifest
+from manifests.stores.rounds import open_round
 from tests.conftest import ROOT
-from tests.manifests.test_attributes import photographs_table
+from tests.manifests.records.test_attributes import photographs_table
 from tests.test_flow import STAGES
 from tests.toys import make_round
 

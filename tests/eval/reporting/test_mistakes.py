@@ -14,7 +14,7 @@ from torch import nn
 from eval.reporting.mistakes import equal_error_threshold, find_mistakes, wrong
 from eval.reporting.sizes import UNKNOWN, count_macs, size_of_teacher
 from eval.scoring.scored import ScoredPairs
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 
 
 def pairs(scores: list[float], same: list[bool], left: str = "l") -> ScoredPairs:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from eval.report import gather, write_reports
-from manifests import layout
-from manifests.params import Verify, load_params
+from manifests.core import layout
+from manifests.settings.params import Verify, load_params
 from tests.browser import Tab, needs_chromium, visit
 from tests.conftest import ROOT
 from tests.fabricated import make_costs, make_drift, make_everything

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from eval.reporting.pictures import read_faces, showable, spread
-from manifests import layout
-from manifests.rounds import open_round
+from manifests.core import layout
+from manifests.stores.rounds import open_round
 from tests.toys import make_round
 
 

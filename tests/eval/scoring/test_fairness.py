@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eval.scoring.fairness import by_group, gini, skewed_error_ratio, summaries, worst_over_best
 from eval.scoring.scored import ScoredPairs, parse_scores
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests import references
 from tests.results import people_pairs, scores_table
 

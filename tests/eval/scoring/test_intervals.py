@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eval.scoring.intervals import at_least, identity_bootstrap, mcnemar, wilson
 from eval.scoring.subjects import PairSubjects, pair_subjects
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.references import repeated_pairs
 from tests.results import ACCURACY, SHIFT, sample
 

@@ -17,9 +17,9 @@ from eval.scoring.people_groups import (
     pairs_within,
     quantile_groups,
 )
-from manifests.benchmarks import Benchmark
-from manifests.errors import InputError
-from manifests.scores import subject_of
+from manifests.core.errors import InputError
+from manifests.photographs.protocols import Benchmark
+from manifests.photographs.scores import subject_of
 
 PEOPLE, EACH = 24, 4
 VALUES = {f"p{number:02}": float(number) for number in range(PEOPLE)}

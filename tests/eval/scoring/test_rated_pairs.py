@@ -12,7 +12,7 @@ from eval.discard import discard_figures
 from eval.models import Model
 from eval.scoring.rated_pairs import all_pairs, compare_qualities
 from eval.scoring.scored import ScoredPairs
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.frames import ARCFACE112
 from tests.references import fnmr_after_discarding
 from tests.results import people_pairs

@@ -8,7 +8,7 @@ import pytest
 from eval.compare import paired
 from eval.scoring.results import Result
 from eval.scoring.seed_effects import effects
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.results import PROTOCOL, made_result, people_table
 
 

@@ -20,7 +20,7 @@ from eval.scoring.separability import (
     separability,
     sibling_mean,
 )
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.eval.test_metrics import pyeer_stats
 from tests.references.scoring import operating_points
 

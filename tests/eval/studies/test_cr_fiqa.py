@@ -20,15 +20,15 @@ from eval.models import Model
 from eval.photos.photo_qualities import SeenPhotographs
 from eval.studies import cr_fiqa
 from eval.studies.cr_fiqa import RATED, STUDENTS, report, verify_students
-from manifests import layout
-from manifests.errors import InputError
-from manifests.files import write_json
-from manifests.images import ImageList
-from manifests.params import load_params
-from manifests.qualities import QualityTable, table_of
-from manifests.rounds import open_faces
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import write_json
+from manifests.photographs.images import ImageList
+from manifests.records.qualities import QualityTable, table_of
+from manifests.settings.params import load_params
+from manifests.settings.study import load_study
+from manifests.stores.rounds import open_faces
 from manifests.studies.cr_fiqa import Study
-from manifests.study import load_study
 from pipeline.frames import ARCFACE112
 from tests.conftest import ROOT
 from tests.eval.test_face_quality import CARD, make_rated

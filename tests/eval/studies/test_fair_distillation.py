@@ -27,14 +27,14 @@ from eval.photos.people import grouped_pairs, photograph_table
 from eval.photos.photo_sets import open_photographs
 from eval.studies import fair_distillation
 from eval.studies.fair_distillation import load_students, report
-from manifests import layout
-from manifests.attributes import PHOTOGRAPHS, AttributeTable, Source
-from manifests.digests import sha256_file
-from manifests.errors import InputError
-from manifests.files import write_json
-from manifests.params import Params, load_params
+from manifests.core import layout
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError
+from manifests.core.files import write_json
+from manifests.records.attributes import PHOTOGRAPHS, AttributeTable, Source
+from manifests.settings.params import Params, load_params
+from manifests.settings.study import load_study
 from manifests.studies.fair_distillation import NAME, Block, Cell, RealFaces, Study, expand
-from manifests.study import load_study
 from pipeline.align import Face
 from pipeline.frames import ARCFACE112, dlib5_in
 from tests.conftest import ROOT

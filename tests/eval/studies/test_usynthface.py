@@ -16,12 +16,12 @@ import torch
 from eval import study_page
 from eval.studies import usynthface
 from eval.studies.usynthface import ARMS, apart, load_arms, report
-from manifests import layout
-from manifests.errors import InputError
-from manifests.files import write_json
-from manifests.params import load_params
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import write_json
+from manifests.settings.params import load_params
+from manifests.settings.study import load_study
 from manifests.studies.usynthface import Study
-from manifests.study import load_study
 from tests.conftest import ROOT
 from tests.results import PROTOCOL, people_table, write_result
 from train.checkpoint import FILE, LOG, StudentCard, load_student, save_student

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.params import merged, read_yaml
-from manifests.parsing import parse
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.parsing import parse
+from manifests.settings.params import read_yaml
+from manifests.settings.presets import merged
 from manifests.studies.fair_distillation import (
     NAME,
     NO_FOLDER,

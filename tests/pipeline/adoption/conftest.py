@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from manifests.params import Params
+from manifests.settings.params import Params
 from tests.pipeline.adoption.toys import EACH, PEOPLE, SET, SIDE
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.params import Params
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.settings.params import Params
 from pipeline.adoption.image_sets import read_image_set
 from tests.pipeline.adoption.toys import SET, adopted
 from tests.protocols import encoded_bomb

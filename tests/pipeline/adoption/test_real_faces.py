@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import yaml
 
-from manifests import layout
 from manifests.card import main as card
-from manifests.digests import folder_hashes
-from manifests.errors import InputError
-from manifests.params import Params, merged, read_yaml
-from manifests.rounds import open_round
+from manifests.check import find_faults
+from manifests.core import layout
+from manifests.core.digests import folder_hashes
+from manifests.core.errors import InputError
+from manifests.settings.params import Params, read_yaml
+from manifests.settings.presets import merged
+from manifests.stores.rounds import open_round
 from manifests.studies.fair_distillation import NAME, REAL, RealFaces
-from manifests.verify import find_faults
 from pipeline import real_faces
 from pipeline.crews import Crew
 from pipeline.real_faces import make_round

@@ -14,16 +14,16 @@ import pytest
 import torch
 from PIL import Image
 
-from manifests import layout
 from manifests.card import main as card
-from manifests.digests import folder_hashes
-from manifests.errors import InputError
-from manifests.files import read_json
-from manifests.latents import LatentManifest
-from manifests.params import Params
-from manifests.rounds import open_round
-from manifests.stores import FaceStore
-from manifests.verify import find_faults
+from manifests.check import find_faults
+from manifests.core import layout
+from manifests.core.digests import folder_hashes
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.settings.params import Params
+from manifests.stores.latents import LatentManifest
+from manifests.stores.reading import FaceStore
+from manifests.stores.rounds import open_round
 from pipeline import adopt
 from pipeline.adopt import adopt_round, main
 from pipeline.adoption.faces import AdoptJob, moved

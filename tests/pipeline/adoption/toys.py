@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from manifests.params import Params
+from manifests.settings.params import Params
 from pipeline.adopt import Origin, adopt_round
 from pipeline.crews import Crew
 from pipeline.frames import ARCFACE112

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.boundaries import Boundaries
-from manifests.params import Identities
+from manifests.records.boundaries import Boundaries
+from manifests.settings.params import Identities
 from pipeline.generators import load_generator
 from pipeline.identities.labels import unit
 from pipeline.identities.laws import LAWS, Geometry, geometry_of

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manifests import layout
-from manifests.boundaries import Boundaries
-from manifests.errors import InputError
-from manifests.latents import DISSIMILAR, SIMILAR, LatentManifest
-from manifests.params import Identities, Params, PriorRound
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.records.boundaries import Boundaries
+from manifests.settings.params import Identities, Params, PriorRound
+from manifests.stores.latents import DISSIMILAR, SIMILAR, LatentManifest
 from pipeline.identities.laws import LAWS, Geometry, geometry_of
 from pipeline.identities.sampling import LIMITS, check_settings, sample_identities, shuffled
 from pipeline.sample import (

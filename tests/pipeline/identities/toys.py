@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from manifests.params import Identities
+from manifests.settings.params import Identities
 from pipeline.sample import prior
 
 WIDTH, EMBEDDING = 100, 16

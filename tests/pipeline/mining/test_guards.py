@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.mining.guards import (
     Drift,
     check_not_collapsed,

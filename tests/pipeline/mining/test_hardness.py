@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.mining.hardness import HARDNESS
 from tests.pipeline.mining.toys import gap_table
 

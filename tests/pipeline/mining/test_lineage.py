@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from manifests import layout
-from manifests.errors import InputError, run_command
-from manifests.latents import LatentManifest, Recipe, build, schema
+from manifests.core import layout
+from manifests.core.errors import InputError, run_command
+from manifests.stores.latents import LatentManifest, Recipe, build, schema
 from pipeline.mine import main
 from pipeline.mining.lineage import describe, trace
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.errors import InputError
-from manifests.params import Mine
+from manifests.core.errors import InputError
+from manifests.settings.params import Mine
 from pipeline.mining.laws import LAWS, PRIOR
 from pipeline.mining.parents import hardest
 from pipeline.mining.proposals import Pool, Proposals, own_normals, propose

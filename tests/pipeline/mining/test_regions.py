@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from pipeline.mining import regions
 from pipeline.mining.regions import (
     assign,

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from manifests.gaps import GapTable
-from manifests.params import BoundaryParams, Mine, Params, Threshold
-from manifests.rounds import RoundFiles, open_round
+from manifests.records.gaps import GapTable
+from manifests.settings.params import BoundaryParams, Mine, Params, Threshold
+from manifests.stores.rounds import RoundFiles, open_round
 from pipeline.mine import unit_embeddings
 from pipeline.mining.proposals import Pool
 from pipeline.mining.regions import Region

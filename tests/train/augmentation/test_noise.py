@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from manifests.params import load_params
-from manifests.training import Noise
+from manifests.settings.params import load_params
+from manifests.settings.training import Noise
 from pipeline.frames import ARCFACE112, WIDE, to_frame
 from tests.conftest import ROOT
 from train.augmentation.draws import Draws

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.latents import LatentManifest
-from manifests.stores import FaceStore, TeacherStore
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.stores.latents import LatentManifest
+from manifests.stores.reading import FaceStore, TeacherStore
 from tests.toys import make_round, toy_teacher
 from train.batching.batches import (
     NO_ROWS,

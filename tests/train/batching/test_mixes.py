@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.rounds import open_round
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.stores.rounds import open_round
 from tests.toys import make_round
 from train.batching.batches import Source, open_source
 from train.batching.mixes import Portion, chosen, draws, mix, most_faces, quotas

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from manifests.rounds import open_faces
+from manifests.stores.rounds import open_faces
 from tests.toys import make_round
 from train.batching.batches import NO_IDENTITY, BatchStream, Source, open_source
 from train.batching.partners import Partners

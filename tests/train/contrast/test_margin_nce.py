@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from manifests.studies.usynthface import Contrast, Descent
 from tests.references import after_fifo, margin_nce, moco_logits
 from train.contrast import margin_nce as module

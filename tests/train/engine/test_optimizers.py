@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from manifests.params import load_params
-from manifests.training import Run, Train
+from manifests.settings.params import load_params
+from manifests.settings.training import Run, Train
 from tests.conftest import ROOT
 from train.engine.optimizers import Average, learning_rate, make_optimizer
 from train.losses.objectives import Lesson, Objective

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import train.engine.trainer as trainer
-from manifests.errors import InputError
-from manifests.params import Params
+from manifests.core.errors import InputError
+from manifests.settings.params import Params
 from tests.train.toys import OUT, small_params, with_engine, with_train
 from train.engine.preflight import differences
 from train.engine.processes import Processes

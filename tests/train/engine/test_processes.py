@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.toys import make_round
 from tests.train.toys import LONGER, OUT, start, write_params
 from train.checkpoint import LOG, STATE, load_student

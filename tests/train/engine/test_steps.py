@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 import train.engine.trainer as trainer
-from manifests import layout
-from manifests.errors import InputError
-from manifests.params import Params
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.settings.params import Params
 from pipeline.frames import ARCFACE112, WIDE
 from tests.toys import FACE_SIZE
 from tests.train.toys import OUT, interrupted, small_params, with_engine, with_train

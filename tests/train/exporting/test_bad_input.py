@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from manifests.errors import InputError
-from manifests.exports import FLOAT, WEIGHTS, Export
-from manifests.files import read_json, write_json
+from manifests.core.errors import InputError
+from manifests.core.files import read_json, write_json
 from manifests.model_card import JSON, MARKDOWN
+from manifests.records.exports import FLOAT, WEIGHTS, Export
 from tests.exports import RUN
 from tests.toys import make_round
 from tests.train.exporting.toys import OUT, command

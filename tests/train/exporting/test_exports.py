@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from eval.models import load_model
-from manifests import layout
-from manifests.digests import folder_hashes
-from manifests.errors import InputError
-from manifests.exports import FLOAT, INT8, LATENCY, WEIGHTS, Export
-from manifests.files import put, read_json
+from manifests.core import layout
+from manifests.core.digests import folder_hashes
+from manifests.core.errors import InputError
+from manifests.core.files import put, read_json
+from manifests.records.exports import FLOAT, INT8, LATENCY, WEIGHTS, Export
 from pipeline.onnx_files import open_network
 from tests.exports import RUN
 from tests.train.exporting.toys import FILES, OUT, command

@@ -11,9 +11,9 @@ import onnxruntime
 import pytest
 import torch
 
-from manifests import layout
-from manifests.exports import FLOAT, INT8, Export
-from manifests.stores import FaceStore
+from manifests.core import layout
+from manifests.records.exports import FLOAT, INT8, Export
+from manifests.stores.reading import FaceStore
 from pipeline.frames import Frame, to_frame
 from tests.exports import RUN
 from tests.train.exporting.toys import OUT

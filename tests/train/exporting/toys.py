@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-from manifests.exports import FLOAT, INT8, LATENCY, RECORD, WEIGHTS
+from manifests.records.exports import FLOAT, INT8, LATENCY, RECORD, WEIGHTS
 from train.export import main
 
 OUT = Path("runs/exports/start")

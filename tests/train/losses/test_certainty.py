@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
-from manifests.objectives import RATIOS, CertaintyRatio, Margin
+from manifests.settings.objectives import RATIOS, CertaintyRatio, Margin
 from tests.references import certainty as slow
 from train.losses.certainty import QualityRegression, certainty_ratio, nearest_other, own_cosine
 from train.losses.heads import MarginHead

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from manifests.errors import InputError
-from manifests.latents import LatentManifest
-from manifests.layout import manifest
-from manifests.objectives import Losses
-from manifests.params import Params
-from manifests.qualities import QualityTable
-from manifests.rounds import open_faces
-from manifests.training import Run
+from manifests.core.errors import InputError
+from manifests.core.layout import manifest
+from manifests.records.qualities import QualityTable
+from manifests.settings.objectives import Losses
+from manifests.settings.params import Params
+from manifests.settings.training import Run
+from manifests.stores.latents import LatentManifest
+from manifests.stores.rounds import open_faces
 from tests.references import losses as slow
 from tests.toys import make_round
 from tests.train.toys import with_train

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from manifests.objectives import Losses, Margin, ThresholdRanks, Tuition
-from manifests.params import Params
+from manifests.settings.objectives import Losses, Margin, ThresholdRanks, Tuition
+from manifests.settings.params import Params
 from tests.references import losses as slow
 from train.losses.adaptors import Adaptor, Input
 from train.losses.heads import MarginHead, running

@@ -13,13 +13,13 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from manifests import layout
-from manifests.errors import InputError
-from manifests.objectives import IdentityPart, Losses, Tuition
-from manifests.params import Params
-from manifests.passport import Fingerprint
-from manifests.stores import FaceStore
-from manifests.training import Run
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.settings.objectives import IdentityPart, Losses, Tuition
+from manifests.settings.params import Params
+from manifests.settings.training import Run
+from manifests.stores.passport import Fingerprint
+from manifests.stores.reading import FaceStore
 from tests.toys import EMBEDDING_WIDTH, PASSPORT, make_round, toy_teacher
 from train.engine.trainer import start_objective
 from train.fuse import fuse

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from eval.reporting.sizes import count_macs
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.students import StudentContract, build, count, pictures
 from train.students import build_student
 from train.students.base import num_params

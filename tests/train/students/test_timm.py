@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from manifests.errors import InputError
+from manifests.core.errors import InputError
 from tests.students import StudentContract, build, pictures
 
 

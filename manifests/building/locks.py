@@ -1,0 +1,51 @@
+"""One writer at a time: a lock that says who holds it and that a crash lets go by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from manifests.core.errors import InputError
+from manifests.core.files import write_json
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Holds the lock beside `folder` for the block. The kernel frees it when its holder dies,
+    however it dies; the note on the holder that is then found is a dead one's.
+
+    Raises InputError naming the process that holds it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock, note = (folder.with_name(f"{folder.name}.{end}") for end in ("lock", "holder.json"))
+    try:
+        held = FileLock(lock, timeout=0).acquire()
+    except Timeout:
+        raise InputError(
+            f"{folder}: being written by {_holder(note)}; wait for it, or stop it first"
+        ) from None
+    with held:
+        for stray in note.parent.glob(f".{note.name}.*.tmp"):  # of a killed process
+            stray.unlink(missing_ok=True)
+        if note.exists():
+            tqdm.write(f"{folder}: {_holder(note)} ended before it was done; going on from there")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(note, {"pid": os.getpid(), "host": socket.gethostname(), "since": now})
+        yield
+        note.unlink()  # kept after an error: the next writer goes on from there
+
+
+def _holder(note: Path) -> str:
+    try:
+        who = json.loads(note.read_text(encoding="utf-8"))
+        return f"process {who['pid']} on {who['host']} since {who['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"  # between its lock and its note

@@ -1,0 +1,65 @@
+"""Finding a generator, teacher or benchmark by name: a backend is a file of ours, or an entry
+point of an installed package. Only the one that is asked for is imported."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from manifests.core.errors import InputError, pick
+
+
+def load_backend(
+    package: ModuleType, kind: str, text: str, weights: Path, *, group: str | None = None
+) -> Any:
+    """What `text` stands for: NAME is `load(weights)` of the backend called so, NAME:PATH its
+    `load_file(PATH)`.
+
+    Raises InputError for an unknown name, and for a path that is missing or not wanted.
+    """
+    name, colon, path = text.partition(":")
+    backend = find_backend(package, kind, name, group=group)
+    named = hasattr(backend, "load_file")
+    if bool(path) != named or (colon and not path):
+        raise InputError(
+            f"{kind} {name} " + (f"needs a file: {name}:PATH" if named else "takes no file")
+        )
+    make = backend.load_file if named else backend.load
+    return make(Path(path) if path else weights)
+
+
+def find_backend(package: ModuleType, kind: str, name: str, *, group: str | None = None) -> Any:
+    """The module of `package` that serves `name` (file dcgan_digiface.py for dcgan-digiface), or
+    what an installed package names so among the entry points of `group`.
+
+    Raises InputError that lists the valid names; for a name that two claim; and for an entry
+    point that cannot be imported.
+    """
+    files = (info.name for info in pkgutil.iter_modules(package.__path__) if not info.ispkg)
+    own = {file.replace("_", "-"): file for file in files if file != "base"}
+    others = list(entry_points(group=group)) if group else []
+    pick(kind, name, dict.fromkeys([*own, *(point.name for point in others)]))
+    claimed = [point for point in others if point.name == name]
+    if len(claimed) + (name in own) > 1:
+        places = ", ".join(["this project"] * (name in own) + [_origin(p) for p in claimed])
+        raise InputError(f"{kind} {name}: named so by {places}; rename or remove one")
+    if claimed:
+        return _imported(claimed[0], kind)
+    return importlib.import_module(f"{package.__name__}.{own[name]}")
+
+
+# Points are Any: where the backport importlib_metadata is imported, the standard library's
+# entry_points gives points of its class.
+def _imported(point: Any, kind: str) -> Any:
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{kind} {point.name} of {_origin(point)}: {error}") from None
+
+
+def _origin(point: Any) -> str:
+    return str(point.dist.name if point.dist else point.value)

@@ -1,0 +1,170 @@
+"""Where everything lies, relative to the repository root. The only place that knows paths."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from manifests.core.errors import InputError
+
+DATA = Path("data")
+RUNS = Path("runs")
+REPORTS = Path("reports")
+WEIGHTS = DATA / "weights"
+COSTS = RUNS / "costs"
+PHOTOGRAPHS = DATA / "photographs"
+WORK = Path(".work")  # scratch: whatever lies there can be made again
+BENCHMARKS = Path("manifests/benchmarks")
+STUDIES = "studies"
+STUDY_PARAMS = Path("params") / STUDIES
+STUDY_REPORTS = REPORTS / STUDIES
+
+# Rounds with a part of their own: references and parents, measuring, boundaries' faces.
+POOL, PROBE, IDENTITIES = "pool", "probe", "identities"
+FACES = "faces.zarr"
+MANIFESTS = Path("manifests/rounds")
+# pool, or teamA/pool: the round of another team, imported under that team's name
+ROUND = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+TEACHER = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+
+def manifest(round: str) -> Path:
+    return MANIFESTS / f"{_checked(round)}.parquet"
+
+
+def manifest_summary(round: str) -> Path:
+    return MANIFESTS / f"{_checked(round)}.summary.json"
+
+
+def faces(round: str) -> Path:
+    return DATA / _checked(round) / FACES
+
+
+def teacher(round: str, name: str) -> Path:
+    """Raises InputError for what is no name, such as onnx:PATH."""
+    if not TEACHER.fullmatch(name):
+        raise InputError(
+            f"teacher {name[:80]!r}: a store is called by a name of letters, digits, dots, dashes "
+            "and underscores; give a teacher in a file one under `teachers` in params.yaml"
+        )
+    return DATA / _checked(round) / "teachers" / f"{name}.zarr"
+
+
+def round_of(store: Path) -> str:
+    """The round whose store has this path; "" if it is no such place of this checkout."""
+    parts = Path(os.path.relpath(store)).parts
+    if parts[:1] != DATA.parts:
+        return ""
+    last = -2 if parts[-2:-1] == ("teachers",) else -1
+    return "/".join(parts[1:last])
+
+
+def _checked(round: str) -> str:
+    """A name cannot lead out of the folders of its kind."""
+    if not ROUND.fullmatch(round):
+        raise InputError(
+            f"round {round[:80]!r}: a name has letters, digits, dots, dashes and underscores; "
+            "one slash parts a team's name from it"
+        )
+    return round
+
+
+def marks(round: str, teacher: str) -> Path:
+    """Of the faces, as that teacher sees them."""
+    return DATA / _checked(round) / "marks" / f"{teacher}.parquet"
+
+
+def card(round: str) -> Path:
+    return DATA / _checked(round) / "card"
+
+
+def attributes(round: str, annotator: str) -> Path:
+    return DATA / _checked(round) / "attributes" / f"{annotator}.parquet"
+
+
+def photograph_attributes(name: str, annotator: str) -> Path:
+    """Of a set of photographs: measured, and nowhere trained on."""
+    return PHOTOGRAPHS / name / f"{annotator}.parquet"
+
+
+def boundaries(round: str) -> Path:
+    return DATA / round / "boundaries.parquet"
+
+
+def gap_table(run: str, round: str) -> Path:
+    return DATA / "gaps" / run / f"{round}.parquet"
+
+
+def regions(round: str) -> Path:
+    return DATA / round / "regions.parquet"
+
+
+def children_gaps(round: str) -> Path:
+    """Of a mined round's faces, by the student that they were mined for."""
+    return DATA / round / "gaps.parquet"
+
+
+def run(name: str) -> Path:
+    return RUNS / name
+
+
+def export(run: str) -> Path:
+    """What train.export makes of a run."""
+    return RUNS / "exports" / run
+
+
+def trained_teachers(run: str) -> Path:
+    """What train.snapshots makes of a run."""
+    return RUNS / "teachers" / run
+
+
+def gap_report(run: str) -> Path:
+    return REPORTS / "gap" / f"{run}.json"
+
+
+def retention_report(run: str) -> Path:
+    return REPORTS / "retention" / f"{run}.json"
+
+
+def quality_report() -> Path:
+    return REPORTS / "quality.json"
+
+
+def quality_figure() -> Path:
+    return REPORTS / "quality.png"
+
+
+def verification(benchmark: str, role: str) -> Path:
+    """`role`: student, student-int8 or teacher."""
+    return REPORTS / "verify" / benchmark / role
+
+
+def study_params(study: str) -> Path:
+    return STUDY_PARAMS / f"{study}.yaml"
+
+
+def study_size(study: str, size: str) -> Path:
+    """What a larger or smaller run of a study changes of its parameters."""
+    return STUDY_PARAMS / study / f"{size}.yaml"
+
+
+def study_data(study: str) -> Path:
+    """Tables and stores of a study alone."""
+    return DATA / STUDIES / study
+
+
+def study_run(study: str, arm: str) -> Path:
+    """The run directory of one of the students that a study trains."""
+    return RUNS / STUDIES / study / arm
+
+
+def study_results(study: str) -> Path:
+    """What a study measured in full, such as verifications: BENCHMARK/ARM in it."""
+    return STUDY_REPORTS / study
+
+
+def study_report(study: str) -> Path:
+    """The figures of a study, with the digests of all that they come from."""
+    return STUDY_REPORTS / f"{study}.json"

@@ -1,0 +1,32 @@
+"""Writing rows of a round to one HDF5 file; see manifests.takeaway.packing for what is in it.
+
+python -m manifests.pack ROUND [--rows SELECTION] [--teacher NAME …] --out FILE.h5
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from manifests.core.errors import Parser, run_command
+from manifests.takeaway.packing import export_round
+from manifests.takeaway.selections import ALL, HELP
+
+
+def main() -> None:
+    parser = Parser(description="Export rows of a round, with all that is known of them, to HDF5.")
+    parser.add_argument("round", help="name of a round with faces")
+    parser.add_argument("--rows", default=ALL, metavar="SELECTION", help=HELP)
+    parser.add_argument(
+        "--teacher",
+        nargs="*",
+        metavar="NAME",
+        help="teachers whose embeddings to take (default: all that are there; none: no NAME)",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.h5")
+    args = parser.parse_args()
+    found = export_round(args.round, args.out, selection=args.rows, teachers=args.teacher)
+    print(f"{args.out}: {found}")
+
+
+if __name__ == "__main__":
+    run_command(main)

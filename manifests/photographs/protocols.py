@@ -1,0 +1,202 @@
+"""Benchmark: a frozen protocol. Pairs with folds, and the sha256 of every image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Int
+
+from manifests.core.digests import sha256_file, table_digest
+from manifests.core.errors import InputError
+from manifests.core.tables import KEY, read_table, write_table
+from manifests.photographs import templates
+from manifests.photographs.templates import TemplateSet
+
+KIND, TEMPLATE_KIND = "benchmark-1", "template-benchmark-1"
+SCHEMA = pa.schema(
+    {
+        "pair_id": pa.int32(),
+        "fold": pa.int16(),
+        "left": pa.string(),
+        "right": pa.string(),
+        "left_sha256": pa.string(),
+        "right_sha256": pa.string(),
+        "same": pa.bool_(),
+    }
+)
+ALIGNMENT = "dlib HOG, score > 0, + dlib5; most central face; retry at 2x; then the box 0.3..0.7"
+ALIGNED = "none: the images are crops in the frame arcface112"
+HASHED = {"name", "alignment"}  # metadata that the protocol's hash covers
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Verification pairs over images that are named relative to one folder (or, in a template
+    protocol, over templates of such images)."""
+
+    name: str
+    fold: Int[np.ndarray, " pair"]
+    left: tuple[str, ...]
+    right: tuple[str, ...]
+    same: Bool[np.ndarray, " pair"]
+    sha256: Mapping[str, str]  # of every image, by name
+    alignment: str = ALIGNMENT
+    templates: TemplateSet | None = None
+    recorded: Mapping[str, str] = field(default_factory=dict)  # decoder and such: not hashed
+
+    def __post_init__(self) -> None:
+        if {len(self.left), len(self.right), len(self.same)} != {len(self.fold)}:
+            raise InputError(f"benchmark {self.name}: pair columns of unlike lengths")
+        if not len(self.fold):
+            raise InputError(f"benchmark {self.name}: no pairs")
+        self._check_folds()
+        if self.templates:
+            self.templates.require("a pair", (*self.left, *self.right))
+        missing = sorted(set(self.images) - set(self.sha256))
+        if missing:
+            raise InputError(f"benchmark {self.name}: no hash for image {missing[0]}")
+
+    def _check_folds(self) -> None:
+        numbers = np.unique(self.fold)
+        if numbers[0] < 0:
+            raise InputError(f"benchmark {self.name}: fold {numbers[0]}, expected 0, 1, 2, …")
+        if not np.array_equal(numbers, np.arange(len(numbers))):
+            empty = sorted(set(range(int(numbers.max()) + 1)) - set(numbers.tolist()))
+            raise InputError(f"benchmark {self.name}: fold {empty[0]} has no pairs")
+        if len(numbers) < 2:
+            raise InputError(f"benchmark {self.name}: one fold only, at least 2 are needed")
+        for number in numbers:
+            if len(np.unique(self.same[self.fold == number])) < 2:
+                raise InputError(
+                    f"benchmark {self.name}: fold {number} needs genuine and impostor pairs"
+                )
+
+    @property
+    def compared(self) -> list[str]:
+        """Everything that pairs are made of, sorted: images, or templates."""
+        return self.templates.names if self.templates else self.images
+
+    @cached_property
+    def images(self) -> list[str]:
+        """Every image, sorted."""
+        if self.templates:
+            return sorted(set(self.templates.image))
+        return sorted({*self.left, *self.right})
+
+    def image_sha256(self) -> dict[str, str]:
+        return {name: self.sha256[name] for name in self.images}
+
+    @cached_property
+    def protocol_sha256(self) -> str:
+        """Over pairs, folds, image hashes and the alignment rule."""
+        return table_digest(self._table(), self._metadata())
+
+    def write(self, path: Path) -> None:
+        kind = TEMPLATE_KIND if self.templates else KIND
+        write_table(path, kind, self._table(), {**self.recorded, **self._metadata()})
+
+    @classmethod
+    def read(cls, path: Path) -> Benchmark:
+        """Raises InputError for a file that is no benchmark, was changed, or is for another
+        alignment than this code's."""
+        of_templates = _names_kind(path, TEMPLATE_KIND)
+        kind, schema = (TEMPLATE_KIND, templates.SCHEMA) if of_templates else (KIND, SCHEMA)
+        table, metadata, _ = read_table(path, kind, schema)
+        alignment = metadata.get("alignment", "")
+        if alignment not in (ALIGNMENT, ALIGNED):
+            raise InputError(
+                f"{path}: frozen for the alignment {alignment!r}, this code aligns by "
+                f"{ALIGNMENT!r}; freeze it again"
+            )
+        try:
+            members, pairs, hashes = (templates.from_rows if of_templates else _from_rows)(table)
+            return cls(
+                metadata.get("name", ""),
+                np.array(pairs["fold"], np.int16),
+                tuple(pairs["left"]),
+                tuple(pairs["right"]),
+                np.array(pairs["same"], bool),
+                hashes,
+                alignment,
+                members,
+                {key: metadata[key] for key in metadata.keys() - HASHED - {"kind"}},
+            )
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+    def check_images(self, folder: Path) -> None:
+        """Raises InputError for the first image that is missing or not the frozen one."""
+        for name, wanted in self.image_sha256().items():
+            path = folder / name
+            if not path.is_file():
+                raise InputError(f"{path}: benchmark {self.name} names this image; it is missing")
+            if sha256_file(path) != wanted:
+                raise InputError(f"{path}: not the image that benchmark {self.name} was frozen on")
+
+    def check_same(self, found: Benchmark) -> None:
+        """Raises InputError naming the first thing in which `found` is not this protocol."""
+        if found.protocol_sha256 == self.protocol_sha256:
+            return
+        for wanted, have in ((self.name, found.name), (self.alignment, found.alignment)):
+            if wanted != have:
+                raise InputError(f"frozen for {wanted!r}, found {have!r}")
+        self._check_list("pair", self._pairs(), found._pairs())
+        for part in ("template", "media", "image", "gallery", "probes"):
+            frozen, here = (getattr(b.templates, part, ()) for b in (self, found))
+            self._check_list(f"{part} entry", frozen, here)
+        changed = [name for name in self.images if self.sha256[name] != found.sha256[name]]
+        raise InputError(f"image {changed[0]} is not the one that was frozen")
+
+    def _pairs(self) -> list[str]:
+        rows = zip(self.fold.tolist(), self.left, self.right, self.same.tolist(), strict=True)
+        return [f"fold {fold}, {a} {b}, same {int(same)}" for fold, a, b, same in rows]
+
+    @staticmethod
+    def _check_list(what: str, frozen: Any, found: Any) -> None:
+        for row, (wanted, have) in enumerate(zip_longest(frozen, found, fillvalue="none")):
+            if wanted != have:
+                raise InputError(
+                    f"frozen on {len(frozen)} rows, found {len(found)}; the first unlike {what} "
+                    f"is {row}: frozen {wanted}; found {have}"
+                )
+
+    def _table(self) -> pa.Table:
+        if self.templates:
+            columns = {"left": self.left, "right": self.right, "fold": self.fold, "same": self.same}
+            return templates.to_rows(self.templates, columns, self.sha256)
+        hashes = [[self.sha256[name] for name in side] for side in (self.left, self.right)]
+        values = [np.arange(len(self.fold)), self.fold, self.left, self.right, *hashes, self.same]
+        arrays = [pa.array(c, f.type) for c, f in zip(values, SCHEMA, strict=True)]
+        return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+    def _metadata(self) -> dict[str, str]:
+        return {"name": self.name, "alignment": self.alignment}
+
+
+def _from_rows(table: pa.Table) -> tuple[None, dict[str, Any], dict[str, str]]:
+    empty = [name for name in table.schema.names if table[name].null_count]
+    if empty:
+        raise InputError(f"a pair without {empty[0]}")
+    pairs = {name: table[name].to_pylist() for name in ("fold", "left", "right", "same")}
+    hashes: dict[str, str] = {}
+    for side in ("left", "right"):
+        for name, sha256 in zip(pairs[side], table[f"{side}_sha256"].to_pylist(), strict=True):
+            if hashes.setdefault(name, sha256) != sha256:
+                raise InputError(f"two hashes for image {name}")
+    return None, pairs, hashes
+
+
+def _names_kind(path: Path, kind: str) -> bool:
+    """Whether the file says so of itself; what it is, `read_table` finds out."""
+    try:
+        return f'"kind": "{kind}"'.encode() in (pq.read_schema(path).metadata or {}).get(KEY, b"")
+    except (OSError, pa.ArrowInvalid):
+        return False

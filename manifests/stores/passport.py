@@ -1,0 +1,142 @@
+"""Passport: what a store is, what it was made from, and the root over all its other files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from manifests.core.digests import canonical_json, sha256_text
+from manifests.core.errors import InputError
+from manifests.core.files import parse_json, write_text
+from manifests.core.layout import ROUND
+
+NAME = "passport.json"
+SCHEMA_VERSION = 2
+LARGEST = 1 << 22  # bytes: a stranger's passport must not fill the memory
+LONGEST_TEXT = 200  # characters of a name or digest
+COUNTS = ("num_rows", "num_ok", "num_files", "shard_rows", "schema_version")
+DIGEST = re.compile("[0-9a-f]*")  # empty before sealing
+FORMS = {
+    "kind": re.compile("[a-z]+"), "round": ROUND, "merkle_root": DIGEST,
+    "manifest_digest": DIGEST, "faces_root": DIGEST,
+}  # fmt: skip
+MAPPINGS = {
+    "failures": int, "lineage": object, "licences": str, "fingerprint": object, "metadata": str
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """A generator or teacher: `identity` must be equal to be mixed, `numerics` is recorded."""
+
+    identity: Mapping[str, Any]  # name, weights sha256, preprocessing, frame, metric, views
+    numerics: Mapping[str, Any]  # torch version, CPU capability, batch shape
+
+
+@dataclass(frozen=True)
+class Passport:
+    """Written last; a store without one does not open. Holds no time, host or cost.
+
+    Version 2 adds `metadata` and a digest over the passport itself, so that a changed byte in
+    either is noticed on opening; version 1 is read without both.
+    """
+
+    kind: str  # faces or teacher
+    round: str
+    num_rows: int
+    num_ok: int
+    failures: Mapping[str, int]
+    merkle_root: str
+    manifest_digest: str
+    faces_root: str | None  # a teacher store names the faces it embeds
+    fingerprint: Fingerprint
+    lineage: Mapping[str, Any]
+    licences: Mapping[str, str]
+    shard_rows: int = 1024  # of one image shard, and of one task
+    num_files: int = 0  # beside this one: a store that lost a file does not open
+    metadata: Mapping[str, str] = field(default_factory=dict)  # {path: sha256} of each zarr.json
+    schema_version: int = field(default=SCHEMA_VERSION)
+
+    def write(self, store: Path) -> None:
+        values = asdict(self)
+        write_text(store / NAME, _canonical({**values, "digest": _digest(values)}))
+
+    @classmethod
+    def read(cls, store: Path) -> Passport:
+        """Parses a store's passport.
+
+        Raises InputError if there is none, or if a byte of it is not as it was written.
+        """
+        path = store / NAME
+        if not path.is_file():
+            what = "is unfinished (it has no passport)" if store.exists() else "does not exist"
+            raise InputError(f"{store}: this store {what}; run the stage that builds it")
+        try:
+            return _parse(path, _read_bytes(path))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"{path}: not a passport ({error}); build the store again") from None
+
+
+def _read_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        raw = file.read(LARGEST + 1)
+    if len(raw) > LARGEST:
+        raise ValueError(f"larger than {LARGEST} bytes")
+    return raw
+
+
+def _parse(path: Path, raw: bytes) -> Passport:
+    values = parse_json(raw)
+    _check_version(path, values["schema_version"])
+    if values["schema_version"] >= 2:
+        digest = values.pop("digest")
+        if digest != _digest(values) or raw != _canonical({**values, "digest": digest}).encode():
+            raise ValueError("its bytes are not those that were written")
+    _check_types(values)
+    values["fingerprint"] = Fingerprint(**values["fingerprint"])
+    return Passport(**values)
+
+
+def _check_version(path: Path, version: int) -> None:
+    if version > SCHEMA_VERSION:  # before the fields, of which a later version may have more
+        raise InputError(
+            f"{path}: schema version {version}, this code reads up to {SCHEMA_VERSION}; "
+            "update Facestill"
+        )
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    """Values of a stranger are used like our own from here on: in paths, sums and on screens."""
+    for name in COUNTS:
+        value = values.get(name, 0)
+        _require(name, value, type(value) is int and value >= 0)
+    for name, form in FORMS.items():
+        value = values[name]
+        absent = value is None and name == "faces_root"
+        text = type(value) is str and len(value) <= LONGEST_TEXT and form.fullmatch(value)
+        _require(name, value, absent or bool(text))
+    for name, kind in MAPPINGS.items():
+        value = values.get(name, {})
+        _require(name, value, type(value) is dict)
+        for item in value.values():
+            _require(name, item, kind is object or type(item) is kind)
+    made_by = values["fingerprint"]
+    _require("fingerprint", made_by, all(type(part) is dict for part in made_by.values()))
+    counts = [values["num_ok"], *values["failures"].values()]
+    _require("num_ok or failures", counts, all(0 <= n <= values["num_rows"] for n in counts))
+
+
+def _require(name: str, value: Any, sound: bool) -> None:
+    if not sound:
+        raise ValueError(f"{name} is {str(value)[:80]!r}")
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return sha256_text(canonical_json(dict(values)))
+
+
+def _canonical(values: Mapping[str, Any]) -> str:
+    return canonical_json(dict(values)) + "\n"

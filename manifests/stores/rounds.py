@@ -1,0 +1,119 @@
+"""Opening a round: manifest -> faces -> teacher store, every link of the chain checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.stores.latents import LatentManifest
+from manifests.stores.reading import FaceStore, TeacherStore
+
+
+@dataclass(frozen=True)
+class RoundFiles:
+    """A round as it lies on disk. Row i is the same face in all three."""
+
+    name: str
+    manifest: LatentManifest | None  # absent where another team's round was imported
+    faces: FaceStore
+    teacher: TeacherStore
+
+    @property
+    def num_imported(self) -> int:
+        """Faces that no generator of ours made: they may be photographs."""
+        if self.manifest is None:
+            return len(self.faces)
+        return self.manifest.table["origin"].to_pylist().count("imported")
+
+    @property
+    def synthetic_source(self) -> str | None:
+        """What whoever imported the faces states to have made them."""
+        stated = self.faces.passport.fingerprint.identity.get("synthetic_source")
+        return None if stated is None else str(stated)
+
+    @property
+    def real_faces(self) -> str | None:
+        """What whoever adopted photographs of real people states of them."""
+        stated = self.faces.passport.fingerprint.identity.get("real_faces")
+        return None if stated is None else str(stated)
+
+    def require_manifest(self) -> LatentManifest:
+        """The manifest, where the latents themselves are needed."""
+        if self.manifest is None:
+            raise InputError(f"{layout.manifest(self.name)}: no such file; sample the round first")
+        return self.manifest
+
+
+def read_manifest(name: str) -> LatentManifest:
+    """The manifest of round `name`, which must say so itself. A round imported as teamA/pool is
+    the round that teamA calls pool."""
+    manifest = LatentManifest.read(layout.manifest(name))
+    if manifest.recipe.round != name.rpartition("/")[2]:
+        raise InputError(
+            f"{layout.manifest(name)}: the manifest of round {manifest.recipe.round}; "
+            "sample the round again"
+        )
+    return manifest
+
+
+def open_faces(name: str, *, root: str | None = None) -> tuple[LatentManifest | None, FaceStore]:
+    """A round's manifest, if it is there, and its faces; `root` is the one they must have."""
+    path = layout.manifest(name)
+    manifest = read_manifest(name) if path.exists() else None
+    expect = {} if manifest is None else {"manifest": manifest.digest}
+    if root is not None:
+        expect["root"] = root
+    return manifest, FaceStore.open(layout.faces(name), expect=expect)
+
+
+def open_round(name: str, teacher: str, *, roots: Mapping[str, str] | None = None) -> RoundFiles:
+    """A round with one teacher's embeddings. `roots` may pin stores by their relative path.
+
+    Raises InputError naming the first link that does not fit.
+    """
+    known = roots or {}
+    manifest, faces = open_faces(name, root=known.get(layout.faces(name).as_posix()))
+    path = layout.teacher(name, teacher)
+    expect = {"faces": faces.root}
+    if path.as_posix() in known:
+        expect["root"] = known[path.as_posix()]
+    return RoundFiles(name, manifest, faces, TeacherStore.open(path, expect=expect))
+
+
+def check_no_face_twice(rounds: Sequence[RoundFiles]) -> None:
+    """Raises InputError if two rounds hold the same face: ids of unlike recipes cannot be equal,
+    so that a shared one means that a round is there under two names."""
+    made = [files for files in rounds if files.manifest is not None]
+    for one, other in combinations(rounds, 2):
+        if one.faces.passport.manifest_digest == other.faces.passport.manifest_digest:
+            raise InputError(f"rounds {one.name} and {other.name} are the same; train on one")
+    for earlier, later in combinations(made, 2):
+        ids, others = (files.require_manifest().face_id for files in (earlier, later))
+        shared = np.intersect1d(ids, others)
+        if len(shared):
+            raise InputError(
+                f"rounds {earlier.name} and {later.name} share {len(shared)} faces, the first is "
+                f"{shared[0]}; train on one of them"
+            )
+
+
+def require_synthetic(rounds: Sequence[RoundFiles]) -> None:
+    """Raises InputError for photographs of people, and for imported faces of which nobody states
+    what made them: nothing is trained on them, but for what a study says and is allowed."""
+    for files in rounds:
+        if files.real_faces is not None:
+            raise InputError(
+                f"round {files.name}: photographs of real people ({files.real_faces}); only the "
+                "study fair-distillation trains on such, where its real_faces allow it"
+            )
+        imported = files.num_imported if files.manifest is not None else 0
+        if imported and files.synthetic_source is None:
+            raise InputError(
+                f"round {files.name}: {imported} imported faces that may be photographs of real "
+                "people; import them by `python -m pipeline.adopt`, which asks what made them"
+            )

@@ -1,0 +1,25 @@
+"""Making a round of a take-away (manifests.takeaway.unpacking): this file cannot be imported.
+
+python -m manifests.unpack FILE.h5 ROUND
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from manifests.core.errors import Parser, run_command
+from manifests.takeaway.unpacking import import_round
+
+
+def main() -> None:
+    parser = Parser(description="Make a round of a file that `python -m manifests.pack` wrote.")
+    parser.add_argument("file", type=Path, metavar="FILE.h5")
+    parser.add_argument(
+        "round", help="name of the round that it is of, or TEAM/NAME to have it beside that one"
+    )
+    args = parser.parse_args()
+    print(f"{args.round}: {import_round(args.file, args.round)}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,142 @@
+"""Strangers' images: bounds come before decoding, and no name leads out of the folder."""
+
+from __future__ import annotations
+
+import errno
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from manifests.core.errors import InputError
+from manifests.photographs import images
+from manifests.photographs.images import (
+    ImageFolder,
+    check_readable,
+    decode,
+    image_hashes,
+    read_photograph,
+)
+from tests.protocols import encoded_bomb, jpeg, picture
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "PPM", "BMP", "WEBP", "TIFF"])
+def test_the_usual_kinds_are_read(kind: str) -> None:
+    data = encoded(picture((200, 30, 90)), kind)
+    check_readable(data, "x")
+    found = decode(data, "x")
+    assert found.shape == (32, 32, 3)
+    assert np.abs(found.mean((0, 1)) - (200, 30, 90)).max() < 3
+
+
+def test_a_photograph_taken_sideways_is_upright() -> None:
+    image = Image.new("RGB", (40, 20))
+    exif = image.getexif()
+    exif[274] = 6  # turn by 90 degrees
+    assert decode(encoded(image, "JPEG", exif=exif), "x").shape == (40, 20, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "x: not a readable image"),
+        (b"not an image", "x: not a readable image"),
+        (jpeg((1, 2, 3))[:-100], "x: not a readable image .*[Tt]runcated"),
+        (encoded(picture((1, 2, 3), 64), "PNG")[:-30], "x: not a readable image"),
+        (encoded_bomb(9_000, 9_000), "x: 9000x9000 pixels, at most 64000000 are decoded"),
+        (encoded_bomb(60_000, 60_000), "x: not a readable image .*pixels"),
+        (encoded(picture((1, 2, 3), 15), "PNG"), "x: 15x15 pixels, at least 16 a side"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "x: not a readable image"),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+@pytest.mark.parametrize("read", [decode, check_readable])
+def test_what_cannot_be_read_is_named(read: object, data: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(data, "x")  # type: ignore[operator]
+
+
+@given(st.sampled_from(["JPEG", "PNG", "PPM", "BMP", "WEBP", "TIFF", "GIF"]), st.data())
+def test_damage_is_read_or_refused_in_words(kind: str, data: st.DataObject) -> None:
+    whole = bytearray(encoded(picture((9, 99, 199)), kind))
+    for _ in range(3):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        assert decode(bytes(whole), "x").shape[2] == 3
+    except InputError as error:
+        assert str(error).startswith("x: ")
+
+
+def test_no_name_and_no_link_leads_out(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    picture((1, 2, 3)).save(tmp_path / "secret.png")
+    picture((1, 2, 3)).save(tmp_path / "in/own.png")
+    (tmp_path / "in/link.png").symlink_to(tmp_path / "secret.png")
+    (tmp_path / "in/near.png").symlink_to("own.png")
+    source = ImageFolder(tmp_path / "in")
+    assert source.read("near.png") == source.read("own.png")
+    for name in ("../secret.png", "link.png", str(tmp_path / "secret.png")):
+        with pytest.raises(InputError, match="lies outside"):
+            source.read(name)
+    with pytest.raises(InputError, match=r"gone\.png: missing image"):
+        source.read("gone.png")
+
+
+def test_a_link_that_leads_to_itself_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.png").symlink_to("x.png")
+    with pytest.raises(InputError, match=r"x\.png: a link that leads to itself; remove it"):
+        ImageFolder(tmp_path).read("x.png")
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    picture((1, 2, 3)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(InputError, match=r"a\.png: cannot be read \(Permission denied\)"):
+        ImageFolder(tmp_path).read("a.png")
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [("PNG", np.uint16), ("TIFF", np.int32), ("TIFF", np.float32)]
+)
+@pytest.mark.parametrize("read", [decode, check_readable])
+def test_pixels_that_would_be_white_or_black_are_refused(
+    read: Callable[..., object], kind: str, dtype: type
+) -> None:
+    image = Image.fromarray(np.full((32, 32), 200 if dtype is np.float32 else 20_000, dtype))
+    with pytest.raises(InputError, match=r"x: pixels of more than 8 bits \([IF].*with 8 bits a"):
+        read(encoded(image, kind), "x")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA"])
+def test_grey_and_transparent_pictures_of_8_bits_are_read(mode: str) -> None:
+    assert decode(encoded(picture((9, 99, 199)).convert(mode), "PNG"), "x").shape == (32, 32, 3)
+
+
+def test_a_folder_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    picture((1, 2, 3)).save(tmp_path / "real/a.png")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert list(image_hashes(ImageFolder(tmp_path / "link"), ["a.png"])) == ["a.png"]
+
+
+def test_a_large_file_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(bytes(100))
+    monkeypatch.setattr(images, "MOST_BYTES", 99)
+    with pytest.raises(InputError, match=r"a\.png: 100 bytes, an image may have 99"):
+        read_photograph(tmp_path / "a.png")

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from manifests.core.errors import InputError
+from manifests.params import main
+from manifests.settings.params import Params, load_params
+from manifests.settings.presets import merged
+from tests.conftest import ROOT
+
+TEXT = (ROOT / "params.yaml").read_text()
+
+
+def changed(folder: Path, over: dict[str, Any], *, without: str = "") -> Path:
+    """params.yaml with `over` merged in and the key `without` (of `mine`) taken out."""
+    values = merged(yaml.safe_load(TEXT), over)
+    values["mine"].pop(without, None)
+    path = folder / "changed.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_a_changed_value_is_the_only_change(tmp_path: Path, params: Params) -> None:
+    found = load_params(changed(tmp_path, {"mine": {"regions": 7}}))
+    assert found == replace(params, mine=replace(params.mine, regions=7))
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ({"mine": {"depth": 3}}, r"changed\.yaml: mine: unknown key 'depth'; known keys: regions"),
+        ({"minus": 3}, r"changed\.yaml: unknown key 'minus'"),
+        ({"mine": {"regions": "48"}}, r"mine: regions: '48' is a str, not int"),
+        ({"mine": {"regions": 4.5}}, r"mine: regions: 4.5 is a float, not int"),
+        ({"mine": {"coefficient": True}}, r"mine: coefficient: True is a bool, not float"),
+        ({"sample": {"pool": {"count": None}}}, r"sample: pool: count: None is a NoneType"),
+        ({"mine": 3}, r"mine: 3, expected a section"),
+        ({"sample": {"pool": 3}}, r"sample: pool: 3, expected a section"),
+        ({"sample": 3}, r"sample: 3, expected a section"),
+        ({"sample": None}, r"sample: None, expected a section"),
+        ({"mine": {"prior_share": 1.01}}, r"mine: prior_share: 1.01, expected a share in 0\.\.1"),
+        ({"mine": {"prior_share": -0.1}}, r"mine: prior_share: -0.1, expected a share in 0\.\.1"),
+        ({"mine": {"false_discovery_rate": 2}}, r"false_discovery_rate: 2, expected a share in 0"),
+        ({"mine": {"region_cap": 0}}, r"region_cap: 0, expected a share above 0 and up to 1"),
+        ({"mine": {"hard_share": 0.0}}, r"hard_share: 0, expected a share above 0 and up to 1"),
+        ({"mine": {"hard_share": 1.5}}, r"hard_share: 1.5, expected a share above 0 and up to 1"),
+        ({"mine": {"coefficient": -1}}, r"mine: coefficient: -1, expected no minus"),
+        ({"mine": {"near_step": -0.3}}, r"mine: near_step: -0.3, expected no minus"),
+        ({"mine": {"walk_step": -2.0}}, r"mine: walk_step: -2, expected no minus"),
+        ({"mine": {"least_distance": -0.1}}, r"mine: least_distance: -0.1, expected no minus"),
+        ({"mine": {"least_spread": -0.1}}, r"mine: least_spread: -0.1, expected no minus"),
+        ({"mine": {"least_gain": -0.1}}, r"mine: least_gain: -0.1, expected no minus"),
+        ({"mine": {"shrinkage": -16}}, r"mine: shrinkage: -16, expected no minus"),
+        ({"mine": {"coefficient": 1e308}}, r"coefficient: 1e\+308, expected at most 1000"),
+        ({"mine": {"near_step": 1001}}, r"near_step: 1001, expected at most 1000"),
+        ({"mine": {"parent_cap": 0}}, r"mine: parent_cap: 0, expected at least 1"),
+        ({"mine": {"count": -1}}, r"mine: count: -1, expected no minus"),
+        ({"mine": {"least_gain": float("nan")}}, r"mine: least_gain: nan is not a finite number"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_bad_value_is_refused_by_its_key(tmp_path: Path, over: dict, message: str) -> None:
+    path = tmp_path / "changed.yaml"
+    path.write_text(yaml.safe_dump(merged(yaml.safe_load(TEXT), over)))
+    with pytest.raises(InputError, match=message):
+        load_params(path)
+
+
+def test_shares_may_be_as_large_and_as_small_as_shares_are(tmp_path: Path) -> None:
+    bounds = {"prior_share": 0, "false_discovery_rate": 1, "region_cap": 1, "hard_share": 1.0}
+    found = load_params(changed(tmp_path, {"mine": bounds})).mine
+    assert {name: getattr(found, name) for name in bounds} == bounds
+
+
+def test_missing_key_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"changed\.yaml: mine: missing key 'seed'"):
+        load_params(changed(tmp_path, {}, without="seed"))
+
+
+@pytest.mark.parametrize("text", [None, "", "a: [", "- 1"])
+def test_a_file_that_is_no_params_is_named(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "params.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=r"params\.yaml"):
+        load_params(path)
+
+
+def test_whole_numbers_pass_for_floats(tmp_path: Path) -> None:
+    found = load_params(changed(tmp_path, {"mine": {"shrinkage": 16}})).mine.shrinkage
+    assert isinstance(found, float)
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in (ROOT / "params").glob("*.yaml")))
+def test_every_preset_parses_and_changes_something(
+    workspace: Path, params: Params, preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["params", preset])
+    main()
+    assert load_params() != params
+
+
+def test_preset_keeps_what_it_does_not_name(
+    workspace: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["params", "toy"])
+    main()
+    assert load_params().sample["pool"] == replace(params.sample["pool"], count=640)
+
+
+def test_unknown_preset_is_answered_with_the_valid_ones(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["params", "huge"])
+    with pytest.raises(InputError, match=r"unknown preset 'huge'; valid names: .*toy"):
+        main()
+    assert Path("params.yaml").read_text() == TEXT

@@ -1,0 +1,64 @@
+"""The integrity check finds every kind of damage, also in a store copied elsewhere."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from manifests.check import describe, find_faults, main
+from manifests.core import layout
+from tests.toys import make_round
+
+
+@pytest.fixture
+def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    make_round("pool", 70)
+    return layout.faces("pool")
+
+
+def test_a_sound_round_has_no_faults(faces: Path) -> None:
+    for store in (faces, layout.teacher("pool", "toy")):
+        assert not list(find_faults(store))
+
+
+@pytest.mark.parametrize("name", ["images/c/0/0/0/0", "ok/c/0", "zarr.json", "ledger.jsonl"])
+def test_a_changed_byte_is_found(faces: Path, name: str) -> None:
+    path = faces / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.unlink()  # it may be a hard link
+    path.write_bytes(data)
+    assert [fault.file for fault in find_faults(faces)] == [name]
+
+
+def test_a_missing_shard_and_a_stray_file_are_found(faces: Path) -> None:
+    (faces / "stray").write_text("x")
+    (faces / "quality/c/0").unlink()
+    assert {fault.file for fault in find_faults(faces)} == {"stray", "quality/c/0"}
+
+
+def test_embeddings_beside_other_faces_are_found(faces: Path) -> None:
+    teacher = layout.teacher("pool", "toy")
+    shutil.move(teacher, "kept.zarr")
+    make_round("pool", 70, seed=1)
+    shutil.rmtree(teacher)
+    shutil.move("kept.zarr", teacher)
+    assert any("made from faces" in fault.text for fault in find_faults(teacher))
+
+
+def test_a_copy_elsewhere_says_what_is_absent(faces: Path) -> None:
+    shutil.copytree(layout.teacher("pool", "toy"), "elsewhere.zarr")
+    assert not list(find_faults(Path("elsewhere.zarr")))
+    assert re.search(r"not here: its manifest .*, its faces", describe(Path("elsewhere.zarr")))
+
+
+def test_the_command_exits_by_what_it_finds(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["verify", str(faces)])
+    assert main() == 0
+    (faces / "ok/c/0").unlink()
+    assert main() == 1
