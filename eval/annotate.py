@@ -33,8 +33,8 @@ from manifests.settings.params import Params, load_params
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import CHUNK_ROWS, FaceStore
 from manifests.stores.rounds import RoundFiles, open_faces, open_round
-from pipeline.align import LANDMARK_SCHEME, Face, crop_photograph
-from pipeline.frames import Frame, between, dlib5_in, similarity, to_frame
+from pipeline.arrays.align import LANDMARK_SCHEME, Face, crop_photograph
+from pipeline.arrays.frames import Frame, between, dlib5_in, similarity, to_frame
 
 READ_ROWS = 16 * CHUNK_ROWS
 MEASURED = "measured"

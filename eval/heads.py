@@ -34,8 +34,8 @@ from manifests.records.attributes import FACES, PHOTOGRAPHS
 from manifests.settings.params import load_params
 from manifests.stores.rounds import open_round
 from manifests.studies.attribute_drift import HeadSettings
-from pipeline.align import crop_photograph
-from pipeline.numerics import BATCH, in_fixed_batches, numerics
+from pipeline.arrays.align import crop_photograph
+from pipeline.arrays.numerics import BATCH, in_fixed_batches, numerics
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
 

@@ -31,7 +31,7 @@ from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import require_writable, write_json
 from manifests.settings.params import load_params
 from manifests.stores.rounds import open_round
-from pipeline.frames import FRAMES
+from pipeline.arrays.frames import FRAMES
 from pipeline.teachers import load_teacher
 
 FMR = 1e-5

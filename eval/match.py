@@ -30,7 +30,7 @@ from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import read_json
 from manifests.photographs.images import DETECT_THRESHOLD
 from manifests.photographs.protocols import ALIGNMENT
-from pipeline.align import Aligner
+from pipeline.arrays.align import Aligner
 
 FMR = 0.01
 PREFERRED = ("pairs",)  # of a model's results under reports/verify

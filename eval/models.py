@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from manifests.core.errors import InputError
-from pipeline.frames import Frame
-from pipeline.numerics import in_fixed_batches
+from pipeline.arrays.frames import Frame
+from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.teachers import load_teacher
 from pipeline.teachers.onnx import load_file
 from train.checkpoint import load_student

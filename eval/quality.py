@@ -35,7 +35,7 @@ from manifests.records.marks import OFF_IDENTITY, Marks
 from manifests.settings.params import Params, Quality, load_params
 from manifests.stores.reading import CHUNK_ROWS, FaceStore, TeacherStore
 from manifests.stores.rounds import RoundFiles, open_round
-from pipeline.frames import Frame, to_frame
+from pipeline.arrays.frames import Frame, to_frame
 from train.checkpoint import FILE, load_student
 
 TEACHER, INDEPENDENT = "teacher", "independent"

@@ -24,7 +24,7 @@ from manifests.core.layout import POOL, PROBE
 from manifests.settings.params import Params, load_params
 from manifests.stores.reading import FaceStore, TeacherStore
 from manifests.stores.rounds import open_round
-from pipeline.numerics import device_of
+from pipeline.arrays.numerics import device_of
 from train.checkpoint import Student, load_student
 
 NEIGHBOURS = (1, 5, 10, 50)

@@ -38,7 +38,7 @@ from manifests.photographs.protocols import Benchmark
 from manifests.photographs.scores import KIND
 from manifests.records.exports import INT8
 from manifests.settings.params import Params, load_params
-from pipeline.align import Aligner, find_in_photograph
+from pipeline.arrays.align import Aligner, find_in_photograph
 
 FACTS = ("model", "model_sha256", "metric", "views", "benchmark", "protocol_sha256", "subject_rule")
 

@@ -26,14 +26,14 @@ from manifests.core.files import write_json
 from manifests.settings.params import Params, load_params
 from manifests.stores.latents import FOLDER, LatentManifest, Recipe, build
 from manifests.stores.passport import Fingerprint, Passport
-from pipeline.adoption.faces import DETECT_THRESHOLD, LISTING, AdoptJob, numerics_here
+from pipeline.adoption.crops import DETECT_THRESHOLD, LISTING, AdoptJob, numerics_here
 from pipeline.adoption.image_sets import ImageSet, read_image_set
-from pipeline.align import alignment_identity
-from pipeline.crews import Crew, add_options, crew_of
-from pipeline.face_stores import FaceMaking, build_faces, check_shard_rows
-from pipeline.frames import FRAMES, WIDE, Frame
+from pipeline.arrays.align import alignment_identity
+from pipeline.arrays.frames import FRAMES, WIDE, Frame
+from pipeline.building.crews import Crew, add_options, crew_of
+from pipeline.building.face_stores import FaceMaking, build_faces, check_shard_rows
+from pipeline.building.shards import Build, Workshop, open_workshop, relink
 from pipeline.sample import save
-from pipeline.shards import Build, Workshop, open_workshop, relink
 
 VERSION = 2  # raise it when the same inputs would give other faces, or other bytes of them
 STATEMENT = re.compile(r"\S[^\x00-\x1f\x7f]{0,199}")

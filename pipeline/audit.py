@@ -24,9 +24,9 @@ from manifests.core.files import write_json
 from manifests.settings.params import Params, load_params
 from manifests.stores.passport import Passport
 from manifests.stores.reading import FaceStore, TeacherStore
-from pipeline.crews import Crew, add_options, crew_of
+from pipeline.building.crews import Crew, add_options, crew_of
+from pipeline.building.faces import Faces
 from pipeline.embed import EmbedJob
-from pipeline.faces import Faces
 from pipeline.render import RenderJob
 from pipeline.repair import check_same, open_making, with_shards_of
 

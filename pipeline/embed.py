@@ -34,11 +34,19 @@ from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Fingerprint, Passport
 from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_faces
-from pipeline.crews import Crew, add_options, crew_of
-from pipeline.embeddings import centre_and_spread, columns_of, count, embed_faces
-from pipeline.frames import Frame
-from pipeline.numerics import device_of, numerics, require_numerics
-from pipeline.shards import Build, Making, Workshop, open_workshop, relink, run_tasks, seal
+from pipeline.arrays.frames import Frame
+from pipeline.arrays.numerics import device_of, numerics, require_numerics
+from pipeline.building.crews import Crew, add_options, crew_of
+from pipeline.building.embeddings import centre_and_spread, columns_of, count, embed_faces
+from pipeline.building.shards import (
+    Build,
+    Making,
+    Workshop,
+    open_workshop,
+    relink,
+    run_tasks,
+    seal,
+)
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import VIEWS, Teacher
 

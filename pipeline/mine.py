@@ -28,8 +28,8 @@ from manifests.settings.params import Params, load_params
 from manifests.stores.latents import LatentManifest, build, empty
 from manifests.stores.rounds import RoundFiles, open_round
 from pipeline.mining.hardness import HARDNESS
-from pipeline.mining.laws import LAWS, PRIOR
 from pipeline.mining.lineage import describe, trace
+from pipeline.mining.mining_laws import LAWS, PRIOR
 from pipeline.mining.proposals import Pool, PriorDraw, Proposals, propose
 from pipeline.mining.regions import Region, assign, find_regions, measure_regions
 from pipeline.mining.review import mining_facts, review

@@ -25,15 +25,15 @@ from manifests.stores.latents import FOLDER
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Passport
 from manifests.stores.rounds import read_manifest
+from pipeline.building.face_stores import check_shard_rows
+from pipeline.building.shards import Build, Workshop
 from pipeline.embed import open_embedding
-from pipeline.face_stores import check_shard_rows
 from pipeline.generators import load_generator
 from pipeline.planning.estimates import estimate, spread_over
 from pipeline.planning.forecasts import forecast
 from pipeline.planning.outlook import Outlook, as_json, notes, table, warnings
 from pipeline.planning.parts import Parts, num_cores
 from pipeline.render import open_rendering
-from pipeline.shards import Build, Workshop
 from pipeline.teachers import load_teacher
 
 

@@ -17,9 +17,9 @@ from manifests.settings.study import load_study
 from manifests.studies.fair_distillation import NAME, REAL, WHERE, RealFaces, Study, check_study
 from pipeline.adopt import Adoption, Origin, adoption_of, build_adoption, open_adoption
 from pipeline.adoption.image_sets import ImageSet
-from pipeline.crews import Crew, add_options, crew_of
+from pipeline.arrays.frames import FRAMES
+from pipeline.building.crews import Crew, add_options, crew_of
 from pipeline.embed import embed_round
-from pipeline.frames import FRAMES
 from pipeline.screen import screen_round
 
 NOBODY = "nobody: no folder is named"

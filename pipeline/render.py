@@ -25,15 +25,15 @@ from manifests.settings.params import Params, Render, load_params
 from manifests.stores.latents import FOLDER, LatentManifest
 from manifests.stores.passport import Fingerprint, Passport
 from manifests.stores.rounds import read_manifest
-from pipeline.align import alignment_identity, load_aligner
-from pipeline.crews import Crew, add_options, crew_of
-from pipeline.face_stores import FaceMaking, build_faces, check_shard_rows, write_faces
-from pipeline.faces import Detector, Faces, render_faces
-from pipeline.frames import WIDE
+from pipeline.arrays.align import alignment_identity, load_aligner
+from pipeline.arrays.frames import WIDE
+from pipeline.arrays.numerics import device_of, numerics, require_numerics
+from pipeline.building.crews import Crew, add_options, crew_of
+from pipeline.building.face_stores import FaceMaking, build_faces, check_shard_rows, write_faces
+from pipeline.building.faces import Detector, Faces, render_faces
+from pipeline.building.shards import Build, Workshop, open_workshop, relink
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
-from pipeline.numerics import device_of, numerics, require_numerics
-from pipeline.shards import Build, Workshop, open_workshop, relink
 
 VERSION = 2  # raise it when the same inputs would give other faces, or other bytes of them
 

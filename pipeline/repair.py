@@ -28,10 +28,10 @@ from manifests.core.files import link_or_copy
 from manifests.settings.params import Params, load_params
 from manifests.stores.passport import Passport
 from manifests.stores.reading import COLUMN_SHARD_TASKS
-from pipeline.crews import Crew, add_options, crew_of
+from pipeline.building.crews import Crew, add_options, crew_of
+from pipeline.building.shards import Making, Workshop, open_workshop, relink
 from pipeline.embed import open_embedding
 from pipeline.render import open_rendering
-from pipeline.shards import Making, Workshop, open_workshop, relink
 
 
 def open_making(store: Path, params: Params) -> Making:

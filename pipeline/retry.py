@@ -24,11 +24,11 @@ from manifests.settings.params import Params, load_params
 from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_faces
 from pipeline.audit import read_faces
-from pipeline.crews import Crew, add_options, crew_of
-from pipeline.face_stores import build_faces
-from pipeline.faces import Faces
+from pipeline.building.crews import Crew, add_options, crew_of
+from pipeline.building.face_stores import build_faces
+from pipeline.building.faces import Faces
+from pipeline.building.shards import open_workshop, relink
 from pipeline.render import Rendering, RenderJob, fingerprint, open_rendering
-from pipeline.shards import open_workshop, relink
 
 
 @dataclass(frozen=True)

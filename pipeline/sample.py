@@ -24,6 +24,7 @@ from manifests.records.boundaries import Boundaries
 from manifests.settings.params import Params, PriorRound, load_params
 from manifests.stores.latents import LatentManifest, Recipe, build
 from manifests.stores.rounds import open_round
+from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
 from pipeline.identities.labels import usable_rows
@@ -33,7 +34,6 @@ from pipeline.identities.sampling import (
     sample_identities,
     shuffled,
 )
-from pipeline.numerics import in_fixed_batches
 
 ATTRIBUTES = 3  # what a random stream is for, beside its seed
 

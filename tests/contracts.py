@@ -18,10 +18,10 @@ from manifests.core import layout
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError
 from manifests.stores.latents import SPACES
-from pipeline.embeddings import embed_faces
-from pipeline.frames import WIDE, dlib5_in
+from pipeline.arrays.frames import WIDE, dlib5_in
+from pipeline.arrays.numerics import in_fixed_batches
+from pipeline.building.embeddings import embed_faces
 from pipeline.generators.base import Generator
-from pipeline.numerics import in_fixed_batches
 from pipeline.teachers.base import VIEWS, Teacher
 
 ROWS = 40  # fewer than a batch, so that the tail is padded

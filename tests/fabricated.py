@@ -29,7 +29,7 @@ from manifests.records.boundaries import Boundaries
 from manifests.records.gaps import GapTable
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import FaceStore
-from pipeline.frames import ARCFACE112
+from pipeline.arrays.frames import ARCFACE112
 from tests.toys import make_round
 from train.checkpoint import FILE, LOG, StudentCard, load_student, save_student
 from train.students import build_student

@@ -35,7 +35,7 @@ from manifests.stores.passport import Passport
 from manifests.takeaway.hdf5 import CONTENTS, LAST_LINE, Form
 from manifests.takeaway.packing import export_round
 from manifests.takeaway.unpacking import import_round
-from pipeline.frames import WIDE
+from pipeline.arrays.frames import WIDE
 from tests.toys import PASSPORT, RECIPE, WIDTH
 
 TASK_ROWS, SIZE, DIM = 64, 8, 6

@@ -24,7 +24,7 @@ from eval.benchmarks import open_benchmark
 from eval.models import Model
 from eval.photos.embedding import embed_protocol, placed
 from eval.scoring.verification import Verification, verify
-from pipeline.frames import ARCFACE112, DLIB150, Frame
+from pipeline.arrays.frames import ARCFACE112, DLIB150, Frame
 
 RED, CYAN, GREEN = (255, 128, 128), (1, 128, 128), (128, 255, 128)
 ACCURACY, STD, AUC = 0.95, 0.1, 0.97375

@@ -43,11 +43,10 @@ ALL = STAGES | STUDIES
 ARROWS = {
     "manifests": {"manifests"},
     "pipeline": {"manifests", "pipeline"},
-    "train": {"manifests", "train", "pipeline.frames", "pipeline.numerics"},
+    "train": {"manifests", "train", "pipeline.arrays"},
     "eval": {
-        "manifests", "eval", "train.checkpoint", "pipeline.frames", "pipeline.teachers",
-        "pipeline.align", "pipeline.neighbours", "pipeline.numerics", "pipeline.onnx_files",
-        "pipeline.onnx_declarations",
+        "manifests", "eval", "train.checkpoint", "pipeline.arrays", "pipeline.teachers",
+        "pipeline.foreign",
     },
 }  # fmt: skip
 

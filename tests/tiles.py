@@ -23,11 +23,11 @@ from manifests.core import layout
 from manifests.settings.params import load_params
 from manifests.stores.reading import FaceStore, TeacherStore
 from manifests.stores.rounds import open_round
-from pipeline.crews import Crew
+from pipeline.building.crews import Crew
+from pipeline.building.faces import Faces
+from pipeline.building.shards import Making, finished_lines, open_workshop, relink, run_tasks
 from pipeline.embed import Embedding, EmbedJob, open_embedding
-from pipeline.faces import Faces
 from pipeline.render import Rendering, RenderJob, open_rendering
-from pipeline.shards import Making, finished_lines, open_workshop, relink, run_tasks
 from train.batching.batches import BatchStream, open_source
 
 SMALL = "small"  # the round whose faces are copied

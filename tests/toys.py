@@ -24,9 +24,9 @@ from manifests.core import layout
 from manifests.stores.latents import LatentManifest, Recipe, build
 from manifests.stores.passport import Fingerprint, Passport
 from manifests.stores.reading import TASK_ROWS, FaceStore, TeacherStore
-from pipeline.embeddings import centre_and_spread
-from pipeline.frames import WIDE
-from pipeline.shards import Workshop, relink, seal
+from pipeline.arrays.frames import WIDE
+from pipeline.building.embeddings import centre_and_spread
+from pipeline.building.shards import Workshop, relink, seal
 
 WIDTH, EMBEDDING_WIDTH, FACE_SIZE = 4, 16, 32
 RECIPE = Recipe("toy", "toy-generator", "ab" * 32, WIDTH)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError, pick
 from manifests.core.files import replacing
-from pipeline.frames import FRAMES, Frame
+from pipeline.arrays.frames import FRAMES, Frame
 from train.students import build_student
 
 FILE = "student.safetensors"

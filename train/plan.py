@@ -19,7 +19,7 @@ from manifests.records.marks import REASONS, Marks
 from manifests.settings.params import Params
 from manifests.settings.training import Run
 from manifests.stores.rounds import RoundFiles, check_no_face_twice, open_round, require_synthetic
-from pipeline.numerics import numerics
+from pipeline.arrays.numerics import numerics
 from train.batching.batches import (
     NO_ROWS,
     Source,

@@ -35,7 +35,7 @@ from manifests.studies.fair_distillation import (
     check_study,
     expand,
 )
-from pipeline.numerics import device_of
+from pipeline.arrays.numerics import device_of
 from train.checkpoint import LOG
 from train.students import build_student
 from train.students.base import num_params

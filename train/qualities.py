@@ -23,8 +23,8 @@ from manifests.settings.params import load_params
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import CHUNK_ROWS, FaceStore
 from manifests.stores.rounds import open_faces
-from pipeline.frames import Frame, to_frame
-from pipeline.numerics import device_of, in_fixed_batches
+from pipeline.arrays.frames import Frame, to_frame
+from pipeline.arrays.numerics import device_of, in_fixed_batches
 from train.checkpoint import RatedStudent, load_quality
 
 READ_ROWS = 16 * CHUNK_ROWS

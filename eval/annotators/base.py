@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from manifests.records.attributes import Attribute
-from pipeline.frames import Frame
+from pipeline.arrays.frames import Frame
 
 ROWS = 128  # faces that are handed to an annotator at a time: they fit in the processor's cache
 

@@ -19,8 +19,8 @@ from eval.attributes.heads import probabilities
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.records.attributes import Attribute
-from pipeline.frames import Frame
-from pipeline.numerics import in_fixed_batches
+from pipeline.arrays.frames import Frame
+from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
 

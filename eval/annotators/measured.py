@@ -14,7 +14,7 @@ from eval.attributes.colour import lab, lightness, typology_angle
 from eval.attributes.pose import PITCH_RANGE, YAW_RANGE, head_pose
 from manifests.core.errors import InputError
 from manifests.records.attributes import Attribute
-from pipeline.frames import ARCFACE112, dlib5_in
+from pipeline.arrays.frames import ARCFACE112, dlib5_in
 
 SIZE = 84  # pixels of the region that is measured
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as OpenCV's grey

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from manifests.core.errors import pick
-from pipeline.numerics import in_fixed_batches
+from pipeline.arrays.numerics import in_fixed_batches
 
 BRANCH, DROPOUT = 128, 0.5
 ANSWERS = 2  # no, yes

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Complex, Float
 
-from pipeline.frames import DLIB5_MEAN_SHAPE
+from pipeline.arrays.frames import DLIB5_MEAN_SHAPE
 
 # Depth towards the camera, in units of the distance between the outer eye corners, from the mean
 # of OpenFace's 3-D landmark model (Baltrusaitis et al., WACV 2016), rounded: the outer corners
@@ -74,7 +74,7 @@ def head_pose(landmarks: Float[np.ndarray, "face 5 2"]) -> Float[np.ndarray, "fa
     """Yaw, pitch and roll in degrees; NaN where a landmark is NaN, or all are one place.
 
     For given yaw, pitch and nose the best roll, scale and place are a complex factor and a mean
-    (as in `pipeline.frames.similarity`), so that Gauss-Newton with that factor projected out
+    (as in `pipeline.arrays.frames.similarity`), so that Gauss-Newton with that factor projected out
     (Kaufman, BIT 15, 1975) searches three numbers. Values at the ends of YAW_RANGE and
     PITCH_RANGE mean "there or beyond".
     """

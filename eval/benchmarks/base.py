@@ -14,7 +14,7 @@ from manifests.core.errors import InputError
 from manifests.photographs.images import DECODER, ImageSource
 from manifests.photographs.protocols import Benchmark
 from manifests.photographs.scores import SubjectRule, subject_of
-from pipeline.frames import Frame
+from pipeline.arrays.frames import Frame
 
 NUM_FOLDS, SEED = 10, 2026
 DISJOINT = "subject-disjoint"

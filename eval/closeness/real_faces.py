@@ -14,9 +14,9 @@ from eval.photos.photo_sets import PhotographSet
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.photographs.images import DETECT_THRESHOLD, ImageFolder, decode
-from pipeline.align import Aligner, Face, crop_photograph, find_in_photograph
-from pipeline.frames import Frame, to_frame
-from pipeline.numerics import BATCH, in_fixed_batches
+from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
+from pipeline.arrays.frames import Frame, to_frame
+from pipeline.arrays.numerics import BATCH, in_fixed_batches
 from pipeline.teachers.base import Teacher
 
 BLOCK = 4 * BATCH  # crops held at a time

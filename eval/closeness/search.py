@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from eval.scoring.intervals import at_least, wilson
-from pipeline.neighbours import FLAT_ROWS, QUERIES, nearest
+from pipeline.arrays.neighbours import FLAT_ROWS, QUERIES, nearest
 
 SLACK = 16  # candidates beside the wanted ones: float32 may order near ties otherwise
 DRAWS, SEED = 1000, 2026

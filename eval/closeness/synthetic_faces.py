@@ -15,7 +15,7 @@ from eval.closeness.search import Pairs, prepared
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError
 from manifests.stores.rounds import RoundFiles, check_no_face_twice
-from pipeline.frames import Frame
+from pipeline.arrays.frames import Frame
 from pipeline.teachers.base import VIEWS, Teacher
 
 BLOCK = 4096  # faces read and searched at a time

@@ -19,9 +19,9 @@ from eval.benchmarks.base import Protocol
 from eval.models import Model
 from manifests.core.errors import InputError
 from manifests.photographs.images import decode
-from pipeline.align import Face, crop_photograph
-from pipeline.frames import Frame, dlib5_in
-from pipeline.numerics import BATCH, in_fixed_batches
+from pipeline.arrays.align import Face, crop_photograph
+from pipeline.arrays.frames import Frame, dlib5_in
+from pipeline.arrays.numerics import BATCH, in_fixed_batches
 
 BLOCK = 4 * BATCH  # crops held at a time: whole batches, so that blocks change no bit
 MOST_FOR_BOTH_VIEWS = 20_000  # images that a second pass is made for, of models that use one view

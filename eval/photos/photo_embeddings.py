@@ -16,8 +16,8 @@ from eval.photos.photo_sets import open_photographs
 from manifests.core.errors import InputError
 from manifests.core.tables import write_table
 from manifests.photographs.images import read_photograph
-from pipeline.align import Aligner, crop_photograph, find_in_photograph
-from pipeline.numerics import BATCH
+from pipeline.arrays.align import Aligner, crop_photograph, find_in_photograph
+from pipeline.arrays.numerics import BATCH
 
 KIND = "photograph-embeddings-1"
 

@@ -15,8 +15,8 @@ from eval.benchmarks.base import Protocol
 from eval.models import Model
 from eval.photos.embedding import Finder, declared_views, embed_protocol
 from manifests.core.digests import canonical_json, sha256_text
-from pipeline.align import Face
-from pipeline.frames import ARCFACE112
+from pipeline.arrays.align import Face
+from pipeline.arrays.frames import ARCFACE112
 from train.checkpoint import RatedStudent
 
 

@@ -13,7 +13,7 @@ from manifests.core import layout
 from manifests.core.digests import merkle_root, sha256_file
 from manifests.core.errors import InputError
 from manifests.photographs.images import DETECT_THRESHOLD, ENDINGS, ImageFolder, decode
-from pipeline.align import Aligner, Face, find_in_photograph
+from pipeline.arrays.align import Aligner, Face, find_in_photograph
 
 KINDS = ("orl", "pairs", "folder")
 

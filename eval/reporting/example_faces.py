@@ -12,8 +12,8 @@ from eval.photos.photo_sets import open_photographs
 from eval.reporting.figures import data_uri, strip
 from manifests.core import layout
 from manifests.photographs.images import DETECT_THRESHOLD, ImageFolder, decode
-from pipeline.align import Aligner, crop_photograph, find_in_photograph
-from pipeline.frames import ARCFACE112
+from pipeline.arrays.align import Aligner, crop_photograph, find_in_photograph
+from pipeline.arrays.frames import ARCFACE112
 
 
 def may_show(text: str) -> bool:

@@ -19,8 +19,8 @@ from eval.scoring.roc import ROUNDING, roc
 from eval.scoring.scored import ScoredPairs
 from manifests.core.errors import InputError
 from manifests.photographs.images import decode
-from pipeline.align import Aligner, crop_photograph, find_in_photograph
-from pipeline.frames import ARCFACE112
+from pipeline.arrays.align import Aligner, crop_photograph, find_in_photograph
+from pipeline.arrays.frames import ARCFACE112
 
 NUM_SHOWN = 12
 

@@ -25,7 +25,7 @@ from manifests.records.boundaries import Boundaries
 from manifests.records.gaps import GapTable
 from manifests.settings.params import Params
 from manifests.stores.rounds import RoundFiles
-from pipeline.align import Aligner
+from pipeline.arrays.align import Aligner
 
 BOUNDARY = "boundary"  # the origin of identities' latents
 

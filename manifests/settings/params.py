@@ -74,7 +74,7 @@ class BoundaryParams:
 class Identities:
     law: str  # exfacegan-uniform, exfacegan-normal, along-normal or even
     per_side: int
-    strength: float  # how far, in the law's own measure (pipeline/identities/laws.py)
+    strength: float  # how far, in the law's own measure (pipeline/identities/sampling_laws.py)
     jitter: float  # even: standard deviation about the identity's centre
     protection: float  # even: how much less jitter in the directions that identity is in
     decorrelation: float  # even: how unlike each other the normals are made, 0..1

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from manifests.core.errors import InputError
-from pipeline.frames import Frame
+from pipeline.arrays.frames import Frame
 
 
 class Generator(ABC):

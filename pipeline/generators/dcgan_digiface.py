@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
+from pipeline.arrays.numerics import weights_path
+from pipeline.foreign.torch_files import UnreadableFile, read_torch_file
 from pipeline.generators.base import Generator
-from pipeline.numerics import weights_path
-from pipeline.torch_files import UnreadableFile, read_torch_file
 
 WEIGHTS = "weights.tar"
 LATENT_WIDTH = 100

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
+from pipeline.foreign.torch_files import UnreadableFile, fault_of, read_torch_file
 from pipeline.generators.stylegan.backend import StyleGenerator
 from pipeline.generators.stylegan.files import MOST_PIXELS, fill, read_declared
 from pipeline.generators.stylegan.layers import DenseStack, StyleNetwork
 from pipeline.generators.stylegan.pickled import MOST_BYTES
 from pipeline.generators.stylegan.resampling import binomial
 from pipeline.generators.stylegan.style2 import Style2Settings, Synthesis2
-from pipeline.torch_files import UnreadableFile, fault_of, read_torch_file
 
 # Chunks of z and w in their order; gamma is the light.
 CHUNKS = {

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from manifests.core.errors import InputError
 from manifests.stores.latents import SPACES
-from pipeline.frames import FRAMES, Frame
+from pipeline.arrays.frames import FRAMES, Frame
+from pipeline.arrays.numerics import BATCH
+from pipeline.foreign.onnx_declarations import MAX_SIDE, Declaration, normalisation_of
+from pipeline.foreign.onnx_files import OnnxFile, open_file
 from pipeline.generators.base import Generator
 from pipeline.generators.stylegan.alignment import ffhq_frame
 from pipeline.generators.stylegan.files import NAME
-from pipeline.numerics import BATCH
-from pipeline.onnx_declarations import MAX_SIDE, Declaration, normalisation_of
-from pipeline.onnx_files import OnnxFile, open_file
 
 DETECT, FFHQ = "detect", "ffhq"
 WIDEST = 1 << 16  # numbers of a latent

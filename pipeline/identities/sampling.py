@@ -10,8 +10,8 @@ from manifests.core.parsing import LONGEST_STEP
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import Identities
 from manifests.stores.latents import DISSIMILAR, SIMILAR
-from pipeline.identities.laws import LAWS, Geometry, geometry_of
 from pipeline.identities.planes import moments, response
+from pipeline.identities.sampling_laws import LAWS, Geometry, geometry_of
 
 OFFSETS, ORDER = 1, 2  # what a random stream is for, beside its seed
 LIMITS = {"strength": LONGEST_STEP, "jitter": LONGEST_STEP, "protection": 1e6}

@@ -11,7 +11,7 @@ from scipy import stats
 
 from manifests.core.errors import InputError
 from manifests.settings.params import Mine
-from pipeline.neighbours import nearest
+from pipeline.arrays.neighbours import nearest
 
 TAIL = 1e-3  # of the norms of standard normal latents, on either side
 BLOCK_ROWS = 1 << 14

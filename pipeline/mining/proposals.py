@@ -20,7 +20,7 @@ from pipeline.mining.guards import (
     measure_drift,
     within_shell,
 )
-from pipeline.mining.laws import LAWS, PRIOR, Children, Parents
+from pipeline.mining.mining_laws import LAWS, PRIOR, Children, Parents
 from pipeline.mining.parents import draw_mates, draw_parents
 from pipeline.mining.regions import Region
 

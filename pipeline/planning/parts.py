@@ -17,12 +17,12 @@ import torch
 from manifests.building.writing import Column
 from manifests.core import layout
 from manifests.settings.params import Params
-from pipeline.align import load_aligner
-from pipeline.embeddings import columns_of, embed_faces
-from pipeline.faces import COLUMNS, Detector, Faces, pictures_of, render_faces
-from pipeline.frames import WIDE
+from pipeline.arrays.align import load_aligner
+from pipeline.arrays.frames import WIDE
+from pipeline.arrays.numerics import BATCH, device_of
+from pipeline.building.embeddings import columns_of, embed_faces
+from pipeline.building.faces import COLUMNS, Detector, Faces, pictures_of, render_faces
 from pipeline.generators.base import Generator
-from pipeline.numerics import BATCH, device_of
 from pipeline.sample import prior
 from pipeline.teachers.base import Teacher
 

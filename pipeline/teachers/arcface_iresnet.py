@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
-from pipeline.frames import ARCFACE112
-from pipeline.onnx_declarations import UNSTATED, Declaration, declaration_of
+from pipeline.arrays.frames import ARCFACE112
+from pipeline.foreign.onnx_declarations import UNSTATED, Declaration, declaration_of
+from pipeline.foreign.torch_files import UnreadableFile, fault_of, read_torch_file
 from pipeline.teachers.base import Teacher
-from pipeline.torch_files import UnreadableFile, fault_of, read_torch_file
 
 UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
 CHANNELS = (64, 128, 256, 512)

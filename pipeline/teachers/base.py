@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.frames import Frame
+from pipeline.arrays.frames import Frame
 
 VIEWS = ("plain", "flip")
 

@@ -2,7 +2,7 @@
 
 Weights: dlib_face_recognition_resnet_model_v1.dat (CC0), published LFW accuracy 99.38 %.
 The network's layout is dlib's `dnn_face_recognition_ex`; the port agrees with dlib's own
-output to about 1e-6 (tests/pipeline/test_dlib_resnet.py).
+output to about 1e-6 (tests/pipeline/teachers/test_dlib_resnet.py).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
-from pipeline.frames import DLIB150
-from pipeline.numerics import weights_path
+from pipeline.arrays.frames import DLIB150
+from pipeline.arrays.numerics import weights_path
 from pipeline.teachers.base import Teacher
 
 WEIGHTS = "dlib_face_recognition_resnet_model_v1.dat"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from manifests.core import layout
-from pipeline.align import find_faces, load_aligner
+from pipeline.arrays.align import find_faces, load_aligner
+from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.generators import load_generator
-from pipeline.numerics import in_fixed_batches
 from pipeline.sample import prior
 from pipeline.weights import CACHE, FILES, gather
 from tests.bench.teacher import rate, spread

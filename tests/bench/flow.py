@@ -16,13 +16,13 @@ from manifests.core import layout
 from manifests.settings.params import PriorRound, load_params
 from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_round
-from pipeline.align import crop_to_frame, find_faces, load_aligner
-from pipeline.crews import Crew
+from pipeline.arrays.align import crop_to_frame, find_faces, load_aligner
+from pipeline.arrays.frames import ARCFACE112, WIDE, Frame
+from pipeline.arrays.numerics import in_fixed_batches
+from pipeline.building.crews import Crew
+from pipeline.building.embeddings import embed_faces
 from pipeline.embed import embed_round
-from pipeline.embeddings import embed_faces
-from pipeline.frames import ARCFACE112, WIDE, Frame
 from pipeline.generators import load_generator
-from pipeline.numerics import in_fixed_batches
 from pipeline.render import render_round
 from pipeline.sample import prior, sample_prior, save
 from pipeline.teachers import load_teacher

@@ -20,7 +20,7 @@ from manifests.core import layout
 from manifests.core.digests import merkle_root
 from manifests.settings.params import PriorRound, load_params
 from manifests.stores.reading import FaceStore, TeacherStore
-from pipeline.crews import Crew
+from pipeline.building.crews import Crew
 from pipeline.embed import embed_round
 from pipeline.render import render_round
 from pipeline.sample import sample_prior, save

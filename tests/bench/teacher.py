@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from manifests.core import layout
-from pipeline.align import crop_to_frame, find_faces, load_aligner
-from pipeline.frames import DLIB150
+from pipeline.arrays.align import crop_to_frame, find_faces, load_aligner
+from pipeline.arrays.frames import DLIB150
+from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.generators import load_generator
-from pipeline.numerics import in_fixed_batches
 from pipeline.sample import prior
 from pipeline.teachers import load_teacher
 from pipeline.teachers.dlib_resnet import WEIGHTS

@@ -22,11 +22,11 @@ from manifests.core import layout
 from manifests.settings.params import Params, PriorRound, load_params
 from manifests.settings.training import Student
 from manifests.stores.rounds import RoundFiles, open_round
-from pipeline.align import load_aligner
-from pipeline.crews import Crew
+from pipeline.arrays.align import load_aligner
+from pipeline.arrays.frames import ARCFACE112, WIDE
+from pipeline.building.crews import Crew
+from pipeline.building.faces import Detector
 from pipeline.embed import embed_round
-from pipeline.faces import Detector
-from pipeline.frames import ARCFACE112, WIDE
 from pipeline.generators import load_generator
 from pipeline.render import render_round
 from pipeline.sample import sample_prior, save

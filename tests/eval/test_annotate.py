@@ -19,8 +19,8 @@ from manifests.core.errors import InputError
 from manifests.core.layout import manifest as manifest_path
 from manifests.records.attributes import Attribute, AttributeTable
 from manifests.stores.latents import LatentManifest
-from pipeline.align import Face
-from pipeline.frames import ARCFACE112, DLIB150, WIDE, Frame, between, dlib5_in, to_frame
+from pipeline.arrays.align import Face
+from pipeline.arrays.frames import ARCFACE112, DLIB150, WIDE, Frame, between, dlib5_in, to_frame
 from tests.toys import make_round
 
 

@@ -22,7 +22,7 @@ from eval.annotators.measured import (
 from eval.annotators.onnx import OnnxAnnotator
 from eval.attributes.colour import lab
 from manifests.core.errors import InputError
-from pipeline.frames import ARCFACE112, dlib5_in
+from pipeline.arrays.frames import ARCFACE112, dlib5_in
 from tests import references
 from tests.contracts import AnnotatorContract, FileContract
 from tests.networks import DECLARED, by_hand, network, write_network

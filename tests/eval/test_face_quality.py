@@ -27,8 +27,8 @@ from eval.scoring.qualities import read_qualities
 from eval.verify import finder, verify_models, write
 from manifests.core import layout
 from manifests.core.errors import InputError
-from pipeline.align import Aligner, Face, crop_photograph, find_in_photograph
-from pipeline.frames import ARCFACE112
+from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
+from pipeline.arrays.frames import ARCFACE112
 from tests.references import sharpness
 from train.checkpoint import (
     FILE,

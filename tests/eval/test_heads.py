@@ -26,7 +26,7 @@ from manifests.records.attributes import AttributeTable
 from manifests.stores.latents import LatentManifest
 from manifests.stores.passport import Fingerprint
 from manifests.stores.reading import FaceStore
-from pipeline.frames import ARCFACE112
+from pipeline.arrays.frames import ARCFACE112
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
 from tests.conftest import ROOT

@@ -22,9 +22,9 @@ from manifests.core.files import read_json
 from manifests.settings.params import Params, load_params
 from manifests.stores.rounds import open_round
 from pipeline.adopt import Origin, adopt_round
-from pipeline.crews import Crew
+from pipeline.arrays.frames import ARCFACE112
+from pipeline.building.crews import Crew
 from pipeline.embed import embed_round
-from pipeline.frames import ARCFACE112
 from tests.conftest import lay_out
 from tests.networks import write_network
 from tests.toys import make_round

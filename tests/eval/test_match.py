@@ -22,8 +22,8 @@ from manifests.core.files import write_json
 from manifests.core.tables import read_table, write_table
 from manifests.photographs.protocols import ALIGNMENT
 from manifests.photographs.scores import KIND, SCHEMA
-from pipeline.align import Aligner
-from pipeline.frames import ARCFACE112
+from pipeline.arrays.align import Aligner
+from pipeline.arrays.frames import ARCFACE112
 
 TEACHER = "teacher:dlib-resnet"
 MODEL = Model("toy", "a" * 64, ARCFACE112, "cosine", False, lambda x: x.flatten(1))

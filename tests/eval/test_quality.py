@@ -27,7 +27,7 @@ from manifests.core.layout import IDENTITIES
 from manifests.records.exports import FLOAT, INT8
 from manifests.settings.params import Params, Screen, load_params
 from manifests.stores.rounds import open_round
-from pipeline.frames import Frame
+from pipeline.arrays.frames import Frame
 from pipeline.screen import screen_round
 from tests.conftest import ROOT
 from tests.exports import RENDERED, toy_export

@@ -20,7 +20,7 @@ from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.layout import IDENTITIES, POOL, PROBE
 from manifests.settings.params import Params
-from pipeline.crews import Crew
+from pipeline.building.crews import Crew
 from pipeline.embed import embed_round
 from pipeline.mining.hardness import HARDNESS
 from pipeline.render import render_round

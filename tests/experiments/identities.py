@@ -30,15 +30,15 @@ from manifests.core.layout import IDENTITIES, POOL
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import Identities, Params, load_params
 from manifests.stores.rounds import open_round
-from pipeline.align import load_aligner
+from pipeline.arrays.align import load_aligner
+from pipeline.arrays.frames import WIDE, to_frame
+from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.boundaries import boundaries_of_pool
-from pipeline.faces import Detector, Faces, render_faces
-from pipeline.frames import WIDE, to_frame
+from pipeline.building.faces import Detector, Faces, render_faces
 from pipeline.generators import load_generator
 from pipeline.identities.labels import unit, usable_rows
-from pipeline.identities.laws import Geometry
 from pipeline.identities.sampling import geometry_of_pool, sample_identities
-from pipeline.numerics import in_fixed_batches
+from pipeline.identities.sampling_laws import Geometry
 from pipeline.screen import identity_cosines
 from pipeline.teachers import load_teacher
 

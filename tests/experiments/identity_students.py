@@ -23,7 +23,7 @@ from manifests.core.files import write_json
 from manifests.core.layout import IDENTITIES, POOL
 from manifests.settings.params import Params, PriorRound, load_params
 from manifests.stores.reading import FaceStore
-from pipeline.mining.laws import PRIOR
+from pipeline.mining.mining_laws import PRIOR
 from pipeline.sample import sample_prior, save
 from tests.experiments.arms import ARM, RESULTS, START, make, measure_arm, workplace
 from tests.experiments.tables import differences, read_results, rows

@@ -28,13 +28,13 @@ from manifests.settings.params import Params, PriorRound, load_params
 from manifests.settings.training import Run
 from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_round
-from pipeline.align import load_aligner
-from pipeline.faces import Detector
-from pipeline.frames import ARCFACE112, WIDE
+from pipeline.arrays.align import load_aligner
+from pipeline.arrays.frames import ARCFACE112, WIDE
+from pipeline.building.faces import Detector
 from pipeline.generators import load_generator
 from pipeline.mine import load_round, mine, mine_round
 from pipeline.mining.hardness import HARDNESS
-from pipeline.mining.laws import LAWS, PRIOR
+from pipeline.mining.mining_laws import LAWS, PRIOR
 from pipeline.sample import sample_prior, save
 from pipeline.teachers import load_teacher
 from tests.experiments.arms import ARM, RESULTS, START, make, measure_arm, train_on, workplace

@@ -32,7 +32,7 @@ from manifests.settings.objectives import IdentityPart, Losses, Tuition
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import Run, Student
 from manifests.stores.reading import TeacherStore
-from pipeline.crews import Crew
+from pipeline.building.crews import Crew
 from pipeline.embed import embed_round
 from tests.experiments.arms import workplace
 from train.batching.batches import num_usable

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.embeddings import embed_faces
-from pipeline.faces import Detector, render_faces
-from pipeline.frames import ARCFACE112, Frame, to_frame
+from pipeline.arrays.frames import ARCFACE112, Frame, to_frame
+from pipeline.arrays.numerics import in_fixed_batches
+from pipeline.building.embeddings import embed_faces
+from pipeline.building.faces import Detector, render_faces
 from pipeline.generators.base import Generator
-from pipeline.numerics import in_fixed_batches
 from pipeline.teachers.base import Teacher
 from train.batching.batches import NO_IDENTITY, Batch
 

@@ -20,8 +20,8 @@ from manifests.core import layout
 from manifests.core.files import write_json
 from manifests.records.gaps import GapTable
 from manifests.settings.params import Params, PriorRound, load_params
-from pipeline.align import Aligner
-from pipeline.crews import Crew
+from pipeline.arrays.align import Aligner
+from pipeline.building.crews import Crew
 from pipeline.embed import EmbedJob, embed_round
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator

@@ -23,8 +23,8 @@ from pipeline.audit import (
     main,
     read_faces,
 )
-from pipeline.crews import Crew
-from pipeline.faces import Faces
+from pipeline.building.crews import Crew
+from pipeline.building.faces import Faces
 from tests.pipeline.conftest import SHARDED_ROWS
 from tests.toys import PASSPORT, toy_teacher
 

@@ -14,11 +14,11 @@ from manifests.core.errors import InputError
 from manifests.settings.params import Params, PriorRound, load_params
 from manifests.stores.latents import empty
 from manifests.stores.reading import FaceStore, TeacherStore, store_root
-from pipeline.crews import Crew
+from pipeline.arrays.frames import Frame, to_frame
+from pipeline.arrays.numerics import in_fixed_batches
+from pipeline.building.crews import Crew
+from pipeline.building.embeddings import centre_and_spread, embed_faces
 from pipeline.embed import EmbedJob, embed_round
-from pipeline.embeddings import centre_and_spread, embed_faces
-from pipeline.frames import Frame, to_frame
-from pipeline.numerics import in_fixed_batches
 from pipeline.render import render_round
 from pipeline.sample import recipe_for, sample_prior, save
 from pipeline.teachers import load_teacher

@@ -14,10 +14,10 @@ from manifests.records.gaps import GapTable
 from manifests.settings.params import Params
 from manifests.stores.latents import LatentManifest
 from manifests.stores.rounds import open_round
-from pipeline.crews import Crew
+from pipeline.building.crews import Crew
 from pipeline.embed import embed_round
 from pipeline.mine import load_round, mine_round
-from pipeline.mining.laws import LAWS, PRIOR
+from pipeline.mining.mining_laws import LAWS, PRIOR
 from pipeline.render import render_round
 from tests.pipeline.mining.toys import SMALL, whole_pool
 

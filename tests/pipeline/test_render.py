@@ -16,11 +16,11 @@ from manifests.core.errors import InputError
 from manifests.settings.params import Params, load_params
 from manifests.stores.latents import LatentManifest, empty
 from manifests.stores.reading import NO_FACE, OK, FaceStore, store_root
-from pipeline import face_stores
-from pipeline.align import load_aligner
-from pipeline.crews import Crew
-from pipeline.faces import Detector, render_faces
-from pipeline.frames import WIDE
+from pipeline.arrays.align import load_aligner
+from pipeline.arrays.frames import WIDE
+from pipeline.building import face_stores
+from pipeline.building.crews import Crew
+from pipeline.building.faces import Detector, render_faces
 from pipeline.generators.base import Generator
 from pipeline.render import RenderJob, render_round
 from pipeline.sample import recipe_for, save

@@ -18,9 +18,9 @@ from manifests.core.digests import folder_hashes
 from manifests.core.errors import InputError
 from manifests.settings.params import Params
 from manifests.stores.passport import NAME as PASSPORT
-from pipeline.crews import Crew
+from pipeline.building.crews import Crew
+from pipeline.building.faces import Faces
 from pipeline.embed import EmbedJob
-from pipeline.faces import Faces
 from pipeline.render import RenderJob
 from pipeline.repair import repair
 from tests.pipeline.conftest import shards_done

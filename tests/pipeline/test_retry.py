@@ -13,7 +13,7 @@ from manifests.core.digests import folder_hashes
 from manifests.core.errors import InputError
 from manifests.settings.params import Detection, Params
 from manifests.stores.reading import FaceStore
-from pipeline.crews import Crew
+from pipeline.building.crews import Crew
 from pipeline.render import render_round
 from pipeline.retry import retry_round
 from tests.conftest import lay_out

@@ -14,10 +14,10 @@ from manifests.core.errors import InputError
 from manifests.settings.params import Params, PriorRound, load_params
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import FaceStore
-from pipeline.crews import Crew
-from pipeline.frames import WIDE, to_frame
+from pipeline.arrays.frames import WIDE, to_frame
+from pipeline.arrays.numerics import in_fixed_batches
+from pipeline.building.crews import Crew
 from pipeline.generators import load_generator
-from pipeline.numerics import in_fixed_batches
 from pipeline.render import render_round
 from pipeline.sample import (
     open_generator,

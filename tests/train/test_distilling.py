@@ -18,7 +18,7 @@ from manifests.settings.params import Params, PriorRound, load_params
 from manifests.settings.training import Student
 from manifests.stores.latents import Recipe, build
 from manifests.stores.reading import TeacherStore
-from pipeline.crews import Crew
+from pipeline.building.crews import Crew
 from pipeline.embed import embed_round
 from pipeline.generators import load_generator
 from pipeline.render import render_round

@@ -26,7 +26,7 @@ from manifests.settings.objectives import Losses
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import Run
 from manifests.stores.rounds import open_faces, open_round
-from pipeline.frames import Frame, to_frame
+from pipeline.arrays.frames import Frame, to_frame
 from pipeline.screen import screen_round
 from tests.conftest import ROOT
 from tests.toys import make_round

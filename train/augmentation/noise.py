@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from manifests.settings.training import Noise
-from pipeline.frames import Frame, between, warp
+from pipeline.arrays.frames import Frame, between, warp
 from train.augmentation.draws import Draws
 from train.augmentation.randaugment import apply_operations, draw_operations
 

@@ -20,7 +20,7 @@ from manifests.core.errors import InputError
 from manifests.settings.objectives import IdentityPart
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import FaceStore, TeacherStore
-from pipeline.frames import Frame
+from pipeline.arrays.frames import Frame
 from train.batching.order import Order
 from train.batching.pools import Columns, Rows, ahead, no_rows, read_pools
 

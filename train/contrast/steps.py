@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from manifests.core.errors import pick
 from manifests.studies.usynthface import Augmentation, Descent, Study
-from pipeline.frames import Frame, to_frame
+from pipeline.arrays.frames import Frame, to_frame
 from train.augmentation.randaugment import rand_augment
 from train.batching.batches import Batch
 from train.batching.partners import Partners

@@ -23,8 +23,8 @@ from manifests.core.errors import InputError
 from manifests.core.files import deliver, forget_others, read_json, write_json
 from manifests.settings.params import Params
 from manifests.studies.usynthface import Study
-from pipeline.frames import ARCFACE112
-from pipeline.numerics import device_of, numerics
+from pipeline.arrays.frames import ARCFACE112
+from pipeline.arrays.numerics import device_of, numerics
 from train.batching.batches import BatchStream, Source, num_usable, stored_frame
 from train.batching.partners import Partners
 from train.checkpoint import (

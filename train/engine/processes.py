@@ -18,7 +18,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from manifests.core.errors import InputError
-from pipeline.numerics import device_of
+from pipeline.arrays.numerics import device_of
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import nn
 from manifests.core import layout
 from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.files import write_json
-from pipeline.frames import ARCFACE112
+from pipeline.arrays.frames import ARCFACE112
 from train.batching.batches import num_usable
 from train.checkpoint import FILE, LOG, StudentCard, save_student, weights_sha256
 from train.engine.processes import Processes

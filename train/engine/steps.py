@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from manifests.core.digests import sha256_text
 from manifests.settings.training import Run, Train
-from pipeline.frames import Frame
+from pipeline.arrays.frames import Frame
 from train.augmentation.draws import Draws
 from train.augmentation.noise import student_views
 from train.batching.batches import Batch

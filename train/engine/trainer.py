@@ -16,7 +16,7 @@ from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError
 from manifests.core.files import deliver, forget_others, read_json, write_json
-from pipeline.frames import ARCFACE112
+from pipeline.arrays.frames import ARCFACE112
 from train.batching.batches import BatchStream, num_identities, stored_frame
 from train.checkpoint import (
     FILE,

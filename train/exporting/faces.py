@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from manifests.stores.reading import CHUNK_ROWS, FaceStore
-from pipeline.frames import Frame, to_frame
+from pipeline.arrays.frames import Frame, to_frame
 
 T = TypeVar("T")
 Block = tuple[FaceStore, int]  # and its first row

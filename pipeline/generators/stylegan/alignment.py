@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.frames import Frame
+from pipeline.arrays.frames import Frame
 
 # Eyes of FFHQ's alignment in 1024 pixels, and of the arcface112 template (SynthDistill, released
 # code): columns of the image-left and the image-right eye, and their common row.

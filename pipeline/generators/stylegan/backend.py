@@ -10,7 +10,7 @@ from torch import Tensor
 
 from manifests.core.errors import InputError
 from manifests.stores.latents import SPACES
-from pipeline.frames import Frame
+from pipeline.arrays.frames import Frame
 from pipeline.generators.base import Generator
 from pipeline.generators.stylegan.layers import StyleNetwork
 

@@ -20,12 +20,12 @@ from torch import Tensor
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
 from manifests.core.files import parse_json
+from pipeline.arrays.frames import Frame
 from pipeline.foreign.pickles import shown
-from pipeline.frames import Frame
+from pipeline.foreign.torch_files import fault_of
 from pipeline.generators.stylegan.alignment import ffhq_frame
 from pipeline.generators.stylegan.layers import StyleNetwork
 from pipeline.generators.stylegan.pickled import MOST_BYTES, PickledNetwork, read_network
-from pipeline.torch_files import fault_of
 
 Settings = TypeVar("Settings")
 KEYS = ("frame", "licence", "name", "settings")

@@ -15,7 +15,7 @@ from eval.attributes.pose import (
     head_pose,
     project,
 )
-from pipeline.frames import DLIB150, dlib5_in
+from pipeline.arrays.frames import DLIB150, dlib5_in
 from tests import references
 
 EYES = 36.0  # pixels between the outer corners, as in a picture of 112 pixels

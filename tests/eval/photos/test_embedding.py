@@ -19,8 +19,8 @@ from eval.scoring.verification import verify
 from eval.verify import verify_models
 from manifests.core.errors import InputError
 from manifests.photographs.images import decode
-from pipeline.align import Face, crop_photograph
-from pipeline.frames import ARCFACE112, DLIB150, WIDE, to_frame
+from pipeline.arrays.align import Face, crop_photograph
+from pipeline.arrays.frames import ARCFACE112, DLIB150, WIDE, to_frame
 from tests.protocols import SMALL, colours, make_folder
 
 FIND = partial(placed, ARCFACE112)

@@ -13,7 +13,7 @@ from eval.models import Model
 from eval.scoring.rated_pairs import all_pairs, compare_qualities
 from eval.scoring.scored import ScoredPairs
 from manifests.core.errors import InputError
-from pipeline.frames import ARCFACE112
+from pipeline.arrays.frames import ARCFACE112
 from tests.references import fnmr_after_discarding
 from tests.results import people_pairs
 

@@ -29,7 +29,7 @@ from manifests.settings.params import load_params
 from manifests.settings.study import load_study
 from manifests.stores.rounds import open_faces
 from manifests.studies.cr_fiqa import Study
-from pipeline.frames import ARCFACE112
+from pipeline.arrays.frames import ARCFACE112
 from tests.conftest import ROOT
 from tests.eval.test_face_quality import CARD, make_rated
 from tests.results import made_result, people_table

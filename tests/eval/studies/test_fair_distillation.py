@@ -35,8 +35,8 @@ from manifests.records.attributes import PHOTOGRAPHS, AttributeTable, Source
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import load_study
 from manifests.studies.fair_distillation import NAME, Block, Cell, RealFaces, Study, expand
-from pipeline.align import Face
-from pipeline.frames import ARCFACE112, dlib5_in
+from pipeline.arrays.align import Face
+from pipeline.arrays.frames import ARCFACE112, dlib5_in
 from tests.conftest import ROOT
 from tests.protocols import make_rfw
 from train.checkpoint import FILE, LOG, StudentCard, load_student, save_student

@@ -21,7 +21,7 @@ from manifests.settings.presets import merged
 from manifests.stores.rounds import open_round
 from manifests.studies.fair_distillation import NAME, REAL, RealFaces
 from pipeline import real_faces
-from pipeline.crews import Crew
+from pipeline.building.crews import Crew
 from pipeline.real_faces import make_round
 from tests.networks import write_network
 from tests.pipeline.adoption.toys import PEOPLE, SET

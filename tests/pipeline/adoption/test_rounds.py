@@ -26,11 +26,11 @@ from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_round
 from pipeline import adopt
 from pipeline.adopt import adopt_round, main
-from pipeline.adoption.faces import AdoptJob, moved
-from pipeline.align import Face, crop_photograph
-from pipeline.crews import Crew
+from pipeline.adoption.crops import AdoptJob, moved
+from pipeline.arrays.align import Face, crop_photograph
+from pipeline.arrays.frames import ARCFACE112, WIDE, Frame, dlib5_in, to_frame
+from pipeline.building.crews import Crew
 from pipeline.embed import embed_round
-from pipeline.frames import ARCFACE112, WIDE, Frame, dlib5_in, to_frame
 from pipeline.plan import rounds_here
 from pipeline.render import render_round
 from pipeline.repair import repair

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from manifests.settings.params import Params
 from pipeline.adopt import Origin, adopt_round
-from pipeline.crews import Crew
-from pipeline.frames import ARCFACE112
+from pipeline.arrays.frames import ARCFACE112
+from pipeline.building.crews import Crew
 
 SET = Path("digiface")
 ALIGNED = Origin("DigiFace-1M", "research only", ARCFACE112)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.identities.laws import Geometry, geometry_of
+from pipeline.identities.sampling_laws import Geometry, geometry_of
 from tests.pipeline.identities.toys import WIDTH, teacher_response
 
 

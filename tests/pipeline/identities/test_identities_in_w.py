@@ -13,9 +13,9 @@ from manifests.records.boundaries import Boundaries
 from manifests.settings.params import Identities
 from pipeline.generators import load_generator
 from pipeline.identities.labels import unit
-from pipeline.identities.laws import LAWS, Geometry, geometry_of
 from pipeline.identities.planes import moments, scale_of
 from pipeline.identities.sampling import geometry_of_pool
+from pipeline.identities.sampling_laws import LAWS, Geometry, geometry_of
 from pipeline.sample import mapped
 from tests.stylegans import SMALL2, network_of, write_pickle
 

@@ -13,8 +13,8 @@ from manifests.core.errors import InputError
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import Identities, Params, PriorRound
 from manifests.stores.latents import DISSIMILAR, SIMILAR, LatentManifest
-from pipeline.identities.laws import LAWS, Geometry, geometry_of
 from pipeline.identities.sampling import LIMITS, check_settings, sample_identities, shuffled
+from pipeline.identities.sampling_laws import LAWS, Geometry, geometry_of
 from pipeline.sample import (
     sample_prior,
     save,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from manifests.core.errors import InputError
 from manifests.settings.params import Mine
-from pipeline.mining.laws import LAWS, PRIOR
+from pipeline.mining.mining_laws import LAWS, PRIOR
 from pipeline.mining.parents import hardest
 from pipeline.mining.proposals import Pool, Proposals, own_normals, propose
 from tests import references

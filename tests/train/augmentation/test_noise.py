@@ -10,7 +10,7 @@ import torch
 
 from manifests.settings.params import load_params
 from manifests.settings.training import Noise
-from pipeline.frames import ARCFACE112, WIDE, to_frame
+from pipeline.arrays.frames import ARCFACE112, WIDE, to_frame
 from tests.conftest import ROOT
 from train.augmentation.draws import Draws
 from train.augmentation.noise import blurred, coarsened, student_views, turned

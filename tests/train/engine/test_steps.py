@@ -16,7 +16,7 @@ import train.engine.trainer as trainer
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.settings.params import Params
-from pipeline.frames import ARCFACE112, WIDE
+from pipeline.arrays.frames import ARCFACE112, WIDE
 from tests.toys import FACE_SIZE
 from tests.train.toys import OUT, interrupted, small_params, with_engine, with_train
 from train.batching.batches import Batch

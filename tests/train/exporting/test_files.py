@@ -14,7 +14,7 @@ import torch
 from manifests.core import layout
 from manifests.records.exports import FLOAT, INT8, Export
 from manifests.stores.reading import FaceStore
-from pipeline.frames import Frame, to_frame
+from pipeline.arrays.frames import Frame, to_frame
 from tests.exports import RUN
 from tests.train.exporting.toys import OUT
 from train.checkpoint import load_student

@@ -13,14 +13,14 @@ from pathlib import Path
 import distributed
 import pytest
 
-import pipeline.crews
+import pipeline.building.crews
 import pipeline.render
 from manifests.building.writing import Task
 from manifests.core import layout
 from manifests.core.digests import folder_hashes
 from manifests.core.errors import InputError, run_command
 from manifests.settings.params import PriorRound, load_params
-from pipeline.crews import DEATHS, Crew
+from pipeline.building.crews import DEATHS, Crew
 from pipeline.sample import sample_prior, save
 from tests.campaign.processes import cluster
 from tests.conftest import lay_out
@@ -95,7 +95,7 @@ def test_workers_keep_the_memory_that_they_freed() -> None:
 
 
 def test_nothing_to_do_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline.crews, "_client", None)
+    monkeypatch.setattr(pipeline.building.crews, "_client", None)
     assert list(Crew(2).run(Job(tmp_path), [])) == []
 
 
@@ -201,7 +201,7 @@ def test_a_crew_that_cannot_be_is_refused_with_no_more_than_its_patience(
     original = distributed.Client
     monkeypatch.setattr(distributed, "Client", connect)
     monkeypatch.chdir(prepared)
-    monkeypatch.setattr(pipeline.crews, "PATIENCE", "1s")
+    monkeypatch.setattr(pipeline.building.crews, "PATIENCE", "1s")
     monkeypatch.setattr(sys, "argv", ["render", "pool", *options])
     with pytest.raises(InputError, match=message):
         pipeline.render.main()

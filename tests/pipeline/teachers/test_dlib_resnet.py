@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from manifests.core.errors import InputError
-from pipeline.align import Aligner, crop_photograph, find_in_photograph
-from pipeline.frames import DLIB150
+from pipeline.arrays.align import Aligner, crop_photograph, find_in_photograph
+from pipeline.arrays.frames import DLIB150
 from pipeline.teachers.base import Teacher
 from pipeline.teachers.dlib_resnet import WEIGHTS, DatReader, load
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
 from manifests.core.errors import InputError
+from pipeline.arrays.numerics import BATCH, in_fixed_batches, weights_path
 from pipeline.generators.base import Generator
-from pipeline.numerics import BATCH, in_fixed_batches, weights_path
 from pipeline.teachers.base import Teacher
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.align import (
+from pipeline.arrays.align import (
     Aligner,
     crop_photograph,
     crop_to_frame,
@@ -13,7 +13,7 @@ from pipeline.align import (
     find_faces,
     find_in_photograph,
 )
-from pipeline.frames import WIDE, dlib5_in
+from pipeline.arrays.frames import WIDE, dlib5_in
 
 FRAME = WIDE.at(128)
 

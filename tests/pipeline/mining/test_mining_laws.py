@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.mining.laws import LAWS, Parents, boundary_walk, dynamic, hard_near, interpolate
+from pipeline.mining.mining_laws import (
+    LAWS,
+    Parents,
+    boundary_walk,
+    dynamic,
+    hard_near,
+    interpolate,
+)
 from tests import references
 from tests.pipeline.mining.toys import SETTINGS
 

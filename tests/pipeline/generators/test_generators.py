@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from manifests.core.errors import InputError
-from pipeline.align import Aligner
-from pipeline.faces import Detector, render_faces
-from pipeline.frames import ARCFACE112, WIDE, Frame, to_frame
+from pipeline.arrays.align import Aligner
+from pipeline.arrays.frames import ARCFACE112, WIDE, Frame, to_frame
+from pipeline.building.faces import Detector, render_faces
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
 from tests.contracts import FileContract, GeneratorContract

@@ -29,7 +29,7 @@ from manifests.core.files import deliver, forget_others, require_writable
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Fingerprint, Passport
 from manifests.stores.reading import store_root
-from pipeline.crews import Crew
+from pipeline.building.crews import Crew
 
 Job = Callable[[Task], LedgerLine]  # picklable: it is called in worker processes
 

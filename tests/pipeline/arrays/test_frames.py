@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.frames import (
+from pipeline.arrays.frames import (
     ARCFACE112,
     DLIB150,
     WIDE,

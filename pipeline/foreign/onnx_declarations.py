@@ -18,7 +18,7 @@ from torch import Tensor
 
 from manifests.core.errors import InputError, pick
 from manifests.core.files import parse_json
-from pipeline.frames import FRAMES, Frame
+from pipeline.arrays.frames import FRAMES, Frame
 
 PREFIX = "facestill."
 KEYS = (

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipeline.frames import ARCFACE112, between
+from pipeline.arrays.frames import ARCFACE112, between
 from pipeline.generators.base import Generator
 from pipeline.generators.stylegan.alignment import crop_box, ffhq_frame
 from tests.contracts import GeneratorContract

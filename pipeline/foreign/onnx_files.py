@@ -20,9 +20,15 @@ from torch import Tensor
 
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
-from pipeline.frames import Frame
-from pipeline.numerics import BATCH
-from pipeline.onnx_declarations import Declaration, Feed, declaration_of, feed_of, sidecar_of
+from pipeline.arrays.frames import Frame
+from pipeline.arrays.numerics import BATCH
+from pipeline.foreign.onnx_declarations import (
+    Declaration,
+    Feed,
+    declaration_of,
+    feed_of,
+    sidecar_of,
+)
 
 MAX_BYTES = 2 << 30  # of a file and what lies beside it; a protobuf message cannot be larger
 

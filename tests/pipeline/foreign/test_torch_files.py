@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from manifests.core.errors import InputError
+from pipeline.foreign.torch_files import UnreadableFile, fault_of, read_torch_file
 from pipeline.generators import load_generator
 from pipeline.teachers import load_teacher
-from pipeline.torch_files import UnreadableFile, fault_of, read_torch_file
 from tests.gan_control import checkpoint
 from tests.stylegans import SMALL2, declare, load, network_of, storage_of, write_pickle
 

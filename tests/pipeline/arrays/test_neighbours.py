@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import neighbours
-from pipeline.neighbours import disagreement, index_of, nearest
+from pipeline.arrays import neighbours
+from pipeline.arrays.neighbours import disagreement, index_of, nearest
 from tests import references
 
 

@@ -22,11 +22,11 @@ from manifests.stores.rounds import open_round
 from manifests.takeaway.packing import export_round, teachers_of
 from manifests.takeaway.unpacking import import_round
 from pipeline import embed, plan
+from pipeline.arrays.frames import Frame
 from pipeline.audit import audit
-from pipeline.crews import Crew
+from pipeline.building.crews import Crew
+from pipeline.building.embeddings import embed_faces
 from pipeline.embed import embed_round, open_embedding
-from pipeline.embeddings import embed_faces
-from pipeline.frames import Frame
 from pipeline.repair import repair
 from pipeline.screen import screen_round
 from pipeline.teachers import load_teacher
@@ -196,7 +196,7 @@ def test_a_teacher_of_an_installed_package_is_found(
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: someface\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[facestill.teachers]\nwhole-head = tests.pipeline.test_teachers:Package\n"
+        "[facestill.teachers]\nwhole-head = tests.pipeline.teachers.test_teachers:Package\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     found = load_teacher("whole-head", Path("somewhere"))

@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
-from pipeline.frames import Frame, dlib5_in, similarity, warp
-from pipeline.numerics import weights_path
+from pipeline.arrays.frames import Frame, dlib5_in, similarity, warp
+from pipeline.arrays.numerics import weights_path
 
 LANDMARKS = "shape_predictor_5_face_landmarks.dat"
 LANDMARK_SCHEME = "dlib5"

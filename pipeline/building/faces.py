@@ -12,10 +12,10 @@ from jaxtyping import Float
 
 from manifests.building.writing import Column
 from manifests.stores.reading import NO_FACE, OK, REASONS
-from pipeline.align import Aligner, Face, crop_to_frame, find_faces
-from pipeline.frames import Frame, to_frame
+from pipeline.arrays.align import Aligner, Face, crop_to_frame, find_faces
+from pipeline.arrays.frames import Frame, to_frame
+from pipeline.arrays.numerics import BATCH, in_fixed_batches
 from pipeline.generators.base import Generator
-from pipeline.numerics import BATCH, in_fixed_batches
 
 COLUMNS = (
     Column("ok", "bool"),

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from manifests.core.errors import InputError
-from pipeline.numerics import BATCH
-from pipeline.onnx_files import open_network
+from pipeline.arrays.numerics import BATCH
+from pipeline.foreign.onnx_files import open_network
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
 from tests.contracts import TeacherContract

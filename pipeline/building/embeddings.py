@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, UInt8
 
 from manifests.building.writing import Column
-from pipeline.frames import Frame, to_frame
-from pipeline.numerics import in_fixed_batches
+from pipeline.arrays.frames import Frame, to_frame
+from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.teachers.base import VIEWS, Teacher
 
 

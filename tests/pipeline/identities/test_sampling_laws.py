@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.identities.labels import unit
-from pipeline.identities.laws import LAWS, SIDES, Geometry, even_step, geometry_of, shielding
+from pipeline.identities.sampling_laws import (
+    LAWS,
+    SIDES,
+    Geometry,
+    even_step,
+    geometry_of,
+    shielding,
+)
 from pipeline.sample import (
     prior,
 )

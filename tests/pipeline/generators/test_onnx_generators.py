@@ -13,7 +13,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from manifests.core.errors import InputError
-from pipeline.frames import ARCFACE112
+from pipeline.arrays.frames import ARCFACE112
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
 from pipeline.generators.stylegan.alignment import ffhq_frame

@@ -26,11 +26,11 @@ from manifests.settings.params import Params, Render
 from manifests.stores.latents import LatentManifest
 from manifests.stores.passport import Fingerprint, Passport
 from manifests.stores.reading import CHUNK_ROWS
-from pipeline.align import LANDMARK_SCHEME
-from pipeline.crews import Crew
-from pipeline.faces import COLUMNS, Faces, count, pictures_of
-from pipeline.frames import WIDE, Frame
-from pipeline.shards import Job, Making, Workshop, run_tasks, seal
+from pipeline.arrays.align import LANDMARK_SCHEME
+from pipeline.arrays.frames import WIDE, Frame
+from pipeline.building.crews import Crew
+from pipeline.building.faces import COLUMNS, Faces, count, pictures_of
+from pipeline.building.shards import Job, Making, Workshop, run_tasks, seal
 
 
 @dataclass(frozen=True)
