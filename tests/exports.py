@@ -23,8 +23,8 @@ from manifests.settings.params import Params, load_params
 from manifests.settings.training import Run
 from tests.conftest import ROOT
 from tests.toys import make_round
+from train.engine.plan import open_plan
 from train.engine.trainer import train_run
-from train.plan import open_plan
 
 RUN = Path("runs/start")
 WEIGHTS_SHA256 = "5a" * 32

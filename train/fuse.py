@@ -30,10 +30,10 @@ from manifests.settings.training import Fuse
 from train.batching.batches import Source, identity_labels, num_identities
 from train.checkpoint import FILE as STUDENT
 from train.checkpoint import LOG
+from train.engine.plan import open_sources
 from train.losses.adaptors import FILE, Adaptor, Input, save_adaptor
-from train.losses.heads import MarginHead
+from train.losses.margin_heads import MarginHead
 from train.losses.prerequisites import LEAST_IDENTITIES, check_views, identity_sha256
-from train.plan import open_sources
 
 ORDER = 3  # what a random stream is for, beside its seed
 DROP = 0.1  # of the learning rate

@@ -27,8 +27,8 @@ from pipeline.render import render_round
 from pipeline.screen import screen_round
 from train.batching.batches import Source
 from train.checkpoint import load_student
+from train.engine.plan import Plan, open_sources
 from train.engine.trainer import train_run
-from train.plan import Plan, open_sources
 
 START = "start"  # the run that every arm goes on from
 ARM = "arm"  # the run of every arm: a run's name seeds its order and noise, which arms share

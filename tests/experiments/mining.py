@@ -42,11 +42,11 @@ from tests.experiments.online import Loop
 from tests.experiments.tables import differences, read_results, rows
 from train.batching.batches import open_source
 from train.checkpoint import FILE, LOG, load_student, save_student, weights_sha256
+from train.engine.plan import open_plan
 from train.engine.steps import make_learner, train_steps
 from train.engine.trainer import train_run
 from train.losses.objectives import make_objective
 from train.losses.terms import Target
-from train.plan import open_plan
 
 NONE, ONLINE, ORACLE = "none", "online", "oracle"
 ORACLE_SEEDS = 1000  # its prior is no other arm's

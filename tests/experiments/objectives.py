@@ -37,9 +37,9 @@ from pipeline.embed import embed_round
 from tests.experiments.arms import workplace
 from train.batching.batches import num_usable
 from train.checkpoint import LOG
+from train.engine.plan import open_plan
 from train.engine.trainer import train_run
 from train.fuse import fuse
-from train.plan import open_plan
 from train.snapshots import export_snapshots
 
 SCRATCH = layout.WORK / "experiments" / "objectives"

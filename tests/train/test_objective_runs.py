@@ -24,11 +24,11 @@ from tests.toys import EMBEDDING_WIDTH, make_round
 from tests.train.losses.test_prerequisites import add_teacher
 from tests.train.toys import interrupted
 from train.checkpoint import LOG, STATE, load_student
+from train.engine.plan import open_plan, open_sources
 from train.engine.trainer import train_run
 from train.fuse import embeddings_of, fuse
 from train.losses.adaptors import load_adaptor
-from train.losses.heads import load_head
-from train.plan import open_plan, open_sources
+from train.losses.margin_heads import load_head
 
 COUNT = 100
 RUN = Run(faces_seen=192, rate_from=1.0, rate_to=0.1)

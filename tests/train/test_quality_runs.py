@@ -33,9 +33,9 @@ from tests.toys import make_round
 from tests.train.toys import interrupted, with_engine
 from train import qualities
 from train.checkpoint import FILE, LABELLED, LOG, QUALITY, STATE, load_quality, load_student
+from train.engine.plan import open_plan
 from train.engine.trainer import train_run
-from train.losses.heads import FILE as HEAD
-from train.plan import open_plan
+from train.losses.margin_heads import FILE as HEAD
 from train.qualities import rate_faces
 
 COUNT, WIDTH = 80, 12

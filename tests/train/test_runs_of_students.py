@@ -14,8 +14,8 @@ from tests.conftest import ROOT
 from tests.students import pictures
 from tests.toys import make_round
 from train.checkpoint import load_student
+from train.engine.plan import open_plan
 from train.engine.trainer import train_run
-from train.plan import open_plan
 
 OUT = Path("runs/start")
 POCKETNET = Student("pocketnet-s128", 64, 0.5, projected_from=128)

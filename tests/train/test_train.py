@@ -24,8 +24,8 @@ from tests.toys import make_round
 from tests.train.toys import interrupted
 from train.checkpoint import FILE, LOG, load_student
 from train.engine.optimizers import learning_rate
+from train.engine.plan import open_plan
 from train.engine.trainer import train_run
-from train.plan import open_plan
 
 OUT = Path("runs/start")
 

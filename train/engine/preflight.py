@@ -17,9 +17,9 @@ from manifests.settings.training import Engine
 from train.checkpoint import STATE
 from train.engine.live import check_installed
 from train.engine.optimizers import OPTIMIZERS, SCHEDULES
+from train.engine.plan import Plan
 from train.engine.processes import Processes
 from train.engine.steps import PRECISIONS
-from train.plan import Plan
 
 INPUTS = "inputs.json"  # beside the state of an unfinished run
 BATCH_NORMS = ("batch", "frozen")

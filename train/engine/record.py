@@ -18,8 +18,8 @@ from manifests.core.files import write_json
 from pipeline.arrays.frames import ARCFACE112
 from train.batching.batches import num_usable
 from train.checkpoint import FILE, LOG, StudentCard, save_student, weights_sha256
+from train.engine.plan import Plan
 from train.engine.processes import Processes
-from train.plan import Plan
 from train.students.base import num_params
 
 METRIC, VIEWS = "cosine", "plain+flip"

@@ -32,16 +32,16 @@ from train.checkpoint import (
     weights_sha256,
 )
 from train.engine.live import Report, reporting
+from train.engine.plan import Plan
 from train.engine.preflight import INPUTS, check_run
 from train.engine.processes import ALONE, Processes, together
 from train.engine.record import State, card_of, save_run
 from train.engine.steps import Learner, NotFinite, Progress, make_learner, train_steps
 from train.losses.certainty import QualityRegression
-from train.losses.heads import FILE as HEAD
-from train.losses.heads import MarginHead, save_head
+from train.losses.margin_heads import FILE as HEAD
+from train.losses.margin_heads import MarginHead, save_head
 from train.losses.objectives import Objective, make_objective
 from train.losses.prerequisites import identities_sha256
-from train.plan import Plan
 from train.students import build_student
 
 LOG_POINTS = 100

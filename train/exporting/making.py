@@ -18,7 +18,7 @@ from manifests.core.files import link_or_copy, put, write_json
 from manifests.records.exports import FLOAT, INT8, LATENCY, WEIGHTS, Export, FileFacts, Int8Cost
 from train.checkpoint import FILE
 from train.exporting import facts
-from train.exporting.faces import blocks_of, crops, evenly, num_faces
+from train.exporting.calibration import blocks_of, crops, evenly, num_faces
 from train.exporting.graph import declaration, declared, to_onnx
 from train.exporting.int8 import dynamic_int8, static_int8
 from train.exporting.request import DYNAMIC, NONE, STATIC, Request

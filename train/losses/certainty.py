@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manifests.settings.objectives import CertaintyRatio
-from train.losses.heads import MarginHead
+from train.losses.margin_heads import MarginHead
 from train.losses.margins import own_identity
 
 EPSILON = 1e-9  # paper: so that no denominator is 0

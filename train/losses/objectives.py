@@ -24,8 +24,8 @@ from train.losses.adaptors import FILE as ADAPTOR
 from train.losses.adaptors import Adaptor, load_adaptor
 from train.losses.certainty import QualityRegression
 from train.losses.face_weights import FaceWeights
-from train.losses.heads import FILE as HEAD
-from train.losses.heads import MarginHead, load_head
+from train.losses.margin_heads import FILE as HEAD
+from train.losses.margin_heads import MarginHead, load_head
 from train.losses.terms import PULLS, GroupedComparison, Target, comparison
 
 DEFAULT = Tuition()  # of the teacher that params.yaml names above all sections

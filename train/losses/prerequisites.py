@@ -14,7 +14,7 @@ from manifests.stores.reading import TeacherStore
 from train.batching.batches import Source, num_identities, usable_identities
 from train.checkpoint import Student
 from train.losses.adaptors import load_adaptor
-from train.losses.heads import load_head
+from train.losses.margin_heads import load_head
 from train.losses.objectives import embedding_width, teachers_of
 from train.losses.terms import PULLS, Target
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from manifests.settings.objectives import Cosine, Grouped, Plain, Term, ThresholdRanks, UnitMse
 from train.losses.grouped import grouped
-from train.losses.heads import UNKNOWN, MarginHead, running
+from train.losses.margin_heads import UNKNOWN, MarginHead, running
 from train.losses.regression import (
     cosine,
     mse,

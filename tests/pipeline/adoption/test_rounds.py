@@ -38,7 +38,7 @@ from tests.networks import write_network
 from tests.pipeline.adoption.toys import ALIGNED, FOUND, PEOPLE, SET, SIDE, adopted
 from tests.pipeline.conftest import Interrupted, shards_done
 from tests.toys import make_round
-from train.plan import open_sources
+from train.engine.plan import open_sources
 
 
 class TestRound:

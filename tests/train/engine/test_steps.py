@@ -22,10 +22,10 @@ from tests.train.toys import OUT, interrupted, small_params, with_engine, with_t
 from train.batching.batches import Batch
 from train.checkpoint import LOG, STATE, load_student
 from train.engine import preflight
+from train.engine.plan import open_plan
 from train.engine.steps import NotFinite, make_learner, train_steps
 from train.engine.trainer import NOT_FINITE, train_run
 from train.losses.objectives import Lesson, Objective
-from train.plan import open_plan
 from train.students import build_student
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from manifests.settings.objectives import RATIOS, CertaintyRatio, Margin
 from tests.references import certainty as slow
 from train.losses.certainty import QualityRegression, certainty_ratio, nearest_other, own_cosine
-from train.losses.heads import MarginHead
+from train.losses.margin_heads import MarginHead
 
 WIDTH, IDENTITIES, FACES = 6, 5, 7
 LABELS = torch.tensor([0, 1, -1, 4, 4, -1, 2])

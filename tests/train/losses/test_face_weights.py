@@ -21,12 +21,12 @@ from manifests.stores.rounds import open_faces
 from tests.references import losses as slow
 from tests.toys import make_round
 from tests.train.toys import with_train
+from train.engine.plan import Plan, open_plan
 from train.engine.preflight import check_round_weights
 from train.losses.face_weights import FaceWeights
 from train.losses.objectives import Lesson, make_objective
 from train.losses.regression import cosine, mse, unit_squared_distance
 from train.losses.terms import Target
-from train.plan import Plan, open_plan
 
 TWINS = {mse: slow.mse, cosine: slow.cosine, unit_squared_distance: slow.unit_squared_distance}
 FILE = "tables/pool.parquet"

@@ -15,7 +15,7 @@ from manifests.settings.objectives import Losses, Margin, ThresholdRanks, Tuitio
 from manifests.settings.params import Params
 from tests.references import losses as slow
 from train.losses.adaptors import Adaptor, Input
-from train.losses.heads import MarginHead, running
+from train.losses.margin_heads import MarginHead, running
 from train.losses.margins import labelled_cross_entropy
 from train.losses.objectives import Fused, Lesson, Objective, Teaching, make_objective, teachers_of
 from train.losses.terms import GroupedComparison, RankComparison, Target

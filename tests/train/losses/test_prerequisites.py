@@ -21,9 +21,9 @@ from manifests.settings.training import Run
 from manifests.stores.passport import Fingerprint
 from manifests.stores.reading import FaceStore
 from tests.toys import EMBEDDING_WIDTH, PASSPORT, make_round, toy_teacher
+from train.engine.plan import Plan, open_plan, open_sources
 from train.engine.trainer import start_objective
 from train.fuse import fuse
-from train.plan import Plan, open_plan, open_sources
 
 COUNT = 130
 RUN = Run(faces_seen=320, rate_from=1.0, rate_to=0.1)

@@ -23,9 +23,11 @@ from manifests.stores.rounds import open_round
 from manifests.studies.cr_fiqa import Study
 from tests.conftest import ROOT
 from tests.toys import EMBEDDING_WIDTH, make_round
-from train import cr_fiqa
 from train.checkpoint import load_quality, load_student
-from train.cr_fiqa import (
+from train.engine.plan import Plan
+from train.engine.trainer import start_network, train_run
+from train.studies.cr_fiqa import train as cr_fiqa
+from train.studies.cr_fiqa.train import (
     MARKS,
     NETWORKS,
     QUALITIES,
@@ -34,8 +36,6 @@ from train.cr_fiqa import (
     open_student,
     write_tables,
 )
-from train.engine.trainer import start_network, train_run
-from train.plan import Plan
 
 ROUNDS = ("pool", "identities")
 

@@ -1,10 +1,10 @@
 """The students of the study USynthFace -> runs/studies/usynthface/ARM/.
 
-    python -m train.usynthface augmentation     both views of a pair are of one picture
-    python -m train.usynthface identities       of two faces of one identity, where a round has such
-    python -m train.usynthface untrained        the network that all arms begin with, in want of
+    python -m train.studies.usynthface.train augmentation     both views of a pair are of one picture
+    python -m train.studies.usynthface.train identities       of two faces of one identity, where a round has such
+    python -m train.studies.usynthface.train untrained        the network that all arms begin with, in want of
                                                 learning: only its normalisation knows faces
-    python -m train.usynthface distilled        from the teacher, as stage train does
+    python -m train.studies.usynthface.train distilled        from the teacher, as stage train does
 
 The first two are trained without teacher and labels; an interrupted run goes on where it stopped,
 to the same bits. The boundaries that identities were sampled from are the teacher's own, though.
@@ -24,11 +24,11 @@ from manifests.settings.training import Run
 from manifests.stores.rounds import open_faces
 from manifests.studies.usynthface import Study
 from train.batching.batches import Source, num_identities, num_usable, open_source
-from train.contrast.margin_nce import REPLACEMENTS
-from train.contrast.steps import OPTIMIZERS
-from train.contrast.untaught import Untaught, train_untaught
+from train.engine.plan import Plan, open_plan
 from train.engine.trainer import train_run
-from train.plan import Plan, open_plan
+from train.studies.usynthface.contrast import OPTIMIZERS
+from train.studies.usynthface.margin_nce import REPLACEMENTS
+from train.studies.usynthface.untaught import Untaught, train_untaught
 
 NAME = "usynthface"
 WHERE = layout.study_params(NAME)

@@ -14,9 +14,9 @@ from manifests.studies.usynthface import Augmentation, Descent, Study
 from pipeline.arrays.frames import Frame, to_frame
 from train.augmentation.randaugment import rand_augment
 from train.batching.batches import Batch
-from train.batching.partners import Partners
-from train.contrast.margin_nce import MomentumContrast, margin_nce
 from train.engine.steps import step_generator
+from train.studies.usynthface.margin_nce import MomentumContrast, margin_nce
+from train.studies.usynthface.partners import Partners
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from manifests.core.errors import InputError
 from manifests.records.attributes import AttributeTable
 from manifests.studies.fair_distillation import ALL, SOME, WHERE, DataSet, Group
 from train.batching.batches import NO_IDENTITY, Source, num_usable, usable_identities
-from train.batching.mixes import Portion, mix
+from train.studies.fair_distillation.mixes import Portion, mix
 
 MEASURED = "measured"  # the annotator whose tables tell groups
 

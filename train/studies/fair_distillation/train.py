@@ -1,7 +1,7 @@
 """The students of the study fair-distillation -> runs/studies/fair-distillation/DATA/.
 
-    python -m train.fair_distillation DATA                all students and seeds of a data set
-    python -m train.fair_distillation DATA --only PLACE   those of a place of the grid, as
+    python -m train.studies.fair_distillation.train DATA                all students and seeds of a data set
+    python -m train.studies.fair_distillation.train DATA --only PLACE   those of a place of the grid, as
                                                           small-resnet.elastic-kd
 
 A run directory is called PLACE-SEED. The lesson is a loss on identity labels (elastic), the same
@@ -26,12 +26,12 @@ from manifests.settings.study import load_study
 from manifests.settings.training import Run
 from manifests.studies.fair_distillation import NAME, WHERE, Cell, Study, check_study, expand
 from train.batching.batches import Source, check_one_teacher, num_usable
-from train.batching.data_sets import Chosen, choose_faces
 from train.checkpoint import DISTILLED
 from train.engine.memory import keep_freed_memory
+from train.engine.plan import Plan, open_sources
 from train.engine.trainer import train_run
 from train.losses.prerequisites import check_objective
-from train.plan import Plan, open_sources
+from train.studies.fair_distillation.data_sets import Chosen, choose_faces
 
 GRID = "grid.json"  # of a data set
 

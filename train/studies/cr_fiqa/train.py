@@ -1,16 +1,16 @@
 """What the study CR-FIQA trains -> runs/studies/cr-fiqa/, data/studies/cr-fiqa/.
 
-    python -m train.cr_fiqa backbone          a margin on identities, alone
-    python -m train.cr_fiqa joint             … and a quality head, trained together
-    python -m train.cr_fiqa joint-released    the ratio that the released code has in place of it
-    python -m train.cr_fiqa joint-ccs         the ratio's numerator alone
-    python -m train.cr_fiqa taught            as joint, and taught by the teacher
-    python -m train.cr_fiqa on-top            a head on the backbone as it is
-    python -m train.cr_fiqa tables            qualities of stored faces by `joint`; the worst marked
-    python -m train.cr_fiqa plain             students distilled as stage train does, and …
-    python -m train.cr_fiqa weighted          … each face weighed by its quality
-    python -m train.cr_fiqa quarantined       … without the worst faces
-    python -m train.cr_fiqa random            … without as many faces at random
+    python -m train.studies.cr_fiqa.train backbone          a margin on identities, alone
+    python -m train.studies.cr_fiqa.train joint             … and a quality head, trained together
+    python -m train.studies.cr_fiqa.train joint-released    the ratio that the released code has in place of it
+    python -m train.studies.cr_fiqa.train joint-ccs         the ratio's numerator alone
+    python -m train.studies.cr_fiqa.train taught            as joint, and taught by the teacher
+    python -m train.studies.cr_fiqa.train on-top            a head on the backbone as it is
+    python -m train.studies.cr_fiqa.train tables            qualities of stored faces by `joint`; the worst marked
+    python -m train.studies.cr_fiqa.train plain             students distilled as stage train does, and …
+    python -m train.studies.cr_fiqa.train weighted          … each face weighed by its quality
+    python -m train.studies.cr_fiqa.train quarantined       … without the worst faces
+    python -m train.studies.cr_fiqa.train random            … without as many faces at random
 
 An interrupted run goes on where it stopped, to the same bits.
 """
@@ -36,8 +36,8 @@ from manifests.settings.training import Run
 from manifests.stores.rounds import RoundFiles, open_round
 from manifests.studies.cr_fiqa import Descent, Study
 from train.checkpoint import load_quality
+from train.engine.plan import Plan, open_plan
 from train.engine.trainer import train_run
-from train.plan import Plan, open_plan
 from train.qualities import quality_table
 
 NAME = "cr-fiqa"

@@ -32,7 +32,7 @@ from manifests.studies.fair_distillation import (
 from tests.conftest import ROOT
 from tests.toys import EMBEDDING_WIDTH, make_round
 from train.checkpoint import DISTILLED, FILE, LOG, load_student
-from train.fair_distillation import GRID, open_cell, train_data_set
+from train.studies.fair_distillation.train import GRID, open_cell, train_data_set
 
 ALLOWED = RealFaces("photographs", True, "volunteers", "own", None)
 SETS = {

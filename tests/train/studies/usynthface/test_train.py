@@ -23,10 +23,10 @@ from tests.conftest import ROOT
 from tests.toys import EMBEDDING_WIDTH, make_round
 from tests.train.toys import interrupted
 from train.checkpoint import DISTILLED, FILE, LOG, load_student
-from train.contrast import untaught
-from train.contrast.untaught import TRAINED, UNTRAINED, train_untaught
 from train.engine.trainer import train_run
-from train.usynthface import check_study, open_distilled, open_untaught
+from train.studies.usynthface import untaught
+from train.studies.usynthface.train import check_study, open_distilled, open_untaught
+from train.studies.usynthface.untaught import TRAINED, UNTRAINED, train_untaught
 
 OUT = Path("runs/studies/usynthface/augmentation")
 
@@ -94,7 +94,7 @@ def test_the_untrained_network_keeps_its_weights(
     params: Params, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All but the last layer, into which the normalisation is folded, and running statistics."""
-    monkeypatch.setattr("train.usynthface.SETTLING_STEPS", 3)
+    monkeypatch.setattr("train.studies.usynthface.train.SETTLING_STEPS", 3)
     run = open_untaught("untrained", params, study)
     train_untaught(run, OUT)
     student = load_student(OUT)

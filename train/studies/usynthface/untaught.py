@@ -26,7 +26,6 @@ from manifests.studies.usynthface import Study
 from pipeline.arrays.frames import ARCFACE112
 from pipeline.arrays.numerics import device_of, numerics
 from train.batching.batches import BatchStream, Source, num_usable, stored_frame
-from train.batching.partners import Partners
 from train.checkpoint import (
     FILE,
     LOG,
@@ -38,12 +37,13 @@ from train.checkpoint import (
     save_student,
     weights_sha256,
 )
-from train.contrast.final_norm import folded, with_final_norm
-from train.contrast.margin_nce import MomentumContrast
-from train.contrast.steps import Progress, contrast_steps, make_optimizer
 from train.engine.record import METRIC, VIEWS, State, git_commit
 from train.students import build_student
 from train.students.base import num_params
+from train.studies.usynthface.contrast import Progress, contrast_steps, make_optimizer
+from train.studies.usynthface.final_norm import folded, with_final_norm
+from train.studies.usynthface.margin_nce import MomentumContrast
+from train.studies.usynthface.partners import Partners
 
 VERSION = 1  # raise it when the same inputs would give another student
 LOG_POINTS = 100

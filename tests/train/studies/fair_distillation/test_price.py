@@ -14,7 +14,13 @@ from manifests.core.files import read_json, write_json
 from manifests.studies.fair_distillation import NAME, Study, models
 from tests.conftest import ROOT
 from train.checkpoint import LOG
-from train.price_students import load_size, main, parse_rates, prices, recorded_rate
+from train.studies.fair_distillation.price import (
+    load_size,
+    main,
+    parse_rates,
+    prices,
+    recorded_rate,
+)
 
 RATES = {"iresnet-50": 1000.0, "iresnet-34": 1500.0, "mobilefacenet": 2000.0}
 

@@ -17,11 +17,11 @@ from torch.nn import functional
 from manifests.core.errors import InputError
 from manifests.studies.usynthface import Contrast, Descent
 from tests.references import after_fifo, margin_nce, moco_logits
-from train.contrast import margin_nce as module
-from train.contrast.final_norm import folded, with_final_norm
-from train.contrast.margin_nce import MomentumContrast, follow, in_parts, margin_logits
-from train.contrast.steps import learning_rate, make_optimizer
 from train.students import build_student
+from train.studies.usynthface import margin_nce as module
+from train.studies.usynthface.contrast import learning_rate, make_optimizer
+from train.studies.usynthface.final_norm import folded, with_final_norm
+from train.studies.usynthface.margin_nce import MomentumContrast, follow, in_parts, margin_logits
 
 SETTINGS = Contrast(
     margin=0.1, temperature=0.07, queue=7, replacement="fifo", momentum=0.9, sub_batches=1
