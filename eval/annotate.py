@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from eval.annotators import load_annotator
 from eval.annotators.base import ROWS, AlignedFaces, Annotator, EmbeddingAnnotator
-from eval.attributes.head_files import require_teacher
+from eval.attributes.network_files import require_teacher
 from eval.photos.photo_sets import PhotographSet, found_faces, is_photographs, open_photographs
 from manifests.core import layout
 from manifests.core.costs import timed

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from eval.metrics import FARS, FIGURES, PLACE, enough_impostors, verification_statistic
 from eval.reporting.leaderboard import leaderboard_figure, leaderboard_text, paired_text
 from eval.reporting.outputs import check_outputs, write_outputs
 from eval.scoring.intervals import RESAMPLES, Statistic, identity_bootstrap, mcnemar
+from eval.scoring.metrics import FARS, FIGURES, PLACE, enough_impostors, verification_statistic
 from eval.scoring.results import Result, read_result
 from manifests.core.errors import InputError, Parser, run_command
 

@@ -20,11 +20,17 @@ import torch
 from jaxtyping import Float, Int
 
 from eval.attributes.divergence import numbered
-from eval.attributes.head_files import SUFFIX, HeadsPassport, described, require_teacher, save_heads
-from eval.attributes.head_training import fit_heads
-from eval.attributes.heads import SHARED, Heads, probabilities
 from eval.attributes.held_out import HeadResult, hold_out, judge, used
 from eval.attributes.labels import FACE_ID, Labels, read_labels
+from eval.attributes.network_files import (
+    SUFFIX,
+    HeadsPassport,
+    described,
+    require_teacher,
+    save_heads,
+)
+from eval.attributes.network_training import fit_heads
+from eval.attributes.networks import SHARED, Heads, probabilities
 from eval.photos.photo_sets import PhotographSet, found_faces, is_photographs, open_photographs
 from manifests.core import layout
 from manifests.core.costs import timed

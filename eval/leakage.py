@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from eval.closeness.real_faces import RealFaces, embed_real
-from eval.closeness.search import Closest, closest, distribution, genuine_scores, prepared, share
-from eval.closeness.synthetic_faces import group_numbers, listed, stored_frame, synthetic_blocks
-from eval.metrics import MIN_FALSE_ACCEPTS
 from eval.photos.photo_sets import open_photographs
+from eval.photos.real_faces import RealFaces, embed_real
+from eval.photos.stored_faces import group_numbers, listed, stored_frame, synthetic_blocks
 from eval.scoring.allpairs import all_pairs_figures
+from eval.scoring.metrics import MIN_FALSE_ACCEPTS
 from eval.scoring.ranking import Faces, identify
+from eval.scoring.search import Closest, closest, distribution, genuine_scores, prepared, share
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import require_writable, write_json

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from eval.metrics import threshold_at
-from eval.models import Model, load_model
-from eval.photos.photo_embeddings import crop_of, embed_folder, write_embeddings
+from eval.photos.folders import crop_of, embed_folder, write_embeddings
+from eval.photos.models import Model, load_model
+from eval.scoring.metrics import threshold_at
 from eval.scoring.scored import read_scores
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command

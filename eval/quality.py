@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from eval.models import Model, load_model
+from eval.photos.models import Model, load_model
 from eval.reporting.figures import png, separability_figure
 from eval.scoring.separability import Looks, Measured, measure
 from manifests.core import layout

@@ -2,8 +2,8 @@
 
     python -m eval.study_page
 
-A study is a file eval/studies/NAME.py with a TITLE and `section(found) -> content` of the template
-eval/reporting/studies/NAME.html.jinja. The page follows from the reports alone.
+A study is a folder eval/studies/NAME whose report.py has a TITLE and `section(found)`, the content
+of page.html.jinja beside it. The page follows from the reports alone.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ PAGE = layout.STUDY_REPORTS / "index.html"
 
 def study_content(report: StudyReport) -> dict[str, Any]:
     """What the page shows of one study."""
-    module = find_backend(studies, "study", report.study)
+    module = find_backend(studies, "study", report.study, part="report")
     return {
         "name": report.study,
         "title": module.TITLE,
-        "template": f"studies/{report.study}.html.jinja",
+        "template": f"studies/{report.study.replace('-', '_')}/page.html.jinja",
         "content": module.section(report.found),
         "not_measured": report.not_measured,
         "made_from": report.made_from,

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from eval.benchmarks import open_benchmark, require_frozen
 from eval.benchmarks.base import Protocol
-from eval.models import Model, load_model
 from eval.photos.embedding import (
     VIEWS,
     Finder,
@@ -27,6 +26,7 @@ from eval.photos.embedding import (
     frame_coverage,
     placed,
 )
+from eval.photos.models import Model, load_model
 from eval.scoring.verification import Verification, verify
 from manifests.core import layout
 from manifests.core.costs import timed

@@ -15,8 +15,8 @@ from eval.attributes.coverage import FaceSet
 from eval.benchmarks import open_benchmark
 from eval.benchmarks.base import Protocol
 from eval.drift import drift
-from eval.models import Model
 from eval.photos.embedding import Embedded
+from eval.photos.models import Model
 from eval.scoring.verification import Verification, verify
 from eval.verify import write
 from manifests.core import layout

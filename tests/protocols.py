@@ -21,8 +21,8 @@ import torch
 from PIL import Image
 
 from eval.benchmarks import open_benchmark
-from eval.models import Model
 from eval.photos.embedding import embed_protocol, placed
+from eval.photos.models import Model
 from eval.scoring.verification import Verification, verify
 from pipeline.arrays.frames import ARCFACE112, DLIB150, Frame
 

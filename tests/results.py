@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import norm
 
-from eval.metrics import figures_of
+from eval.scoring.metrics import figures_of
 from eval.scoring.results import Result
 from eval.scoring.scored import ScoredPairs, parse_scores
 from eval.scoring.subjects import PairSubjects

@@ -36,9 +36,10 @@ def kind_of(name: str) -> type:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_study_has_its_files(name: str) -> None:
     parse(kind_of(name), read_yaml(ROOT / layout.study_params(name)), name)
-    shown = importlib.import_module(f"eval.studies.{name.replace('-', '_')}")
+    folder = name.replace("-", "_")
+    shown = importlib.import_module(f"eval.studies.{folder}.report")
     assert shown.TITLE and callable(shown.section)
-    assert (ROOT / f"eval/reporting/studies/{name}.html.jinja").exists()
+    assert (ROOT / f"eval/studies/{folder}/page.html.jinja").exists()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,12 +74,15 @@ class TestWithAStudyOfTheTests:
             "from dataclasses import dataclass\n\n"
             "@dataclass(frozen=True)\nclass Study:\n    words: int\n    seed: int\n"
         )
-        (tmp_path / "eval/studies/tale.py").write_text(
+        study_folder = tmp_path / "eval/studies/tale"
+        study_folder.mkdir()
+        (study_folder / "__init__.py").touch()
+        (study_folder / "report.py").write_text(
             "TITLE = 'A tale'\n\ndef section(found):\n    return {'told': found['told']}\n"
         )
-        templates = tmp_path / "templates"
+        templates = tmp_path / "eval/reporting"
         shutil.copytree(ROOT / "eval/reporting", templates)
-        (templates / "studies/tale.html.jinja").write_text(SECTION)
+        (study_folder / "page.html.jinja").write_text(SECTION)
         monkeypatch.setattr("eval.reporting.page.__file__", str(templates / "page.py"))
         monkeypatch.chdir(tmp_path)
         layout.STUDY_PARAMS.mkdir(parents=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from eval.benchmarks.base import Protocol
-from eval.models import Model
+from eval.photos.models import Model
 from manifests.core.errors import InputError
 from manifests.photographs.images import decode
 from pipeline.arrays.align import Face, crop_photograph

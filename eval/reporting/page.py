@@ -97,7 +97,7 @@ def count(number: int | float | None) -> str:
 def render_page(content: Mapping[str, Any], template: str = TEMPLATE) -> str:
     """HTML without a reference to anything outside itself."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([Path(__file__).parent, Path(__file__).parents[1]]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

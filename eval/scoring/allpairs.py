@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval.metrics import FARS, enough_impostors
 from eval.scoring.intervals import wilson
+from eval.scoring.metrics import FARS, enough_impostors
 from eval.scoring.ranking import BLOCK, Faces, score_blocks
 
 BINS = 1 << 16

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from eval.metrics import enough_impostors
 from eval.scoring.folds import check_folds, insightface_accuracy
 from eval.scoring.intervals import RESAMPLES, Resampled, at_least, identity_bootstrap, wilson
+from eval.scoring.metrics import enough_impostors
 from eval.scoring.roc import roc
 from eval.scoring.scored import ScoredPairs, check_pairs
 from eval.scoring.subjects import PairSubjects

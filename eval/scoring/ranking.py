@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval.metrics import enough_impostors
 from eval.scoring.intervals import RESAMPLES, at_least, identity_bootstrap, wilson
+from eval.scoring.metrics import enough_impostors
 from eval.scoring.subjects import PairSubjects
 
 BLOCK = 1024  # rows a side: a block of float64 scores is 8 MB

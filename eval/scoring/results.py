@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from eval.metrics import figures_of_pairs
 from eval.scoring.folds import insightface_accuracy
+from eval.scoring.metrics import figures_of_pairs
 from eval.scoring.scored import ScoredPairs, read_scores
 from manifests.core.errors import InputError, pick
 from manifests.core.files import parse_json

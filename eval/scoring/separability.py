@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from eval.metrics import enough_impostors
+from eval.scoring.metrics import enough_impostors
 from eval.scoring.roc import roc
 from manifests.core.errors import InputError
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 from eval.benchmarks.base import Protocol
-from eval.metrics import figures_of_pairs, fold_results
-from eval.models import Model
 from eval.photos.embedding import Embedded, Views, frame_coverage
+from eval.photos.models import Model
 from eval.scoring.allpairs import all_pairs_figures
 from eval.scoring.fairness import by_group
+from eval.scoring.metrics import figures_of_pairs, fold_results
 from eval.scoring.pooling import pool_templates, prepared, undetected
 from eval.scoring.ranking import Faces, identify, rank_figures, tpir_at_fpir
 from eval.scoring.roc import roc

@@ -32,14 +32,19 @@ def load_backend(
     return make(Path(path) if path else weights)
 
 
-def find_backend(package: ModuleType, kind: str, name: str, *, group: str | None = None) -> Any:
+def find_backend(
+    package: ModuleType, kind: str, name: str, *, group: str | None = None, part: str = ""
+) -> Any:
     """The module of `package` that serves `name` (file dcgan_digiface.py for dcgan-digiface), or
-    what an installed package names so among the entry points of `group`.
+    what an installed package names so among the entry points of `group`. With a `part`, a backend
+    is a folder and its module of that name is meant.
 
     Raises InputError that lists the valid names; for a name that two claim; and for an entry
     point that cannot be imported.
     """
-    files = (info.name for info in pkgutil.iter_modules(package.__path__) if not info.ispkg)
+    files = (
+        info.name for info in pkgutil.iter_modules(package.__path__) if info.ispkg == bool(part)
+    )
     own = {file.replace("_", "-"): file for file in files if file != "base"}
     others = list(entry_points(group=group)) if group else []
     pick(kind, name, dict.fromkeys([*own, *(point.name for point in others)]))
@@ -49,7 +54,7 @@ def find_backend(package: ModuleType, kind: str, name: str, *, group: str | None
         raise InputError(f"{kind} {name}: named so by {places}; rename or remove one")
     if claimed:
         return _imported(claimed[0], kind)
-    return importlib.import_module(f"{package.__name__}.{own[name]}")
+    return importlib.import_module(".".join(filter(None, [package.__name__, own[name], part])))
 
 
 # Points are Any: where the backport importlib_metadata is imported, the standard library's

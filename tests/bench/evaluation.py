@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from eval.metrics import figures_of, fold_results, verification_statistic
 from eval.scoring.allpairs import all_pairs_figures
 from eval.scoring.intervals import RESAMPLES, identity_bootstrap
+from eval.scoring.metrics import figures_of, fold_results, verification_statistic
 from eval.scoring.ranking import Faces, identify, nearest
 from eval.scoring.scored import parse_scores
 from manifests.photographs.scores import SCHEMA

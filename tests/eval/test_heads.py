@@ -17,8 +17,8 @@ from eval import annotate, heads
 from eval.annotators import load_annotator
 from eval.annotators.base import Annotator
 from eval.annotators.heads import HeadsAnnotator
-from eval.attributes.head_files import load_heads, save_heads
-from eval.attributes.heads import Heads, probabilities
+from eval.attributes.network_files import load_heads, save_heads
+from eval.attributes.networks import Heads, probabilities
 from eval.photos.photo_sets import open_photographs
 from manifests.core import layout
 from manifests.core.errors import InputError
@@ -31,7 +31,7 @@ from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
 from tests.conftest import ROOT
 from tests.contracts import AnnotatorContract
-from tests.eval.attributes.test_heads import passport
+from tests.eval.attributes.test_networks import passport
 from tests.toys import EMBEDDING_WIDTH, PASSPORT, make_round, toy_teacher
 
 COUNT = 500

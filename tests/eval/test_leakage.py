@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from eval import leakage
-from eval.closeness.synthetic_faces import group_numbers
 from eval.leakage import main
+from eval.photos.stored_faces import group_numbers
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
@@ -138,7 +138,7 @@ class TestReport:
     ) -> None:
         run(monkeypatch)
         before = OUT.read_bytes()
-        monkeypatch.setattr("eval.closeness.synthetic_faces.BLOCK", 33)
+        monkeypatch.setattr("eval.photos.stored_faces.BLOCK", 33)
         run(monkeypatch)
         assert OUT.read_bytes() == before
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from eval import match
 from eval.match import OperatingPoint, decide, in_words, operating_point, usual_operating_point
-from eval.models import Model, load_model
-from eval.photos.photo_embeddings import KIND as EMBEDDINGS
-from eval.photos.photo_embeddings import embed_folder, embedding_schema
+from eval.photos.folders import KIND as EMBEDDINGS
+from eval.photos.folders import embed_folder, embedding_schema
+from eval.photos.models import Model, load_model
 from manifests.core.errors import InputError
 from manifests.core.files import write_json
 from manifests.core.tables import read_table, write_table

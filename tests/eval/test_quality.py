@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from eval import quality
-from eval.models import Model
+from eval.photos.models import Model
 from eval.quality import (
     broken,
     judge_round,

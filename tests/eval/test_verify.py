@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from eval.benchmarks import open_benchmark
-from eval.metrics import figures_of
-from eval.models import load_model
+from eval.photos.models import load_model
+from eval.scoring.metrics import figures_of
 from eval.verify import _check_folder, verify_models, write
 from manifests.core.errors import InputError
 from tests.conftest import ROOT

@@ -12,7 +12,7 @@ import numpy as np
 
 from eval.benchmarks import open_benchmark
 from eval.gap import measure
-from eval.models import load_model
+from eval.photos.models import load_model
 from eval.scoring.folds import insightface_accuracy
 from eval.scoring.scored import parse_scores
 from eval.verify import verify_models

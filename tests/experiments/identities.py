@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from eval.models import Model, load_model
+from eval.photos.models import Model, load_model
 from eval.quality import require_independent
 from eval.scoring.separability import Looks, measure
 from manifests.core import layout

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from eval.benchmarks import open_benchmark
-from eval.models import load_model
+from eval.photos.models import load_model
 from eval.verify import verify_models
 from manifests.core import layout
 from manifests.core.errors import Parser, run_command

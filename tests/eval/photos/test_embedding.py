@@ -12,9 +12,9 @@ from PIL import Image
 
 from eval.benchmarks import open_benchmark
 from eval.benchmarks.base import Protocol
-from eval.models import Model
 from eval.photos import embedding
 from eval.photos.embedding import embed_protocol, frame_coverage, placed
+from eval.photos.models import Model
 from eval.scoring.verification import verify
 from eval.verify import verify_models
 from manifests.core.errors import InputError

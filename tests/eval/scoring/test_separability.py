@@ -21,7 +21,7 @@ from eval.scoring.separability import (
     sibling_mean,
 )
 from manifests.core.errors import InputError
-from tests.eval.test_metrics import pyeer_stats
+from tests.eval.scoring.test_metrics import pyeer_stats
 from tests.references.scoring import operating_points
 
 

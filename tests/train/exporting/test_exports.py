@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 
-from eval.models import load_model
+from eval.photos.models import load_model
 from manifests.core import layout
 from manifests.core.digests import folder_hashes
 from manifests.core.errors import InputError

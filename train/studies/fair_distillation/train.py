@@ -115,7 +115,7 @@ def _check_real_faces(sources: Sequence[Source], study: Study) -> None:
         if stated not in (None, study.real_faces.statement):
             raise InputError(
                 f"{source.faces.path}: photographs of {stated}; the study names those of "
-                f"{study.real_faces.statement or 'nobody'}: run `python -m pipeline.real_faces`"
+                f"{study.real_faces.statement or 'nobody'}: run `python -m pipeline.adopt_photographs`"
             )
 
 

@@ -1,0 +1,93 @@
+"""Embeddings of photographs: cut as verification cuts them, a row a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from tqdm import tqdm
+
+from eval.photos.models import Model
+from eval.photos.photo_sets import open_photographs
+from manifests.core.errors import InputError
+from manifests.core.tables import write_table
+from manifests.photographs.images import read_photograph
+from pipeline.arrays.align import Aligner, crop_photograph, find_in_photograph
+from pipeline.arrays.numerics import BATCH
+
+KIND = "photograph-embeddings-1"
+
+
+def crop_of(path: Path, model: Model, aligner: Aligner) -> tuple[torch.Tensor, bool]:
+    """The most central face in the model's frame, and whether it was detected.
+
+    Raises InputError for a photograph that cannot be read.
+    """
+    picture = read_photograph(path)
+    face = find_in_photograph(aligner, picture)
+    return crop_photograph(picture, face, model.frame), face.detected
+
+
+def embed_folder(folder: Path, model: Model, aligner: Aligner) -> pa.Table:
+    """A row a photograph, by name: its embedding, and whether a face was detected. One that
+    cannot be read keeps its row, with the reason.
+
+    Raises InputError where there is no photograph, or none that can be read.
+    """
+    names = open_photographs(f"folder:{folder}").images
+    rows: list[dict[str, Any]] = []
+    with tqdm(total=len(names), desc=f"embed {folder.name}", unit="image") as bar:
+        for at in range(0, len(names), BATCH):
+            rows += _embed_some(folder, names[at : at + BATCH], model, aligner)
+            bar.update(len(rows) - bar.n)
+    widths = {len(row["embedding"]) for row in rows if row["embedding"] is not None}
+    if not widths:
+        raise InputError(
+            f"{folder}: none of {len(rows)} photographs is readable: {rows[0]['error']}"
+        )
+    return pa.Table.from_pylist(rows, embedding_schema(widths.pop()))
+
+
+def _embed_some(
+    folder: Path, names: Sequence[str], model: Model, aligner: Aligner
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    crops = []
+    for name in names:
+        row: dict[str, Any] = {"image": name, "detected": False, "embedding": None, "error": None}
+        try:
+            crop, row["detected"] = crop_of(folder / name, model, aligner)
+            crops.append(crop)
+        except InputError as error:
+            row["error"] = str(error)
+        rows.append(row)
+    readable = [row for row in rows if row["error"] is None]
+    found = model.embed(torch.stack(crops)) if crops else ()
+    for row, embedding in zip(readable, found, strict=True):
+        row["embedding"] = embedding.astype(np.float32)
+    return rows
+
+
+def embedding_schema(width: int) -> pa.Schema:
+    return pa.schema(
+        {
+            "image": pa.string(),  # relative to the folder
+            "embedding": pa.list_(pa.float32(), width),  # null where the image is not readable
+            "detected": pa.bool_(),  # where not, its central box was taken
+            "error": pa.string(),
+        }
+    )
+
+
+def write_embeddings(path: Path, table: pa.Table, model: Model) -> None:
+    facts = {
+        "model": model.name,
+        "model_sha256": model.sha256,
+        "metric": model.metric,
+        "mirrored_view_added": str(model.mirrored),
+    }
+    write_table(path, KIND, table, facts)

@@ -1,0 +1,116 @@
+"""Stage attribute-drift-tables: heads and attribute tables of a study of drift.
+
+    python -m eval.studies.attribute_drift.tables        -> data/studies/attribute-drift
+
+What params/studies/attribute-drift.yaml names is annotated: photographs by every annotator, rounds
+by all but `measured`, whose tables the default flow makes. With `labels`, heads are trained first.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from eval.annotate import MEASURED, annotate
+from eval.annotators import load_annotator
+from eval.annotators.base import Annotator
+from eval.attributes.network_files import SUFFIX, save_heads
+from eval.heads import check_settings, make_heads
+from eval.photos.photo_sets import is_photographs
+from manifests.core import layout
+from manifests.core.costs import timed
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.settings.params import load_params
+from manifests.settings.study import load_study
+from manifests.studies.attribute_drift import Study
+
+NAME = "attribute-drift"
+FOLDER = layout.study_data(NAME)
+HEADS = FOLDER / f"labelled{SUFFIX}"
+
+
+def title_of(text: str) -> str:
+    """What to call photographs: orl, or their folder's own name."""
+    kind, _, folder = text.partition(":")
+    return Path(folder).resolve().name if folder else kind
+
+
+def table_path(annotator: str, text: str) -> Path:
+    """Of photographs or a round, by an annotator's own name."""
+    if is_photographs(text):
+        return FOLDER / annotator / "photographs" / f"{title_of(text)}.parquet"
+    if annotator == MEASURED:
+        return layout.attributes(text, MEASURED)
+    return FOLDER / annotator / "rounds" / f"{text.replace('/', '.')}.parquet"
+
+
+def check_study(study: Study) -> None:
+    """Raises InputError for sets that cannot be told apart or are of the wrong kind, and for
+    settings that no heads could be trained with: before any work."""
+    for text in study.real:
+        if not is_photographs(text):
+            raise InputError(f"real: {text!r} is not orl, pairs:DIR or folder:DIR")
+    for text in study.rounds:
+        if is_photographs(text):
+            raise InputError(f"rounds: {text!r} names photographs, expected a round")
+    titles = [*study.rounds, *map(title_of, study.real)]
+    if len(set(titles)) < len(titles) or not study.rounds or not study.real:
+        raise InputError(
+            f"rounds and real: {', '.join(titles) or 'nothing'}; name at least one of each, and "
+            "none twice (a folder is called by its last part)"
+        )
+    if not study.annotators and study.labels is None:
+        raise InputError("annotators: none, and no labels to train heads on; nothing to measure")
+    check_settings(study.heads)
+
+
+def check_names(study: Study, known: Sequence[str]) -> None:
+    """Raises InputError for an attribute that no annotator measures."""
+    for name in study.attributes:
+        if name not in known:
+            raise InputError(
+                f"attributes: unknown attribute {name[:80]!r}; there are {', '.join(known)}"
+            )
+
+
+def train(study: Study) -> list[str]:
+    """Trains heads where there are labels; returns the annotators that this adds."""
+    if study.labels is None:
+        return []
+    params = load_params()
+    heads, passport = make_heads(
+        Path(study.labels.table),
+        study.labels.faces,
+        params.teacher_text(params.teacher),
+        study.heads,
+        list(study.labels.attributes),
+    )
+    save_heads(HEADS, heads, passport)
+    return [f"heads:{HEADS}"] if passport.used else []
+
+
+def write_tables(annotator: Annotator, sources: Sequence[str]) -> None:
+    """A table of each source, but for those that the default flow makes."""
+    for text in sources:
+        path = table_path(annotator.name, text)
+        if FOLDER in path.parents:
+            annotate(text, annotator).write(path)
+
+
+def main() -> None:
+    Parser(description="Annotate what the study attribute-drift compares.").parse_args()
+    study = load_study(NAME, Study)
+    check_study(study)
+    annotators = [load_annotator(text) for text in study.annotators]
+    with timed(f"{NAME}-tables"):
+        shutil.rmtree(FOLDER, ignore_errors=True)  # of sets that are not named any more
+        FOLDER.mkdir(parents=True)
+        annotators += [load_annotator(text) for text in train(study)]
+        check_names(study, [own.name for each in annotators for own in each.attributes])
+        for annotator in annotators:
+            write_tables(annotator, [*study.rounds, *study.real])
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,83 @@
+"""Verification within groups of people: every model on the same found faces, its scores kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from eval.benchmarks import open_benchmark
+from eval.benchmarks.base import Protocol
+from eval.photos.embedding import declared_views, embed_protocol
+from eval.photos.models import Model
+from eval.scoring.folds import insightface_accuracy
+from eval.studies.fair_distillation.group_scores import scores_of
+from eval.studies.fair_distillation.people import grouped_pairs
+from eval.studies.fair_distillation.people_groups import GroupedPairs
+from eval.studies.fair_distillation.spreads import Figures, Settings, fair_figures
+from eval.verify import finder, open_protocols
+from manifests.core.errors import InputError
+from manifests.core.tables import write_table
+from manifests.photographs.scores import KIND
+from manifests.settings.params import Params
+from manifests.studies.fair_distillation import WHERE, Fairness
+
+RFW, PAIRS = "rfw", "pairs"
+
+
+def open_all(params: Params, fairness: Fairness) -> dict[str, tuple[Protocol, GroupedPairs]]:
+    """orl, and the pairs and RFW that are named, with pairs within groups of people.
+
+    Raises InputError for a group with too few pairs, before anything is embedded.
+    """
+    protocols = open_protocols(params)
+    if fairness.rfw is not None:
+        protocols[RFW] = open_benchmark(f"{RFW}:{fairness.rfw}")
+    unknown = sorted({*protocols} - {*fairness.fmr})
+    if unknown:
+        raise InputError(f"{WHERE}: fairness: fmr: no rate for {unknown[0]}; state one")
+    return {
+        name: (protocol, grouped_pairs(protocol, photographs_of(name, params), fairness))
+        for name, protocol in protocols.items()
+    }
+
+
+def photographs_of(name: str, params: Params) -> str:
+    """What eval.annotate calls the photographs of a benchmark."""
+    return f"{name}:{params.verify.pairs}" if name == PAIRS else name
+
+
+def measure(
+    name: str,
+    protocol: Protocol,
+    grouped: GroupedPairs,
+    models: Mapping[str, Model],
+    fairness: Fairness,
+    out: Path,
+) -> dict[str, Figures]:
+    """{run: figures} of all models on one benchmark; their scores go to OUT/NAME/RUN."""
+    views = [declared_views(model) for model in models.values()]
+    embedded, detected = embed_protocol(protocol, [*models.values()], views, finder(protocol))
+    settings = Settings(fairness.fmr[name], fairness.resamples, fairness.seed)
+    found: dict[str, Figures] = {}
+    for run, each, view in zip(models, embedded, views, strict=True):
+        table, pairs = scores_of(grouped.benchmark, protocol, each, view, detected)
+        _, own = scores_of(protocol.benchmark, protocol, each, view, detected)
+        facts = facts_of(each.model, grouped.benchmark.protocol_sha256, protocol.subject_rule)
+        write_table(out / name / run / "scores.parquet", KIND, table, facts)
+        metric = each.model.metric
+        whole = insightface_accuracy(own.score, own.same, own.fold, metric).accuracies
+        found[run] = {
+            "accuracy": {"value": float(whole.mean())},
+            **fair_figures(pairs, grouped, metric, protocol.subject_rule, settings),
+        }
+    return found
+
+
+def facts_of(model: Model, protocol_sha256: str, rule: str) -> dict[str, str]:
+    return {
+        "model": model.name,
+        "model_sha256": model.sha256,
+        "metric": model.metric,
+        "protocol_sha256": protocol_sha256,
+        "subject_rule": rule,
+    }
