@@ -9,20 +9,122 @@ metrics.json that says otherwise is refused, and so are results on unlike protoc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
-from eval.reporting.leaderboard import leaderboard_figure, leaderboard_text, paired_text
 from eval.reporting.outputs import check_outputs, write_outputs
 from eval.scoring.intervals import RESAMPLES, Statistic, identity_bootstrap, mcnemar
 from eval.scoring.metrics import FARS, FIGURES, PLACE, enough_impostors, verification_statistic
 from eval.scoring.results import Result, read_result
 from manifests.core.errors import InputError, Parser, run_command
+
+INK, MUTED, RULE, DOT = "#1c2430", "#5d6878", "#d9dee5", "#1f5f99"
+ROW_HEIGHT, MARGIN, WIDTH = 0.42, 1.3, 8.0  # inches
+DPI = 180
+LONGEST = 40  # letters of a result's name in the picture; its end tells most
+
+
+def leaderboard_text(found: Mapping[str, Any]) -> str:
+    """A table, the most accurate first; intervals are those over identities."""
+    board = found["leaderboard"]
+    fars = [far for far, rate in board[0]["tar_at_far"].items() if rate is not None]
+    header = ["", "result", "accuracy", "95 %", "AUC", "EER", *(f"TAR@{far}" for far in fars)]
+    rows = [
+        [
+            str(place),
+            row["result"],
+            _percent(row["accuracy"]),
+            _interval(row["accuracy_ci95_identity"]),
+            f"{row['auc']:.4f}",
+            _percent(row["eer"]),
+            *(_percent(row["tar_at_far"][far]["value"]) for far in fars),
+        ]
+        for place, row in enumerate(board, 1)
+    ]
+    title = (
+        f"protocol {found['protocol_sha256'][:12]}: {found['num_pairs']} pairs of "
+        f"{found['num_subjects']} people; intervals over people"
+    )
+    return "\n".join([title, *_aligned([header, *rows])])
+
+
+def paired_text(pair: Mapping[str, Any]) -> str:
+    """One comparison, a figure a line."""
+    test = pair["mcnemar"]
+    rows = [
+        [_shown(name), f"{100 * entry['value']:+.2f}", _interval(entry["ci95_identity"], sign="+")]
+        for name, entry in pair["difference"].items()
+    ]
+    return "\n".join(
+        [
+            f"\n{pair['a']} less {pair['b']}, points of a hundred",
+            *_aligned(rows),
+            f"McNemar: {test['only_a']} pairs right in the first only, {test['only_b']} in the "
+            f"second only, exact p = {test['p_value']:.3g} (pairs taken for independent)",
+        ]
+    )
+
+
+def _shown(name: str) -> str:
+    return name if name == "accuracy" else name.upper()
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f}"
+
+
+def _interval(ends: Sequence[float], sign: str = "") -> str:
+    low, high = (f"{100 * end:{sign}.2f}" for end in ends)
+    return f"[{low}, {high}]"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def leaderboard_figure(found: Mapping[str, Any]) -> Figure:
+    """Accuracy with its interval over identities, a line a result, the best on top."""
+    board = found["leaderboard"]
+    figure = Figure((WIDTH, MARGIN + ROW_HEIGHT * len(board)), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    accuracy = np.array([row["accuracy"] for row in board])
+    ends = np.array([row["accuracy_ci95_identity"] for row in board])
+    heights = np.arange(len(board))
+    axes.hlines(heights, ends[:, 0], ends[:, 1], color=DOT, linewidth=2)
+    axes.plot(accuracy, heights, "o", color=DOT, markersize=6)
+    axes.set_yticks(heights, [_shortened(row["result"]) for row in board], color=INK, fontsize=9)
+    axes.set_ylim(len(board) - 0.5, -0.5)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes.set_xlabel(
+        f"10-fold accuracy, 95 % interval over {found['num_subjects']} people; "
+        f"{found['num_pairs']} pairs, protocol {found['protocol_sha256'][:12]}",
+        color=MUTED, fontsize=9,
+    )  # fmt: skip
+    axes.grid(axis="x", color=RULE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(RULE)
+    return figure
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST else "…" + name[1 - LONGEST :]
 
 
 def check_alike(results: Sequence[Result]) -> None:

@@ -19,11 +19,11 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from eval.photos.listings import read_qualities
 from eval.reporting.figures import STUDENT
 from eval.reporting.outputs import check_outputs, write_outputs
 from eval.scoring.intervals import RESAMPLES, Resampled, Statistic, identity_bootstrap
 from eval.scoring.metrics import require_impostors
-from eval.scoring.quality_scores import read_qualities
 from eval.scoring.roc import RankedPairs
 from eval.scoring.scored import ScoredPairs, read_scores
 from eval.scoring.subjects import PairSubjects

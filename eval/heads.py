@@ -29,8 +29,7 @@ from eval.attributes.network_files import (
     require_teacher,
     save_heads,
 )
-from eval.attributes.network_training import fit_heads
-from eval.attributes.networks import SHARED, Heads, probabilities
+from eval.attributes.networks import SHARED, Heads, fit_heads, probabilities
 from eval.photos.photo_sets import PhotographSet, found_faces, is_photographs, open_photographs
 from manifests.core import layout
 from manifests.core.costs import timed

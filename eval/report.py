@@ -8,13 +8,18 @@ the folder that the user names under verify: pairs in params.yaml.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from eval.reporting.curves import read_roc, roc_csv, training_csv, training_curve
 from eval.reporting.page import page_content, render_page
 from eval.reporting.sections import Results
-from eval.reporting.sizes import size_of_student, size_of_teacher
 from eval.reporting.summary import (
     ROLES,
     check_trained_on,
@@ -25,12 +30,53 @@ from eval.reporting.summary import (
 )
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import Parser, run_command
+from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import write_json, write_text
 from manifests.core.layout import PROBE
 from manifests.settings.params import Params, load_params
 from manifests.stores.rounds import open_round
-from train.checkpoint import load_student
+from pipeline.teachers import load_teacher
+from train.checkpoint import Student, load_student
+
+
+@dataclass(frozen=True)
+class Size:
+    """None where it cannot be told: a network that torch does not run, or that is not here."""
+
+    num_params: int | None
+    macs: int | None
+    input_size: int | None  # pixels
+    frame: str | None
+
+
+UNKNOWN = Size(None, None, None, None)
+
+
+def count_macs(network: Callable[[Tensor], Any], input_size: int) -> int | None:
+    """Multiply-accumulates of convolutions and matrix products for one picture; None if torch
+    does not see them."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.zeros(1, 3, input_size, input_size))
+    return counter.get_total_flops() // 2 or None
+
+
+def size_of_student(student: Student) -> Size:
+    card = student.card
+    num_params = sum(own.numel() for own in student.network.parameters())
+    macs = count_macs(student.network, card.input_size)
+    return Size(num_params, macs, card.input_size, card.frame)
+
+
+def size_of_teacher(name: str, weights: Path) -> Size:
+    """UNKNOWN where its weights are not here: its embeddings may have come from others."""
+    try:
+        teacher = load_teacher(name, weights)
+    except InputError:
+        return UNKNOWN
+    networks = [own for own in vars(teacher).values() if isinstance(own, nn.Module)]
+    num_params = sum(own.numel() for network in networks for own in network.parameters())
+    macs = count_macs(teacher.embed, teacher.frame.size)
+    return Size(num_params or None, macs, teacher.frame.size, teacher.frame.name)
 
 
 def gather(run: str, params: Params) -> Results:

@@ -19,13 +19,13 @@ from manifests.building.ledger import read_ledger
 from manifests.core import layout
 from manifests.core.digests import merkle_root, sha256_file
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.stores.chunks import faulty_chunks
 from manifests.stores.latents import LatentManifest
 from manifests.stores.metadata import (
     array_form,
     array_names,
     check_folder,
     expected_shards,
+    faulty_chunks,
     files_of,
     row_bytes,
 )

@@ -8,8 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from manifests.core.errors import Parser, run_command
-from manifests.takeaway.packing import export_round
-from manifests.takeaway.selections import ALL, HELP
+from manifests.takeaway.packing import ALL, HELP, export_round
 
 
 def main() -> None:

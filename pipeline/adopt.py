@@ -31,7 +31,7 @@ from pipeline.adoption.image_sets import ImageSet, read_image_set
 from pipeline.arrays.align import alignment_identity
 from pipeline.arrays.frames import FRAMES, WIDE, Frame
 from pipeline.building.crews import Crew, add_options, crew_of
-from pipeline.building.face_stores import FaceMaking, build_faces, check_shard_rows
+from pipeline.building.faces import FaceMaking, build_faces, check_shard_rows
 from pipeline.building.shards import Build, Workshop, open_workshop, relink
 from pipeline.sample import save
 

@@ -27,13 +27,19 @@ from manifests.records.gaps import GapTable
 from manifests.settings.params import Params, load_params
 from manifests.stores.latents import LatentManifest, build, empty
 from manifests.stores.rounds import RoundFiles, open_round
-from pipeline.mining.hardness import HARDNESS
 from pipeline.mining.lineage import describe, trace
 from pipeline.mining.mining_laws import LAWS, PRIOR
 from pipeline.mining.proposals import Pool, PriorDraw, Proposals, propose
-from pipeline.mining.regions import Region, assign, find_regions, measure_regions
+from pipeline.mining.regions import (
+    HARDNESS,
+    Decision,
+    Region,
+    assign,
+    decide,
+    find_regions,
+    measure_regions,
+)
 from pipeline.mining.review import mining_facts, review
-from pipeline.mining.stopping import Decision, decide
 from pipeline.sample import open_generator, prior_of, recipe_for, require_recipe, summary
 
 BLOCK_ROWS = 1 << 15  # of stores and manifests, worked on at a time

@@ -25,7 +25,7 @@ from manifests.stores.latents import FOLDER
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Passport
 from manifests.stores.rounds import read_manifest
-from pipeline.building.face_stores import check_shard_rows
+from pipeline.building.faces import check_shard_rows
 from pipeline.building.shards import Build, Workshop
 from pipeline.embed import open_embedding
 from pipeline.generators import load_generator

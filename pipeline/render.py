@@ -29,8 +29,15 @@ from pipeline.arrays.align import alignment_identity, load_aligner
 from pipeline.arrays.frames import WIDE
 from pipeline.arrays.numerics import device_of, numerics, require_numerics
 from pipeline.building.crews import Crew, add_options, crew_of
-from pipeline.building.face_stores import FaceMaking, build_faces, check_shard_rows, write_faces
-from pipeline.building.faces import Detector, Faces, render_faces
+from pipeline.building.faces import (
+    Detector,
+    FaceMaking,
+    Faces,
+    build_faces,
+    check_shard_rows,
+    render_faces,
+    write_faces,
+)
 from pipeline.building.shards import Build, Workshop, open_workshop, relink
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator

@@ -25,8 +25,7 @@ from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_faces
 from pipeline.audit import read_faces
 from pipeline.building.crews import Crew, add_options, crew_of
-from pipeline.building.face_stores import build_faces
-from pipeline.building.faces import Faces
+from pipeline.building.faces import Faces, build_faces
 from pipeline.building.shards import open_workshop, relink
 from pipeline.render import Rendering, RenderJob, fingerprint, open_rendering
 

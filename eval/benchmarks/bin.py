@@ -17,8 +17,7 @@ from manifests.core.errors import InputError
 from manifests.photographs.images import MOST_BYTES, ImageList, image_hashes
 from manifests.photographs.protocols import ALIGNED
 from pipeline.arrays.frames import ARCFACE112
-from pipeline.foreign.pickled_arrays import ARRAYS, PickledArray
-from pipeline.foreign.pickles import load_pickle
+from pipeline.foreign.pickles import ARRAYS, PickledArray, load_pickle
 
 MOST_FILE_BYTES = 4 << 30
 MOST_STEPS = 20_000_000  # instructions; a file of 6,000 pairs has about 50,000

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from manifests.photographs.templates import TemplateSet
+from manifests.photographs.protocols import TemplateSet
 
 ROWS = 8192  # members gathered at a time
 

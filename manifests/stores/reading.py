@@ -18,8 +18,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from manifests.core.digests import folder_hashes, merkle_root
 from manifests.core.errors import InputError
-from manifests.stores.chunks import CODEC
-from manifests.stores.metadata import array_names, check_folder
+from manifests.stores.metadata import CODEC, array_names, check_folder
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Passport
 

@@ -19,19 +19,140 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Int, Shaped
 
 from manifests.building.ledger import NAME as LEDGER
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import replacing
-from manifests.stores.latents import REQUIRED, LatentManifest
+from manifests.stores.latents import REQUIRED, LatentManifest, Recipe, schema
 from manifests.stores.metadata import array_form, array_names
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.reading import FaceStore, TeacherStore, read_rows
 from manifests.stores.rounds import open_faces
-from manifests.takeaway.columns import to_numpy
 from manifests.takeaway.hdf5 import TEACHER, Form, Part, array_part, text_part, write_file
-from manifests.takeaway.selections import ALL, select_rows
+
+ALL, USABLE = "all", "ok"
+SLICE = re.compile(r"(-?\d*):(-?\d*)(?::(\d*))?")
+HELP = (
+    "which rows, written in row order: all (default) · ok: the usable ones · a slice as in Python "
+    "(0:1000, -500:, ::10) · FILE: a text file with a face_id a line, or a Parquet file with a "
+    "column face_id; a face that is named twice is taken once"
+)
+
+
+def select_rows(
+    selection: str, face_id: Int[np.ndarray, " face"], ok: Bool[np.ndarray, " face"]
+) -> Int[np.ndarray, " row"]:
+    """Strictly increasing row numbers; there may be none.
+
+    Raises InputError if the selection cannot be understood, or names a face that is not there.
+    """
+    if selection == ALL:
+        return np.arange(len(face_id))
+    if selection == USABLE:
+        return np.flatnonzero(ok)
+    found = SLICE.fullmatch(selection)
+    if found:
+        start, stop, step = (int(part) if part else None for part in found.groups())
+        if step == 0:
+            raise InputError(f"rows {selection!r}: its step is 0, expected at least 1")
+        return np.arange(len(face_id))[start:stop:step]
+    if not Path(selection).is_file():
+        raise InputError(
+            f"rows {selection[:200]!r}: no such file, and not all, ok or a slice as 0:1000; "
+            "see --help"
+        )
+    return _rows_of(Path(selection), _read_ids(Path(selection)), face_id)
+
+
+def _read_ids(path: Path) -> Int[np.ndarray, " face"]:
+    """The face ids of a Parquet or text file, in any order."""
+    try:
+        if path.suffix == ".parquet":
+            column = pq.read_table(path, columns=["face_id"])["face_id"]
+            return column.cast(pa.int64()).to_numpy()
+        lines = path.read_text(encoding="utf-8").split()
+        return np.array([int(line) for line in lines], np.int64)
+    except (ValueError, KeyError, OverflowError, OSError, pa.ArrowException) as error:
+        raise InputError(
+            f"{path}: no list of faces ({str(error)[:200]}); expected a whole number a line, or a "
+            "Parquet file (.parquet) with a column face_id"
+        ) from None
+
+
+def _rows_of(
+    path: Path, wanted: Int[np.ndarray, " wanted"], face_id: Int[np.ndarray, " face"]
+) -> Int[np.ndarray, " row"]:
+    """Rows of the wanted faces among the sorted ids of a manifest."""
+    wanted = np.unique(wanted)
+    rows = np.searchsorted(face_id, wanted)
+    known = rows < len(face_id)
+    known[known] = face_id[rows[known]] == wanted[known]
+    if not known.all():
+        raise InputError(
+            f"{path}: {int((~known).sum())} of its {len(wanted)} faces are not in this round, the "
+            f"first is {wanted[~known][0]}; take the list of another round out"
+        )
+    return rows
+
+
+def to_numpy(column: pa.Array) -> Shaped[np.ndarray, "face ..."]:
+    """A column's values, zero or empty where null; texts as fixed-length UTF-8.
+
+    Raises InputError for a text that such a type cannot hold.
+    """
+    if pa.types.is_fixed_size_list(column.type):
+        rows = np.zeros((len(column), column.type.list_size), np.float32)
+        flat = column.flatten().to_numpy(zero_copy_only=False)  # without those that are null
+        rows[np.asarray(column.is_valid())] = flat.reshape(-1, column.type.list_size)
+        return rows
+    if not pa.types.is_string(column.type):
+        return column.fill_null(0).to_numpy(zero_copy_only=False)
+    texts = column.fill_null("")
+    if pc.any(pc.ends_with(texts, "\0")).as_py():
+        raise InputError("a text ends with a NUL, which a fixed-length type does not keep")
+    length = pc.max(pc.binary_length(texts)).as_py() or 1
+    return np.array([text.encode() for text in texts.to_pylist()], f"S{length}")
+
+
+def to_arrow(
+    values: Shaped[np.ndarray, "face ..."], valid: Bool[np.ndarray, " face"], kind: pa.DataType
+) -> pa.Array:
+    """The inverse of `to_numpy`. Raises ValueError for texts that are not UTF-8."""
+    if pa.types.is_fixed_size_list(kind):
+        flat, null = pa.array(values.reshape(-1)), pa.array(~valid)
+        return pa.FixedSizeListArray.from_arrays(flat, type=kind, mask=null)
+    if pa.types.is_string(kind):
+        texts = zip(values.tolist(), valid, strict=True)
+        return pa.array([text.decode() if there else None for text, there in texts], kind)
+    return pa.array(values, kind, mask=~valid)
+
+
+def dtype_of(kind: pa.DataType, length: int) -> np.dtype[Any]:
+    """What `to_numpy` makes of a column of this type; `length`: bytes of its longest text."""
+    if pa.types.is_fixed_size_list(kind):
+        return np.dtype(np.float32)
+    return np.dtype(f"S{length}" if pa.types.is_string(kind) else kind.to_pandas_dtype())
+
+
+def manifest_of(
+    recipe: Recipe, values: Mapping[str, np.ndarray], valid: Mapping[str, np.ndarray]
+) -> LatentManifest:
+    """A manifest of its columns' values; a column without a mask has no nulls.
+
+    Raises InputError if they break the contract of a manifest.
+    """
+    fields = schema(recipe.latent_width)
+    everywhere = np.ones(len(values["face_id"]), bool)
+    try:
+        arrays = [to_arrow(values[f.name], valid.get(f.name, everywhere), f.type) for f in fields]
+        return LatentManifest(recipe, pa.Table.from_arrays(arrays, schema=fields))
+    except (ValueError, TypeError, pa.ArrowException) as error:
+        raise InputError(f"its rows are no manifest ({str(error)[:200]})") from None
+
 
 FACES = "faces"
 LARGEST_MANIFEST = 1 << 33  # bytes: all of it is in memory

@@ -25,9 +25,8 @@ from manifests.core.errors import InputError
 from manifests.core.files import deliver
 from manifests.stores.latents import REQUIRED, LatentManifest, schema
 from manifests.stores.reading import FaceStore, TeacherStore
-from manifests.takeaway.columns import dtype_of, manifest_of
 from manifests.takeaway.hdf5 import Contents, Form
-from manifests.takeaway.packing import FACES, Summary, check_size
+from manifests.takeaway.packing import FACES, Summary, check_size, dtype_of, manifest_of
 from manifests.takeaway.reading import Reader, open_file
 from manifests.takeaway.rebuilding import Draft, build_store
 

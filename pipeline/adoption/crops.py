@@ -22,8 +22,7 @@ from manifests.stores.reading import OK
 from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph, load_aligner
 from pipeline.arrays.frames import Frame, dlib5_in, similarity
 from pipeline.arrays.numerics import numerics, require_numerics
-from pipeline.building.face_stores import write_faces
-from pipeline.building.faces import Faces, blank
+from pipeline.building.faces import Faces, blank, write_faces
 
 DETECT_THRESHOLD = 0.0  # dlib's own, as for photographs
 LISTING = "images.json"  # in the scratch folder: [name, sha256] of every row

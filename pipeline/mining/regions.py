@@ -2,11 +2,13 @@
 
 A region's hardness is the mean gap of the probe's faces in it, shrunken towards the overall
 mean; it is hard where that mean is significantly above the rest's (slice discovery with a
-false discovery rate: Benjamini and Hochberg 1995).
+false discovery rate: Benjamini and Hochberg 1995). Mining is
+done when no region is, or when there is too little to gain.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import faiss
@@ -15,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from manifests.core.errors import InputError
+from manifests.records.gaps import GapTable
 from manifests.settings.params import Mine
 
 ITERATIONS = 20
@@ -123,3 +126,65 @@ def discoveries(p_values: Float[np.ndarray, " test"], rate: float) -> Bool[np.nd
     """Which hypotheses to reject so that a share of at most `rate` of them is rejected wrongly
     (Benjamini and Hochberg)."""
     return stats.false_discovery_control(p_values) <= rate
+
+
+def gap(table: GapTable) -> Float[np.ndarray, " face"]:
+    """1 - cosine to the teacher, the mean of both views: 0..2."""
+    return (table.gap.astype(np.float64) + table.flip_gap) / 2
+
+
+def margin(table: GapTable) -> Float[np.ndarray, " face"]:
+    """How near the student comes to taking the face for another one: 1 where the nearest other
+    face is as near as its own teacher embedding, above 1 where it is nearer."""
+    return np.maximum(1.0 - table.impostor_margin.astype(np.float64), 0.0)
+
+
+def neighbours(table: GapTable) -> Float[np.ndarray, " face"]:
+    """Share of the teacher's nearest neighbours that are none of the student's: 0..1."""
+    if not np.isfinite(table.neighbour_disagreement).all():
+        raise InputError("mine.hardness neighbours: an older gap table; run gap again")
+    return table.neighbour_disagreement.astype(np.float64)
+
+
+HARDNESS: dict[str, Callable[[GapTable], np.ndarray]] = {
+    "gap": gap,
+    "margin": margin,
+    "neighbours": neighbours,
+}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`reason` is empty where mining goes on."""
+
+    reason: str
+    expected_gain: float  # fall of the probe's mean gap if hard regions became like the rest
+
+    @property
+    def stop(self) -> bool:
+        return bool(self.reason)
+
+
+def decide(regions: Sequence[Region], settings: Mine) -> Decision:
+    """Stops where no region is hard, or where the expected gain is below `least_gain`."""
+    gain = expected_gain(regions)
+    if not any(region.hard for region in regions):
+        return Decision("no region is significantly worse than the rest", 0.0)
+    if gain < settings.least_gain:
+        return Decision(
+            f"the expected gain {gain:.4f} is below mine.least_gain {settings.least_gain:g}", gain
+        )
+    return Decision("", gain)
+
+
+def expected_gain(regions: Sequence[Region]) -> float:
+    """The most that hard regions can give: sum of (shrunken gap - mean of the rest), weighted by
+    their share of the probe. New faces help the rest as well, which prior faces would, too."""
+    total = sum(region.num_faces for region in regions)
+    rest = [region for region in regions if not region.hard]
+    num_rest = sum(region.num_faces for region in rest)
+    if not total or not num_rest:
+        return 0.0
+    level = sum(region.mean_gap * region.num_faces for region in rest) / num_rest
+    excess = (max(r.shrunken_gap - level, 0.0) * r.num_faces for r in regions if r.hard)
+    return sum(excess) / total

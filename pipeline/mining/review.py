@@ -10,8 +10,7 @@ import numpy as np
 
 from manifests.settings.params import Mine
 from pipeline.mining.proposals import Pool, Proposals
-from pipeline.mining.regions import Region
-from pipeline.mining.stopping import Decision
+from pipeline.mining.regions import Decision, Region
 
 LISTED = 12  # regions, the hardest first
 DIGITS = 5  # a summary is compared by people; the manifest has every bit

@@ -35,7 +35,7 @@ from tests.bench.teacher import REPEATS, spread
 from tests.experiments.online import Loop
 from tests.watch import workplace
 from train.batching.batches import Batch, BatchStream, Source, open_source
-from train.engine.memory import keep_freed_memory
+from train.engine.processes import keep_freed_memory
 from train.engine.steps import Progress, make_learner, train_steps
 from train.losses.objectives import make_objective
 from train.losses.terms import Target

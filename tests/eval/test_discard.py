@@ -22,7 +22,7 @@ from eval.discard import (
     main,
     pair_quality,
 )
-from eval.scoring.quality_scores import read_qualities
+from eval.photos.listings import read_qualities
 from eval.scoring.roc import roc
 from eval.scoring.scored import ScoredPairs, read_scores
 from manifests.core.errors import InputError

@@ -16,9 +16,9 @@ from torch import nn
 
 from eval import discard, face_quality
 from eval.benchmarks import open_benchmark
+from eval.photos.listings import read_qualities
 from eval.photos.models import load_model
 from eval.photos.rating import detector_scores, look_at, rating_model, sharpness_model
-from eval.scoring.quality_scores import read_qualities
 from eval.verify import finder, verify_models, write
 from manifests.core import layout
 from manifests.core.errors import InputError

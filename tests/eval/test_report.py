@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from eval.quality import judge_round, open_identities, report_of, write
 from eval.report import gather, write_reports
 from eval.reporting.break_even import BENCH, Rates, break_even, measured_rates
-from eval.reporting.exported import ROLE
 from eval.reporting.mistakes import NUM_SHOWN
 from eval.reporting.page import TITLES, count, duration
 from eval.reporting.sections import cost_table, mistake_section
+from eval.reporting.summary import ROLE
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json, write_json

@@ -22,7 +22,7 @@ from manifests.core.layout import IDENTITIES, POOL, PROBE
 from manifests.settings.params import Params
 from pipeline.building.crews import Crew
 from pipeline.embed import embed_round
-from pipeline.mining.hardness import HARDNESS
+from pipeline.mining.regions import HARDNESS
 from pipeline.render import render_round
 from pipeline.screen import screen_round
 from train.batching.batches import Source

@@ -33,8 +33,8 @@ from pipeline.arrays.frames import ARCFACE112, WIDE
 from pipeline.building.faces import Detector
 from pipeline.generators import load_generator
 from pipeline.mine import load_round, mine, mine_round
-from pipeline.mining.hardness import HARDNESS
 from pipeline.mining.mining_laws import LAWS, PRIOR
+from pipeline.mining.regions import HARDNESS
 from pipeline.sample import sample_prior, save
 from pipeline.teachers import load_teacher
 from tests.experiments.arms import ARM, RESULTS, START, make, measure_arm, train_on, workplace

@@ -18,7 +18,7 @@ from manifests.stores.latents import LatentManifest, empty
 from manifests.stores.reading import NO_FACE, OK, FaceStore, store_root
 from pipeline.arrays.align import load_aligner
 from pipeline.arrays.frames import WIDE
-from pipeline.building import face_stores
+from pipeline.building import faces as face_stores
 from pipeline.building.crews import Crew
 from pipeline.building.faces import Detector, render_faces
 from pipeline.generators.base import Generator

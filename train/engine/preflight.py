@@ -1,11 +1,15 @@
 """What of the parameters cannot be met on this machine and with these rounds: said before any
-time is spent."""
+time is spent.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from manifests.core import layout
@@ -15,11 +19,10 @@ from manifests.core.files import read_json
 from manifests.settings.params import Params
 from manifests.settings.training import Engine
 from train.checkpoint import STATE
-from train.engine.live import check_installed
 from train.engine.optimizers import OPTIMIZERS, SCHEDULES
 from train.engine.plan import Plan
 from train.engine.processes import Processes
-from train.engine.steps import PRECISIONS
+from train.engine.steps import PRECISIONS, Progress
 
 INPUTS = "inputs.json"  # beside the state of an unfinished run
 BATCH_NORMS = ("batch", "frozen")
@@ -105,3 +108,36 @@ def differences(
             yield from differences(old, new, f"{above}{name}.")
         elif canonical_json(old) != canonical_json(new):
             yield f"{above}{name}", canonical_json(old)[:80], canonical_json(new)[:80]
+
+
+Report = Callable[[Progress], None]
+
+
+def check_installed() -> None:
+    """Raises InputError if DVCLive is not."""
+    try:
+        importlib.import_module("dvclive")
+    except ImportError:
+        raise InputError(
+            "train.live: true, but dvclive is not installed; run `.venv/bin/pip install dvclive`, "
+            "or say false (log.json is written either way)"
+        ) from None
+
+
+@contextmanager
+def reporting(folder: Path, *, on: bool, resumed: bool) -> Iterator[Report]:
+    """Gives what is to be called with each line; it does nothing where logging is off."""
+    if not on:
+        yield lambda line: None
+        return
+    dvclive = importlib.import_module("dvclive")
+    settings = {"save_dvc_exp": False, "dvcyaml": None, "report": None}
+    with dvclive.Live(dir=str(folder), resume=resumed, **settings) as live:
+
+        def report(line: Progress) -> None:
+            live.log_metric("faces_seen", line.faces_seen)
+            live.log_metric("train/loss", line.loss)
+            live.log_metric("train/learning_rate", line.learning_rate)
+            live.next_step()
+
+        yield report

@@ -31,9 +31,8 @@ from train.checkpoint import (
     save_student,
     weights_sha256,
 )
-from train.engine.live import Report, reporting
 from train.engine.plan import Plan
-from train.engine.preflight import INPUTS, check_run
+from train.engine.preflight import INPUTS, Report, check_run, reporting
 from train.engine.processes import ALONE, Processes, together
 from train.engine.record import State, card_of, save_run
 from train.engine.steps import Learner, NotFinite, Progress, make_learner, train_steps

@@ -1,24 +1,28 @@
-"""Making the files of an export from an opened run."""
+"""Making the files of an export from an opened run. Calibrated on some synthetic faces of
+the training stores, measured on those of the probe; never more than a block of a store in memory.
+"""
 
 from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
 from manifests.core.files import link_or_copy, put, write_json
 from manifests.records.exports import FLOAT, INT8, LATENCY, WEIGHTS, Export, FileFacts, Int8Cost
+from manifests.stores.reading import CHUNK_ROWS, FaceStore
+from pipeline.arrays.frames import Frame, to_frame
 from train.checkpoint import FILE
 from train.exporting import facts
-from train.exporting.calibration import blocks_of, crops, evenly, num_faces
 from train.exporting.graph import declaration, declared, to_onnx
 from train.exporting.int8 import dynamic_int8, static_int8
 from train.exporting.request import DYNAMIC, NONE, STATIC, Request
@@ -140,3 +144,36 @@ def latency(request: Request, files: Mapping[str, bytes]) -> dict[str, Any]:
     finally:
         torch.set_num_threads(threads)
     return {"milliseconds": spent, "threads": 1, "machine": platform.machine()}
+
+
+T = TypeVar("T")
+Block = tuple[FaceStore, int]  # and its first row
+
+
+def blocks_of(stores: Sequence[FaceStore]) -> list[Block]:
+    """All blocks of rows, store after store."""
+    return [(store, at) for store in stores for at in range(0, len(store), CHUNK_ROWS)]
+
+
+def evenly(items: Sequence[T], count: int) -> list[T]:
+    """`count` of them, evenly spaced, or all if they are fewer."""
+    places = np.linspace(0, len(items) - 1, min(count, len(items)))
+    return [items[int(place)] for place in places]
+
+
+def num_faces(block: Block) -> int:
+    """Usable faces of a block."""
+    store, at = block
+    return int(store.ok()[at : at + CHUNK_ROWS].sum())
+
+
+def crops(blocks: Sequence[Block], seen: Frame) -> Iterator[Float[Tensor, "face 3 size size"]]:
+    """The usable faces of each block, RGB in [0, 255], resampled to the frame `seen`."""
+    usable: dict[str, np.ndarray] = {}
+    for store, at in blocks:
+        ok = usable.setdefault(store.root, store.ok())
+        rows = np.flatnonzero(ok[at : at + CHUNK_ROWS])
+        if len(rows):
+            images = store.images(at, min(at + CHUNK_ROWS, len(store)))[rows]
+            pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+            yield to_frame(pictures, Frame(**store.frame), seen)

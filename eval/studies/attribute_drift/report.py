@@ -20,7 +20,7 @@ from eval.attributes.network_files import load_heads
 from eval.drift import check_alike, check_distinct, check_enough, check_stores
 from eval.photos.photo_sets import is_photographs
 from eval.reporting.drift_section import FACES_SHOWN, MOST_SHOWN, strip_of
-from eval.studies.attribute_drift.example_faces import may_show, photograph_strip
+from eval.studies.attribute_drift.figures import may_show, photograph_strip
 from eval.studies.attribute_drift.findings import checks, find
 from eval.studies.attribute_drift.joint import METHOD
 from eval.studies.attribute_drift.page import content_of

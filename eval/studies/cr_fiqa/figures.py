@@ -1,8 +1,11 @@
-"""Error versus discard of several qualities in one picture."""
+"""Error versus discard of several qualities in one picture; and stored faces by their quality:
+how it is spread, and the faces at either end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from eval.reporting.figures import BEFORE, DPI, INK, MUTED, RULE, STUDENT, TEACHER
+from eval.reporting.pictures import face_strip, showable
+from manifests.records.qualities import QualityTable, table_of
+from manifests.stores.rounds import open_round
 
 WIDTH, HEIGHT = 9.6, 4.3  # inches
 # Colour and dash of a curve: the learnt ones by colour, simple baselines grey by dash.
@@ -51,3 +57,32 @@ def discard_curves(
         loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9, labelcolor=INK
     )
     return figure
+
+
+FACES_SHOWN, QUANTILES = 12, (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def rated_faces(
+    folder: Path, rounds: Sequence[str], teacher: str, worst: float
+) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
+    """By the tables of qualities in `folder`: quantiles of each round and how many faces the share
+    `worst` is; pictures of the worst and the best, {ROUND/worst, ROUND/best: data URI}; and the
+    digests of the tables. Only faces that a generator made are shown.
+    """
+    found, strips, digests = {}, {}, {}
+    for name in rounds:
+        files, path = open_round(name, teacher), table_of(folder, name)
+        table, digests[path.as_posix()] = QualityTable.read(path, faces_root=files.faces.root)
+        rows = np.flatnonzero(files.faces.ok())
+        quantiles = np.quantile(table.quality[rows], QUANTILES)
+        found[name] = {
+            "num_faces": len(rows),
+            "quantiles": dict(zip(map(str, QUANTILES), quantiles.tolist(), strict=True)),
+            "num_quarantined": len(table.worst(rows, worst)),
+        }
+        if showable(files) is not None:
+            ranked = rows[np.argsort(table.quality[rows], kind="stable")]
+            ends = {"worst": ranked[:FACES_SHOWN], "best": ranked[::-1][:FACES_SHOWN]}
+            for end, shown in ends.items():
+                strips[f"{name}/{end}"] = face_strip(files.faces, shown, FACES_SHOWN)
+    return found, strips, digests

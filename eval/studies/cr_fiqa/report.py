@@ -28,8 +28,8 @@ from eval.photos.rating import (
     sharpness_model,
 )
 from eval.scoring.results import Result, read_result
+from eval.studies.cr_fiqa.figures import rated_faces
 from eval.studies.cr_fiqa.page import content_of
-from eval.studies.cr_fiqa.rated_faces import rated_faces
 from eval.studies.cr_fiqa.rated_pairs import all_pairs, compare_qualities
 from eval.studies.cr_fiqa.seed_effects import effects
 from eval.verify import finder, open_protocols, verify_models, write

@@ -16,7 +16,6 @@ from typing import Any
 
 from eval.benchmarks.base import Protocol
 from eval.photos.models import Model, load_model
-from eval.studies.fair_distillation.grid_differences import kd_effects, synthetic_gaps
 from eval.studies.fair_distillation.group_verification import (
     PAIRS,
     RFW,
@@ -25,9 +24,8 @@ from eval.studies.fair_distillation.group_verification import (
     photographs_of,
 )
 from eval.studies.fair_distillation.page import content_of
-from eval.studies.fair_distillation.people import table_path
-from eval.studies.fair_distillation.people_groups import GroupedPairs
-from eval.studies.fair_distillation.spreads import Figures, over_seeds
+from eval.studies.fair_distillation.people_groups import GroupedPairs, table_path
+from eval.studies.fair_distillation.spreads import Figures, kd_effects, over_seeds, synthetic_gaps
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.digests import sha256_file

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from manifests.core.errors import InputError
-from pipeline.foreign.pickled_arrays import ARRAYS
-from pipeline.foreign.pickles import Allowed, load_pickle, require_keys, shown
+from pipeline.foreign.pickles import ARRAYS, Allowed, load_pickle, require_keys, shown
 from pipeline.foreign.torch_files import FLOATS, UnreadableFile, fault_of, read_torch_file
 
 MOST_BYTES = 4 << 30  # StyleGAN3-R at 1024 pixels with its discriminator: 0.4 GB

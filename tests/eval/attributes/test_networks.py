@@ -17,8 +17,7 @@ from safetensors.torch import save_file
 
 from eval.attributes.held_out import LEAST, hold_out, judge
 from eval.attributes.network_files import KEY, KIND, HeadsPassport, load_heads, save_heads
-from eval.attributes.network_training import fit_heads, masked_loss
-from eval.attributes.networks import SHARED, Heads, probabilities
+from eval.attributes.networks import SHARED, Heads, fit_heads, masked_loss, probabilities
 from manifests.core.errors import InputError
 from manifests.studies.attribute_drift import HeadSettings
 from tests import references

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from eval.report import UNKNOWN, count_macs, size_of_teacher
 from eval.reporting.mistakes import equal_error_threshold, find_mistakes, wrong
-from eval.reporting.sizes import UNKNOWN, count_macs, size_of_teacher
 from eval.scoring.scored import ScoredPairs
 from manifests.core.errors import InputError
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from eval.scoring import pooling
 from eval.scoring.pooling import pool_templates, undetected
-from manifests.photographs.templates import TemplateSet
+from manifests.photographs.protocols import TemplateSet
 from tests.references import pool_media
 
 MEMBERS = st.lists(

@@ -10,9 +10,15 @@ import pytest
 from manifests.core.digests import sha256_text
 from manifests.core.errors import InputError
 from manifests.core.tables import read_table, write_table
-from manifests.photographs.protocols import ALIGNED, KIND, SCHEMA, TEMPLATE_KIND, Benchmark
-from manifests.photographs.templates import SCHEMA as templates_schema
-from manifests.photographs.templates import TemplateSet
+from manifests.photographs.protocols import (
+    ALIGNED,
+    KIND,
+    SCHEMA,
+    TEMPLATE_KIND,
+    TEMPLATE_SCHEMA,
+    Benchmark,
+    TemplateSet,
+)
 from tests.conftest import ROOT
 
 NAMES = ("a/1", "a/2", "b/1", "b/2")
@@ -204,11 +210,11 @@ def test_a_template_file_that_contradicts_itself_is_refused(
     tmp_path: Path, templates: Benchmark, change: dict, message: str
 ) -> None:
     templates.write(tmp_path / "t.parquet")
-    table, metadata, _ = read_table(tmp_path / "t.parquet", TEMPLATE_KIND, templates_schema)
+    table, metadata, _ = read_table(tmp_path / "t.parquet", TEMPLATE_KIND, TEMPLATE_SCHEMA)
     rows = table.to_pylist()
     rows[0] |= change
     metadata.pop("kind")
-    other = pa.Table.from_pylist(rows, schema=templates_schema)
+    other = pa.Table.from_pylist(rows, schema=TEMPLATE_SCHEMA)
     write_table(tmp_path / "t.parquet", TEMPLATE_KIND, other, metadata)
     with pytest.raises(InputError, match=rf"t\.parquet: {message}"):
         Benchmark.read(tmp_path / "t.parquet")

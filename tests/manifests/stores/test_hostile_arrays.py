@@ -14,9 +14,8 @@ from numcodecs import Zstd
 
 from manifests.check import find_faults
 from manifests.core.errors import InputError
-from manifests.stores.chunks import LONGEST_HEADER, inflated_bytes
-from manifests.stores.chunks import ZSTD_MAGIC as MAGIC
-from manifests.stores.metadata import METADATA
+from manifests.stores.metadata import LONGEST_HEADER, METADATA, inflated_bytes
+from manifests.stores.metadata import ZSTD_MAGIC as MAGIC
 from manifests.stores.reading import FaceStore, TeacherStore
 from tests.forgery import (
     ROWS,

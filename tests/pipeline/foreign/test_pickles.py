@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from manifests.core.errors import InputError
-from pipeline.foreign.pickled_arrays import ARRAYS, PickledArray
-from pipeline.foreign.pickles import load_pickle, parse_pickle, shown
+from pipeline.foreign.pickles import ARRAYS, PickledArray, load_pickle, parse_pickle, shown
 
 STEPS = 10_000
 PLAIN = st.recursive(

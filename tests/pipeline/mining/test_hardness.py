@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from manifests.core.errors import InputError
-from pipeline.mining.hardness import HARDNESS
+from pipeline.mining.regions import HARDNESS
 from tests.pipeline.mining.toys import gap_table
 
 

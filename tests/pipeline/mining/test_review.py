@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.mining.guards import Drift
 from pipeline.mining.proposals import Proposals
+from pipeline.mining.regions import Decision
 from pipeline.mining.review import LISTED, mining_facts, review
-from pipeline.mining.stopping import Decision
 from tests.pipeline.mining.toys import SETTINGS, pool, region
 
 REGIONS = [region(0, 0.2), region(1, 0.5, faces=25, hard=True), region(2, 0.3)]

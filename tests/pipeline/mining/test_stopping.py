@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.mining.stopping import decide, expected_gain
+from pipeline.mining.regions import decide, expected_gain
 from tests.pipeline.mining.toys import SETTINGS, region
 
 

@@ -18,9 +18,9 @@ from pipeline.arrays.frames import Frame, to_frame
 from tests.exports import RUN
 from tests.train.exporting.toys import OUT
 from train.checkpoint import load_student
-from train.exporting.calibration import blocks_of, crops, evenly, num_faces
 from train.exporting.graph import PICTURES, WithPreprocessing, declared, to_onnx
 from train.exporting.int8 import PRODUCTS, static_int8
+from train.exporting.making import blocks_of, crops, evenly, num_faces
 from train.exporting.running import (
     TOLERANCE,
     check_parity,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from eval.reporting.sizes import count_macs
+from eval.report import count_macs
 from manifests.core.errors import InputError
 from tests.students import StudentContract, build, count, pictures
 from train.students import build_student

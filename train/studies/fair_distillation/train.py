@@ -27,8 +27,8 @@ from manifests.settings.training import Run
 from manifests.studies.fair_distillation import NAME, WHERE, Cell, Study, check_study, expand
 from train.batching.batches import Source, check_one_teacher, num_usable
 from train.checkpoint import DISTILLED
-from train.engine.memory import keep_freed_memory
 from train.engine.plan import Plan, open_sources
+from train.engine.processes import keep_freed_memory
 from train.engine.trainer import train_run
 from train.losses.prerequisites import check_objective
 from train.studies.fair_distillation.data_sets import Chosen, choose_faces

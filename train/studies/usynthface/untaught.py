@@ -1,4 +1,9 @@
-"""A run without teacher and labels: what it depends on, and its resumable training."""
+"""A run without teacher and labels: what it depends on, and its resumable training.
+
+Its last layer batch-normalises the embedding, with a scale that stays at 1. Without it a random network's embeddings all point the same way, and contrast begins with nothing
+to tell apart. In evaluation it is a linear map: folded into the student's last layer, it leaves a
+student of the same architecture and size.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -40,10 +45,40 @@ from train.checkpoint import (
 from train.engine.record import METRIC, VIEWS, State, git_commit
 from train.students import build_student
 from train.students.base import num_params
-from train.studies.usynthface.contrast import Progress, contrast_steps, make_optimizer
-from train.studies.usynthface.final_norm import folded, with_final_norm
+from train.studies.usynthface.contrast import Partners, Progress, contrast_steps, make_optimizer
 from train.studies.usynthface.margin_nce import MomentumContrast
-from train.studies.usynthface.partners import Partners
+
+
+def with_final_norm(student: nn.Module) -> nn.Sequential:
+    """The student followed by the normalisation, if it does not end in one of its own.
+
+    Raises InputError for a student into which it could not be folded.
+    """
+    last = list(student.children())[-1]
+    if isinstance(last, nn.BatchNorm1d):
+        return nn.Sequential(student)
+    if not isinstance(last, nn.Linear) or last.bias is None:
+        raise InputError(
+            "this student ends in neither a linear layer with a bias nor batch normalisation, "
+            "one of which contrast needs; choose another train: student in params.yaml"
+        )
+    norm = nn.BatchNorm1d(last.out_features)
+    norm.weight.requires_grad_(False)
+    return nn.Sequential(student, norm)
+
+
+@torch.no_grad()
+def folded(network: nn.Sequential) -> nn.Module:
+    """The student alone, whose last layer now does what the normalisation did in evaluation."""
+    student = network[0]
+    if len(network) > 1:
+        norm, last = cast(nn.BatchNorm1d, network[1]), cast(nn.Linear, list(student.children())[-1])
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        last.weight.mul_(scale[:, None])
+        last.bias.sub_(norm.running_mean).mul_(scale).add_(norm.bias)
+    return student
+
 
 VERSION = 1  # raise it when the same inputs would give another student
 LOG_POINTS = 100

@@ -25,7 +25,7 @@ from eval.benchmarks import open_benchmark
 from eval.photos.photo_sets import open_photographs
 from eval.studies.fair_distillation import group_verification
 from eval.studies.fair_distillation import report as fair_distillation
-from eval.studies.fair_distillation.people import grouped_pairs, photograph_table
+from eval.studies.fair_distillation.people_groups import grouped_pairs, photograph_table
 from eval.studies.fair_distillation.report import load_students, report
 from manifests.core import layout
 from manifests.core.digests import sha256_file

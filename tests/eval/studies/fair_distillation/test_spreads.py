@@ -9,13 +9,14 @@ import pytest
 from scipy import stats
 
 from eval.scoring.scored import ScoredPairs
-from eval.studies.fair_distillation.grid_differences import kd_effects, synthetic_gaps
 from eval.studies.fair_distillation.people_groups import GroupedPairs
 from eval.studies.fair_distillation.spreads import (
     Settings,
     difference,
     fair_figures,
+    kd_effects,
     over_seeds,
+    synthetic_gaps,
     t_interval,
     within,
 )

@@ -16,7 +16,14 @@ from manifests.core.errors import InputError
 from manifests.stores.rounds import open_round
 from tests.toys import make_round
 from train.batching.batches import Source, open_source
-from train.studies.fair_distillation.mixes import Portion, chosen, draws, mix, most_faces, quotas
+from train.studies.fair_distillation.data_sets import (
+    Portion,
+    chosen,
+    draws,
+    mix,
+    most_faces,
+    quotas,
+)
 
 WEIGHTS = st.lists(st.integers(1, 100), min_size=1, max_size=6)
 IDS = st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=60, unique=True)

@@ -20,8 +20,8 @@ from tests.references import after_fifo, margin_nce, moco_logits
 from train.students import build_student
 from train.studies.usynthface import margin_nce as module
 from train.studies.usynthface.contrast import learning_rate, make_optimizer
-from train.studies.usynthface.final_norm import folded, with_final_norm
 from train.studies.usynthface.margin_nce import MomentumContrast, follow, in_parts, margin_logits
+from train.studies.usynthface.untaught import folded, with_final_norm
 
 SETTINGS = Contrast(
     margin=0.1, temperature=0.07, queue=7, replacement="fifo", momentum=0.9, sub_batches=1
