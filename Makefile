@@ -1,6 +1,7 @@
 # One verb an intention. Everything runs from the repository root.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-BIN := .venv/bin
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PRESET ?=
 PAIRS ?=
 NAME ?=
@@ -13,61 +14,60 @@ help: ## this list
 
 setup: .venv/.installed ## .venv from requirements.lock
 
-.venv/.installed: requirements.lock
+.venv/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 repro: setup ## the whole flow -> reports/summary.json, reports/index.html   [PRESET=name]
-	$(BIN)/python -m manifests.params $(PRESET)
-	$(BIN)/dvc repro
+	facestill params $(PRESET)
+	dvc repro
 
 toy: setup ## the same flow with a few hundred faces, in a copy under .work/toy
 	rm -rf .work/toy && mkdir -p .work/toy
 	git ls-files -z | xargs -0 cp --parents -t .work/toy
-	ln -s ../../.venv .work/toy/.venv
-	cd .work/toy && .venv/bin/dvc config --local core.no_scm true \
-		&& .venv/bin/python -m manifests.params toy && .venv/bin/dvc repro
+	cd .work/toy && dvc config --local core.no_scm true && facestill params toy && dvc repro
 	@echo "look at .work/toy/reports/index.html"
 
 study: setup ## a study beside the flow -> reports/studies/NAME.json, index.html   NAME=name [SIZE=name]
-	$(BIN)/python -m manifests.study "$(NAME)" $(SIZE)
-	$(BIN)/dvc repro params/studies/dvc.yaml:$(NAME)
-	$(BIN)/python -m eval.study_page
+	facestill study "$(NAME)" $(SIZE)
+	dvc repro params/studies/dvc.yaml:$(NAME)
+	facestill study-page
 
 # A process a core, of one thread each; a file's tests stay together, so that what they share is
 # made once.
 test: setup ## every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 \
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses logical --maxprocesses 4 \
 		--dist loadfile --no-loadscope-reorder
 
 check: setup ## lint, format, types
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	ruff check .
+	ruff format --check .
+	mypy
 
 bench: setup ## performance as ratios within one run -> reports/bench.json
-	$(BIN)/python -m tests.bench
+	python -m tests.bench
 
 scale: setup ## 10,000 and 100,000 faces, a quarter of an hour -> reports/scale.json
-	$(BIN)/python -m tests.bench.scale
+	python -m tests.bench.scale
 
 campaign: setup ## kills, damage, full disks: a quarter of an hour -> reports/campaign.json
-	$(BIN)/python -m tests.campaign
+	python -m tests.campaign
 
 mining: setup ## laws of mining against the prior, 1.5 hours, after `make repro` -> docs/results/mining.json   [PAIRS=folder]
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.experiments.mining $(if $(PAIRS),--pairs $(PAIRS))
+	OMP_NUM_THREADS=1 python -m tests.experiments.mining $(if $(PAIRS),--pairs $(PAIRS))
 
 identities: setup ## sampling laws, and students with identities, 1.3 hours, after `make repro` -> docs/results/   [PAIRS=folder]
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.experiments.identities --judge runs/start
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.experiments.identity_students $(if $(PAIRS),--pairs $(PAIRS))
+	OMP_NUM_THREADS=1 python -m tests.experiments.identities --judge runs/start
+	OMP_NUM_THREADS=1 python -m tests.experiments.identity_students $(if $(PAIRS),--pairs $(PAIRS))
 
 recipes: setup ## students of a million parameters, 1.6 hours, after `make repro` -> docs/results/   PAIRS=folder
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.experiments.recipes --pairs "$(PAIRS)"
+	OMP_NUM_THREADS=1 python -m tests.experiments.recipes --pairs "$(PAIRS)"
 
 objectives: setup ## multi-step distillation, MST-KD, margins, half an hour, after `make repro` -> docs/results/   [PAIRS=folder]
 	for part in multi-step mst-kd margin; do \
-		OMP_NUM_THREADS=1 $(BIN)/python -m tests.experiments.objectives $$part $(if $(PAIRS),--pairs "$(PAIRS)") || exit 1; done
+		OMP_NUM_THREADS=1 python -m tests.experiments.objectives $$part $(if $(PAIRS),--pairs "$(PAIRS)") || exit 1; done
 
 clean: ## everything that can be made again, but for .venv and DVC's cache
 	rm -rf data runs reports .work

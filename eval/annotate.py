@@ -1,9 +1,9 @@
 """Stage annotate: attributes of every face of a store, or of every photograph of a set.
 
-    python -m eval.annotate pool                      -> data/pool/attributes/measured.parquet
-    python -m eval.annotate orl --out FILE            also pairs:DIR, folder:DIR
-    python -m eval.annotate pool --annotator onnx:PATH      or heads:PATH (see eval.heads)
-    python -m eval.annotate --photographs             orl, and the pairs that params.yaml names
+    facestill annotate pool                      -> data/pool/attributes/measured.parquet
+    facestill annotate orl --out FILE            also pairs:DIR, folder:DIR
+    facestill annotate pool --annotator onnx:PATH      or heads:PATH (see eval.heads)
+    facestill annotate --photographs             orl, and the pairs that params.yaml names
 
 Photographs go through the aligner that cut the training faces. What is measured on them is for
 reports: nothing that trains or mines reads it.

@@ -1,7 +1,7 @@
 """Compares results on one frozen protocol, from their scores.
 
-    python -m eval.compare A B                        paired: A less B
-    python -m eval.compare A B C … --out board.svg board.json
+    facestill compare A B                        paired: A less B
+    facestill compare A B C … --out board.svg board.json
 
 A, B, …: folders that eval.verify wrote. Every figure is computed from scores.parquet again; a
 metrics.json that says otherwise is refused, and so are results on unlike protocols.

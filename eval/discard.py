@@ -1,6 +1,6 @@
 """Error versus discard: does a quality score find the photographs that are not recognised?
 
-    python -m eval.discard DIR/scores.parquet --quality TABLE [--fmr 0.001] [--out FILE …]
+    facestill discard DIR/scores.parquet --quality TABLE [--fmr 0.001] [--out FILE …]
 
 TABLE: CSV or Parquet with columns image and quality (higher is better). A pair is as good as the
 worse of its images; the worst pairs are discarded first, and FNMR of the rest at a fixed FMR is

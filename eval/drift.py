@@ -1,6 +1,6 @@
 """Stage drift: how far the attributes of synthetic faces lie from those of real ones.
 
-    python -m eval.drift --real data/photographs --synthetic TABLE… --out reports/drift.json
+    facestill drift --real data/photographs --synthetic TABLE… --out reports/drift.json
 
 Tables of one annotator; --real takes tables, or a folder with some. The synthetic tables count
 as one set. Divergences are given both ways: D(real || synthetic) is large where real faces have

@@ -1,7 +1,7 @@
 """Qualities of a benchmark's photographs by a run's quality head -> a table of image, quality.
 
-    python -m eval.face_quality --model runs/NAME --benchmark orl --out FILE.parquet
-    python -m eval.discard SCORES --quality FILE.parquet
+    facestill face-quality --model runs/NAME --benchmark orl --out FILE.parquet
+    facestill discard SCORES --quality FILE.parquet
 
 The run was trained with cr-fiqa in train.loss. A face that is not found is rated in its central
 box, as verification has it. Stored faces are rated by train.qualities; photographs never train.

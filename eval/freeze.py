@@ -1,8 +1,8 @@
 """Makes a frozen benchmark manifest: pairs, folds, the sha256 of every image, the alignment rule.
 
-python -m eval.freeze pairs:DIR --out FILE.parquet
-python -m eval.freeze pairs:DIR --disjoint --out FILE.parquet     no person is in two folds
-python -m eval.freeze orl:DIR --out manifests/benchmarks/orl.parquet
+facestill freeze pairs:DIR --out FILE.parquet
+facestill freeze pairs:DIR --disjoint --out FILE.parquet     no person is in two folds
+facestill freeze orl:DIR --out manifests/benchmarks/orl.parquet
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stage gap: a run's student against its teacher -> data/gaps/RUN/ROUND.parquet, reports/gap/.
 
-    python -m eval.gap start --rounds probe pool
-    python -m eval.gap start --children mined-1     of faces mined from this run's gaps
+    facestill gap start --rounds probe pool
+    facestill gap start --children mined-1     of faces mined from this run's gaps
 
 gap = 1 - cosine of the centred embeddings, per face, plain and mirrored. The round `probe` is
 never trained on: its mean gap is the figure to follow. The pool's table is what mining reads.

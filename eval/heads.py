@@ -1,7 +1,7 @@
 """Attribute heads from a table of labelled faces -> one safetensors file for eval.annotate.
 
-    python -m eval.heads labels.csv --faces folder:DIR --out smiles.safetensors
-    python -m eval.heads labels.parquet --faces pool --attributes Smiling Eyeglasses --out …
+    facestill heads labels.csv --faces folder:DIR --out smiles.safetensors
+    facestill heads labels.parquet --faces pool --attributes Smiling Eyeglasses --out …
 
 --faces says where the labelled faces lie: photographs (folder:DIR, pairs:DIR, orl), or a round
 whose teacher store is there. What is trained is a head on a teacher's embeddings; no student and

@@ -1,6 +1,6 @@
 """Do synthetic faces repeat given real people, and do they cover them?
 
-    python -m eval.leakage ROUND … --real orl|pairs:DIR|folder:DIR --out FILE.json
+    facestill leakage ROUND … --real orl|pairs:DIR|folder:DIR --out FILE.json
         [--teacher NAME] [--pairs 100] [--frame arcface112]
 
 Every synthetic face is compared with every photograph, as Shahreza & Marcel 2024 (arXiv

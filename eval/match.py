@@ -1,8 +1,8 @@
 """Are two photographs of one person? And: embeddings of a folder of photographs.
 
-    python -m eval.match A.jpg B.jpg --model runs/mined-2 [--fmr 0.01] [--json]
-    python -m eval.match A.jpg B.jpg --model onnx:student.onnx --benchmark-result DIR
-    python -m eval.match FOLDER --model runs/mined-2 --out embeddings.parquet
+    facestill match A.jpg B.jpg --model runs/mined-2 [--fmr 0.01] [--json]
+    facestill match A.jpg B.jpg --model onnx:student.onnx --benchmark-result DIR
+    facestill match FOLDER --model runs/mined-2 --out embeddings.parquet
 
 Two photographs are the same at a false match rate (FMR): the threshold that lets this share of
 other people's pairs pass, with its interval, comes from the scores of a verification of the same
@@ -111,7 +111,7 @@ def _check_model(folder: Path, metrics: Any, model: Model) -> None:
 
 def how_to_verify(model: Model) -> str:
     return (
-        f"run `python -m eval.verify --model {model.name} --benchmark pairs:FOLDER --out DIR` and "
+        f"run `facestill verify --model {model.name} --benchmark pairs:FOLDER --out DIR` and "
         "give --benchmark-result DIR"
     )
 

@@ -1,6 +1,6 @@
 """Stage quality: is a round of identities fit for use? -> reports/quality.json, quality.png.
 
-    python -m eval.quality identities [--judge RUN | --judge onnx:PATH]
+    facestill quality identities [--judge RUN | --judge onnx:PATH]
 
 Judged by the teacher that drew the boundaries and, where a judge is named, by a network that had
 no part in them. Exit 1 with the thresholds of params.yaml that are broken: of the error for both,

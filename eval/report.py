@@ -1,6 +1,6 @@
 """Stage report: everything measured -> reports/summary.json, index.html, training.csv, roc.csv.
 
-    python -m eval.report mined-2     the last run; the runs before it are found in its log
+    facestill report mined-2     the last run; the runs before it are found in its log
 
 Reads finished files only. The page is one file that opens offline. It holds photographs only of
 the folder that the user names under verify: pairs in params.yaml.

@@ -1,6 +1,6 @@
 """How much of the teacher a student keeps, on stored faces -> reports/retention/RUN.json.
 
-    python -m eval.retention mined-2 --rounds probe
+    facestill retention mined-2 --rounds probe
 
 Cosine of the student's outputs to the teacher's centred embeddings, and how many of a face's
 nearest neighbours are the same for both.

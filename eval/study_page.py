@@ -1,6 +1,6 @@
 """reports/studies/index.html: a section for every study that left a report.
 
-    python -m eval.study_page
+    facestill study-page
 
 A study is a folder eval/studies/NAME whose report.py has a TITLE and `section(found)`, the content
 of page.html.jinja beside it. The page follows from the reports alone.

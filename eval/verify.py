@@ -1,9 +1,9 @@
 """Verification of a model on photographs: metrics.json and scores.parquet.
 
-    python -m eval.verify --model runs/mined-2 --benchmark orl --out DIR
-    python -m eval.verify --model teacher:dlib-resnet --benchmark pairs:FOLDER --out DIR
-    python -m eval.verify … --protocol FILE.parquet     refuses anything but what was frozen
-    python -m eval.verify --stage mined-2     the run, its 8-bit file and its teacher, side by side
+    facestill verify --model runs/mined-2 --benchmark orl --out DIR
+    facestill verify --model teacher:dlib-resnet --benchmark pairs:FOLDER --out DIR
+    facestill verify … --protocol FILE.parquet     refuses anything but what was frozen
+    facestill verify --stage mined-2     the run, its 8-bit file and its teacher, side by side
 
 A dead end on purpose: nothing that trains or mines reads what is written here.
 """
@@ -132,7 +132,7 @@ def _check_folder(out: Path) -> None:
 
 def _read_frozen(path: Path) -> Benchmark:
     if not path.is_file():
-        raise InputError(f"{path}: no such file; make it with python -m eval.freeze")
+        raise InputError(f"{path}: no such file; make it with facestill freeze")
     return Benchmark.read(path)
 
 

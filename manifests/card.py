@@ -1,6 +1,6 @@
 """A round's dataset card, from its stores and manifest: croissant.json and DATASHEET.md.
 
-    python -m manifests.card ROUND [--out DIR] [--url URL] [--date DATE] [--creator NAME]
+    facestill card ROUND [--out DIR] [--url URL] [--date DATE] [--creator NAME]
                                    [--version VERSION]
 
 Paths in croissant.json start at the folder that holds data/ and manifests/: publish it there,

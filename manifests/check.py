@@ -1,6 +1,6 @@
 """Integrity of stores, from the bytes on disk: every hash, every count, the chain they are of.
 
-python -m manifests.check STORE …      exit 1 if any store is not what its passport says
+facestill check STORE …      exit 1 if any store is not what its passport says
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def main() -> int:
             tqdm.write(text)
     if faulty:
         print(
-            f"error: {faulty} damaged store(s); `python -m pipeline.repair STORE` rebuilds what is "
+            f"error: {faulty} damaged store(s); `facestill repair STORE` rebuilds what is "
             "damaged; docs/SHARING.md says how to bring a store again",
             file=sys.stderr,
         )

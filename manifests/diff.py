@@ -1,6 +1,6 @@
 """What differs between two stores of one kind, or between two latent manifests.
 
-    python -m manifests.diff A B      exit 0 the same, 1 they differ, 2 they cannot be compared
+    facestill diff A B      exit 0 the same, 1 they differ, 2 they cannot be compared
 
 Stores are taken at their passports' word, arrays are read block by block; whether the bytes are
 those that were sealed is for manifests.check to say.

@@ -1,6 +1,6 @@
 """An export's model card: MODEL_CARD.md and model_card.json, from its record and its results.
 
-    python -m manifests.model_card runs/exports/mined-2 [--results DIR ...]
+    facestill model-card runs/exports/mined-2 [--results DIR ...]
 
 `--results` name folders that eval.verify wrote for this student or one of its files; by default
 those under reports/verify. `train.export` writes the card too: write it again after verifying.

@@ -1,6 +1,6 @@
 """Writing rows of a round to one HDF5 file; see manifests.takeaway.packing for what is in it.
 
-python -m manifests.pack ROUND [--rows SELECTION] [--teacher NAME …] --out FILE.h5
+facestill pack ROUND [--rows SELECTION] [--teacher NAME …] --out FILE.h5
 """
 
 from __future__ import annotations

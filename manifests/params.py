@@ -1,7 +1,7 @@
 """Checks params.yaml, or merges a preset into it.
 
-python -m manifests.params            checks params.yaml
-python -m manifests.params PRESET     merges params/PRESET.yaml into it
+facestill params            checks params.yaml
+facestill params PRESET     merges params/PRESET.yaml into it
 """
 
 from __future__ import annotations

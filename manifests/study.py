@@ -1,7 +1,7 @@
 """Checks the parameters of a study, or merges a size into them.
 
-python -m manifests.study NAME          checks params/studies/NAME.yaml
-python -m manifests.study NAME SIZE     merges params/studies/NAME/SIZE.yaml into it
+facestill study NAME          checks params/studies/NAME.yaml
+facestill study NAME SIZE     merges params/studies/NAME/SIZE.yaml into it
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Making a round of a take-away (manifests.takeaway.unpacking): this file cannot be imported.
 
-python -m manifests.unpack FILE.h5 ROUND
+facestill unpack FILE.h5 ROUND
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from manifests.takeaway.unpacking import import_round
 
 
 def main() -> None:
-    parser = Parser(description="Make a round of a file that `python -m manifests.pack` wrote.")
+    parser = Parser(description="Make a round of a file that `facestill pack` wrote.")
     parser.add_argument("file", type=Path, metavar="FILE.h5")
     parser.add_argument(
         "round", help="name of the round that it is of, or TEAM/NAME to have it beside that one"

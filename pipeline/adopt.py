@@ -1,10 +1,10 @@
 """Making a round of an image set that exists already (DigiFace-1M, DCFace, IDiff-Face …).
 
-    python -m pipeline.adopt folder:DIR --round NAME --synthetic-source TEXT --licence TEXT
+    facestill adopt folder:DIR --round NAME --synthetic-source TEXT --licence TEXT
         [--frame arcface112] [--workers N | --scheduler ADDRESS]
 
 Only synthetic faces: whoever adopts a set states what made it, and every passport repeats it.
-Photographs of people are adopted by pipeline.adopt_photographs, for the one study that may see them.
+Photographs of people are adopted by adopt-photographs, for the one study that may see them.
 The round has a manifest without latents and a face store like any other. Interrupted, it goes on
 where it was; run again on the same images it makes the same bytes.
 """

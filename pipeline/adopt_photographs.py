@@ -1,6 +1,6 @@
 """Stage fair-distillation-real: a user's own photographs of people as a round of that study.
 
-    python -m pipeline.adopt_photographs [--workers N | --scheduler ADDRESS]
+    facestill adopt-photographs [--workers N | --scheduler ADDRESS]
 
 The folder, the switch that allows it, and whose faces they are: real_faces in
 params/studies/fair-distillation.yaml. Where none is named the round is there without faces. Its

@@ -1,6 +1,6 @@
 """Is a store what its passport says it was made from? Some rows are made again and compared.
 
-    python -m pipeline.audit STORE … [--rows K] [--seed S] [--json FILE] [--workers N]
+    facestill audit STORE … [--rows K] [--seed S] [--json FILE] [--workers N]
 
 Exit 1 if any store is out of tolerance. Two machines agree within it: pixels differ by at most
 1, in at most 1e-4 of the values; landmarks by at most half a pixel; centred embeddings have a

@@ -1,6 +1,6 @@
 """Stage boundaries: pool latents and embeddings -> data/pool/boundaries.parquet.
 
-    python -m pipeline.boundaries
+    facestill boundaries
 
 For each reference face a hyperplane in latent space parts the neighbours that look more like
 it than the median from the others (ExFaceGAN, IJCB 2023). All references share one design

@@ -1,6 +1,6 @@
 """Stage embed: data/ROUND/faces.zarr -> data/ROUND/teachers/NAME.zarr.
 
-    python -m pipeline.embed ROUND [--teacher NAME|KIND:PATH] [--workers N | --scheduler ADDRESS]
+    facestill embed ROUND [--teacher NAME|KIND:PATH] [--workers N | --scheduler ADDRESS]
 
 Each usable face is embedded twice, plain and mirrored: a mirrored face has an embedding of its
 own, never a copy (the two views of the dlib teacher have a centred cosine of 0.88 on our faces).

@@ -1,8 +1,8 @@
 """Stage mine: gaps and pool -> manifests/rounds/mined-K.parquet, data/mined-K/regions.parquet.
 
-    python -m pipeline.mine mined-1 --gaps start
-    python -m pipeline.mine summary mined-1         what a reviewer wants to know of a round
-    python -m pipeline.mine explain FACE_ID         a face's lineage, back to the prior
+    facestill mine mined-1 --gaps start
+    facestill mine summary mined-1         what a reviewer wants to know of a round
+    facestill mine explain FACE_ID         a face's lineage, back to the prior
 
 How hard a region is, is measured on the probe, which is never trained on; parents are the pool's
 faces in the hard regions. A round is empty where mining has nothing left to gain.

@@ -1,6 +1,6 @@
 """Dry run of render and embed: shards, files, bytes and hours, before anything is made.
 
-    python -m pipeline.plan [ROUND …] [--faces N] [--teacher NAME] [--workers W] [--json FILE]
+    facestill plan [ROUND …] [--faces N] [--teacher NAME] [--workers W] [--json FILE]
 
 Rounds are planned together, each number of faces for itself; without either, all rounds that
 have a manifest. Shards and files are exact; bytes and hours are estimates that say where they

@@ -1,6 +1,6 @@
 """Stage render: a round's manifest -> data/ROUND/faces.zarr.
 
-    python -m pipeline.render ROUND [--workers N | --scheduler ADDRESS]
+    facestill render ROUND [--workers N | --scheduler ADDRESS]
 
 Every row is rendered by the generator, detected (unless the generator declares a frame) and
 cut to the stored frame. A face that is not found keeps its row, with ok=False and a reason.
@@ -88,8 +88,8 @@ def open_rendering(name: str, params: Params) -> Rendering:
     recipe = manifest.recipe
     if recipe.generator == FOLDER:
         raise InputError(
-            f"round {name}: imported from images, which nothing renders; `python -m "
-            "pipeline.adopt` with the same images makes the same bytes"
+            f"round {name}: imported from images, which nothing renders; "
+            "`facestill adopt` with the same images makes the same bytes"
         )
     generator = load_generator(params.generator, layout.WEIGHTS)
     if (generator.name, generator.weights_sha256) == (recipe.generator, recipe.generator_sha256):

@@ -1,6 +1,6 @@
 """Rebuilding what is damaged of a store, and nothing else.
 
-    python -m pipeline.repair STORE … [--workers N | --scheduler ADDRESS]
+    facestill repair STORE … [--workers N | --scheduler ADDRESS]
 
 Shards that verify finds sound are taken over; the stage builds the others, as if it had been
 interrupted there. What comes out has the root that the store had before, or the command fails.

@@ -1,7 +1,7 @@
 """Another try at the faces that were not found, without rendering the others again.
 
     (add an attempt to render.retries in params.yaml)
-    python -m pipeline.retry ROUND … [--workers N | --scheduler ADDRESS]
+    facestill retry ROUND … [--workers N | --scheduler ADDRESS]
 
 The result is byte for byte the store that `pipeline.render` would build from nothing with the
 same parameters, so that `dvc repro` afterwards finds it done.

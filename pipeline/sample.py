@@ -1,7 +1,7 @@
 """Stage sample: params -> manifests/rounds/ROUND.parquet and its summary.
 
-python -m pipeline.sample ROUND           a round of the generator's prior
-python -m pipeline.sample identities      from the boundaries of the pool
+facestill sample ROUND           a round of the generator's prior
+facestill sample identities      from the boundaries of the pool
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Stage screen: a round's stores -> data/ROUND/marks/TEACHER.parquet.
 
-    python -m pipeline.screen ROUND [--against ROUND …] [--quality TABLE [--worst 0.1]]
+    facestill screen ROUND [--against ROUND …] [--quality TABLE [--worst 0.1]]
 
 Faces that nearly repeat an earlier one, that the detector was least sure of, that look unlike the
 others of their identity, or that are the worst by a table of train.qualities, are marked with the

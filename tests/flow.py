@@ -13,8 +13,11 @@ from unittest import mock
 
 import yaml
 
+from facestill import find_verbs
 from manifests.settings.presets import merged
 from tests.conftest import ROOT, lay_out
+
+VERBS = find_verbs(ROOT)
 
 
 def resolved_commands() -> list[tuple[str, list[str]]]:
@@ -26,8 +29,8 @@ def resolved_commands() -> list[tuple[str, list[str]]]:
             command = stage.get("do", stage)["cmd"].replace("${key}", str(key))
             for name, value in item.items() if isinstance(item, dict) else ():
                 command = command.replace(f"${{item.{name}}}", value)
-            words = command.replace("${item}", str(item)).split()
-            commands.append((words[2], words[3:]))
+            _, verb, *arguments = command.replace("${item}", str(item)).split()
+            commands.append((VERBS[verb].module, arguments))
     return commands
 
 

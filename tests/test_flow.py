@@ -16,7 +16,7 @@ from manifests.core.digests import folder_hashes
 from manifests.core.files import read_json
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import FaceStore, TeacherStore, store_root
-from tests.flow import ROOT, build, ordered_commands, resolved_commands
+from tests.flow import ROOT, VERBS, build, ordered_commands, resolved_commands
 
 ROUNDS = ("pool", "probe", "identities", "mined-1", "mined-2")
 FOLDERS = (
@@ -86,7 +86,7 @@ def as_dependency(path: Path) -> str:
 @pytest.mark.parametrize("name", ALL)
 def test_each_stage_depends_on_exactly_the_code_it_imports(name: str) -> None:
     stage = ALL[name].get("do", ALL[name])
-    start = file_of(stage["cmd"].split()[2])
+    start = file_of(module_of(name))
     assert start is not None
     needed = {as_dependency(path) for path in closure(start, set()) if path.stat().st_size}
     listed = {d for d in stage["deps"] if d.endswith(".py") or d in FOLDERS}
@@ -145,7 +145,7 @@ def test_the_default_flow_needs_no_study() -> None:
 
 def module_of(name: str) -> str:
     command: str = ALL[name].get("do", ALL[name])["cmd"]
-    return command.split()[2]
+    return VERBS[command.split()[1]].module
 
 
 def test_what_is_measured_on_photographs_is_traced() -> None:

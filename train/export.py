@@ -1,6 +1,6 @@
 """A run's student as files for others: safetensors, ONNX, 8-bit ONNX, and a model card.
 
-    python -m train.export runs/mined-2 [--out DIR] [--pixels uint8] [--int8 static|dynamic|none]
+    facestill export runs/mined-2 [--out DIR] [--pixels uint8] [--int8 static|dynamic|none]
 
 -> DIR (default runs/exports/RUN): student.safetensors, student.onnx, student.int8.onnx, their
 record export.json, latency.json, MODEL_CARD.md and model_card.json: docs/MODELS.md. The 8-bit

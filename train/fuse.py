@@ -1,6 +1,6 @@
 """Trains an adaptor of several teachers -> runs/NAME/ (adaptor.safetensors, log.json).
 
-    python -m train.fuse fused --teachers a b c d --rounds identities
+    facestill fuse fused --teachers a b c d --rounds identities
 
 MST-KD (ECCV-W 2024): the teachers' cached embeddings of labelled faces are all that it reads; no
 face is embedded again. A student is then taught the adaptor's outputs: in params.yaml,

@@ -1,6 +1,6 @@
 """Qualities of stored faces by a run's quality head -> DIR/ROUND.parquet, a row a face.
 
-    python -m train.qualities runs/NAME --rounds pool identities --out DIR
+    facestill qualities runs/NAME --rounds pool identities --out DIR
 
 The run was trained with cr-fiqa in train.loss. A table weighs faces in training
 (train.face_weights), or marks the worst of them (`pipeline.screen ROUND --quality FILE`, and

@@ -1,8 +1,8 @@
 """A run's student after each epoch, as teachers: runs/RUN/snapshots/NNN -> runs/teachers/RUN/.
 
-    python -m train.snapshots tutor
+    facestill snapshots tutor
     for file in runs/teachers/tutor/*.onnx; do
-      python -m pipeline.embed identities --teacher onnx:$file
+      facestill embed identities --teacher onnx:$file
     done
 
 One ONNX file a snapshot, RUN-NNN.onnx, whose embeddings of a round lie in teachers/RUN-NNN.zarr:

@@ -1,7 +1,7 @@
 """Stage train: cached stores -> runs/RUN/ (student.safetensors, log.json).
 
-    python -m train.train start --rounds pool
-    python -m train.train mined-1 --rounds mined-1 --after start
+    facestill train start --rounds pool
+    facestill train mined-1 --rounds mined-1 --after start
     torchrun --nproc-per-node 2 -m train.train start --rounds pool
 
 `--after` continues from that run's student, on its stores and the new rounds. A run that was

@@ -54,7 +54,7 @@ def load_heads(path: Path) -> tuple[Heads, HeadsPassport, str]:
     Raises InputError for another file, or weights that do not fit the passport.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file; train heads with `python -m eval.heads`")
+        raise InputError(f"{path}: no such file; train heads with `facestill heads`")
     try:
         with safe_open(path, framework="pt") as opened:
             passport = _parse(opened.metadata() or {})

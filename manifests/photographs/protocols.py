@@ -111,7 +111,10 @@ def _part_rows(part: str, columns: Mapping[str, Any]) -> pa.Table:
 
 
 def templates_from_rows(table: pa.Table) -> tuple[TemplateSet, dict[str, Any], dict[str, str]]:
-    """What `templates_to_rows` was given. Raises InputError for a row that is no part of a protocol."""
+    """What `templates_to_rows` was given.
+
+    Raises InputError for a row that is no part of a protocol.
+    """
     kinds = table["part"].to_pylist()
     if set(kinds) - set(FILLED):
         raise InputError(f"a row of part {min(set(map(str, kinds)) - set(FILLED))[:40]!r}")

@@ -135,7 +135,7 @@ class Export:
 
 def _parse(path: Path) -> Export:
     if not path.is_file():
-        raise InputError(f"{path}: no such file; make it with `python -m train.export RUN`")
+        raise InputError(f"{path}: no such file; make it with `facestill export RUN`")
     if path.stat().st_size > LARGEST:
         raise InputError(f"{path}: larger than {LARGEST} bytes; export the run again")
     try:

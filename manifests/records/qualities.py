@@ -62,7 +62,7 @@ class QualityTable:
         if len(missing):
             raise InputError(
                 f"{path}: row {missing[0]} is a usable face without a quality; run "
-                "`python -m train.qualities` again"
+                "`facestill qualities` again"
             )
 
     def write(self, path: Path) -> str:
@@ -79,7 +79,7 @@ class QualityTable:
         if metadata.get("faces_root") != faces_root:
             raise InputError(
                 f"{path}: qualities of faces {metadata.get('faces_root', '')[:12]}, at hand are "
-                f"{faces_root[:12]}; run `python -m train.qualities` again"
+                f"{faces_root[:12]}; run `facestill qualities` again"
             )
         missing = [name for name in LINKS if name not in metadata]
         if missing:

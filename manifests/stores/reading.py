@@ -152,7 +152,7 @@ def read_rows(path: Path, group: Group, name: str, rows: slice = ALL_ROWS) -> np
 
 def _damaged(path: Path, name: str, error: BaseException) -> InputError:
     return InputError(
-        f"{path}: {name} is damaged ({str(error)[:200]}); run `python -m manifests.check {path}`, "
+        f"{path}: {name} is damaged ({str(error)[:200]}); run `facestill check {path}`, "
         "then bring or build the store again"
     )
 

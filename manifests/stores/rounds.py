@@ -115,5 +115,5 @@ def require_synthetic(rounds: Sequence[RoundFiles]) -> None:
         if imported and files.synthetic_source is None:
             raise InputError(
                 f"round {files.name}: {imported} imported faces that may be photographs of real "
-                "people; import them by `python -m pipeline.adopt`, which asks what made them"
+                "people; import them by `facestill adopt`, which asks what made them"
             )

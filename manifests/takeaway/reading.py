@@ -68,7 +68,7 @@ def open_file(path: Path) -> Iterator[Reader]:
     sets that its contents name, in the form that we write.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file; make one with `python -m manifests.pack`")
+        raise InputError(f"{path}: no such file; make one with `facestill pack`")
     try:
         _check_last_line(path)
         with _reading():

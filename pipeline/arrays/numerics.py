@@ -65,5 +65,5 @@ def weights_path(weights: Path, file: str) -> Path:
     """The weight file, which must have been gathered before."""
     path = weights / file
     if not path.exists():
-        raise InputError(f"{path}: missing weight file; run `python -m pipeline.weights`")
+        raise InputError(f"{path}: missing weight file; run `facestill weights`")
     return path

@@ -244,7 +244,7 @@ class TestLeavingFacesOut:
 
     def test_without_marks_it_says_how_to_draw_them(self, choosy: Params) -> None:
         layout.marks("pool", "toy").unlink()
-        with pytest.raises(InputError, match=r"run `python -m pipeline\.screen pool`"):
+        with pytest.raises(InputError, match=r"run `facestill screen pool`"):
             open_plan("start", ["pool"], None, choosy)
 
     def test_an_unknown_reason_lists_the_valid_ones(self, choosy: Params) -> None:

@@ -200,7 +200,7 @@ def _check_targets(source: Source, teacher: str) -> None:
         if not finite.all():
             raise InputError(
                 f"{path}: row {rows[np.argmin(finite)]} is a usable face, its embedding is not "
-                f"finite; run `python -m manifests.check {path}`, then embed the round again"
+                f"finite; run `facestill check {path}`, then embed the round again"
             )
 
 

@@ -251,7 +251,7 @@ def _read_marks(files: RoundFiles, teacher: str, known: Mapping[str, str]) -> tu
     path = layout.marks(files.name, teacher)
     if not path.exists():
         raise InputError(
-            f"{path}: no such file; run `python -m pipeline.screen {files.name}`, or leave nothing "
+            f"{path}: no such file; run `facestill screen {files.name}`, or leave nothing "
             "out (params.yaml: train: leave_out: [])"
         )
     roots = {"faces_root": files.faces.root, "teacher_root": files.teacher.root}

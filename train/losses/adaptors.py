@@ -95,7 +95,7 @@ def load_adaptor(run: Path) -> Adaptor:
     """The adaptor of a run of train.fuse. Raises InputError if there is none."""
     path = run / FILE
     if not path.exists():
-        raise InputError(f"{path}: no adaptor here; run `python -m train.fuse {run.name}` first")
+        raise InputError(f"{path}: no adaptor here; run `facestill fuse {run.name}` first")
     try:
         with safe_open(path, framework="pt") as opened:
             card = json.loads((opened.metadata() or {})["card"])

@@ -163,7 +163,7 @@ def _check_adaptor(params: Params, teachers: Mapping[str, TeacherStore]) -> None
         if made_of[name] != identity_sha256(store):
             raise InputError(
                 f"{store.path}: embedded by another {name} than {path} was made with; run "
-                f"`python -m train.fuse` again"
+                f"`facestill fuse` again"
             )
     width = params.train.embedding_width
     if width not in (None, adaptor.width):

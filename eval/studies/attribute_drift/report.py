@@ -1,6 +1,6 @@
 """Study attribute-drift: what synthetic faces lack, after Neto et al. (FG 2024).
 
-    python -m eval.studies.attribute_drift.report      -> reports/studies/attribute-drift.json
+    facestill attribute-drift-report      -> reports/studies/attribute-drift.json
 
 Tables of data/studies/attribute-drift and of the rounds, annotator by annotator and set of
 photographs by set of photographs.

@@ -1,6 +1,6 @@
 """Stage attribute-drift-tables: heads and attribute tables of a study of drift.
 
-    python -m eval.studies.attribute_drift.tables        -> data/studies/attribute-drift
+    facestill attribute-drift-tables        -> data/studies/attribute-drift
 
 What params/studies/attribute-drift.yaml names is annotated: photographs by every annotator, rounds
 by all but `measured`, whose tables the default flow makes. With `labels`, heads are trained first.

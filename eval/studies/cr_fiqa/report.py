@@ -1,7 +1,7 @@
 """Last stage of the study CR-FIQA: does a quality that was learnt find the photographs that are
 not recognised, and does it help to train?
 
-    python -m eval.studies.cr_fiqa.report
+    facestill cr-fiqa-report
 
 Writes reports/studies/cr-fiqa.json, and verifications of the distilled students in full below
 reports/studies/cr-fiqa/.

@@ -240,12 +240,12 @@ def photograph_table(photographs: str) -> AttributeTable:
     """What was measured on exactly the photographs that are there."""
     path = layout.photograph_attributes(photographs.partition(":")[0], MEASURED)
     if not path.exists():
-        raise InputError(f"{path}: no such file; run `python -m eval.annotate --photographs`")
+        raise InputError(f"{path}: no such file; run `facestill annotate --photographs`")
     table = AttributeTable.read(path)
     found = open_photographs(photographs).digest
     if table.source.digest != found:
         raise InputError(
             f"{path}: measured on photographs {table.source.digest[:12]}, at hand are "
-            f"{found[:12]}; run `python -m eval.annotate --photographs` again"
+            f"{found[:12]}; run `facestill annotate --photographs` again"
         )
     return table

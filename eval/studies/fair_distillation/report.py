@@ -1,6 +1,6 @@
 """Last stage of the study fair-distillation: every student of the grid on groups of people.
 
-    python -m eval.studies.fair_distillation.report
+    facestill fair-distillation-report
 
 Writes reports/studies/fair-distillation.json, and the scores of every student on every benchmark
 below reports/studies/fair-distillation/.

@@ -1,6 +1,6 @@
 """Last stage of the study USynthFace: its students on frozen photographs, side by side.
 
-    python -m eval.studies.usynthface.report
+    facestill usynthface-report
 
 Writes reports/studies/usynthface.json, and every verification in full below
 reports/studies/usynthface/.

@@ -241,7 +241,7 @@ def test_a_strangers_file_is_read_with_care(
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no such file; train heads with `python -m eval.heads`"):
+    with pytest.raises(InputError, match=r"no such file; train heads with `facestill heads`"):
         load_heads(tmp_path / "nowhere.safetensors")
     (tmp_path / "a.safetensors").write_bytes(b"\x80\x04 a pickle")
     with pytest.raises(InputError, match="no attribute heads"):

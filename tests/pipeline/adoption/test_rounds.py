@@ -135,7 +135,7 @@ class TestBytes:
             lambda: repair(layout.faces("digi"), params, Crew(1)),
             lambda: render_round("digi", params, crew=Crew(1)),
         ):
-            with pytest.raises(InputError, match=r"imported from images.*python -m pipeline.adopt"):
+            with pytest.raises(InputError, match=r"imported from images.*facestill adopt"):
                 call()
         with pytest.raises(InputError, match="no manifest; sample a round"):
             rounds_here()

@@ -48,5 +48,5 @@ def test_the_number_of_threads_changes_no_bit(
 
 
 def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a\.dat: missing weight file; run `python -m pipeline"):
+    with pytest.raises(InputError, match=r"a\.dat: missing weight file; run `facestill weights`"):
         weights_path(tmp_path, "a.dat")

@@ -1,16 +1,16 @@
 """What the study CR-FIQA trains -> runs/studies/cr-fiqa/, data/studies/cr-fiqa/.
 
-    python -m train.studies.cr_fiqa.train backbone          a margin on identities, alone
-    python -m train.studies.cr_fiqa.train joint             … and a quality head, trained together
-    python -m train.studies.cr_fiqa.train joint-released    the ratio that the released code has in place of it
-    python -m train.studies.cr_fiqa.train joint-ccs         the ratio's numerator alone
-    python -m train.studies.cr_fiqa.train taught            as joint, and taught by the teacher
-    python -m train.studies.cr_fiqa.train on-top            a head on the backbone as it is
-    python -m train.studies.cr_fiqa.train tables            qualities of stored faces by `joint`; the worst marked
-    python -m train.studies.cr_fiqa.train plain             students distilled as stage train does, and …
-    python -m train.studies.cr_fiqa.train weighted          … each face weighed by its quality
-    python -m train.studies.cr_fiqa.train quarantined       … without the worst faces
-    python -m train.studies.cr_fiqa.train random            … without as many faces at random
+    facestill cr-fiqa-train backbone          a margin on identities, alone
+    facestill cr-fiqa-train joint             … and a quality head, trained together
+    facestill cr-fiqa-train joint-released    the ratio that the released code has in place of it
+    facestill cr-fiqa-train joint-ccs         the ratio's numerator alone
+    facestill cr-fiqa-train taught            as joint, and taught by the teacher
+    facestill cr-fiqa-train on-top            a head on the backbone as it is
+    facestill cr-fiqa-train tables            qualities of stored faces by `joint`; the worst marked
+    facestill cr-fiqa-train plain             students distilled as stage train does, and …
+    facestill cr-fiqa-train weighted          … each face weighed by its quality
+    facestill cr-fiqa-train quarantined       … without the worst faces
+    facestill cr-fiqa-train random            … without as many faces at random
 
 An interrupted run goes on where it stopped, to the same bits.
 """

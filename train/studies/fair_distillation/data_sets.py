@@ -1,7 +1,8 @@
 """The data sets of the study fair-distillation: faces of rounds, by shares and by groups.
 
-Rounds are mixed by exact shares of faces, the same ones whoever asks. Whether a face is chosen is a function of a seed, of its id and of how many are wanted, never of
-the order in which faces are looked at; a smaller number of them is a part of a larger one.
+Rounds are mixed by exact shares of faces, the same ones whoever asks. Whether a face is chosen is
+a function of a seed, of its id and of how many are wanted, never of the order in which faces are
+looked at; a smaller number of them is a part of a larger one.
 """
 
 from __future__ import annotations
@@ -196,7 +197,7 @@ def group_values(
     """
     path = layout.attributes(name, MEASURED)
     if not path.exists():
-        raise InputError(f"{path}: no such file; run `python -m eval.annotate {name}`")
+        raise InputError(f"{path}: no such file; run `facestill annotate {name}`")
     table = AttributeTable.read(path)
     table.require_faces(source.face_ids, source.faces.root)
     tables[path.as_posix()] = sha256_file(path)

@@ -1,6 +1,6 @@
 """What the grid of the study fair-distillation would take, before anything is trained.
 
-    python -m train.studies.fair_distillation.price [SIZE] [--rate STUDENT=FACES_A_SECOND …] [--json FILE]
+    facestill fair-distillation-price [SIZE] [--rate STUDENT=FACES_A_SECOND …] [--json FILE]
 
 SIZE: as in `make study SIZE=…`; nothing is merged into the parameters. Rates are stated, or those
 of runs of the same student that are here, or measured now on a few faces of noise. Places that wait

@@ -1,7 +1,7 @@
 """The students of the study fair-distillation -> runs/studies/fair-distillation/DATA/.
 
-    python -m train.studies.fair_distillation.train DATA                all students and seeds of a data set
-    python -m train.studies.fair_distillation.train DATA --only PLACE   those of a place of the grid, as
+    facestill fair-distillation-train DATA                all students and seeds of a data set
+    facestill fair-distillation-train DATA --only PLACE   those of a place of the grid, as
                                                           small-resnet.elastic-kd
 
 A run directory is called PLACE-SEED. The lesson is a loss on identity labels (elastic), the same
@@ -115,7 +115,7 @@ def _check_real_faces(sources: Sequence[Source], study: Study) -> None:
         if stated not in (None, study.real_faces.statement):
             raise InputError(
                 f"{source.faces.path}: photographs of {stated}; the study names those of "
-                f"{study.real_faces.statement or 'nobody'}: run `python -m pipeline.adopt_photographs`"
+                f"{study.real_faces.statement or 'nobody'}: run `facestill adopt-photographs`"
             )
 
 

@@ -1,10 +1,10 @@
 """The students of the study USynthFace -> runs/studies/usynthface/ARM/.
 
-    python -m train.studies.usynthface.train augmentation     both views of a pair are of one picture
-    python -m train.studies.usynthface.train identities       of two faces of one identity, where a round has such
-    python -m train.studies.usynthface.train untrained        the network that all arms begin with, in want of
+    facestill usynthface-train augmentation     both views of a pair are of one picture
+    facestill usynthface-train identities       of two faces of one identity, where a round has such
+    facestill usynthface-train untrained        the network that all arms begin with, in want of
                                                 learning: only its normalisation knows faces
-    python -m train.studies.usynthface.train distilled        from the teacher, as stage train does
+    facestill usynthface-train distilled        from the teacher, as stage train does
 
 The first two are trained without teacher and labels; an interrupted run goes on where it stopped,
 to the same bits. The boundaries that identities were sampled from are the teacher's own, though.

@@ -1,8 +1,9 @@
 """A run without teacher and labels: what it depends on, and its resumable training.
 
-Its last layer batch-normalises the embedding, with a scale that stays at 1. Without it a random network's embeddings all point the same way, and contrast begins with nothing
-to tell apart. In evaluation it is a linear map: folded into the student's last layer, it leaves a
-student of the same architecture and size.
+Its last layer batch-normalises the embedding, with a scale that stays at 1. Without it a random
+network's embeddings all point the same way, and contrast begins with nothing to tell apart. In
+evaluation it is a linear map: folded into the student's last layer, it leaves a student of the
+same architecture and size.
 """
 
 from __future__ import annotations

@@ -289,7 +289,7 @@ def test_measurements_of_other_photographs_are_refused(
     with pytest.raises(InputError, match=r"measured on photographs [0-9a-f]{12}, at hand are"):
         photograph_table("pairs:photos")
     layout.photograph_attributes("pairs", "measured").unlink()
-    with pytest.raises(InputError, match=r"no such file; run `python -m eval.annotate --photo"):
+    with pytest.raises(InputError, match=r"no such file; run `facestill annotate --photo"):
         photograph_table("pairs:photos")
 
 
