@@ -32,7 +32,7 @@ toy: setup ## the same flow with a few hundred faces, in a copy under .work/toy
 
 study: setup ## a study beside the flow -> reports/studies/NAME.json, index.html   NAME=name [SIZE=name]
 	facestill study "$(NAME)" $(SIZE)
-	dvc repro params/studies/dvc.yaml:$(NAME)
+	dvc repro "params/studies/stages/$(NAME)/dvc.yaml:$(NAME)"
 	facestill study-page
 
 # A process a core, of one thread each; a file's tests stay together, so that what they share is

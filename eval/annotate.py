@@ -1,6 +1,6 @@
 """Stage annotate: attributes of every face of a store, or of every photograph of a set.
 
-    facestill annotate pool                      -> data/pool/attributes/measured.parquet
+    facestill annotate pool                      -> data/attributes/measured/pool.parquet
     facestill annotate orl --out FILE            also pairs:DIR, folder:DIR
     facestill annotate pool --annotator onnx:PATH      or heads:PATH (see eval.heads)
     facestill annotate --photographs             orl, and the pairs that params.yaml names
@@ -28,7 +28,7 @@ from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import require_file_place
-from manifests.records.attributes import FACES, PHOTOGRAPHS, AttributeTable, Source
+from manifests.records.attributes import FACES, MEASURED, PHOTOGRAPHS, AttributeTable, Source
 from manifests.settings.params import Params, load_params
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import CHUNK_ROWS, FaceStore
@@ -37,7 +37,6 @@ from pipeline.arrays.align import LANDMARK_SCHEME, Face, crop_photograph
 from pipeline.arrays.frames import Frame, between, dlib5_in, similarity, to_frame
 
 READ_ROWS = 16 * CHUNK_ROWS
-MEASURED = "measured"
 
 
 def cut_to(

@@ -1,6 +1,6 @@
 """Stage drift: how far the attributes of synthetic faces lie from those of real ones.
 
-    facestill drift --real data/photographs --synthetic TABLE… --out reports/drift.json
+    facestill drift --real data/photographs [--synthetic TABLE …] --out reports/drift.json
 
 Tables of one annotator; --real takes tables, or a folder with some. The synthetic tables count
 as one set. Divergences are given both ways: D(real || synthetic) is large where real faces have
@@ -32,7 +32,8 @@ from manifests.core.costs import timed
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import require_file_place, write_json
-from manifests.records.attributes import FACES, Attribute, AttributeTable
+from manifests.records.attributes import FACES, MEASURED, Attribute, AttributeTable
+from manifests.settings.params import load_params
 from manifests.stores.rounds import open_faces
 
 MOST_LACKING = 24  # bins that are listed
@@ -141,6 +142,11 @@ def read_tables(places: Sequence[Path]) -> dict[Path, AttributeTable]:
     return {path: AttributeTable.read(path) for path in dict.fromkeys(paths)}
 
 
+def own_tables() -> list[Path]:
+    """What stage annotate measured on the rounds that the flow's runs learn from."""
+    return [layout.attributes(name, MEASURED) for name in load_params().trained_rounds]
+
+
 def name_of(path: Path, table: AttributeTable, tables: Mapping[Path, AttributeTable]) -> str:
     """A set's own name, or where two bear it, its file."""
     names = [other.source.name for other in tables.values()]
@@ -150,13 +156,15 @@ def name_of(path: Path, table: AttributeTable, tables: Mapping[Path, AttributeTa
 def main() -> None:
     parser = Parser(description="Compare attributes of real and synthetic faces.")
     parser.add_argument("--real", nargs="+", type=Path, required=True, metavar="TABLE")
-    parser.add_argument("--synthetic", nargs="+", type=Path, required=True, metavar="TABLE")
+    parser.add_argument(
+        "--synthetic", nargs="+", type=Path, metavar="TABLE", help="default: those of the flow"
+    )
     parser.add_argument("--attributes", nargs="+", default=[], metavar="NAME", help="only these")
     parser.add_argument("--out", type=Path, required=True, help="a JSON file")
     args = parser.parse_args()
     require_file_place(args.out)
     with timed("drift"):
-        real, synthetic = read_tables(args.real), read_tables(args.synthetic)
+        real, synthetic = read_tables(args.real), read_tables(args.synthetic or own_tables())
         check_stores([*real.values(), *synthetic.values()])
         sets = [FaceSet(name_of(path, own, real), (own,)) for path, own in real.items()]
         report = drift(sets, FaceSet("synthetic", tuple(synthetic.values())), args.attributes)

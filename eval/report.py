@@ -1,4 +1,4 @@
-"""Stage report: everything measured -> reports/summary.json, index.html, training.csv, roc.csv.
+"""Stage report: everything measured -> reports/index.html, summary.json and metrics.json.
 
     facestill report mined-2     the last run; the runs before it are found in its log
 
@@ -23,6 +23,7 @@ from eval.reporting.sections import Results
 from eval.reporting.summary import (
     ROLES,
     check_trained_on,
+    key_figures,
     read_benchmarks,
     read_chain,
     read_drift,
@@ -106,6 +107,7 @@ def gather(run: str, params: Params) -> Results:
 def write_reports(results: Results, params: Params, folder: Path) -> None:
     page = render_page(page_content(results, params))  # may fail: before anything is written
     write_json(folder / "summary.json", results.summary)
+    write_json(folder / "metrics.json", key_figures(results.summary))
     write_text(folder / "training.csv", training_csv(training_curve(results.chain)))
     write_text(folder / "roc.csv", roc_csv(results.curves))
     write_text(folder / "index.html", page)

@@ -22,7 +22,7 @@ from manifests.core.costs import timed
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError, Parser, pick, run_command
 from manifests.core.files import read_json, write_json
-from manifests.core.layout import IDENTITIES, POOL, PROBE
+from manifests.core.layout import POOL, PROBE
 from manifests.records.gaps import GapTable
 from manifests.settings.params import Params, load_params
 from manifests.stores.latents import LatentManifest, build, empty
@@ -231,8 +231,7 @@ def main() -> None:
     parser.add_argument("--gaps", required=True, help="the run whose gaps are read")
     args = parser.parse_args()
     params = load_params()
-    if args.round not in params.train.runs or args.round in (*params.sample, IDENTITIES):
-        raise InputError(f"{args.round}: mined rounds are keys of train.runs in params.yaml")
+    pick("mined round", args.round, params.mined)
     if args.round == args.gaps:
         raise InputError(f"--gaps {args.gaps}: that run trains on this round; name the run before")
     with timed(f"mine@{args.round}"):

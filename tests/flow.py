@@ -23,19 +23,23 @@ VERBS = find_verbs(ROOT)
 def resolved_commands() -> list[tuple[str, list[str]]]:
     """(module, arguments) of every stage of dvc.yaml, loops unrolled, in the file's order."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     commands = []
     for stage in stages.values():
-        for key, item in _items(stage.get("foreach", [None])):
-            command = stage.get("do", stage)["cmd"].replace("${key}", str(key))
-            for name, value in item.items() if isinstance(item, dict) else ():
-                command = command.replace(f"${{item.{name}}}", value)
-            _, verb, *arguments = command.replace("${item}", str(item)).split()
+        for key, item in _unrolled(stage.get("foreach", {"": {}}), params).items():
+            command = stage.get("do", stage)["cmd"].replace("${key}", key)
+            command = command.replace("${report}", params["report"])
+            for name, value in item.items():
+                command = command.replace(f"${{item.{name}}}", str(value))
+            _, verb, *arguments = command.split()
             commands.append((VERBS[verb].module, arguments))
     return commands
 
 
-def _items(loop: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    return list(loop.items()) if isinstance(loop, Mapping) else [(item, item) for item in loop]
+def _unrolled(loop: str | Mapping[str, Any], params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A loop as it stands, or the section of params.yaml that it names: ${mined}."""
+    found: Mapping[str, Any] = params[loop[2:-1]] if isinstance(loop, str) else loop
+    return found
 
 
 # The file lists a stage once for all rounds; this is the order in which the rounds need them.
@@ -46,7 +50,7 @@ screen pool | screen identities | train start | quality identities | gap start -
 mine mined-1 | render mined-1 | embed mined-1 | screen mined-1 | gap start --children
 train mined-1 | gap mined-1 --rounds
 mine mined-2 | render mined-2 | embed mined-2 | screen mined-2 | gap mined-1 --children
-train mined-2 | gap mined-2
+train mined-2 | gap mined-2 --rounds
 card pool | card probe | card identities | card mined-1 | card mined-2
 annotate pool | annotate identities | annotate mined-1 | annotate mined-2
 annotate --photographs | drift --real

@@ -33,12 +33,16 @@ SMALL = {  # of the toy preset
         "student": {"width": 0.25, "input_size": 32},
         "warmup_faces": 256,
         "pool_rows": 256,
-        "runs": {"start": {"faces_seen": 1280}}
-        | {name: {"faces_seen": 640} for name in ("mined-1", "mined-2")},
+        "runs": {"start": {"faces_seen": 1280}},
     },
+    "mined": {name: {"faces_seen": 640} for name in ("mined-1", "mined-2")},
 }
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-STUDIES = yaml.safe_load((ROOT / "params/studies/dvc.yaml").read_text(encoding="utf-8"))["stages"]
+STUDIES = {
+    name: stage
+    for path in sorted((ROOT / "params/studies/stages").glob("*.yaml"))
+    for name, stage in yaml.safe_load(path.read_text(encoding="utf-8"))["stages"].items()
+}
 ALL = STAGES | STUDIES
 ARROWS = {
     "manifests": {"manifests"},
@@ -77,20 +81,37 @@ def closure(path: Path, seen: set[Path]) -> set[Path]:
     return seen
 
 
-def as_dependency(path: Path) -> str:
-    """A backend stands for its whole folder: which one is used is a parameter."""
-    name = path.relative_to(ROOT).as_posix()
-    return next((folder for folder in FOLDERS if name.startswith(folder)), name)
+def covers(entry: str, name: str) -> bool:
+    return name == entry or name.startswith(f"{entry}/")
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_each_stage_depends_on_exactly_the_code_it_imports(name: str) -> None:
-    stage = ALL[name].get("do", ALL[name])
+def test_each_stage_depends_on_the_code_it_imports_and_on_no_other(name: str) -> None:
+    """By folders, and by the files in a package's root."""
     start = file_of(module_of(name))
     assert start is not None
-    needed = {as_dependency(path) for path in closure(start, set()) if path.stat().st_size}
-    listed = {d for d in stage["deps"] if d.endswith(".py") or d in FOLDERS}
-    assert listed == needed
+    found = (path for path in closure(start, set()) if path.stat().st_size)
+    needed = {path.relative_to(ROOT).as_posix() for path in found}
+    entries = {dep for dep in ALL[name].get("do", ALL[name])["deps"] if is_code(dep)}
+    assert [n for n in sorted(needed) if not any(covers(e, n) for e in entries)] == []
+    assert [e for e in sorted(entries) if not any(covers(e, n) for n in needed)] == []
+
+
+def is_code(dep: str) -> bool:
+    """A .py file of a package's root, or a folder with code."""
+    path = ROOT / dep
+    return dep.endswith(".py") or (path.is_dir() and (path / "__init__.py").exists())
+
+
+def test_no_folder_of_code_holds_an_output() -> None:
+    made = {out for stage in ALL.values() for out in outputs(stage.get("do", stage))}
+    deps = {dep for stage in ALL.values() for dep in stage.get("do", stage)["deps"]}
+    folders = filter(is_code, deps)
+    assert not [(folder, out) for folder in folders for out in made if covers(folder, out)]
+
+
+def test_every_stage_says_what_it_is_for() -> None:
+    assert all(stage.get("do", stage)["desc"] for stage in ALL.values())
 
 
 def test_nothing_that_trains_or_mines_reads_a_verification() -> None:
@@ -121,7 +142,7 @@ def made_from(name: str, seen: set[str]) -> set[str]:
         deps = {unrolled(str(dep)) for dep in ALL[name].get("do", ALL[name])["deps"]}
         for other, stage in ALL.items():
             made = {unrolled(out) for out in outputs(stage.get("do", stage))}
-            if any(dep == out or dep.startswith(f"{out}/") for dep in deps for out in made):
+            if any(covers(out, dep) or covers(dep, out) for dep in deps for out in made):
                 made_from(other, seen)
     return seen
 
@@ -150,7 +171,7 @@ def module_of(name: str) -> str:
 
 def test_what_is_measured_on_photographs_is_traced() -> None:
     assert {"annotate-photographs", "annotate", "render"} <= made_from("drift", set())
-    assert "mine" in made_from("train-on", set())
+    assert "mine" in made_from("train-mined", set())
 
 
 def test_imports_follow_the_arrows() -> None:

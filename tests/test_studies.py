@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,16 +21,21 @@ from manifests.settings.study import StudyReport, load_study, read_report
 from tests.conftest import ROOT
 
 NAMES = sorted(path.stem for path in (ROOT / layout.STUDY_PARAMS).glob("*.yaml"))
-NAMES.remove("dvc")
 SIZES = [
-    (path.parent.name, path.stem) for path in sorted((ROOT / layout.STUDY_PARAMS).glob("*/*.yaml"))
+    (name, path.stem)
+    for name in NAMES
+    for path in sorted((ROOT / layout.STUDY_PARAMS / name).glob("*.yaml"))
 ]
-STAGES = read_yaml(ROOT / layout.STUDY_PARAMS / "dvc.yaml")["stages"]
 SECTION = "<p>{{ study.content.told }}</p>"
 
 
 def kind_of(name: str) -> type:
     found: type = importlib.import_module(f"manifests.studies.{name.replace('-', '_')}").Study
+    return found
+
+
+def stages_of(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = read_yaml(ROOT / layout.study_stages(name))["stages"]
     return found
 
 
@@ -44,13 +50,15 @@ def test_a_study_has_its_files(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_stage_called_like_a_study_writes_its_report(name: str) -> None:
-    assert {layout.study_report(name).as_posix(): {"cache": False}} in STAGES[name]["metrics"]
+    assert layout.study_report(name).as_posix() in stages_of(name)[name]["outs"]
 
 
-def test_stages_run_from_the_root_and_belong_to_a_study() -> None:
-    for name, stage in STAGES.items():
-        assert stage.get("do", stage)["wdir"] == "../..", name
-        assert any(name == study or name.startswith(f"{study}-") for study in NAMES), name
+@pytest.mark.parametrize("name", NAMES)
+def test_stages_run_from_the_root_and_belong_to_a_study(name: str) -> None:
+    root = (ROOT / layout.study_dvc(name)).parent
+    for stage, own in stages_of(name).items():
+        assert (root / own.get("do", own)["wdir"]).resolve() == ROOT
+        assert stage == name or stage.startswith(f"{name}-")
 
 
 @pytest.mark.parametrize(("name", "size"), SIZES)
@@ -87,6 +95,8 @@ class TestWithAStudyOfTheTests:
         monkeypatch.chdir(tmp_path)
         layout.STUDY_PARAMS.mkdir(parents=True)
         layout.study_params("tale").write_text("words: 3\nseed: 1\n")
+        layout.study_stages("tale").parent.mkdir()
+        layout.study_stages("tale").write_text("stages: {}\n")
 
     def run(self, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
         monkeypatch.setattr("sys.argv", ["study", *arguments])
@@ -96,6 +106,13 @@ class TestWithAStudyOfTheTests:
         self.run(monkeypatch, "tale")
         kind = importlib.import_module("manifests.studies.tale").Study
         assert load_study("tale", kind) == kind(words=3, seed=1)
+
+    def test_its_stages_are_laid_out(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.run(monkeypatch, "tale")
+        assert layout.study_dvc("tale").read_text() == layout.study_stages("tale").read_text()
+        assert "`dvc repro params/studies/stages/tale/dvc.yaml:tale`" in capsys.readouterr().out
 
     def test_a_wrong_parameter_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         layout.study_params("tale").write_text("words: many\nseed: 1\n")

@@ -61,7 +61,7 @@ def export_snapshots(run: Path, output: Path, *, last: bool = False) -> list[Pat
 
 def main() -> None:
     parser = Parser(description="Export a run's snapshots as teachers.")
-    parser.add_argument("run", help="a key of train.runs in params.yaml")
+    parser.add_argument("run", help="a run under runs/")
     parser.add_argument("--last", action="store_true", help="the last one alone")
     args = parser.parse_args()
     output = layout.trained_teachers(args.run)

@@ -219,6 +219,21 @@ def summarise(
     }
 
 
+def key_figures(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """reports/metrics.json: the few figures that git keeps and `dvc metrics diff` compares."""
+    student, exported = summary["student"], summary["exported"] or {"int8_accuracy": {}}
+    benchmarks = [name for name in (ORL, PAIRS) if name in summary]
+    return {
+        "accuracy": {
+            name: {role: round(summary[name][role]["accuracy"], 4) for role in ROLES}
+            for name in benchmarks
+        },
+        "accuracy_8_bit": {k: round(own, 4) for k, own in exported["int8_accuracy"].items()},
+        "probe_gap": {run: round(own["mean"], 4) for run, own in summary["gap"].items()},
+        "student": {name: student[name] for name in ("num_params", "num_faces", "faces_seen")},
+    }
+
+
 def read_drift(rounds: Sequence[RoundFiles]) -> dict[str, Any] | None:
     """reports/drift.json; None where drift was not measured.
 

@@ -22,6 +22,7 @@ STUDY_REPORTS = REPORTS / STUDIES
 
 # Rounds with a part of their own: references and parents, measuring, boundaries' faces.
 POOL, PROBE, IDENTITIES = "pool", "probe", "identities"
+START = "start"  # the run that the others continue; it sees the pool
 FACES = "faces.zarr"
 MANIFESTS = Path("manifests/rounds")
 # pool, or teamA/pool: the round of another team, imported under that team's name
@@ -81,7 +82,7 @@ def card(round: str) -> Path:
 
 
 def attributes(round: str, annotator: str) -> Path:
-    return DATA / _checked(round) / "attributes" / f"{annotator}.parquet"
+    return DATA / "attributes" / annotator / f"{_checked(round)}.parquet"
 
 
 def photograph_attributes(name: str, annotator: str) -> Path:
@@ -103,7 +104,7 @@ def regions(round: str) -> Path:
 
 def children_gaps(round: str) -> Path:
     """Of a mined round's faces, by the student that they were mined for."""
-    return DATA / round / "gaps.parquet"
+    return DATA / "children" / f"{_checked(round)}.parquet"
 
 
 def run(name: str) -> Path:
@@ -148,6 +149,16 @@ def study_params(study: str) -> Path:
 def study_size(study: str, size: str) -> Path:
     """What a larger or smaller run of a study changes of its parameters."""
     return STUDY_PARAMS / study / f"{size}.yaml"
+
+
+def study_stages(study: str) -> Path:
+    """A study's stages, which DVC does not see until they are laid out."""
+    return STUDY_PARAMS / "stages" / f"{study}.yaml"
+
+
+def study_dvc(study: str) -> Path:
+    """Its stages laid out beside the flow."""
+    return STUDY_PARAMS / "stages" / study / "dvc.yaml"
 
 
 def study_data(study: str) -> Path:

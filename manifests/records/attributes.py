@@ -21,6 +21,7 @@ from manifests.core.tables import read_table, write_table
 
 KIND = "attributes-1"
 FACES, PHOTOGRAPHS = "faces", "photographs"
+MEASURED = "measured"  # the annotator of the flow
 KEYS = {"face_id": pa.int64(), "image": pa.string(), "subject": pa.string()}
 NAME = re.compile(r"[A-Za-z0-9][\w .:'-]{0,79}")
 MOST_ATTRIBUTES, MOST_EDGES = 256, 1024

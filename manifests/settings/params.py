@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from manifests.core.errors import InputError
+from manifests.core.layout import IDENTITIES, POOL, START
 from manifests.core.parsing import parse
-from manifests.settings.training import Fuse, Train
+from manifests.settings.training import Fuse, MinedRun, Run, Train
 
 PATH = Path("params.yaml")
 
@@ -136,11 +137,34 @@ class Params:
     identities: Identities
     quality: Quality
     train: Train
+    mined: Mapping[str, MinedRun]  # rounds and their runs, in turn
+    report: str  # the run that is exported, verified and reported
     fuse: Fuse
     mine: Mine
     verify: Verify
     latent_space: str = "z"  # of the latents that are sampled and mined: z, w or w+
     psi: float = 1.0  # truncation of the generator's mapping; 1: none
+
+    def __post_init__(self) -> None:
+        known = [START]
+        for name, mined in self.mined.items():
+            if mined.prev not in known:
+                raise InputError(
+                    f"mined: {name}: prev {mined.prev!r}, expected {START} or a round above it: "
+                    f"{', '.join(known)}"
+                )
+            known.append(name)
+        if self.report not in self.runs:
+            raise InputError(f"report: {self.report!r}; valid names: {', '.join(self.runs)}")
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        return {**self.train.runs, **{name: mined.run for name, mined in self.mined.items()}}
+
+    @property
+    def trained_rounds(self) -> list[str]:
+        """The rounds of the flow that some run learns from."""
+        return [POOL, IDENTITIES, *self.mined]
 
     def teacher_text(self, name: str) -> str:
         """What loads the teacher called `name`: what `teachers` has for it, or the name itself."""

@@ -48,6 +48,20 @@ class Run:
 
 
 @dataclass(frozen=True)
+class MinedRun:
+    """A round that is mined, and the run of the same name, which learns from it."""
+
+    prev: str  # the run whose gaps it is mined for, and which its own run continues
+    faces_seen: int
+    rate_from: float
+    rate_to: float
+
+    @property
+    def run(self) -> Run:
+        return Run(self.faces_seen, self.rate_from, self.rate_to)
+
+
+@dataclass(frozen=True)
 class Engine:
     """How steps are made, whatever is learnt in them."""
 
@@ -87,7 +101,7 @@ class Train:
     leave_out: tuple[str, ...]  # reasons of the screen stage for not training on a face
     checkpoint_faces: int  # a resumable state is written every so many faces
     live: bool  # also logs to reports/live/RUN by dvclive (an extra)
-    runs: Mapping[str, Run]
+    runs: Mapping[str, Run]  # start, and those that are trained by hand
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class RealFaces:
 class Group:
     """Faces of which an attribute's measured value lies in low <= value < high."""
 
-    attribute: str  # of data/ROUND/attributes/measured.parquet
+    attribute: str  # of data/attributes/measured/ROUND.parquet
     low: float | None = None
     high: float | None = None
 

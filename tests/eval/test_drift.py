@@ -164,7 +164,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     main()
 
 
-TABLES = ["data/pool/attributes/toy.parquet", "data/mined-1/attributes/toy.parquet"]
+TABLES = ["data/attributes/toy/pool.parquet", "data/attributes/toy/mined-1.parquet"]
 
 
 def test_the_command_writes_what_it_found(

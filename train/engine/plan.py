@@ -56,7 +56,7 @@ class Plan:
 
     @cached_property
     def run(self) -> Run:
-        return pick("run", self.name, self.params.train.runs)
+        return pick("run", self.name, self.params.runs)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -184,10 +184,11 @@ def open_plan(
     student = load_student(layout.run(after)) if after else None
     known: Mapping[str, str] = json.loads(student.card.stores) if student else {}
     earlier = [layout.round_of(Path(path)) for path in known if Path(path).name == layout.FACES]
+    rounds = [name for name in rounds if name not in earlier]
     if student is not None:
         check_same_kind(student, earlier[0], known, params)
     sources, marks = open_sources([*earlier, *rounds], params, known)
-    part = pick("run", name, params.train.runs).identities
+    part = pick("run", name, params.runs).identities
     if part is not None:
         sources = [only_part(source, part) for source in sources]
     if params.train.loss.on_top is not None:
@@ -196,12 +197,12 @@ def open_plan(
     plan = Plan(name, params, sources, len(rounds), student, marks, processes)
     if plan.run.faces_seen and plan.run.faces_seen < params.train.batch:
         raise InputError(
-            f"train.runs.{name}: faces_seen {plan.run.faces_seen} is less than one batch of "
+            f"run {name}: faces_seen {plan.run.faces_seen} is less than one batch of "
             f"{params.train.batch}; change params.yaml"
         )
     if not plan.num_steps and not after:
         raise InputError(
-            f"run {name}: no faces to see (train.runs.{name}: faces_seen {plan.run.faces_seen}; "
+            f"run {name}: no faces to see (faces_seen {plan.run.faces_seen}; "
             f"usable faces of {', '.join(rounds)}: {num_usable(sources)}), and no --after whose "
             "student could be passed on"
         )

@@ -72,7 +72,7 @@ def _compiler() -> str | None:
 
 def check_round_weights(params: Params, rounds: list[str]) -> None:
     """`rounds`: that this run trains on. A weight may also be of a round of a later run."""
-    known = [*rounds, *params.sample, layout.IDENTITIES, *params.train.runs]
+    known = [*rounds, *params.sample, layout.IDENTITIES, *params.mined]
     for name in params.train.face_weights:
         pick("round in train.face_weights", name, dict.fromkeys(known))
     for name, times in params.train.round_weights.items():

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.annotate import MEASURED, annotate
+from eval.annotate import annotate
 from eval.annotators import load_annotator
 from eval.annotators.base import Annotator
 from eval.attributes.network_files import SUFFIX, save_heads
@@ -21,6 +21,7 @@ from eval.photos.photo_sets import is_photographs
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
+from manifests.records.attributes import MEASURED
 from manifests.settings.params import load_params
 from manifests.settings.study import load_study
 from manifests.studies.attribute_drift import Study

@@ -18,7 +18,7 @@ from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.photographs.protocols import Benchmark
 from manifests.photographs.scores import subject_of
-from manifests.records.attributes import AttributeTable
+from manifests.records.attributes import MEASURED, AttributeTable
 from manifests.studies.fair_distillation import WHERE, Fairness
 
 LEAST_PAIRS = 20  # of each kind, in each group
@@ -179,7 +179,6 @@ def own_groups(benchmark: Benchmark, basis: str) -> GroupedPairs:
     return found
 
 
-MEASURED = "measured"
 MOST = 0.5  # of the people: of fewer an attribute says nothing
 
 

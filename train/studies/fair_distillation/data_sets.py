@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 from manifests.core import layout
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
-from manifests.records.attributes import AttributeTable
+from manifests.records.attributes import MEASURED, AttributeTable
 from manifests.studies.fair_distillation import ALL, SOME, WHERE, DataSet, Group
 from train.batching.batches import NO_IDENTITY, Source, num_usable, usable_identities
 
@@ -128,9 +128,6 @@ def _check_apart(sources: Sequence[Source], portions: Sequence[Portion]) -> None
                     f"{portion.title}: face {face} of {source.faces.path} may be of an earlier "
                     "part too; give them groups that do not overlap"
                 )
-
-
-MEASURED = "measured"  # the annotator whose tables tell groups
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,7 @@ def test_groups_are_of_the_measured_value_and_undefined_ones_of_none(
     plan = open_cell(place("prior", None), 1, params, parted)
     found = values[plan.sources[0].usable]
     assert (found < 0).sum() == 15 and (found >= 0).sum() == 15
-    assert "data/pool/attributes/measured.parquet" in plan.stores
+    assert "data/attributes/measured/pool.parquet" in plan.stores
 
 
 @pytest.mark.parametrize(
