@@ -87,6 +87,7 @@ class Team:
             **os.environ,
             **{kind: str(home / kind) for kind in KINDS},
             **dict.fromkeys(NAMES, "team@example.org"),
+            "PATH": f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
             "OMP_WAIT_POLICY": "PASSIVE",  # a thread that waits takes no time of a busy machine

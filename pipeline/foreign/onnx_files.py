@@ -139,7 +139,7 @@ def _library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise InputError(
-            f"ONNX files need the package {name}; .venv/bin/pip install '.[onnx]'"
+            f"ONNX files need the package {name}; pip install '.[onnx]'"
         ) from None
 
 
