@@ -10,7 +10,7 @@ SIZE ?=
 .PHONY: help setup repro toy study test check bench scale campaign mining identities recipes objectives clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.installed ## .venv from requirements.lock
 
@@ -26,7 +26,7 @@ repro: setup ## the whole flow -> reports/summary.json, reports/index.html   [PR
 
 toy: setup ## the same flow with a few hundred faces, in a copy under .work/toy
 	rm -rf .work/toy && mkdir -p .work/toy
-	git ls-files -z | xargs -0 cp --parents -t .work/toy
+	git ls-files -z | tar -cf - --null -T - | tar -xf - -C .work/toy
 	cd .work/toy && dvc config --local core.no_scm true && facestill params toy && dvc repro
 	@echo "look at .work/toy/reports/index.html"
 

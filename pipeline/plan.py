@@ -25,6 +25,7 @@ from manifests.stores.latents import FOLDER
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Passport
 from manifests.stores.rounds import read_manifest
+from pipeline.building.crews import num_cores
 from pipeline.building.faces import check_shard_rows
 from pipeline.building.shards import Build, Workshop
 from pipeline.embed import open_embedding
@@ -32,7 +33,7 @@ from pipeline.generators import load_generator
 from pipeline.planning.estimates import estimate, spread_over
 from pipeline.planning.forecasts import forecast
 from pipeline.planning.outlook import Outlook, as_json, notes, table, warnings
-from pipeline.planning.parts import Parts, num_cores
+from pipeline.planning.parts import Parts
 from pipeline.render import open_rendering
 from pipeline.teachers import load_teacher
 

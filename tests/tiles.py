@@ -9,7 +9,6 @@ The small round must have been built, the large one sampled, below the current f
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from manifests.core import layout
 from manifests.settings.params import load_params
 from manifests.stores.reading import FaceStore, TeacherStore
 from manifests.stores.rounds import open_round
-from pipeline.building.crews import Crew
+from pipeline.building.crews import Crew, num_cores
 from pipeline.building.faces import Faces
 from pipeline.building.shards import Making, finished_lines, open_workshop, relink, run_tasks
 from pipeline.embed import Embedding, EmbedJob, open_embedding
@@ -85,7 +84,7 @@ def embeddings_of(rows: int) -> Making:
 
 def write_shards(making: Making) -> dict[str, float]:
     """All shards, by as many workers as there are cores; not sealed."""
-    crew = Crew(len(os.sched_getaffinity(0)))
+    crew = Crew(num_cores())
     with open_workshop(making.build) as shop:
         job = making.job(shop.work)
         return {

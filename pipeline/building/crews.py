@@ -136,10 +136,18 @@ def _connected(address: str) -> Iterator[Any]:
         yield client
 
 
+def num_cores() -> int:
+    """That this process may use; where no system says so (macOS), those of the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """--workers and --scheduler of every stage that works shard by shard."""
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--workers", type=int, default=cores, help="processes of this machine")
+    parser.add_argument(
+        "--workers", type=int, default=num_cores(), help="processes of this machine"
+    )
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a dask cluster, in their place")
 
 

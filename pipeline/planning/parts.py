@@ -20,6 +20,7 @@ from manifests.settings.params import Params
 from pipeline.arrays.align import load_aligner
 from pipeline.arrays.frames import WIDE
 from pipeline.arrays.numerics import BATCH, device_of
+from pipeline.building.crews import num_cores
 from pipeline.building.embeddings import columns_of, embed_faces
 from pipeline.building.faces import COLUMNS, Detector, Faces, pictures_of, render_faces
 from pipeline.generators.base import Generator
@@ -79,11 +80,6 @@ class Parts:
 def row_bytes(columns: Iterable[Column]) -> int:
     """Bytes of a row before compression."""
     return sum(np.dtype(each.dtype).itemsize * math.prod(each.shape) for each in columns)
-
-
-def num_cores() -> int:
-    """That this process may use: the workers of a stage, unless it is told otherwise."""
-    return len(os.sched_getaffinity(0))
 
 
 def _measure(parts: Parts) -> tuple[float, float, float]:

@@ -10,7 +10,6 @@ little.
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 import platform
 import sys
@@ -22,6 +21,7 @@ import torch
 
 from manifests.core.errors import pick, run_command
 from manifests.core.files import write_json
+from pipeline.building.crews import num_cores
 from tests import bench
 
 KEYS = {"evaluation": "eval"}  # of figures that are not called as their file
@@ -48,7 +48,7 @@ def in_a_process_of_its_own(name: str) -> object:
 
 def machine() -> dict[str, object]:
     return {
-        "cpus": len(os.sched_getaffinity(0)),
+        "cpus": num_cores(),
         "architecture": platform.machine(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,

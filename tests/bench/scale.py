@@ -9,7 +9,6 @@ the largest round compare with those of the smallest.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import yaml
@@ -20,6 +19,7 @@ from manifests.core.files import write_json
 from manifests.settings.params import PATH as PARAMS
 from manifests.settings.params import load_params
 from manifests.stores.reading import FaceStore
+from pipeline.building.crews import num_cores
 from tests.bench.__main__ import machine
 from tests.watch import Cost, python, workplace
 
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Build and check large rounds.")
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
     sizes = sorted(parser.parse_args().rows)
-    found: dict[str, object] = {"machine": machine(), "workers": _workers()}
+    found: dict[str, object] = {"machine": machine(), "workers": num_cores()}
     costs: dict[int, dict[str, Cost]] = {}
     for rows in sizes:
         with workplace():
@@ -42,12 +42,8 @@ def main() -> None:
     write_json(OUTPUT, found)
 
 
-def _workers() -> int:
-    return len(os.sched_getaffinity(0))
-
-
 def _stages(rows: int) -> dict[str, Cost]:
-    name, workers = _name(rows), ("--workers", str(_workers()))
+    name, workers = _name(rows), ("--workers", str(num_cores()))
     params = yaml.safe_load(PARAMS.read_text())
     params["sample"][name] = {"count": rows, "seed": SEED}
     PARAMS.write_text(yaml.safe_dump(params))

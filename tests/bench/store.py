@@ -7,7 +7,6 @@ the stages' own code builds them, but for the networks (tests/tiles.py). Page ca
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from manifests.core import layout
 from manifests.core.digests import merkle_root
 from manifests.settings.params import PriorRound, load_params
 from manifests.stores.reading import FaceStore, TeacherStore
-from pipeline.building.crews import Crew
+from pipeline.building.crews import Crew, num_cores
 from pipeline.embed import embed_round
 from pipeline.render import render_round
 from pipeline.sample import sample_prior, save
@@ -64,7 +63,7 @@ def _small_round() -> float:
     """Builds it; returns the processor seconds that were there for rendering it."""
     params = load_params()
     save(sample_prior(SMALL, PriorRound(SMALL_ROWS, 13), params))
-    crew = Crew(len(os.sched_getaffinity(0)))
+    crew = Crew(num_cores())
     start = time.perf_counter()
     render_round(SMALL, params, crew=crew)
     seconds = time.perf_counter() - start

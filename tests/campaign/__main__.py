@@ -10,7 +10,6 @@ repeats it, and prints what it found without writing the report.
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import tempfile
 import time
@@ -23,6 +22,7 @@ from tqdm import tqdm
 
 from manifests.core.errors import InputError, pick, run_command
 from manifests.core.files import write_json
+from pipeline.building.crews import num_cores
 from pipeline.weights import CACHE, FILES, gather
 from tests.campaign import builds, corruptions, kills, limits, writers
 from tests.campaign.ground import Ground, Outcome, build_reference, prepare
@@ -103,7 +103,7 @@ def summarise(ground: Ground, outcomes: Sequence[Outcome], seconds: float) -> di
             {"case": o.case, "text": o.text, "faults": list(o.faults)} for o in outcomes if o.faults
         ],
         "machine": {
-            "cores": len(os.sched_getaffinity(0)),
+            "cores": num_cores(),
             "architecture": platform.machine(),
             "seconds": round(seconds, 1),
         },

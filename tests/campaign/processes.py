@@ -1,4 +1,4 @@
-"""Stages run as commands, watched and killed through the kernel's own lists of processes.
+"""Stages run as commands, watched and killed through the system's own list of processes.
 
 Every process that comes of a command inherits a mark in its environment; so all of them are
 found, whatever they are called and whoever their parent has become.
@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from tests.conftest import ROOT
 
@@ -51,11 +53,20 @@ class Running:
 
     def family(self) -> list[int]:
         """Every living process that came of it, itself included."""
-        return sorted(pid for pid in _pids() if _mark_of(pid) == self.mark)
+        return sorted(self._family())
 
     def workers(self) -> list[int]:
         """Its worker processes, in the order of their ids."""
-        return [pid for pid in self.family() if b"spawn_main" in _read(pid, "cmdline")]
+        found = self._family()
+        return [pid for pid in sorted(found) if "spawn_main" in found[pid]]
+
+    def _family(self) -> dict[int, str]:
+        """The command line of every such process, by its id."""
+        return {
+            each.pid: " ".join(each.info["cmdline"] or ())
+            for each in psutil.process_iter(["environ", "cmdline"])
+            if (each.info["environ"] or {}).get(MARK) == self.mark
+        }
 
     def running(self) -> bool:
         return self.process.poll() is None
@@ -152,21 +163,3 @@ def _address(file: Path, scheduler: Running) -> str:
         except (OSError, ValueError):
             time.sleep(0.05)
     raise RuntimeError(f"no scheduler: {scheduler.wait().err}")
-
-
-def _pids() -> Iterator[int]:
-    return (int(name) for name in os.listdir("/proc") if name.isdigit())
-
-
-def _mark_of(pid: int) -> str:
-    for item in _read(pid, "environ").split(b"\0"):
-        if item.startswith(f"{MARK}=".encode()):
-            return item.partition(b"=")[2].decode()
-    return ""
-
-
-def _read(pid: int, name: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/{name}").read_bytes()
-    except OSError:  # it has ended
-        return b""

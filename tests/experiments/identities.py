@@ -9,7 +9,6 @@ can be interrupted. Pictures are rendered in memory; nothing of the default run 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -34,6 +33,7 @@ from pipeline.arrays.align import load_aligner
 from pipeline.arrays.frames import WIDE, to_frame
 from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.boundaries import boundaries_of_pool
+from pipeline.building.crews import num_cores
 from pipeline.building.faces import Detector, Faces, render_faces
 from pipeline.generators import load_generator
 from pipeline.identities.labels import unit, usable_rows
@@ -230,7 +230,7 @@ def main() -> None:
     floor = grouped_at_random(seen, params.quality.seed)
     rows.append({"law": RANDOM, **figures_of(floor, params)})
     facts = {
-        "cpus": len(os.sched_getaffinity(0)), "references": args.references,
+        "cpus": num_cores(), "references": args.references,
         "boundaries_kept": int(boundaries.kept.sum()), "per_side": args.per_side,
         "held_out_accuracy": float(boundaries.accuracy.mean()), "judge": args.judge,
         "least_identity": params.screen.least_identity,

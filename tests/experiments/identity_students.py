@@ -10,7 +10,6 @@ has a result is kept, so that the experiment can be interrupted.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from manifests.core.files import write_json
 from manifests.core.layout import IDENTITIES, POOL
 from manifests.settings.params import Params, PriorRound, load_params
 from manifests.stores.reading import FaceStore
+from pipeline.building.crews import num_cores
 from pipeline.mining.mining_laws import PRIOR
 from pipeline.sample import sample_prior, save
 from tests.experiments.arms import ARM, RESULTS, START, make, measure_arm, workplace
@@ -81,7 +81,7 @@ def main() -> None:
         results = read_results(RESULTS)
     measures = {**MEASURES, **{name: name for name in benchmarks}}
     table = {
-        "machine": {"cpus": len(os.sched_getaffinity(0)), "threads": torch.get_num_threads()},
+        "machine": {"cpus": num_cores(), "threads": torch.get_num_threads()},
         "faces_seen": faces_seen,
         "arms": rows(results, measures, "faces_of"),
         "difference_to_prior": differences(results, PRIOR, args.seeds, measures),

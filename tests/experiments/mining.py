@@ -11,7 +11,6 @@ has a result is kept, so that the experiment can be interrupted.
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_round
 from pipeline.arrays.align import load_aligner
 from pipeline.arrays.frames import ARCFACE112, WIDE
+from pipeline.building.crews import num_cores
 from pipeline.building.faces import Detector
 from pipeline.generators import load_generator
 from pipeline.mine import load_round, mine, mine_round
@@ -190,7 +190,7 @@ def main() -> None:
         result["hard_gap"], result["rest_gap"] = result["gap"][hard], result["gap"][~hard]
     measures = {**MEASURES, **{name: name for name in benchmarks}}
     table = {
-        "machine": {"cpus": len(os.sched_getaffinity(0)), "threads": torch.get_num_threads()},
+        "machine": {"cpus": num_cores(), "threads": torch.get_num_threads()},
         "settings": asdict(settings),
         "arms": rows(results, measures, "law", steps=settings.faces_seen // params.train.batch),
         "difference_to_prior": differences(results, PRIOR, settings.seeds, measures),

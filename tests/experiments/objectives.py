@@ -12,7 +12,6 @@ prove mechanics, not accuracy. What is trained or embedded already is kept.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,7 +31,7 @@ from manifests.settings.objectives import IdentityPart, Losses, Tuition
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import Run, Student
 from manifests.stores.reading import TeacherStore
-from pipeline.building.crews import Crew
+from pipeline.building.crews import Crew, num_cores
 from pipeline.embed import embed_round
 from tests.experiments.arms import workplace
 from train.batching.batches import num_usable
@@ -219,7 +218,7 @@ def main() -> None:
     with workplace(SCRATCH, SHARED):
         folders = PARTS[args.part](params, settings)
         arms = {name: measured(folder, benchmarks) for name, folder in folders.items()}
-    machine = {"cpus": len(os.sched_getaffinity(0)), "threads": torch.get_num_threads()}
+    machine = {"cpus": num_cores(), "threads": torch.get_num_threads()}
     table = {"machine": machine, "settings": asdict(settings), "arms": arms}
     table["seconds"] = round(time.perf_counter() - begun)
     write_json(out, (read_json(out) if out.exists() else {}) | {args.part: table})

@@ -10,7 +10,6 @@ experiment renders; no real one is among them. An arm that has a result is kept.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ from manifests.core.layout import POOL
 from manifests.settings.objectives import Losses
 from manifests.settings.params import Params, PriorRound, load_params
 from manifests.settings.training import Run, Student
+from pipeline.building.crews import num_cores
 from pipeline.sample import sample_prior, save
 from tests.experiments.arms import ARM, RESULTS, make, measure_arm, workplace
 from tests.experiments.tables import Results, differences, read_results, rows
@@ -142,7 +142,7 @@ def tabled(seeds: Sequence[int], latents: int, benchmarks: Mapping[str, str]) ->
         for name, result in results.items()
     }
     return {
-        "machine": {"cpus": len(os.sched_getaffinity(0)), "threads": torch.get_num_threads()},
+        "machine": {"cpus": num_cores(), "threads": torch.get_num_threads()},
         "latents_of_more": latents,
         "cost": cost,
         "arms": rows(results, measures, "faces_seen_by"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import shutil
 import socket
@@ -20,7 +21,7 @@ from manifests.core import layout
 from manifests.core.digests import folder_hashes
 from manifests.core.errors import InputError, run_command
 from manifests.settings.params import PriorRound, load_params
-from pipeline.building.crews import DEATHS, Crew
+from pipeline.building.crews import DEATHS, Crew, num_cores
 from pipeline.sample import sample_prior, save
 from tests.campaign.processes import cluster
 from tests.conftest import lay_out
@@ -92,6 +93,18 @@ def test_every_task_is_done_once(tmp_path: Path, workers: int) -> None:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's allocator")
 def test_workers_keep_the_memory_that_they_freed() -> None:
     assert max(Crew(2).run(new_pages, TASKS)) < 100  # of 16,384
+
+
+def test_cores_are_those_allowed_or_where_that_is_unknown_the_machines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1, 4, 6}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert num_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert num_cores() == 8
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert num_cores() == 1
 
 
 def test_nothing_to_do_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
