@@ -6,7 +6,7 @@ defaults are those of the papers named in train/losses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,8 @@ from annotated_types import Interval
 
 from manifests.core.bounds import Count, NotNegative, Positive, PositiveInt, PositiveShare
 from manifests.core.errors import InputError
-from manifests.core.parsing import parse, parse_fields
+from manifests.core.parsing import parse, parse_fields, required_of
+from manifests.settings.schema import Schema, form_of, section_of
 
 Ratio = Literal["paper", "released", "ccs"]
 
@@ -138,6 +139,13 @@ class Losses:
         _check_company(terms, where)
         return cls(terms)
 
+    @classmethod
+    def schema(cls, defs: Schema) -> Schema:
+        bare = [name for name, kind in TERMS.items() if required_of(kind) == ["name"]]
+        defs["Loss"] = {"anyOf": [{"enum": sorted(bare)}, *_sections(defs)]}
+        one = {"$ref": "#/$defs/Loss"}
+        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+
     @property
     def margin(self) -> Margin | None:
         return next((term for term in self.terms if isinstance(term, Margin)), None)
@@ -164,6 +172,18 @@ class Losses:
         """Names of the terms that look at identity labels."""
         kinds = (Margin, Grouped, ThresholdRanks, CertaintyRatio)
         return tuple(term.name for term in self.terms if isinstance(term, kinds))
+
+
+def _sections(defs: Schema) -> Iterator[Schema]:
+    """Of the terms with the same options, each once."""
+    alike: dict[tuple[type, frozenset[str]], list[str]] = {}
+    for name, kind in TERMS.items():
+        alike.setdefault((kind, frozenset(_not_of(name, kind))), []).append(name)
+    for (kind, without), names in alike.items():
+        section = section_of(kind, defs)
+        options = section["properties"] | {"name": {"enum": names}}
+        own = {key: options[key] for key in options if key not in without}
+        yield section | {"properties": own}
 
 
 def _not_of(name: str, kind: type) -> list[str]:
@@ -224,6 +244,10 @@ class Tuition:
             own: Tuition = parse_fields(cls, value, where)
             return own
         return cls(parse(Positive, value, f"{where}: weight"))
+
+    @classmethod
+    def schema(cls, defs: Schema) -> Schema:
+        return {"anyOf": [form_of(Positive, defs), section_of(cls, defs)]}
 
 
 @dataclass(frozen=True)
