@@ -10,7 +10,7 @@ import yaml
 from manifests.core.errors import InputError
 from manifests.params import main
 from manifests.settings.params import Params, load_params
-from manifests.settings.presets import merged
+from manifests.settings.presets import merge_file, merged
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text()
@@ -123,6 +123,66 @@ def test_preset_keeps_what_it_does_not_name(
     monkeypatch.setattr("sys.argv", ["params", "toy"])
     main()
     assert load_params().sample["pool"] == replace(params.sample["pool"], count=640)
+
+
+@pytest.mark.parametrize("preset", ["long", "toy"])
+def test_a_preset_changes_values_in_their_places(
+    workspace: Path, preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["params", preset])
+    main()
+    first, mark, *others = Path("params.yaml").read_text().splitlines()
+    before = TEXT.splitlines()
+    assert first == before[0] and first.startswith("# yaml-language-server: $schema=")
+    assert mark == f"# params.yaml with params/{preset}.yaml merged in"
+    assert len(others) == len(before) - 1
+    for old, new in zip(before[1:], others, strict=True):
+        assert new.partition(":")[0] == old.partition(":")[0]
+        assert new.partition(" #")[2] == old.partition(" #")[2]
+    assert "  adaptor: null # a run of train.fuse" in "\n".join(others)
+
+
+def test_presets_do_not_stack(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["params", "toy"])
+    main()
+    once = Path("params.yaml").read_text()
+    main()
+    assert Path("params.yaml").read_text() == once
+    monkeypatch.setattr("sys.argv", ["params", "long"])
+    with pytest.raises(InputError, match=r"params/toy\.yaml merged in; restore it \(git checkout"):
+        main()
+
+
+@pytest.mark.parametrize(
+    ("over", "expected"),
+    [
+        ("b: {c: 5}", "a: 1 # one\nb: {c: 5, d: 'no'} # two\ne: [1, 2]\n"),
+        ("e: [3]\nf: on", "a: 1 # one\nb: {c: 2, d: 'no'} # two\ne: [3]\nf: on\n"),
+        ("a: 1.0e-3", "a: 1.0e-3 # one\nb: {c: 2, d: 'no'} # two\ne: [1, 2]\n"),
+        ("a: 1e-3", "a: 1e-3 # one\nb: {c: 2, d: 'no'} # two\ne: [1, 2]\n"),
+        ("a: null", "a: null # one\nb: {c: 2, d: 'no'} # two\ne: [1, 2]\n"),
+        ("a:\n  - {x: '1'}", "a:   # one\n  - {x: '1'}\nb: {c: 2, d: 'no'} # two\ne: [1, 2]\n"),
+    ],
+)
+def test_a_merged_value_is_written_as_the_preset_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: str, expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("manifests.settings.presets.parse", lambda *_: None)
+    Path("base.yaml").write_text("a: 1 # one\nb: {c: 2, d: 'no'} # two\ne: [1, 2]\n")
+    Path("over.yaml").write_text(over)
+    merge_file(Path("base.yaml"), Path("over.yaml"), dict)
+    assert Path("base.yaml").read_text() == f"# base.yaml with over.yaml merged in\n{expected}"
+
+
+def test_a_key_that_is_there_twice_is_named(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("params/twice.yaml").write_text("mine: {count: 1, count: 2}")
+    monkeypatch.setattr("sys.argv", ["params", "twice"])
+    with pytest.raises(InputError, match=r"params/twice\.yaml: cannot be merged in"):
+        main()
+    assert Path("params.yaml").read_text() == TEXT
 
 
 def test_unknown_preset_is_answered_with_the_valid_ones(
