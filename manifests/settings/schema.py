@@ -1,7 +1,7 @@
 """params.yaml as a JSON Schema (draft 2020-12), for editors.
 
 It is made from the dataclasses: their types, bounds, names and the comments beside their fields.
-What hangs on two values at once is left to `manifests.core.parsing`.
+What hangs on two values at once is left to `manifests.core.parsing`, which also tells 2 from 2.0.
 """
 
 from __future__ import annotations
