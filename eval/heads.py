@@ -29,12 +29,13 @@ from eval.attributes.network_files import (
     require_teacher,
     save_heads,
 )
-from eval.attributes.networks import SHARED, Heads, fit_heads, probabilities
+from eval.attributes.networks import Heads, fit_heads, probabilities
 from eval.photos.photo_sets import PhotographSet, found_faces, is_photographs, open_photographs
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import require_file_place
+from manifests.core.parsing import parse
 from manifests.records.attributes import FACES, PHOTOGRAPHS
 from manifests.settings.params import load_params
 from manifests.stores.rounds import open_round
@@ -190,25 +191,10 @@ def make_heads(
     table: Path, text: str, address: str, settings: HeadSettings, wanted: list[str]
 ) -> tuple[Heads, HeadsPassport]:
     """Heads and their passport, from a table on disk, with the teacher of that address."""
-    check_settings(settings)
     teacher = load_teacher(address, layout.WEIGHTS)
     faces = open_labelled(read_labels(table, wanted), text, teacher)
     heads, results = train_heads(faces, settings)
     return heads, passport_of(faces, results, teacher, address, settings)
-
-
-def check_settings(settings: HeadSettings) -> None:
-    """Raises InputError naming the setting that no heads could be trained with."""
-    pick("architecture of heads", settings.architecture, SHARED)
-    ranges = {
-        "epochs": (1, 10_000), "batch": (2, 1 << 20), "learning_rate": (1e-9, 10.0),
-        "weight_decay": (0.0, 10.0), "held_out": (0.01, 0.9), "floor": (0.5, 1.0),
-        "seed": (0, 1 << 31),
-    }  # fmt: skip
-    for name, (low, high) in ranges.items():
-        value = getattr(settings, name)
-        if not low <= value <= high:  # nor for NaN
-            raise InputError(f"heads: {name} {value:g}, expected {low:g} to {high:g}")
 
 
 def lines_of(passport: HeadsPassport) -> Iterator[str]:
@@ -229,7 +215,9 @@ def lines_of(passport: HeadsPassport) -> Iterator[str]:
 
 def settings_of(args: Any) -> HeadSettings:
     """The defaults, with what the command line gives."""
-    return HeadSettings(**{field.name: getattr(args, field.name) for field in fields(HeadSettings)})
+    given = {field.name: getattr(args, field.name) for field in fields(HeadSettings)}
+    settings: HeadSettings = parse(HeadSettings, given, "heads")
+    return settings
 
 
 def main() -> None:

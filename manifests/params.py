@@ -2,19 +2,30 @@
 
 facestill params            checks params.yaml
 facestill params PRESET     merges params/PRESET.yaml into it
+facestill params --schema   writes params/schema.json, by which an editor knows what it may say
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from manifests.core.errors import Parser, run_command
-from manifests.settings.params import load_params
+from manifests.core.files import write_json
+from manifests.settings.params import Params, load_params
 from manifests.settings.presets import merge_preset
+from manifests.settings.schema import schema_of
+
+SCHEMA = Path("params/schema.json")
 
 
 def main() -> None:
     parser = Parser(description="Check params.yaml, or merge a preset into it.")
     parser.add_argument("preset", nargs="?", help="the PRESET of a params/PRESET.yaml")
+    parser.add_argument("--schema", action="store_true", help=f"write {SCHEMA} and end")
     args = parser.parse_args()
+    if args.schema:
+        write_json(SCHEMA, schema_of(Params))
+        return
     load_params()
     if args.preset:
         merge_preset(args.preset)

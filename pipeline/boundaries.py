@@ -16,27 +16,16 @@ from jaxtyping import Float, Int
 
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, pick, run_command
+from manifests.core.errors import InputError, run_command
 from manifests.core.layout import POOL
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import BoundaryParams, Params, load_params
 from manifests.stores.rounds import open_round
-from pipeline.identities.labels import Split, check_threshold, label_blocks, unit, usable_rows
-from pipeline.identities.planes import SOLVERS, check_penalty, held_out_accuracy, scale_of
+from pipeline.identities.labels import Split, label_blocks, unit, usable_rows
+from pipeline.identities.planes import SOLVERS, held_out_accuracy, scale_of
 from pipeline.screen import near_duplicates
 
 ONE_SIDED = "no neighbours on one side"
-
-
-def check_settings(settings: BoundaryParams) -> None:
-    """Raises InputError for a name or number that has no sense."""
-    pick("solver", settings.solver, SOLVERS)
-    check_threshold(settings.threshold)
-    check_penalty(settings.penalty)
-    if not -1 < settings.most_alike <= 1:
-        raise InputError(
-            f"boundaries.most_alike is {settings.most_alike:g}; expected a cosine, 1 for no limit"
-        )
 
 
 def split_rows(usable: Int[np.ndarray, " face"], settings: BoundaryParams) -> Split:
@@ -71,7 +60,6 @@ def draw_boundaries(
 
     A normal is zero, and its accuracy 0, where all neighbours are on one side.
     """
-    check_settings(settings)
     scale = scale_of(latents, split.fit, space)
     solve = SOLVERS[settings.solver](latents, split.fit, scale, settings)
     normals = np.zeros((len(split.references), latents.shape[1]), np.float32)
@@ -110,7 +98,6 @@ def refusals(
 
 def boundaries_of_pool(params: Params) -> Boundaries:
     settings = params.boundaries
-    check_settings(settings)
     files = open_round(POOL, params.teacher)
     pool, teacher = files.require_manifest(), files.teacher
     latents = pool.latents

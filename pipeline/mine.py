@@ -20,7 +20,7 @@ from jaxtyping import Float, Int, UInt64
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.digests import canonical_json
-from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import read_json, write_json
 from manifests.core.layout import POOL, PROBE
 from manifests.records.gaps import GapTable
@@ -28,7 +28,7 @@ from manifests.settings.params import Params, load_params
 from manifests.stores.latents import LatentManifest, build, empty
 from manifests.stores.rounds import RoundFiles, open_round
 from pipeline.mining.lineage import describe, trace
-from pipeline.mining.mining_laws import LAWS, PRIOR
+from pipeline.mining.mining_laws import PRIOR
 from pipeline.mining.proposals import Pool, PriorDraw, Proposals, propose
 from pipeline.mining.regions import (
     HARDNESS,
@@ -148,7 +148,7 @@ def mine(pool: Measured, probe: Measured, params: Params, draw: PriorDraw | None
     """Regions of the pool, hardness on the probe, and the proposals that follow. `draw` gives
     that many latents of the prior; by default it is standard normal."""
     settings = params.mine
-    hardness = pick("hardness", settings.hardness, HARDNESS)(pool.table)
+    hardness = HARDNESS[settings.hardness](pool.table)
     centroids = find_regions(
         pool.embeddings, settings.regions, settings.seed, settings.points_per_region
     )
@@ -170,8 +170,6 @@ def mine(pool: Measured, probe: Measured, params: Params, draw: PriorDraw | None
 
 def mine_round(name: str, gaps: str, params: Params) -> Mining:
     """Mines with the gaps of run `gaps` and writes round `name`."""
-    pick("mining law", params.mine.law, {**LAWS, PRIOR: None})
-    pick("hardness", params.mine.hardness, HARDNESS)
     centre = open_round(POOL, params.teacher).teacher.centre()
     pool = load_round(POOL, gaps, params, centre)
     probe = load_round(PROBE, gaps, params, centre)

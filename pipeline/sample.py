@@ -29,7 +29,6 @@ from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
 from pipeline.identities.labels import usable_rows
 from pipeline.identities.sampling import (
-    check_settings,
     geometry_of_pool,
     sample_identities,
     shuffled,
@@ -158,7 +157,6 @@ def require_links(boundaries: Boundaries, pool: LatentManifest, teacher_root: st
 
 def sample_from_boundaries(params: Params) -> LatentManifest:
     settings = params.identities
-    check_settings(settings)
     boundaries = Boundaries.read(layout.boundaries(POOL))
     files = open_round(POOL, params.teacher)
     pool, generator = files.require_manifest(), open_generator(params)

@@ -123,7 +123,7 @@ def _card(metadata: Mapping[str, str]) -> StudentCard:
 
 @dataclass(frozen=True)
 class QualityCard:
-    ratio: str  # what the head predicts, one of manifests.settings.objectives.RATIOS
+    ratio: str  # what the head predicts, a manifests.settings.objectives.Ratio
     student_sha256: str  # of the weights that it was trained with: it fits no others
 
 

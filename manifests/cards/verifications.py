@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from manifests.core.bounds import Count, Real, Share
 from manifests.core.errors import InputError
 from manifests.core.files import parse_json
 from manifests.core.parsing import parse
@@ -19,11 +20,11 @@ LARGEST = 1 << 24  # bytes; one that eval.verify writes has a few thousand
 class OperatingPoint:
     """The threshold that lets the share `fmr` of impostor pairs pass. Intervals are of 95 %."""
 
-    fmr: float
-    threshold: float
-    threshold_ci95: tuple[float, ...]
-    fnmr: float  # share of genuine pairs that it refuses
-    fnmr_ci95: tuple[float, ...]  # drawing people anew
+    fmr: Share
+    threshold: Real
+    threshold_ci95: tuple[Real, ...]
+    fnmr: Share  # of genuine pairs, those that it refuses
+    fnmr_ci95: tuple[Real, ...]  # drawing people anew
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,16 @@ class Figures:
     protocol_sha256: str
     views: str
     metric: str
-    accuracy: float | None  # None where the pairs have a single fold
-    accuracy_ci95: tuple[float, ...] | None
-    accuracy_ci95_identity: tuple[float, ...] | None
-    auc: float
-    eer: float
-    num_pairs: int
-    num_genuine: int
-    num_impostors: int
-    num_subjects: int
-    num_failed: int
+    accuracy: Share | None  # None where the pairs have a single fold
+    accuracy_ci95: tuple[Real, ...] | None
+    accuracy_ci95_identity: tuple[Real, ...] | None
+    auc: Share
+    eer: Share
+    num_pairs: Count
+    num_genuine: Count
+    num_impostors: Count
+    num_subjects: Count
+    num_failed: Count
 
 
 @dataclass(frozen=True)

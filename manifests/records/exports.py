@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from manifests.core.bounds import Count, NotNegative, Positive, PositiveInt, Real
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
 from manifests.core.files import parse_json, write_json
@@ -26,19 +27,21 @@ class StudentFacts:
     """The student's card, and how large it is."""
 
     name: str
-    input_size: int
-    width: float
-    embedding_width: int
+    input_size: PositiveInt
+    width: Positive
+    embedding_width: PositiveInt
     frame: str
     metric: str
     views: str
     params_sha256: str
     git_commit: str
-    faces_seen: int
+    faces_seen: Count
     sha256: str  # of the weights, as in the results of eval.verify
-    num_params: int
-    macs: int | None  # multiply-accumulates of one view; None where torch does not see them
-    projected_from: int | None = None  # width of its own embedding, where a projection follows
+    num_params: Count
+    macs: Count | None  # multiply-accumulates of one view; None where torch does not see them
+    projected_from: PositiveInt | None = (
+        None  # width of its own embedding, where a projection follows
+    )
     training: str = "distilled from a teacher"  # in words; real faces are named in them
 
 
@@ -47,9 +50,9 @@ class Training:
     """What the run's log says."""
 
     rounds: tuple[str, ...]
-    num_faces: int
+    num_faces: Count
     after: str | None
-    train_seconds: float  # of this run, without those before it
+    train_seconds: NotNegative  # of this run, without those before it
     torch: str
     recipe: Mapping[str, str]  # {dotted name: value} of params.yaml: train
 
@@ -62,9 +65,9 @@ class StoreFacts:
     root: str  # Merkle root, as the student names it; of marks, their digest
     made_by: str | None = None  # the generator's name, or the teacher's
     weights_sha256: str | None = None  # of that
-    num_rows: int | None = None
-    num_ok: int | None = None
-    num_imported: int | None = None  # faces that no generator of ours is known to have made
+    num_rows: Count | None = None
+    num_ok: Count | None = None
+    num_imported: Count | None = None  # faces that no generator of ours is known to have made
     licences: Mapping[str, str] | None = None
     real_faces: str | None = None  # what is stated of the people who are on the faces
 
@@ -72,15 +75,17 @@ class StoreFacts:
 @dataclass(frozen=True)
 class FileFacts:
     sha256: str
-    num_bytes: int
+    num_bytes: Count
 
 
 @dataclass(frozen=True)
 class Parity:
     """The largest difference of an embedding's value between onnxruntime and torch."""
 
-    largest: Mapping[str, float]  # {"1 x 64 x 64": difference}, in shares of the largest value
-    tolerance: float
+    largest: Mapping[
+        str, NotNegative
+    ]  # {"1 x 64 x 64": difference}, in shares of the largest value
+    tolerance: NotNegative
 
 
 @dataclass(frozen=True)
@@ -88,20 +93,20 @@ class Int8Cost:
     """Cosine between the embeddings of the 8-bit and the float network, plain and mirrored."""
 
     method: str  # static or dynamic
-    calibrated_on: Mapping[str, int]  # {path of a face store: faces}; empty for dynamic
+    calibrated_on: Mapping[str, Count]  # {path of a face store: faces}; empty for dynamic
     measured_on: str  # path of the face store
     faces_root: str
-    num_faces: int
-    cosine_mean: float
-    cosine_p01: float
-    cosine_least: float
+    num_faces: Count
+    cosine_mean: Real
+    cosine_p01: Real
+    cosine_least: Real
 
 
 @dataclass(frozen=True)
 class Export:
     run: str
     pixels: str  # type of the graph's input: float32 or uint8, 0...255 either way
-    opset: int
+    opset: PositiveInt
     student: StudentFacts
     training: Training
     stores: tuple[StoreFacts, ...]
@@ -109,7 +114,7 @@ class Export:
     parity: Parity
     int8: Int8Cost | None
     versions: Mapping[str, str]
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Count = SCHEMA_VERSION
 
     @property
     def names(self) -> list[str]:

@@ -6,14 +6,18 @@ defaults are those of the papers named in train/losses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal
 
-from manifests.core.errors import InputError, pick
-from manifests.core.parsing import parse, parse_fields
+from annotated_types import Interval
 
-T = TypeVar("T")
+from manifests.core.bounds import Count, NotNegative, Positive, PositiveInt, PositiveShare
+from manifests.core.errors import InputError
+from manifests.core.parsing import parse, parse_fields, required_of
+from manifests.settings.schema import Schema, form_of, section_of
+
+Ratio = Literal["paper", "released", "ccs"]
 
 
 @dataclass(frozen=True)
@@ -22,22 +26,23 @@ class Plain:
     relational: of the cosines of all pairs in a batch."""
 
     name: str
-    weight: float = 1.0
+    weight: Positive = 1.0
 
 
 @dataclass(frozen=True)
 class Cosine:
     name: str
-    weight: float = 1.0
+    weight: Positive = 1.0
     centred: bool = True  # by the teacher's mean; false: raw embeddings, as the papers have it
 
 
 @dataclass(frozen=True)
 class UnitMse:
     name: str
-    weight: float = 1.0
+    weight: Positive = 1.0
     centred: bool = True
-    convention: str = "squared-distance"  # what the weight means; or pocketnet, kd-fairness
+    # what the weight means
+    convention: Literal["squared-distance", "pocketnet", "kd-fairness"] = "squared-distance"
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,13 @@ class ThresholdRanks:
     """EKD: on which side of the thresholds for FPR 1/10, 1/100, … a pair lies."""
 
     name: str
-    weight: float = 1.0
-    positive_weight: float = 0.02
-    negative_weight: float = 0.01
-    hardest: int = 2000  # negative pairs of a batch that count
-    thresholds: int = 6  # up to FPR 10^-6
-    temperature: float = 0.01
-    running_share: float = 0.01  # of a batch's thresholds in the running ones
+    weight: Positive = 1.0
+    positive_weight: NotNegative = 0.02
+    negative_weight: NotNegative = 0.01
+    hardest: PositiveInt = 2000  # negative pairs of a batch that count
+    thresholds: Annotated[int, Interval(ge=1, le=12)] = 6  # up to FPR 10^-6
+    temperature: Positive = 0.01
+    running_share: PositiveShare = 0.01  # of a batch's thresholds in the running ones
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,12 @@ class Margin:
     """Cross-entropy of the identities with a margin. An elastic margin is drawn for each face."""
 
     name: str
-    weight: float = 1.0
-    scale: float = 64.0
-    margin: float = 0.5
-    margin_spread: float = 0.0  # elastic-*: standard deviation
-    concentration: float = 0.333  # adaface: of the norms' effect
-    running_share: float = 0.01  # adaface: of a batch in the running mean of norms
+    weight: Positive = 1.0
+    scale: Positive = 64.0
+    margin: Annotated[float, Interval(ge=0.0, le=1.5)] = 0.5  # radians, or of a cosine
+    margin_spread: NotNegative = 0.0  # elastic-*: standard deviation
+    concentration: NotNegative = 0.333  # adaface: of the norms' effect
+    running_share: PositiveShare = 0.01  # adaface: of a batch in the running mean of norms
 
 
 @dataclass(frozen=True)
@@ -73,12 +78,12 @@ class Grouped:
 
     name: str
     head: str  # the run that trained the teacher, with its margin head: runs/NAME
-    weight: float = 1.0
-    temperature: float = 4.0
-    primary_weight: float = 4.0
-    mass: float = 0.93  # of the student's probability, that the primary group holds
-    group_step: int = 100  # identities
-    ramp_epochs: float = 10.0  # until the full weight
+    weight: Positive = 1.0
+    temperature: Positive = 4.0
+    primary_weight: NotNegative = 4.0
+    mass: PositiveShare = 0.93  # of the student's probability, that the primary group holds
+    group_step: PositiveInt = 100  # identities
+    ramp_epochs: NotNegative = 10.0  # until the full weight
 
 
 @dataclass(frozen=True)
@@ -87,15 +92,13 @@ class CertaintyRatio:
     prototypes are of it, which is the face's quality."""
 
     name: str
-    weight: float = 10.0
-    beta: float = 0.5  # of the smooth L1 loss: where it turns from squares to absolutes
-    ratio: str = "paper"  # what is learnt: paper, released or ccs
+    weight: Positive = 10.0
+    beta: Positive = 0.5  # of the smooth L1 loss: where it turns from squares to absolutes
+    ratio: Ratio = "paper"  # what is learnt
     on_top: str | None = None  # the run whose student and margin head stay as they are: runs/NAME
 
 
 Term = Plain | Cosine | UnitMse | ThresholdRanks | Margin | Grouped | CertaintyRatio
-RATIOS = ("paper", "released", "ccs")
-CONVENTIONS = ("squared-distance", "pocketnet", "kd-fairness")
 MARGINS: Mapping[str, Mapping[str, float]] = {  # where they differ from the class's defaults
     "arcface": {},
     "cosface": {"margin": 0.4},
@@ -115,8 +118,6 @@ TERMS: Mapping[str, type] = {
     **dict.fromkeys(MARGINS, Margin),
 }
 ONLY = {"margin_spread": "elastic-", "concentration": "adaface", "running_share": "adaface"}
-LARGEST_MARGIN = 1.5  # radians, or of a cosine
-MOST_THRESHOLDS = 12
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,13 @@ class Losses:
         )
         _check_company(terms, where)
         return cls(terms)
+
+    @classmethod
+    def schema(cls, defs: Schema) -> Schema:
+        bare = [name for name, kind in TERMS.items() if required_of(kind) == ["name"]]
+        defs["Loss"] = {"anyOf": [{"enum": sorted(bare)}, *_sections(defs)]}
+        one = {"$ref": "#/$defs/Loss"}
+        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
 
     @property
     def margin(self) -> Margin | None:
@@ -164,6 +172,23 @@ class Losses:
         """Names of the terms that look at identity labels."""
         kinds = (Margin, Grouped, ThresholdRanks, CertaintyRatio)
         return tuple(term.name for term in self.terms if isinstance(term, kinds))
+
+
+def _sections(defs: Schema) -> Iterator[Schema]:
+    """Of the terms with the same options, each once."""
+    alike: dict[tuple[type, frozenset[str]], list[str]] = {}
+    for name, kind in TERMS.items():
+        alike.setdefault((kind, frozenset(_not_of(name, kind))), []).append(name)
+    for (kind, without), names in alike.items():
+        section = section_of(kind, defs)
+        options = section["properties"] | {"name": {"enum": names}}
+        own = {key: options[key] for key in options if key not in without}
+        yield section | {"properties": own}
+
+
+def _not_of(name: str, kind: type) -> list[str]:
+    """Options of the margins that this one has not."""
+    return [key for key, only in ONLY.items() if kind is Margin and not name.startswith(only)]
 
 
 def _check_company(terms: tuple[Term, ...], where: str) -> None:
@@ -195,31 +220,14 @@ def _term(value: Any, where: str) -> Term:
     name = section.get("name")
     if not isinstance(name, str):
         raise InputError(f"{where}: {value!r}, expected the name of a loss, or {{name: …}}")
-    kind = _pick(where, "loss", name, TERMS)
-    for key, only in ONLY.items():
-        if kind is Margin and key in section and not name.startswith(only):
+    if name not in TERMS:
+        raise InputError(f"{where}: unknown loss {name!r}; valid names: {', '.join(sorted(TERMS))}")
+    kind = TERMS[name]
+    for key in _not_of(name, kind):
+        if key in section:
             raise InputError(f"{where}: {name} has no {key}")
     term: Term = parse_fields(kind, {**MARGINS.get(name, {}), **section}, where)
-    _check(term, where)
     return term
-
-
-def _pick(where: str, kind: str, name: str, choices: Mapping[str, T]) -> T:
-    try:
-        return pick(kind, name, choices)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-
-
-def _check(term: Term, where: str) -> None:
-    if isinstance(term, UnitMse):
-        _pick(where, "convention", term.convention, dict.fromkeys(CONVENTIONS))
-    if isinstance(term, CertaintyRatio):
-        _pick(where, "ratio", term.ratio, dict.fromkeys(RATIOS))
-    if isinstance(term, ThresholdRanks) and term.thresholds > MOST_THRESHOLDS:
-        raise InputError(f"{where}: thresholds: {term.thresholds}, at most {MOST_THRESHOLDS}")
-    if isinstance(term, Margin) and term.margin > LARGEST_MARGIN:
-        raise InputError(f"{where}: margin: {term.margin:g}, expected at most {LARGEST_MARGIN:g}")
 
 
 @dataclass(frozen=True)
@@ -227,7 +235,7 @@ class Tuition:
     """How much a teacher counts, and whether the student meets it through a linear map of its
     own, which is trained and not exported."""
 
-    weight: float = 1.0
+    weight: Positive = 1.0
     projection: bool = False
 
     @classmethod
@@ -235,15 +243,19 @@ class Tuition:
         if isinstance(value, Mapping):
             own: Tuition = parse_fields(cls, value, where)
             return own
-        return cls(parse(float, value, f"{where}: weight"))
+        return cls(parse(Positive, value, f"{where}: weight"))
+
+    @classmethod
+    def schema(cls, defs: Schema) -> Schema:
+        return {"anyOf": [form_of(Positive, defs), section_of(cls, defs)]}
 
 
 @dataclass(frozen=True)
 class IdentityPart:
     """One of `parts` disjoint groups of the identities: a specialist sees no others."""
 
-    part: int  # 0 .. parts - 1
-    parts: int
+    part: Count  # 0 .. parts - 1
+    parts: PositiveInt
 
     @classmethod
     def parsed(cls, value: Any, where: str) -> IdentityPart:

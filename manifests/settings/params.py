@@ -5,37 +5,53 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
+from annotated_types import Interval
 
+from manifests.core.bounds import (
+    Cosine,
+    Count,
+    InnerShare,
+    NotNegative,
+    PositiveInt,
+    PositiveShare,
+    Real,
+    Seed,
+    Share,
+)
 from manifests.core.errors import InputError
 from manifests.core.layout import IDENTITIES, POOL, START
-from manifests.core.parsing import parse
+from manifests.core.parsing import parse, parse_fields
 from manifests.settings.training import Fuse, MinedRun, Run, Train
 
 PATH = Path("params.yaml")
+LONGEST_STEP = 1000.0  # standard deviations of a latent: beyond it, nothing of a parent is left
+Step = Annotated[float, Interval(ge=0.0, le=LONGEST_STEP)]
+MOST_PENALTY = 1e6  # by far enough for planes across the two sides' means
+MOST_PROTECTION = 1e6
 
 
 @dataclass(frozen=True)
 class PriorRound:
-    count: int  # latents; about four in five become usable faces
-    seed: int
+    count: Count  # latents; about four in five become usable faces
+    seed: Seed
 
 
 @dataclass(frozen=True)
 class Detection:
-    detect_size: int  # pixels that a generated picture is enlarged to for the detector
-    detect_threshold: float  # dlib detection score; lower finds more
+    detect_size: PositiveInt  # pixels that a generated picture is enlarged to for the detector
+    detect_threshold: Real  # dlib detection score; lower finds more
 
 
 @dataclass(frozen=True)
 class Render:
-    frame_size: int  # pixels of the stored crop
-    detect_size: int
-    detect_threshold: float
+    frame_size: PositiveInt  # pixels of the stored crop
+    detect_size: PositiveInt  # of the first attempt to find a face
+    detect_threshold: Real
     retries: tuple[Detection, ...]  # for pictures in which the first finds no face, in turn
-    shard_rows: int  # of one image shard, the unit of work: 10 to 100 MB are well
+    shard_rows: PositiveInt  # of one image shard, the unit of work: 10 to 100 MB are well
 
     @property
     def detections(self) -> tuple[Detection, ...]:
@@ -45,77 +61,95 @@ class Render:
 
 @dataclass(frozen=True)
 class Screen:
-    least_cosine: float  # of centred embeddings: above it, the later face is a near-duplicate
-    least_quality: float  # the detector's score: below it, a face is of low quality
-    least_identity: float  # cosine to the mean of its identity's other faces: below it, off it
+    least_cosine: Cosine  # of centred embeddings: above it, the later face is a near-duplicate
+    least_quality: Real  # the detector's score: below it, a face is of low quality
+    least_identity: Cosine  # cosine to the mean of its identity's other faces: below it, off it
 
 
 @dataclass(frozen=True)
 class Threshold:
     """The teacher's cosine from which on a neighbour counts as similar to a reference."""
 
-    rule: str  # median, quantile (of the reference's neighbours) or cosine
-    value: float  # of quantile: the dissimilar share; of cosine: the cosine itself
+    rule: Literal["median", "quantile", "cosine"]  # quantile: of the reference's neighbours
+    value: Cosine  # of quantile: the dissimilar share; of cosine: the cosine itself
+
+    @classmethod
+    def parsed(cls, value: Any, where: str) -> Threshold:
+        """Raises InputError also for a value that the rule has no sense of."""
+        found: Threshold = parse_fields(cls, value, where)
+        least = {"quantile": 0.0, "cosine": -1.0}.get(found.rule)
+        if least is not None and not least < found.value < 1.0:
+            raise InputError(
+                f"{where}: value: {found.value:g}, expected more than {least:g} and less than 1 "
+                f"for rule {found.rule}"
+            )
+        return found
 
 
 @dataclass(frozen=True)
 class BoundaryParams:
-    solver: str  # ridge or linear_svc
+    solver: Literal["ridge", "linear_svc"]
     threshold: Threshold
-    references: int
-    neighbours: int
-    most_alike: float  # a reference with a cosine above it to an earlier one is not used
-    penalty: float  # ridge: added to the Gram matrix's diagonal, in units of its mean diagonal
-    held_out: float  # share of the neighbours that accuracy is measured on
-    min_accuracy: float  # a boundary below it is not used
-    seed: int
+    references: PositiveInt
+    neighbours: PositiveInt
+    # One with a larger cosine to an earlier reference is not used; 1: no limit.
+    most_alike: Annotated[float, Interval(gt=-1.0, le=1.0)]
+    # ridge: added to the Gram matrix's diagonal, in units of its mean diagonal
+    penalty: Annotated[float, Interval(ge=0.0, le=MOST_PENALTY)]
+    held_out: InnerShare  # share of the neighbours that accuracy is measured on
+    min_accuracy: Share  # a boundary below it is not used
+    seed: Seed
 
 
 @dataclass(frozen=True)
 class Identities:
-    law: str  # exfacegan-uniform, exfacegan-normal, along-normal or even
-    per_side: int
-    strength: float  # how far, in the law's own measure (pipeline/identities/sampling_laws.py)
-    jitter: float  # even: standard deviation about the identity's centre
-    protection: float  # even: how much less jitter in the directions that identity is in
-    decorrelation: float  # even: how unlike each other the normals are made, 0..1
+    law: Literal["exfacegan-uniform", "exfacegan-normal", "along-normal", "even"]
+    per_side: PositiveInt
+    strength: Step  # how far, in the law's own measure (pipeline/identities/sampling_laws.py)
+    jitter: Step  # even: standard deviation about the identity's centre
+    # even: how much less jitter in the directions that identity is in
+    protection: Annotated[float, Interval(ge=0.0, le=MOST_PROTECTION)]
+    decorrelation: Share  # even: how unlike each other the normals are made
     restore_norm: bool  # in z, to that of a Gaussian latent
-    seed: int
+    seed: Seed
 
 
 @dataclass(frozen=True)
 class Quality:
     """The gate of an identities round; every share is of 1."""
 
-    impostors: int  # pairs drawn for the impostor scores
-    most_eer: float
-    most_genuine: float  # mean cosine within identities: above it, pictures hardly differ
-    least_kept: float  # of the rows, those found and like their identity
-    duplicate_cosine: float  # of two identities' mean faces: from it on, one repeats the other
-    most_duplicates: float  # of the identities, those that repeat another reference's
-    seed: int
+    impostors: PositiveInt  # pairs drawn for the impostor scores
+    most_eer: Share
+    most_genuine: Cosine  # mean cosine within identities: above it, pictures hardly differ
+    least_kept: Share  # of the rows, those found and like their identity
+    duplicate_cosine: Cosine  # of two identities' mean faces: from it on, one repeats the other
+    most_duplicates: Share  # of the identities, those that repeat another reference's
+    seed: Seed
 
 
 @dataclass(frozen=True)
 class Mine:
-    regions: int
-    points_per_region: int  # faces of a region that k-means looks at
-    shrinkage: float  # faces: a region's mean gap is pulled to the overall mean by as many
-    false_discovery_rate: float  # of regions called hard, the share that may be so by chance
-    hardness: str  # of one face: gap, margin or neighbours
-    hard_share: float  # of a hard region's faces, the hardest ones, that parents are drawn from
-    law: str  # dynamic, hard-near, boundary-walk, interpolate or prior
-    coefficient: float  # dynamic: c of the SynthDistill rule
-    near_step: float  # hard-near: standard deviations
-    walk_step: float  # boundary-walk: the longest step along the unit normal
-    count: int
-    prior_share: float  # of a round's latents, drawn without parents
-    region_cap: float  # largest share of the mined latents from one region
-    parent_cap: int  # most children of one parent
-    least_distance: float  # of a child to any other, in mean distances of two prior latents
-    least_spread: float  # of the mined latents, in the pool's; below it the round collapsed
-    least_gain: float  # fall of the probe's mean gap that a round must promise to be worth it
-    seed: int
+    regions: PositiveInt
+    points_per_region: PositiveInt  # faces of a region that k-means looks at
+    shrinkage: NotNegative  # faces: a region's mean gap is pulled to the overall mean by as many
+    false_discovery_rate: Share  # of regions called hard, the share that may be so by chance
+    hardness: Literal["gap", "margin", "neighbours"]  # of one face
+    hard_share: (
+        PositiveShare  # of a hard region's faces, the hardest ones, that parents are drawn from
+    )
+    law: Literal["dynamic", "hard-near", "boundary-walk", "interpolate", "prior"]
+    coefficient: Step  # dynamic: c of the SynthDistill rule
+    near_step: Step  # hard-near: standard deviations
+    walk_step: Step  # boundary-walk: the longest step along the unit normal
+    count: Count
+    prior_share: Share  # of a round's latents, drawn without parents
+    region_cap: PositiveShare  # largest share of the mined latents from one region
+    parent_cap: PositiveInt  # most children of one parent
+    least_distance: NotNegative  # of a child to any other, in mean distances of two prior latents
+    least_spread: NotNegative  # of the mined latents, in the pool's; below it the round collapsed
+    # fall of the probe's mean gap that a round must promise to be worth it
+    least_gain: NotNegative
+    seed: Seed
 
 
 @dataclass(frozen=True)
@@ -142,8 +176,8 @@ class Params:
     fuse: Fuse
     mine: Mine
     verify: Verify
-    latent_space: str = "z"  # of the latents that are sampled and mined: z, w or w+
-    psi: float = 1.0  # truncation of the generator's mapping; 1: none
+    latent_space: Literal["z", "w", "w+"] = "z"  # of the latents that are sampled and mined
+    psi: Real = 1.0  # truncation of the generator's mapping; 1: none
 
     def __post_init__(self) -> None:
         known = [START]

@@ -1,12 +1,17 @@
-"""Presets and sizes: files whose keys are merged into params.yaml, or into those of a study."""
+"""Presets and sizes: files whose keys are merged into params.yaml, or into those of a study. Values
+change in their places; comments, order and whatever else the file has stay."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from manifests.core import layout
 from manifests.core.errors import InputError
@@ -15,6 +20,8 @@ from manifests.core.parsing import parse
 from manifests.settings.params import PATH, Params, read_yaml
 
 MERGED = "merged in"
+EDITORS = "# yaml-language-server:"  # what must stay the first line
+WIDEST = 1 << 16  # no line is wrapped
 
 
 def merge_preset(name: str) -> None:
@@ -40,14 +47,50 @@ def merge_file(path: Path, over: Path, kind: type) -> None:
 
     Raises InputError where another file was merged in before, or the two together are no `kind`.
     """
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
-    if MERGED in first:
-        if str(over) in first:
+    text = path.read_text(encoding="utf-8")
+    before = next((line for line in text.splitlines()[:2] if line.endswith(MERGED)), None)
+    if before is not None:
+        if str(over) in before:
             return
-        raise InputError(f"{path}: {first[2:]}; restore it (git checkout {path}) before another")
+        raise InputError(f"{path}: {before[2:]}; restore it (git checkout {path}) before another")
     values = merged(read_yaml(path), read_yaml(over))
     parse(kind, values, str(over))
-    write_text(path, f"# {path.name} with {over} {MERGED}\n{yaml.safe_dump(values)}")
+    lines = _edited(text, over).splitlines(keepends=True)
+    lines.insert(lines[0].startswith(EDITORS), f"# {path.name} with {over} {MERGED}\n")
+    assert yaml.safe_load("".join(lines)) == values
+    write_text(path, "".join(lines))
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes null where ruamel.yaml writes nothing."""
+
+
+_Representer.add_representer(
+    type(None), lambda own, _: own.represent_scalar("tag:yaml.org,2002:null", "null")
+)
+
+
+def _edited(text: str, over: Path) -> str:
+    """`text` with the values of the file `over`, each as it is written there."""
+    editor, edited = YAML(), StringIO()
+    editor.Representer, editor.preserve_quotes, editor.width = _Representer, True, WIDEST
+    editor.indent(mapping=2, sequence=4, offset=2)
+    try:
+        whole = editor.load(text)
+        _set(whole, editor.load(over))
+    except YAMLError as error:  # of what PyYAML passes over: a key that is there twice
+        raise InputError(f"{over}: cannot be merged in ({error})") from None
+    editor.dump(whole, edited)
+    return edited.getvalue()
+
+
+def _set(base: Any, over: Any) -> None:
+    """Like `merged`, in place."""
+    for key, item in over.items():
+        if isinstance(base.get(key), Mapping) and isinstance(item, Mapping):
+            _set(base[key], item)
+        else:
+            base[key] = item
 
 
 def merged(base: Any, over: Any) -> Any:

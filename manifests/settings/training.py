@@ -4,46 +4,65 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
+from annotated_types import Interval
+
+from manifests.core.bounds import (
+    Count,
+    Decay,
+    InnerShare,
+    NotNegative,
+    Positive,
+    PositiveInt,
+    PositiveShare,
+    Seed,
+    Share,
+)
 from manifests.settings.objectives import IdentityPart, Losses, Tuition
+
+Reason = Literal["near_duplicate", "low_quality", "off_identity", "low_utility"]
+Optimizer = Literal["adamw", "sgd"]
+Strongest = Annotated[int, Interval(ge=0, le=30)]  # bin of RandAugment's 0..30
+Times = Annotated[float, Interval(gt=0.0, le=1000.0)]  # that an epoch shows a face
 
 
 @dataclass(frozen=True)
 class Student:
     name: str
-    input_size: int
-    width: float  # multiplier of all channel numbers
+    input_size: PositiveInt
+    width: Positive  # multiplier of all channel numbers
     # of the student's own embedding, where a linear layer leads from it to the teacher's
-    projected_from: int | None = None
+    projected_from: PositiveInt | None = None
 
 
 @dataclass(frozen=True)
 class Noise:
     """Student noise: the picture changes, the target does not. Standard deviations."""
 
-    rotation: float  # radians
-    zoom: float  # log scale
-    shift: float  # share of the side
-    gamma: float  # log exponent
-    contrast: float  # log gain
-    brightness: float  # of 0..1
-    tint: float  # log gain per colour
-    grey: float  # chance of being desaturated, by a random amount
-    sharpness: float  # gain of an unsharp mask, uniform in -0.4..1 times this
-    grain: float  # largest deviation of white noise, of 0..1
-    crop: float  # chance of showing only a box of 0.6 to 1 of the side
-    hue: float  # radians about the grey axis
-    low_resolution: float  # chance of having been shrunk to 0.2 to 1 of the side
-    blur: float  # largest width (sigma, pixels) of a Gaussian
-    randaugment: int  # operations of it that a picture goes through
-    strongest: int  # of its bins of 0..30
+    rotation: NotNegative  # radians
+    zoom: NotNegative  # log scale
+    shift: NotNegative  # share of the side
+    gamma: NotNegative  # log exponent
+    contrast: NotNegative  # log gain
+    brightness: NotNegative  # of 0..1
+    tint: NotNegative  # log gain per colour
+    grey: Share  # chance of being desaturated, by a random amount
+    sharpness: NotNegative  # gain of an unsharp mask, uniform in -0.4..1 times this
+    grain: Share  # largest deviation of white noise, of 0..1
+    crop: Share  # chance of showing only a box of 0.6 to 1 of the side
+    hue: NotNegative  # radians about the grey axis
+    low_resolution: Share  # chance of having been shrunk to 0.2 to 1 of the side
+    blur: NotNegative  # largest width (sigma, pixels) of a Gaussian
+    randaugment: Count  # operations of it that a picture goes through
+    strongest: Strongest  # of its bins that is drawn
 
 
 @dataclass(frozen=True)
 class Run:
-    faces_seen: int
-    rate_from: float  # the learning rate goes by train.engine.schedule from this share of its peak
-    rate_to: float  # to this one
+    faces_seen: Count
+    rate_from: Share  # the learning rate goes by train.engine.schedule from this share of its peak
+    rate_to: Share  # to this one
     identities: IdentityPart | None = None  # that it sees; null: all, and faces of nobody
 
 
@@ -52,9 +71,9 @@ class MinedRun:
     """A round that is mined, and the run of the same name, which learns from it."""
 
     prev: str  # the run whose gaps it is mined for, and which its own run continues
-    faces_seen: int
-    rate_from: float
-    rate_to: float
+    faces_seen: Count
+    rate_from: Share  # shares of the peak, as in Run
+    rate_to: Share
 
     @property
     def run(self) -> Run:
@@ -65,17 +84,18 @@ class MinedRun:
 class Engine:
     """How steps are made, whatever is learnt in them."""
 
-    optimizer: str  # adamw or sgd
-    momentum: float  # of sgd
-    schedule: str  # linear, cosine or step
-    drops: tuple[float, ...]  # step: shares of the run at which the rate falls
-    drop_factor: float  # step: to this share of what it was
-    clip_norm: float  # gradients longer than this are shortened to it; 0: none
-    ema: float  # decay of the averaged weights, which become the student; 0: no averaging
-    precision: str  # of the network's arithmetic: float32 or bfloat16 (autocast)
+    optimizer: Optimizer
+    momentum: Decay  # of sgd
+    schedule: Literal["linear", "cosine", "step"]
+    drops: tuple[InnerShare, ...]  # step: shares of the run at which the rate falls
+    drop_factor: PositiveShare  # step: to this share of what it was
+    clip_norm: NotNegative  # gradients longer than this are shortened to it; 0: none
+    ema: Decay  # decay of the averaged weights, which become the student; 0: no averaging
+    precision: Literal["float32", "bfloat16"]  # of the network's arithmetic; bfloat16: autocast
     channels_last: bool
     compile: bool  # by torch.compile, which wants a C++ compiler on a CPU
-    batch_norm: str  # normalises by the batch, or by its running statistics as they are (frozen)
+    # normalises by the batch, or by its running statistics as they are
+    batch_norm: Literal["batch", "frozen"]
     keep_epochs: bool  # the student after each epoch, in snapshots/NNN of the run
 
 
@@ -88,18 +108,18 @@ class Train:
     teachers: Mapping[str, Tuition]  # by the names of their stores; none: the default teacher
     adaptor: str | None  # the run of train.fuse that makes one target of all teachers' embeddings
     snapshots: tuple[str, ...]  # one teacher's stores, each for an epoch; instead of `teachers`
-    embedding_width: int | None  # of the student; null: that of what it is taught
-    batch: int
-    learning_rate: float
-    weight_decay: float
-    warmup_faces: int
-    round_weights: Mapping[str, float]  # times that an epoch shows a round's faces; unnamed: 1
+    embedding_width: PositiveInt | None  # of the student; null: that of what it is taught
+    batch: PositiveInt
+    learning_rate: Positive
+    weight_decay: NotNegative
+    warmup_faces: Count
+    round_weights: Mapping[str, Times]  # times that an epoch shows a round's faces; unnamed: 1
     face_weights: Mapping[str, str]  # a round's table of train.qualities; unnamed: faces weigh 1
-    pool_rows: int  # faces that are shuffled together in memory
-    readers: int  # threads that decode faces
-    seed: int
-    leave_out: tuple[str, ...]  # reasons of the screen stage for not training on a face
-    checkpoint_faces: int  # a resumable state is written every so many faces
+    pool_rows: PositiveInt  # faces that are shuffled together in memory
+    readers: PositiveInt  # threads that decode faces
+    seed: Seed
+    leave_out: tuple[Reason, ...]  # reasons of the screen stage for not training on a face
+    checkpoint_faces: Count  # a resumable state is written every so many faces
     live: bool  # also logs to reports/live/RUN by dvclive (an extra)
     runs: Mapping[str, Run]  # start, and those that are trained by hand
 
@@ -108,14 +128,14 @@ class Train:
 class Fuse:
     """Of an adaptor of several teachers: train.fuse."""
 
-    kind: str  # single-linear, double-linear or double-linear-dropout
-    embedding_width: int
+    kind: Literal["single-linear", "double-linear", "double-linear-dropout"]
+    embedding_width: PositiveInt
     loss: Losses  # a margin alone
-    epochs: int
-    drops: tuple[int, ...]  # epochs from which the learning rate is a tenth of what it was
-    batch: int
-    learning_rate: float
-    momentum: float
-    weight_decay: float
-    clip: float  # largest norm of a gradient
-    seed: int
+    epochs: PositiveInt
+    drops: tuple[Count, ...]  # epochs from which the learning rate is a tenth of what it was
+    batch: PositiveInt
+    learning_rate: Positive
+    momentum: Decay
+    weight_decay: NotNegative
+    clip: Positive  # largest norm of a gradient
+    seed: Seed

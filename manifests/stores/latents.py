@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
+from manifests.core.bounds import Count, Real
 from manifests.core.digests import canonical_json, table_digest
 from manifests.core.errors import InputError
 from manifests.core.tables import read_table, write_table
@@ -31,9 +32,9 @@ class Recipe:
     round: str
     generator: str
     generator_sha256: str  # of its weights
-    latent_width: int
+    latent_width: Count
     latent_space: str = "z"
-    psi: float = 1.0
+    psi: Real = 1.0
     noise_mode: str = "const"
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Interval
 
 
 @dataclass(frozen=True)
@@ -18,14 +21,16 @@ class Labelled:
 class HeadSettings:
     """How attribute heads are trained, and which of them are used."""
 
-    architecture: str  # mac, mac-256 or linear
-    epochs: int
-    batch: int
-    learning_rate: float
-    weight_decay: float
-    held_out: float  # share of the people, or of the faces where nobody is named
-    floor: float  # balanced accuracy on them below which a head is not used
-    seed: int
+    architecture: Literal["mac", "mac-256", "linear"]
+    epochs: Annotated[int, Interval(ge=1, le=10_000)]
+    batch: Annotated[int, Interval(ge=2, le=1 << 20)]
+    learning_rate: Annotated[float, Interval(ge=1e-9, le=10.0)]
+    weight_decay: Annotated[float, Interval(ge=0.0, le=10.0)]
+    # share of the people, or of the faces where nobody is named
+    held_out: Annotated[float, Interval(ge=0.01, le=0.9)]
+    # balanced accuracy on them below which a head is not used
+    floor: Annotated[float, Interval(ge=0.5, le=1.0)]
+    seed: Annotated[int, Interval(ge=0, le=1 << 31)]
 
 
 @dataclass(frozen=True)

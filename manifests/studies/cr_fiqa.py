@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from manifests.core.bounds import Count, InnerShare, Positive, PositiveInt, Seed
 from manifests.settings.objectives import Losses
-from manifests.settings.training import Student
+from manifests.settings.training import Reason, Student
 
 
 @dataclass(frozen=True)
 class Descent:
     """The rate falls in a straight line to nothing after a warm-up."""
 
-    faces_seen: int
-    learning_rate: float
-    warmup_faces: int
+    faces_seen: Count
+    learning_rate: Positive
+    warmup_faces: Count
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,13 @@ class Networks:
     """The networks that learn quality (Boutros et al. 2023, arXiv 2112.06592)."""
 
     round: str  # whose identities the margin tells apart
-    leave_out: tuple[str, ...]  # reasons of the screen stage
-    embedding_width: int
+    leave_out: tuple[Reason, ...]  # reasons of the screen stage
+    embedding_width: PositiveInt
     margin: Losses  # a margin alone
-    weight: float  # of the quality's loss beside the margin's
-    beta: float
-    taught: float  # weight of the teacher's loss in the network that it teaches, too
-    batch: int
+    weight: Positive  # of the quality's loss beside the margin's
+    beta: Positive
+    taught: Positive  # weight of the teacher's loss in the network that it teaches, too
+    batch: PositiveInt
     joint: Descent
     on_top: Descent  # of the quality head alone
 
@@ -39,9 +40,9 @@ class Distilled:
     """Students with and without the worst faces."""
 
     rounds: tuple[str, ...]
-    faces_seen: int
-    seeds: int  # students of each kind
-    quarantined: float  # share of each round's faces that is left out
+    faces_seen: Count
+    seeds: PositiveInt  # students of each kind
+    quarantined: InnerShare  # share of each round's faces that is left out
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,11 @@ class Curves:
     """Error versus discard."""
 
     student: str  # the run that recognises, beside the teacher
-    fmr: Mapping[str, float]  # by benchmark: orl, pairs
-    impostors: int  # pairs of a benchmark at most; genuine ones are all taken
-    random_seeds: int
-    resamples: int
-    seed: int
+    fmr: Mapping[str, InnerShare]  # by benchmark: orl, pairs
+    impostors: PositiveInt  # pairs of a benchmark at most; genuine ones are all taken
+    random_seeds: PositiveInt
+    resamples: Count
+    seed: Seed
 
 
 @dataclass(frozen=True)

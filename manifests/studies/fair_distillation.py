@@ -10,17 +10,29 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import Annotated, Literal
+
+from annotated_types import Interval
 
 from manifests.core import layout
+from manifests.core.bounds import (
+    Count,
+    InnerShare,
+    Positive,
+    PositiveInt,
+    PositiveShare,
+    Real,
+    Seed,
+)
 from manifests.core.errors import InputError, pick
 from manifests.core.layout import PROBE
 from manifests.settings.objectives import Losses
-from manifests.settings.training import Student
+from manifests.settings.training import Reason, Student
 
 NAME = "fair-distillation"
 WHERE = layout.study_params(NAME)
 REAL = "real-faces"  # the round of a user's own photographs
-ALL, SOME, NONE = LABELS = ("all", "some", "none")
+ALL, SOME, NONE = "all", "some", "none"
 ALONE = "none"  # in a loss's place: distilled without identity labels
 TITLE = re.compile(r"[A-Za-z0-9][\w-]*")  # of what run directories are called by
 TOLERANCE = 1e-9  # of shares that are to add up to 1
@@ -45,22 +57,22 @@ class Group:
     """Faces of which an attribute's measured value lies in low <= value < high."""
 
     attribute: str  # of data/attributes/measured/ROUND.parquet
-    low: float | None = None
-    high: float | None = None
+    low: Real | None = None
+    high: Real | None = None
 
 
 @dataclass(frozen=True)
 class Part:
     rounds: tuple[str, ...]
-    share: float  # of the data set's faces
+    share: PositiveShare  # of the data set's faces
     group: Group | None = None
 
 
 @dataclass(frozen=True)
 class DataSet:
-    labels: str  # which of its faces have an identity: all, some or none
+    labels: Literal["all", "some", "none"]  # which of its faces have an identity
     parts: tuple[Part, ...]
-    faces: int | None = None  # distinct ones; null: as many as the study's `faces`
+    faces: PositiveInt | None = None  # distinct ones; null: as many as the study's `faces`
 
     @property
     def rounds(self) -> list[str]:
@@ -72,12 +84,12 @@ class DataSet:
 class Recipe:
     """Of every student; what is not said here is as in `train` of params.yaml."""
 
-    faces_seen: int
-    batch: int
-    learning_rate: float
-    warmup_faces: int
-    embedding_width: int  # the teacher's
-    leave_out: tuple[str, ...]  # reasons of the screen stage
+    faces_seen: Count
+    batch: PositiveInt
+    learning_rate: Positive
+    warmup_faces: Count
+    embedding_width: PositiveInt  # the teacher's
+    leave_out: tuple[Reason, ...]  # reasons of the screen stage
 
 
 @dataclass(frozen=True)
@@ -94,25 +106,25 @@ class Block:
 class Fairness:
     rfw: str | None  # a folder for rfw:DIR
     attributes: tuple[str, ...]  # groups by the first that most people of a set have
-    groups: int  # of people, of equal size by that attribute
-    fmr: Mapping[str, float]  # by benchmark: orl, pairs, rfw
-    impostors: int  # pairs within groups that rates are counted on, at most
-    resamples: int
-    seed: int
+    groups: Annotated[int, Interval(ge=2)]  # of people, of equal size by that attribute
+    fmr: Mapping[str, InnerShare]  # by benchmark: orl, pairs, rfw
+    impostors: PositiveInt  # pairs within groups that rates are counted on, at most
+    resamples: Count
+    seed: Seed
 
 
 @dataclass(frozen=True)
 class Study:
     real_faces: RealFaces
-    faces: int | None  # distinct ones of each data set; null: all that the shares allow
+    faces: PositiveInt | None  # distinct ones of each data set; null: all that the shares allow
     data: Mapping[str, DataSet]
     students: Mapping[str, Student]
     losses: Mapping[str, Losses]  # each a margin on identity labels
     distillation: Losses  # what KD adds
     recipe: Recipe
     grid: tuple[Block, ...]
-    seeds: tuple[int, ...]
-    choice_seed: int  # of the faces of a data set, the same for all its students
+    seeds: tuple[Seed, ...]
+    choice_seed: Seed  # of the faces of a data set, the same for all its students
     fairness: Fairness
 
 
@@ -182,14 +194,12 @@ def check_study(study: Study) -> None:
         _check_block(f"grid[{at}]", block, study)
     if not study.seeds or len({*study.seeds}) < len(study.seeds):
         raise InputError(f"{WHERE}: seeds {list(study.seeds)}: name at least one, and none twice")
-    recipe, fairness = study.recipe, study.fairness
+    recipe = study.recipe
     if recipe.faces_seen < recipe.batch:
         raise InputError(
             f"{WHERE}: recipe: faces_seen {recipe.faces_seen} is less than one batch of "
             f"{recipe.batch}"
         )
-    if fairness.groups < 2:
-        raise InputError(f"{WHERE}: fairness: groups {fairness.groups}, expected at least 2")
 
 
 def _check_names(names: Iterable[str]) -> None:
@@ -239,12 +249,11 @@ def check_real_faces(real: RealFaces) -> None:
 
 
 def _check_data(where: str, data: DataSet) -> None:
-    pick(f"labels of {where}", data.labels, dict.fromkeys(LABELS))
     shares = [part.share for part in data.parts]
-    if not all(0 < share <= 1 for share in shares) or abs(sum(shares) - 1.0) > TOLERANCE:
+    if abs(sum(shares) - 1.0) > TOLERANCE:
         raise InputError(
             f"{WHERE}: {where}: shares {', '.join(f'{share:g}' for share in shares) or 'none'} add "
-            f"up to {sum(shares):g}; expected each above 0, and 1 together"
+            f"up to {sum(shares):g}; expected 1"
         )
     for part in data.parts:
         if PROBE in part.rounds or len({*part.rounds}) < max(1, len(part.rounds)):

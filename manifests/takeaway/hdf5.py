@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
+from manifests.core.bounds import Count
 from manifests.core.digests import canonical_json, sha256_file
 from manifests.core.errors import InputError
 from manifests.stores.latents import Recipe
@@ -46,7 +47,7 @@ class Form:
     """Type, as NumPy writes it, and shape of a data set."""
 
     dtype: str
-    shape: tuple[int, ...]
+    shape: tuple[Count, ...]
 
     @property
     def row_bytes(self) -> int:
@@ -74,7 +75,7 @@ class Contents:
     schema: str
     recipe: Recipe
     manifest_digest: str
-    task_rows: Mapping[str, int]
+    task_rows: Mapping[str, Count]
     datasets: Mapping[str, Form]
 
 

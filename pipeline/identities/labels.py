@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from manifests.core.errors import InputError, pick
 from manifests.settings.params import Threshold
 from manifests.stores.latents import DISSIMILAR, SIMILAR
 
@@ -71,17 +70,6 @@ def fixed(
 RULES: dict[str, Rule] = {"median": median, "quantile": quantile, "cosine": fixed}
 
 
-def check_threshold(threshold: Threshold) -> None:
-    """Raises InputError for an unknown rule and for a value that the rule has no sense of."""
-    pick("boundaries.threshold rule", threshold.rule, RULES)
-    least = {"quantile": 0.0, "cosine": -1.0}.get(threshold.rule)
-    if least is not None and not least < threshold.value < 1.0:
-        raise InputError(
-            f"boundaries.threshold value is {threshold.value:g}; "
-            f"expected between {least:g} and 1 for rule {threshold.rule}"
-        )
-
-
 def label_blocks(
     embeddings: Float[np.ndarray, "face embedding"], split: Split, threshold: Threshold
 ) -> Iterator[tuple[slice, Float[np.ndarray, "fit block"], Float[np.ndarray, "held block"]]]:
@@ -92,7 +80,6 @@ def label_blocks(
     `embeddings` are unit vectors, centred: raw dlib embeddings of two strangers have a cosine
     of 0.9.
     """
-    check_threshold(threshold)
     rule = RULES[threshold.rule]
     neighbours = np.concatenate([split.fit, split.held_out])
     size = max(LEAST_BLOCK, CELLS // max(len(neighbours), 1))

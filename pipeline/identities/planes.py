@@ -30,17 +30,7 @@ class Planes:
     offsets: Float[np.ndarray, " reference"]
 
 
-MOST_PENALTY = 1e6  # by far enough for planes across the two sides' means
-
 Solve = Callable[[Float[np.ndarray, "fit reference"]], Planes]
-
-
-def check_penalty(penalty: float) -> None:
-    """Raises InputError for a penalty of the ridge that has no sense."""
-    if not 0 <= penalty <= MOST_PENALTY:
-        raise InputError(
-            f"boundaries.penalty is {penalty:g}; expected between 0 and {MOST_PENALTY:g}"
-        )
 
 
 def scale_of(
@@ -80,10 +70,8 @@ class Design:
     ) -> Design:
         """Sums the Gram matrix in float64 and factorises it, once for all references.
 
-        Raises InputError for a penalty without sense, and where the latents do not determine a
-        plane (penalty 0, few rows).
+        Raises InputError where the latents do not determine a plane (penalty 0, few rows).
         """
-        check_penalty(penalty)
         total, gram = np.zeros(len(scale)), np.zeros((len(scale), len(scale)))
         for _, x in _blocks(latents, rows, scale):
             total += x.sum(axis=0)

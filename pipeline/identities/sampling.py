@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from manifests.core.errors import InputError, pick
-from manifests.core.parsing import LONGEST_STEP
+from manifests.core.errors import InputError
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import Identities
 from manifests.stores.latents import DISSIMILAR, SIMILAR
@@ -14,20 +13,6 @@ from pipeline.identities.planes import moments, response
 from pipeline.identities.sampling_laws import LAWS, Geometry, geometry_of
 
 OFFSETS, ORDER = 1, 2  # what a random stream is for, beside its seed
-LIMITS = {"strength": LONGEST_STEP, "jitter": LONGEST_STEP, "protection": 1e6}
-
-
-def check_settings(settings: Identities) -> None:
-    """Raises InputError for an unknown law and for numbers that no law has a sense of."""
-    pick("sampling law", settings.law, LAWS)
-    for name, most in LIMITS.items():
-        if not 0 <= getattr(settings, name) <= most:
-            found = getattr(settings, name)
-            raise InputError(f"identities.{name} is {found:g}; expected between 0 and {most:g}")
-    if not 0 <= settings.decorrelation <= 1:
-        raise InputError(
-            f"identities.decorrelation is {settings.decorrelation:g}; expected between 0 and 1"
-        )
 
 
 def geometry_of_pool(
@@ -59,7 +44,6 @@ def sample_identities(
     alone; both sides of a reference use the same.
     Raises InputError where no boundary was kept, and for a reference that the pool lacks.
     """
-    check_settings(settings)
     rows = _rows_of(pool_ids, boundaries)
     if not boundaries.kept.any():
         raise InputError("no boundary was kept; lower boundaries.min_accuracy in params.yaml")

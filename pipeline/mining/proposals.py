@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from manifests.core.errors import InputError, pick
+from manifests.core.errors import InputError
 from manifests.settings.params import BoundaryParams, Mine
 from pipeline.identities.labels import Split, label_blocks
 from pipeline.identities.planes import ridge
@@ -110,8 +110,7 @@ def _children(
     if not len(rows):
         return Children(pool.latents[:0].astype(np.float64), np.empty(0)), rows, 0
     parents = _parents(pool, rows, settings, boundaries)
-    law = pick("mining law", settings.law, {**LAWS})
-    children = law(parents, _stream(settings, STEPS), settings)
+    children = LAWS[settings.law](parents, _stream(settings, STEPS), settings)
     latents = within_shell(children.latents) if parents.gaussian else children.latents
     known = np.unique(np.concatenate([parents.latents, parents.mates]), axis=0)
     keep = far_enough(latents, known, settings.least_distance, parents.scale)

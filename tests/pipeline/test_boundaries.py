@@ -9,12 +9,11 @@ import pytest
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.records.boundaries import Boundaries
-from manifests.settings.params import BoundaryParams, Params, Threshold, load_params
+from manifests.settings.params import MOST_PENALTY, BoundaryParams, Params, Threshold, load_params
 from manifests.stores.latents import LatentManifest
 from pipeline.boundaries import (
     ONE_SIDED,
     boundaries_of_pool,
-    check_settings,
     draw_boundaries,
     main,
     refusals,
@@ -24,7 +23,6 @@ from pipeline.identities import labels as labelling
 from pipeline.identities import planes as solving
 from pipeline.identities.labels import RULES, Split, label_blocks, unit
 from pipeline.identities.planes import (
-    MOST_PENALTY,
     Planes,
     held_out_accuracy,
     linear_svc,
@@ -120,29 +118,6 @@ def test_blocks_do_not_change_labels_or_planes(
     atol = len(split.fit) * np.finfo(np.float32).eps
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(one, other, atol=atol)
-
-
-@pytest.mark.parametrize(
-    ("rule", "value", "complaint"),
-    [
-        ("mode", 0.5, "unknown boundaries.threshold rule 'mode'"),
-        ("quantile", 1.0, "value is 1; expected between 0 and 1 for rule quantile"),
-        ("cosine", -1.0, "value is -1; expected between -1 and 1 for rule cosine"),
-    ],
-)
-def test_a_threshold_without_sense_is_refused(rule: str, value: float, complaint: str) -> None:
-    with pytest.raises(InputError, match=complaint):
-        check_settings(replace(SETTINGS, threshold=Threshold(rule, value)))
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"penalty": -0.1}, {"penalty": 1e308}, {"most_alike": 1.5}, {"solver": "svm"}],
-    ids=str,
-)
-def test_settings_without_sense_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=next(iter(wrong))):
-        check_settings(replace(SETTINGS, **wrong))
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.01, 1.0])
@@ -278,14 +253,6 @@ def test_only_usable_faces_are_drawn() -> None:
 def test_too_few_faces_say_how_many_are_missing() -> None:
     with pytest.raises(InputError, match=r"605 usable pool faces wanted .* has 604; enlarge"):
         split_rows(np.arange(604), SETTINGS)
-
-
-def test_unknown_solver_is_answered_with_the_valid_ones(
-    latents: np.ndarray, embeddings: np.ndarray
-) -> None:
-    split = split_rows(np.arange(len(latents)), SETTINGS)
-    with pytest.raises(InputError, match=r"solver 'svm'; valid names: linear_svc, ridge"):
-        draw_boundaries(latents, embeddings, split, replace(SETTINGS, solver="svm"))
 
 
 class TestOnARealPool:

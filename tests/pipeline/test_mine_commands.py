@@ -175,11 +175,14 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("mine", "message"),
         [
-            ({"law": "dynamics"}, "unknown mining law 'dynamics'; valid names: boundary-walk, dyn"),
-            ({"hardness": "gaps"}, "unknown hardness 'gaps'; valid names: gap, margin, neighbours"),
-            ({"prior_share": 1.5}, "mine: prior_share: 1.5, expected a share in 0..1"),
-            ({"region_cap": 0.0}, "mine: region_cap: 0, expected a share above 0 and up to 1"),
-            ({"coefficient": -1.0}, "mine: coefficient: -1, expected no minus"),
+            (
+                {"law": "dynamics"},
+                "params.yaml: mine: law: 'dynamics', expected one of dynamic",
+            ),
+            ({"hardness": "gaps"}, "hardness: 'gaps', expected one of gap, margin, neighbours"),
+            ({"prior_share": 1.5}, "mine: prior_share: 1.5, expected 0 to 1"),
+            ({"region_cap": 0.0}, "mine: region_cap: 0, expected more than 0 and at most 1"),
+            ({"coefficient": -1.0}, "mine: coefficient: -1, expected 0 to 1000"),
             ({"parent_cap": 0}, "mine: parent_cap: 0, expected at least 1"),
         ],
     )
@@ -192,8 +195,8 @@ class TestRefused:
         self, refused: Callable[..., str]
     ) -> None:
         shutil.rmtree(layout.faces("pool"))
-        assert "unknown mining law" in refused(law="x")
-        assert "unknown hardness" in refused(law="dynamic", hardness="x")
+        assert "mine: law: 'x'" in refused(law="x")
+        assert "mine: hardness: 'x'" in refused(law="dynamic", hardness="x")
 
     def test_rounds_that_cannot_be_mined(self, refused: Callable[..., str]) -> None:
         for name in ("pool", "identities", "mined-9", "../x"):

@@ -8,7 +8,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from manifests.core.errors import pick
 from manifests.settings.training import Engine, Run, Train
 from train.losses.objectives import Objective
 
@@ -23,8 +22,7 @@ def make_optimizer(network: nn.Module, objective: Objective, train: Train) -> to
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": train.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    make = pick("train.engine.optimizer", train.engine.optimizer, OPTIMIZERS)
-    return make(groups, train.engine)
+    return OPTIMIZERS[train.engine.optimizer](groups, train.engine)
 
 
 def _adamw(groups: list[dict[str, object]], engine: Engine) -> torch.optim.Optimizer:
@@ -40,8 +38,7 @@ OPTIMIZERS = {"adamw": _adamw, "sgd": _sgd}
 
 def learning_rate(step: int, num_steps: int, run: Run, train: Train) -> float:
     """From rate_from to rate_to of the peak, by the schedule, after a warm-up from zero."""
-    schedule = pick("train.engine.schedule", train.engine.schedule, SCHEDULES)
-    share = schedule(step / max(1, num_steps), run, train.engine)
+    share = SCHEDULES[train.engine.schedule](step / max(1, num_steps), run, train.engine)
     warmup = min(1.0, (step + 1) * train.batch / max(1, train.warmup_faces))
     return train.learning_rate * share * warmup
 

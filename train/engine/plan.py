@@ -15,7 +15,7 @@ from manifests.core import layout
 from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.errors import InputError, pick
 from manifests.core.layout import PROBE
-from manifests.records.marks import REASONS, Marks
+from manifests.records.marks import Marks
 from manifests.settings.params import Params
 from manifests.settings.training import Run
 from manifests.stores.rounds import RoundFiles, check_no_face_twice, open_round, require_synthetic
@@ -174,8 +174,6 @@ def open_plan(
         raise InputError(
             f"rounds {', '.join(rounds)}: {PROBE} is never trained on, and no round is named twice"
         )
-    for reason in params.train.leave_out:
-        pick("reason in train.leave_out", reason, dict.fromkeys(REASONS))
     if after and params.train.loss.on_top:
         raise InputError(
             f"run {name}: after {after}, and on top of {params.train.loss.on_top}; a quality head "

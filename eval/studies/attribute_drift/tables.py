@@ -16,7 +16,7 @@ from eval.annotate import annotate
 from eval.annotators import load_annotator
 from eval.annotators.base import Annotator
 from eval.attributes.network_files import SUFFIX, save_heads
-from eval.heads import check_settings, make_heads
+from eval.heads import make_heads
 from eval.photos.photo_sets import is_photographs
 from manifests.core import layout
 from manifests.core.costs import timed
@@ -63,7 +63,6 @@ def check_study(study: Study) -> None:
         )
     if not study.annotators and study.labels is None:
         raise InputError("annotators: none, and no labels to train heads on; nothing to measure")
-    check_settings(study.heads)
 
 
 def check_names(study: Study, known: Sequence[str]) -> None:

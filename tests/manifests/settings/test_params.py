@@ -10,7 +10,7 @@ import yaml
 from manifests.core.errors import InputError
 from manifests.params import main
 from manifests.settings.params import Params, load_params
-from manifests.settings.presets import merged
+from manifests.settings.presets import merge_file, merged
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text()
@@ -43,23 +43,35 @@ def test_a_changed_value_is_the_only_change(tmp_path: Path, params: Params) -> N
         ({"sample": {"pool": 3}}, r"sample: pool: 3, expected a section"),
         ({"sample": 3}, r"sample: 3, expected a section"),
         ({"sample": None}, r"sample: None, expected a section"),
-        ({"mine": {"prior_share": 1.01}}, r"mine: prior_share: 1.01, expected a share in 0\.\.1"),
-        ({"mine": {"prior_share": -0.1}}, r"mine: prior_share: -0.1, expected a share in 0\.\.1"),
-        ({"mine": {"false_discovery_rate": 2}}, r"false_discovery_rate: 2, expected a share in 0"),
-        ({"mine": {"region_cap": 0}}, r"region_cap: 0, expected a share above 0 and up to 1"),
-        ({"mine": {"hard_share": 0.0}}, r"hard_share: 0, expected a share above 0 and up to 1"),
-        ({"mine": {"hard_share": 1.5}}, r"hard_share: 1.5, expected a share above 0 and up to 1"),
-        ({"mine": {"coefficient": -1}}, r"mine: coefficient: -1, expected no minus"),
-        ({"mine": {"near_step": -0.3}}, r"mine: near_step: -0.3, expected no minus"),
-        ({"mine": {"walk_step": -2.0}}, r"mine: walk_step: -2, expected no minus"),
-        ({"mine": {"least_distance": -0.1}}, r"mine: least_distance: -0.1, expected no minus"),
-        ({"mine": {"least_spread": -0.1}}, r"mine: least_spread: -0.1, expected no minus"),
-        ({"mine": {"least_gain": -0.1}}, r"mine: least_gain: -0.1, expected no minus"),
-        ({"mine": {"shrinkage": -16}}, r"mine: shrinkage: -16, expected no minus"),
-        ({"mine": {"coefficient": 1e308}}, r"coefficient: 1e\+308, expected at most 1000"),
-        ({"mine": {"near_step": 1001}}, r"near_step: 1001, expected at most 1000"),
+        (
+            {"mine": {"prior_share": 1.01}},
+            r"mine: prior_share: 1.01, expected 0 to 1",
+        ),
+        (
+            {"mine": {"prior_share": -0.1}},
+            r"mine: prior_share: -0.1, expected 0 to 1",
+        ),
+        (
+            {"mine": {"false_discovery_rate": 2}},
+            r"false_discovery_rate: 2, expected 0 to 1",
+        ),
+        ({"mine": {"region_cap": 0}}, r"region_cap: 0, expected more than 0 and at most 1"),
+        ({"mine": {"hard_share": 0.0}}, r"hard_share: 0, expected more than 0 and at most 1"),
+        ({"mine": {"hard_share": 1.5}}, r"hard_share: 1.5, expected more than 0 and at most 1"),
+        ({"mine": {"coefficient": -1}}, r"mine: coefficient: -1, expected 0 to 1000"),
+        ({"mine": {"near_step": -0.3}}, r"mine: near_step: -0.3, expected 0 to 1000"),
+        ({"mine": {"walk_step": -2.0}}, r"mine: walk_step: -2, expected 0 to 1000"),
+        ({"mine": {"least_distance": -0.1}}, r"mine: least_distance: -0.1, expected at least 0"),
+        ({"mine": {"least_spread": -0.1}}, r"mine: least_spread: -0.1, expected at least 0"),
+        ({"mine": {"least_gain": -0.1}}, r"mine: least_gain: -0.1, expected at least 0"),
+        ({"mine": {"shrinkage": -16}}, r"mine: shrinkage: -16, expected at least 0"),
+        (
+            {"mine": {"coefficient": 1e308}},
+            r"coefficient: 1e\+308, expected 0 to 1000",
+        ),
+        ({"mine": {"near_step": 1001}}, r"near_step: 1001, expected 0 to 1000"),
         ({"mine": {"parent_cap": 0}}, r"mine: parent_cap: 0, expected at least 1"),
-        ({"mine": {"count": -1}}, r"mine: count: -1, expected no minus"),
+        ({"mine": {"count": -1}}, r"mine: count: -1, expected at least 0"),
         ({"mine": {"least_gain": float("nan")}}, r"mine: least_gain: nan is not a finite number"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
@@ -111,6 +123,66 @@ def test_preset_keeps_what_it_does_not_name(
     monkeypatch.setattr("sys.argv", ["params", "toy"])
     main()
     assert load_params().sample["pool"] == replace(params.sample["pool"], count=640)
+
+
+@pytest.mark.parametrize("preset", ["long", "toy"])
+def test_a_preset_changes_values_in_their_places(
+    workspace: Path, preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["params", preset])
+    main()
+    first, mark, *others = Path("params.yaml").read_text().splitlines()
+    before = TEXT.splitlines()
+    assert first == before[0] and first.startswith("# yaml-language-server: $schema=")
+    assert mark == f"# params.yaml with params/{preset}.yaml merged in"
+    assert len(others) == len(before) - 1
+    for old, new in zip(before[1:], others, strict=True):
+        assert new.partition(":")[0] == old.partition(":")[0]
+        assert new.partition(" #")[2] == old.partition(" #")[2]
+    assert "  adaptor: null # a run of train.fuse" in "\n".join(others)
+
+
+def test_presets_do_not_stack(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["params", "toy"])
+    main()
+    once = Path("params.yaml").read_text()
+    main()
+    assert Path("params.yaml").read_text() == once
+    monkeypatch.setattr("sys.argv", ["params", "long"])
+    with pytest.raises(InputError, match=r"params/toy\.yaml merged in; restore it \(git checkout"):
+        main()
+
+
+@pytest.mark.parametrize(
+    ("over", "expected"),
+    [
+        ("b: {c: 5}", "a: 1 # one\nb: {c: 5, d: 'no'} # two\ne: [1, 2]\n"),
+        ("e: [3]\nf: on", "a: 1 # one\nb: {c: 2, d: 'no'} # two\ne: [3]\nf: on\n"),
+        ("a: 1.0e-3", "a: 1.0e-3 # one\nb: {c: 2, d: 'no'} # two\ne: [1, 2]\n"),
+        ("a: 1e-3", "a: 1e-3 # one\nb: {c: 2, d: 'no'} # two\ne: [1, 2]\n"),
+        ("a: null", "a: null # one\nb: {c: 2, d: 'no'} # two\ne: [1, 2]\n"),
+        ("a:\n  - {x: '1'}", "a:   # one\n  - {x: '1'}\nb: {c: 2, d: 'no'} # two\ne: [1, 2]\n"),
+    ],
+)
+def test_a_merged_value_is_written_as_the_preset_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: str, expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("manifests.settings.presets.parse", lambda *_: None)
+    Path("base.yaml").write_text("a: 1 # one\nb: {c: 2, d: 'no'} # two\ne: [1, 2]\n")
+    Path("over.yaml").write_text(over)
+    merge_file(Path("base.yaml"), Path("over.yaml"), dict)
+    assert Path("base.yaml").read_text() == f"# base.yaml with over.yaml merged in\n{expected}"
+
+
+def test_a_key_that_is_there_twice_is_named(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("params/twice.yaml").write_text("mine: {count: 1, count: 2}")
+    monkeypatch.setattr("sys.argv", ["params", "twice"])
+    with pytest.raises(InputError, match=r"params/twice\.yaml: cannot be merged in"):
+        main()
+    assert Path("params.yaml").read_text() == TEXT
 
 
 def test_unknown_preset_is_answered_with_the_valid_ones(

@@ -11,9 +11,9 @@ import pytest
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.records.boundaries import Boundaries
-from manifests.settings.params import Identities, Params, PriorRound
+from manifests.settings.params import LONGEST_STEP, MOST_PROTECTION, Identities, Params, PriorRound
 from manifests.stores.latents import DISSIMILAR, SIMILAR, LatentManifest
-from pipeline.identities.sampling import LIMITS, check_settings, sample_identities, shuffled
+from pipeline.identities.sampling import sample_identities, shuffled
 from pipeline.identities.sampling_laws import LAWS, Geometry, geometry_of
 from pipeline.sample import (
     sample_prior,
@@ -149,30 +149,13 @@ def test_in_w_steps_are_in_units_of_the_coordinates(
     assert norms.std() > 0.01  # no norm is restored in w
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"jitter": -1.0},
-        {"jitter": 1e300},
-        {"strength": -0.1},
-        {"strength": 1e300},
-        {"protection": 1e308},
-        {"decorrelation": 2.0},
-    ],
-    ids=str,
-)
-def test_settings_without_sense_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(InputError, match=f"identities.{next(iter(wrong))} is"):
-        check_settings(replace(SETTINGS, **wrong))
-
-
 @pytest.mark.parametrize("law", sorted(LAWS))
 @pytest.mark.parametrize("space", ["z", "w"])
 def test_the_largest_settings_make_finite_and_unlike_latents(
     pool: LatentManifest, boundaries: Boundaries, law: str, space: str
 ) -> None:
-    settings = replace(SETTINGS, law=law, **LIMITS)
-    check_settings(settings)
+    largest = {"strength": LONGEST_STEP, "jitter": LONGEST_STEP, "protection": MOST_PROTECTION}
+    settings = replace(SETTINGS, law=law, **largest)
     found = drawn(pool, replace(boundaries, space=space), settings)["latents"]
     assert np.isfinite(found).all()
     assert len(np.unique(found, axis=0)) == len(found)
@@ -190,14 +173,6 @@ def test_no_kept_boundary_is_an_error(pool: LatentManifest, boundaries: Boundari
     none = replace(boundaries, reason=("dropped",) * 4)
     with pytest.raises(InputError, match=r"no boundary was kept; lower boundaries\.min_accuracy"):
         drawn(pool, none, SETTINGS)
-
-
-def test_unknown_law_is_answered_with_the_valid_ones(
-    pool: LatentManifest, boundaries: Boundaries
-) -> None:
-    settings = replace(SETTINGS, law="spiral")
-    with pytest.raises(InputError, match=r"law 'spiral'; valid names: along-normal, even,"):
-        drawn(pool, boundaries, settings)
 
 
 def test_shuffling_keeps_rows_together() -> None:

@@ -16,12 +16,12 @@ from train.augmentation.draws import Draws
 from train.augmentation.noise import blurred, coarsened, student_views, turned
 from train.augmentation.randaugment import rand_augment
 
+KINDS = [field.name for field in fields(Noise) if field.name not in ("randaugment", "strongest")]
 SILENT = Noise(
-    **{field.name: 0.0 for field in fields(Noise) if field.type == "float"},
+    **dict.fromkeys(KINDS, 0.0),
     randaugment=0,
     strongest=16,
 )
-KINDS = [field.name for field in fields(Noise) if field.type == "float"]
 STORED, SEEN = WIDE.at(96), ARCFACE112.at(64)
 
 

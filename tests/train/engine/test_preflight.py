@@ -31,18 +31,9 @@ def noise(params: Params, **changes: Any) -> Params:
 
 
 BAD: list[tuple[Callable[[Params], Params], str]] = [
-    (lambda p: with_engine(p, optimizer="adam"), "optimizer 'adam'; valid names: adamw, sgd"),
-    (
-        lambda p: with_engine(p, schedule="poly"),
-        "'poly'; valid names: cosine, linear, step",
-    ),
-    (lambda p: with_engine(p, precision="fp8"), "'fp8'; valid names: bfloat16, float32"),
-    (lambda p: with_engine(p, batch_norm="eval"), "'eval'; valid names: batch, frozen"),
-    (lambda p: with_engine(p, ema=1.0), r"ema: 1, expected a decay below 1"),
-    (lambda p: with_engine(p, drops=(0.7, 0.2)), r"drops: \[0\.7, 0\.2\], expected shares"),
+    (lambda p: with_engine(p, drops=(0.7, 0.2)), r"drops: \[0\.7, 0\.2\], expected them ascending"),
     (lambda p: with_train(p, round_weights={"mars": 2.0}), "'mars'; valid names: .*pool"),
-    (lambda p: with_train(p, round_weights={"pool": 0.0}), "pool: 0, expected more than 0"),
-    (lambda p: noise(p, strongest=31), "strongest: 31, expected a bin of 1..30"),
+    (lambda p: noise(p, randaugment=2, strongest=0), "strongest: 0, expected a bin of 1..30"),
     (lambda p: with_train(p, batch=160), r"less than one batch of 160|fewer than one batch of 160"),
 ]
 

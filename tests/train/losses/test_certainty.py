@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
-from manifests.settings.objectives import RATIOS, CertaintyRatio, Margin
+from manifests.settings.objectives import CertaintyRatio, Margin, Ratio
 from tests.references import certainty as slow
 from train.losses.certainty import QualityRegression, certainty_ratio, nearest_other, own_cosine
 from train.losses.margin_heads import MarginHead
@@ -30,7 +32,7 @@ def ratios(rows: np.ndarray, ratio: str, own: int = 0) -> Tensor:
     return certainty_ratio(torch.from_numpy(rows), torch.full((len(rows),), own), ratio)
 
 
-@given(cosines, st.sampled_from(RATIOS), st.integers(0, 1))
+@given(cosines, st.sampled_from(get_args(Ratio)), st.integers(0, 1))
 def test_they_are_their_slow_twins(rows: np.ndarray, ratio: str, own: int) -> None:
     if ratio == "released" and not np.delete(rows, own, axis=1).max(axis=1).all():
         return  # it divides by the nearest other cosine as it is
@@ -97,7 +99,7 @@ class TestRegression:
         torch.manual_seed(3)
         return QualityRegression(CertaintyRatio("cr-fiqa", **term), WIDTH, below)  # type: ignore[arg-type]
 
-    @pytest.mark.parametrize("ratio", RATIOS)
+    @pytest.mark.parametrize("ratio", get_args(Ratio))
     @pytest.mark.parametrize("beta", [0.1, 0.5])
     def test_it_is_its_slow_twin(
         self, head: MarginHead, outputs: Tensor, ratio: str, beta: float

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from manifests.core.errors import pick
 from manifests.stores.reading import CHUNK_ROWS
 from manifests.studies.usynthface import Augmentation, Descent, Study
 from pipeline.arrays.frames import Frame, to_frame
@@ -117,7 +116,7 @@ OPTIMIZERS: dict[str, Callable[[Sequence[Tensor], Descent], torch.optim.Optimize
 
 def make_optimizer(query: nn.Module, descent: Descent) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in query.parameters() if parameter.requires_grad]
-    return pick("optimizer", descent.optimizer, OPTIMIZERS)(parameters, descent)
+    return OPTIMIZERS[descent.optimizer](parameters, descent)
 
 
 def learning_rate(step: int, num_steps: int, descent: Descent) -> float:

@@ -15,7 +15,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manifests.core.errors import pick
 from manifests.studies.usynthface import Contrast
 
 Units = Float[Tensor, "batch width"]
@@ -77,7 +76,7 @@ class MomentumContrast(nn.Module):
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.replaced = pick("replacement", settings.replacement, REPLACEMENTS)
+        self.replaced = REPLACEMENTS[settings.replacement]
         # A copy with running statistics of its own: momentum acts on parameters alone.
         self.key = copy.deepcopy(query).requires_grad_(False)
         rows = torch.randn(settings.queue, width, generator=generator)

@@ -26,8 +26,6 @@ from manifests.studies.usynthface import Study
 from train.batching.batches import Source, num_identities, num_usable, open_source
 from train.engine.plan import Plan, open_plan
 from train.engine.trainer import train_run
-from train.studies.usynthface.contrast import OPTIMIZERS
-from train.studies.usynthface.margin_nce import REPLACEMENTS
 from train.studies.usynthface.untaught import Untaught, train_untaught
 
 NAME = "usynthface"
@@ -42,23 +40,12 @@ SETTLING_STEPS = 25  # of running statistics that forget a tenth at each of a st
 def check_study(study: Study) -> None:
     """Raises InputError for numbers that no run can have, whatever the data."""
     contrast, descent = study.contrast, study.descent
-    pick("replacement", contrast.replacement, REPLACEMENTS)
-    pick("optimizer", descent.optimizer, OPTIMIZERS)
     complaints = {
-        f"temperature {contrast.temperature:g}, expected more than 0": contrast.temperature <= 0,
-        f"learning_rate {descent.learning_rate:g}, expected more than 0":
-            descent.learning_rate <= 0,
-        f"margin {contrast.margin:g}, expected 0 to 2": not 0 <= contrast.margin <= 2,
-        f"momentum {contrast.momentum:g} of the key encoder, expected at least 0 and less than 1":
-            not 0 <= contrast.momentum < 1,
-        "queue 0, expected at least one key": not contrast.queue,
-        f"strongest {study.augmentation.strongest}, expected a bin of 1 to 30":
-            not 1 <= study.augmentation.strongest <= 30,
         f"faces_seen {study.faces_seen} is less than one batch of {descent.batch}":
             study.faces_seen < descent.batch,
         f"batch {descent.batch} does not part into sub_batches {contrast.sub_batches} of one "
         "size, at least 2 faces each":
-            not contrast.sub_batches or descent.batch % contrast.sub_batches != 0
+            descent.batch % contrast.sub_batches != 0
             or descent.batch < 2 * contrast.sub_batches,
         f"rounds {', '.join(study.rounds) or 'none'}: name at least one, none twice, and never "
         f"{PROBE}":

@@ -189,11 +189,6 @@ Change = Callable[[Study], Study]
             "margin: mse, expected a margin and no more",
         ),
         (
-            lambda s: replace(s, distilled=replace(s.distilled, quarantined=1.0)),
-            "quarantined 1, expected a share",
-        ),
-        (lambda s: replace(s, distilled=replace(s.distilled, seeds=0)), "seeds 0, expected at le"),
-        (
             lambda s: replace(s, distilled=replace(s.distilled, rounds=("pool", "probe"))),
             "rounds pool, probe: name at least one",
         ),

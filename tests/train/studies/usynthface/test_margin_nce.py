@@ -209,10 +209,6 @@ class TestReplacements:
             study.queue[1:], torch.eye(3, WIDTH)[1:]
         )
 
-    def test_an_unknown_one_is_answered_with_the_valid_ones(self) -> None:
-        with pytest.raises(InputError, match="'lifo'; valid names: fifo, least-similar, most-sim"):
-            contrast(encoder(), replacement="lifo")
-
 
 class TestFinalNorm:
     def student(self, name: str = "small-resnet") -> nn.Module:

@@ -142,28 +142,8 @@ Change = Callable[[Study], Study]
         (lambda s: replace(s, rounds=("pool", "probe")), "rounds pool, probe: name at least one"),
         (lambda s: replace(s, rounds=()), "rounds none: name at least one"),
         (lambda s: replace(s, faces_seen=15), "faces_seen 15 is less than one batch of 16"),
-        (lambda s: replace(s, contrast=replace(s.contrast, queue=0)), "queue 0, expected at least"),
         (lambda s: replace(s, contrast=replace(s.contrast, sub_batches=3)), "does not part into"),
         (lambda s: replace(s, contrast=replace(s.contrast, sub_batches=16)), "at least 2 faces"),
-        (lambda s: replace(s, contrast=replace(s.contrast, temperature=0.0)), "temperature 0, exp"),
-        (lambda s: replace(s, contrast=replace(s.contrast, margin=-0.1)), "margin -0.1, expected"),
-        (lambda s: replace(s, contrast=replace(s.contrast, momentum=1.0)), "momentum 1 of the key"),
-        (
-            lambda s: replace(s, contrast=replace(s.contrast, replacement="lifo")),
-            "unknown replacement 'lifo'; valid names: fifo",
-        ),
-        (
-            lambda s: replace(s, descent=replace(s.descent, optimizer="lamb")),
-            "unknown optimizer 'lamb'; valid names: adamw, sgd",
-        ),
-        (
-            lambda s: replace(s, augmentation=replace(s.augmentation, strongest=31)),
-            "strongest 31, expected a bin of 1 to 30",
-        ),
-        (
-            lambda s: replace(s, descent=replace(s.descent, learning_rate=0.0)),
-            "learning_rate 0, expected more than 0",
-        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
