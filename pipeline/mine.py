@@ -20,7 +20,7 @@ from jaxtyping import Float, Int, UInt64
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.digests import canonical_json
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, pick, run_command
 from manifests.core.files import read_json, write_json
 from manifests.core.layout import POOL, PROBE
 from manifests.records.gaps import GapTable
