@@ -1,4 +1,4 @@
-"""Stage drift: how far the attributes of synthetic faces lie from those of real ones.
+"""Measure how far attributes of synthetic faces lie from those of real ones.
 
     facestill drift --real data/photographs --synthetic TABLE… --out reports/drift.json
 
@@ -148,7 +148,7 @@ def name_of(path: Path, table: AttributeTable, tables: Mapping[Path, AttributeTa
 
 
 def main() -> None:
-    parser = Parser(description="Compare attributes of real and synthetic faces.")
+    parser = Parser(__doc__)
     parser.add_argument("--real", nargs="+", type=Path, required=True, metavar="TABLE")
     parser.add_argument("--synthetic", nargs="+", type=Path, required=True, metavar="TABLE")
     parser.add_argument("--attributes", nargs="+", default=[], metavar="NAME", help="only these")

@@ -1,9 +1,9 @@
-"""What differs between two stores of one kind, or between two latent manifests.
+"""Compare two stores of one kind, or two manifests of latents.
 
     facestill diff A B      exit 0 the same, 1 they differ, 2 they cannot be compared
 
 Stores are taken at their passports' word, arrays are read block by block; whether the bytes are
-those that were sealed is for manifests.check to say.
+those that were sealed is for `facestill check` to say.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def compare(a: Path, b: Path) -> tuple[str, list[str]]:
 
 
 def main() -> int:
-    parser = Parser(description="What differs between two stores or two latent manifests.")
+    parser = Parser(__doc__)
     for name in ("A", "B"):
         parser.add_argument(name, type=Path, help="a store, or a manifest (.parquet)")
     args = parser.parse_args()

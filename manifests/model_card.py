@@ -1,9 +1,10 @@
-"""An export's model card: MODEL_CARD.md and model_card.json, from its record and its results.
+"""Write an exported student's model card: MODEL_CARD.md and model_card.json.
 
     facestill model-card runs/exports/mined-2 [--results DIR ...]
 
-`--results` name folders that eval.verify wrote for this student or one of its files; by default
-those under reports/verify. `train.export` writes the card too: write it again after verifying.
+`--results` name folders that `facestill verify` wrote for this student or one of its files; by
+default those under reports/verify. `facestill export` writes the card too: write it again after
+verifying.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def write_card(folder: Path, results: Iterable[Path] | None = None) -> ModelCard
 
 
 def main() -> None:
-    parser = Parser(description="Write an export's model card.")
+    parser = Parser(__doc__)
     parser.add_argument("folder", type=Path, help="what train.export made: runs/exports/RUN")
     parser.add_argument("--results", type=Path, nargs="+", metavar="DIR", help="of eval.verify")
     args = parser.parse_args()

@@ -1,7 +1,9 @@
-"""Checks params.yaml, or merges a preset into it.
+"""Check params.yaml, or merge a preset into it.
 
-facestill params            checks params.yaml
-facestill params PRESET     merges params/PRESET.yaml into it
+    facestill params            checks params.yaml
+    facestill params PRESET     merges params/PRESET.yaml into it
+
+`git checkout params.yaml` undoes a preset.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from manifests.settings.presets import merge_preset
 
 
 def main() -> None:
-    parser = Parser(description="Check params.yaml, or merge a preset into it.")
+    parser = Parser(__doc__)
     parser.add_argument("preset", nargs="?", help="the PRESET of a params/PRESET.yaml")
     args = parser.parse_args()
     load_params()

@@ -1,7 +1,10 @@
-"""Checks the parameters of a study, or merges a size into them.
+"""Check a study's parameters, or merge a size into them.
 
-facestill study NAME          checks params/studies/NAME.yaml
-facestill study NAME SIZE     merges params/studies/NAME/SIZE.yaml into it
+    facestill study NAME          checks params/studies/NAME.yaml
+    facestill study NAME SIZE     merges params/studies/NAME/SIZE.yaml into it
+
+`make study NAME=… [SIZE=…]` does this and runs the study; `git checkout params/studies` undoes a
+size.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from manifests.settings.study import load_study
 
 
 def main() -> None:
-    parser = Parser(description="Check a study's parameters, or merge a size into them.")
+    parser = Parser(__doc__)
     parser.add_argument("study", help="the NAME of a params/studies/NAME.yaml")
     parser.add_argument("size", nargs="?", help="the SIZE of a params/studies/NAME/SIZE.yaml")
     args = parser.parse_args()
