@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from manifests.core.errors import InputError, Parser, pick, run_command
-from manifests.differences import Difference, compare_rows, describe, unequal
+from manifests.stores.differences import Difference, compare_rows, describe, unequal
 from manifests.stores.latents import LatentManifest
 from manifests.stores.metadata import array_form, array_names, row_bytes
 from manifests.stores.passport import Passport
