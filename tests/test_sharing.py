@@ -48,7 +48,7 @@ def team_a(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Team:
     team = teams.check_out(home / "a", places, {**SMALL, "render": {"shard_rows": 64}})
     team.run("git", "init", "--quiet", "--bare", str(hub))
     team.run("git", "remote", "add", "origin", str(hub))
-    team.run(".venv/bin/dvc", "repro", "--quiet", "embed@pool")
+    team.run("dvc", "repro", "--quiet", "embed@pool")
     team.follow("Share a round")
     return team
 
@@ -100,7 +100,7 @@ def taught(team_b: Team, logs: dict[str, Any]) -> Taught:
         after=teams.snapshot(team_b.folder / FACES),
         bytes_more=teams.disk_use(team_b.folder) - used,
         git_status=team_b.run("git", "status", "--porcelain"),
-        dvc_status=team_b.run(".venv/bin/dvc", "status", *IMPORTS),
+        dvc_status=team_b.run("dvc", "status", *IMPORTS),
     )
 
 
@@ -120,8 +120,8 @@ def root_of_v2(team_a: Team, second_log: Any) -> str:
     """Team A samples other faces and shares them as v2."""
     teams.make_pool(team_a, seed=8)
     stages = ["sample@pool", "render@pool", "embed@pool"]
-    team_a.run(".venv/bin/dvc", "commit", "--quiet", "--force", *stages)
-    team_a.run(".venv/bin/dvc", "push", "--quiet", "--with-deps", "embed@pool")
+    team_a.run("dvc", "commit", "--quiet", "--force", *stages)
+    team_a.run("dvc", "push", "--quiet", "--with-deps", "embed@pool")
     team_a.commit("Another seed")
     team_a.run("git", "tag", "v2")
     team_a.run("git", "push", "--quiet", "origin", "HEAD", "v2")
@@ -140,7 +140,7 @@ class Healed:
 @pytest.fixture(scope="module")
 def healed(team_b: Team, root_of_v2: str) -> Healed:
     """A file of a hard-linked import is changed in place, and DVC's cache with it."""
-    team_b.run(".venv/bin/dvc", "checkout", "--quiet", "--relink", f"{FACES}.dvc")
+    team_b.run("dvc", "checkout", "--quiet", "--relink", f"{FACES}.dvc")
     faces = team_b.folder / FACES
     teams.damage(faces / SHARD)
     (fault,) = find_faults(faces)

@@ -119,7 +119,7 @@ def check_installed() -> None:
         importlib.import_module("dvclive")
     except ImportError:
         raise InputError(
-            "train.live: true, but dvclive is not installed; run `.venv/bin/pip install dvclive`, "
+            "train.live: true, but dvclive is not installed; run `pip install dvclive`, "
             "or say false (log.json is written either way)"
         ) from None
 

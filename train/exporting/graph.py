@@ -124,7 +124,7 @@ def require_packages() -> None:
             importlib.import_module(name)
         except ImportError:
             raise InputError(
-                f"an export needs the package {name}; .venv/bin/pip install '.[onnx]'"
+                f"an export needs the package {name}; pip install -e '.[onnx]'"
             ) from None
 
 
