@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import tests
 from facestill import find_verbs
 from tests.conftest import ROOT
 from tests.imports import file_of, imports
@@ -144,3 +145,10 @@ def test_tests_mirror_the_tree(package: str) -> None:
             matters[place.as_posix()].remove(name)
     own = {place: left for place, left in matters.items() if place.split("/")[0] == package}
     assert not any(own.values()), f"exceptions that are none: {own}"
+
+
+def test_what_lies_beside_the_tests_is_told() -> None:
+    told = re.findall(r"(?m)^    (\w+)", tests.__doc__ or "")
+    found = {path.stem for path in (ROOT / "tests").glob("*.py")}
+    helpers = {name for name in found if not name.startswith(("test_", "__"))}
+    assert set(told) == helpers | {"references"}
