@@ -3,8 +3,8 @@
     facestill gap start --rounds probe pool
     facestill gap start --children mined-1     of faces mined from this run's gaps
 
--> data/gaps/RUN/ROUND.parquet, reports/gap/. gap = 1 - cosine of the centred embeddings, per
-face, plain and mirrored. The round `probe` is never trained on: its mean gap is the figure to
+A table a round, and what it comes to in reports/gap/. gap = 1 - cosine of the centred embeddings,
+per face, plain and mirrored. The round `probe` is never trained on: its mean gap is the figure to
 follow. The pool's table is what mining reads.
 """
 

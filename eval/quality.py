@@ -2,10 +2,10 @@
 
     facestill quality identities [--judge RUN | --judge onnx:PATH]
 
--> reports/quality.json, quality.png. Judged by the teacher that drew the boundaries and, where a
-judge is named, by a network that had no part in them. Exit 1 with the thresholds of params.yaml
-that are broken: of the error for both, of cosines for the teacher alone. Faces that `screen`
-calls off_identity are left out of what is judged, and counted.
+Also writes quality.png. Judged by the teacher that drew the boundaries and, where a judge is
+named, by a network that had no part in them. Exit 1 with the thresholds of params.yaml that are
+broken: of the error for both, of cosines for the teacher alone. Faces that `screen` calls
+off_identity are left out of what is judged, and counted.
 """
 
 from __future__ import annotations

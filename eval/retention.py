@@ -2,8 +2,8 @@
 
     facestill retention mined-2 --rounds probe
 
--> reports/retention/RUN.json: cosine of the student's outputs to the teacher's centred
-embeddings, and how many of a face's nearest neighbours are the same for both.
+Cosine of the student's outputs to the teacher's centred embeddings, and how many of a face's
+nearest neighbours are the same for both.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     facestill export runs/mined-2 [--out DIR] [--pixels uint8] [--int8 static|dynamic|none]
 
--> DIR (default runs/exports/RUN): student.safetensors, student.onnx, student.int8.onnx, their
+Into DIR (default runs/exports/RUN) go student.safetensors, student.onnx, student.int8.onnx, their
 record export.json, latency.json, MODEL_CARD.md and model_card.json: docs/MODELS.md. The 8-bit
 network is calibrated on faces that the student was trained on; its cost is measured on the probe.
 """

@@ -2,9 +2,9 @@
 
     facestill fuse fused --teachers a b c d --rounds identities
 
--> runs/NAME/ (adaptor.safetensors, log.json). MST-KD (ECCV-W 2024): the teachers' cached
-embeddings of labelled faces are all that it reads; no face is embedded again. A student is then
-taught the adaptor's outputs: in params.yaml, `train: {teachers: {a: 1.0, …}, adaptor: fused}`.
+Writes adaptor.safetensors and log.json. MST-KD (ECCV-W 2024): the teachers' cached embeddings of
+labelled faces are all that it reads; no face is embedded again. A student is then taught the
+adaptor's outputs: in params.yaml, `train: {teachers: {a: 1.0, …}, adaptor: fused}`.
 """
 
 from __future__ import annotations

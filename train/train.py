@@ -4,8 +4,8 @@
     facestill train mined-1 --rounds mined-1 --after start
     torchrun --nproc-per-node 2 -m train.train start --rounds pool
 
--> runs/RUN/ (student.safetensors, log.json). `--after` continues from that run's student, on its
-stores and the new rounds. A run that was interrupted goes on where it stopped, to the same bits.
+Writes student.safetensors and log.json. `--after` continues from that run's student, on its stores
+and the new rounds. A run that was interrupted goes on where it stopped, to the same bits.
 """
 
 from __future__ import annotations

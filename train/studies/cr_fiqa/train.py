@@ -12,8 +12,8 @@
     facestill cr-fiqa-train quarantined       … without the worst faces
     facestill cr-fiqa-train random            … without as many faces at random
 
--> runs/studies/cr-fiqa/, data/studies/cr-fiqa/. An interrupted run goes on where it stopped, to
-the same bits.
+Runs go into runs/studies/cr-fiqa/, tables into data/studies/cr-fiqa/. An interrupted run goes on
+where it stopped, to the same bits.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@
     facestill fair-distillation-train DATA --only PLACE   those of a place of the grid, as
                                                           small-resnet.elastic-kd
 
--> runs/studies/fair-distillation/DATA/. A run directory is called PLACE-SEED. The lesson is a
-loss on identity labels (elastic), the same with distillation (elastic-kd), or distillation alone
-(kd). grid.json names all places of the data set, and says why one is empty. A finished run is
-relinked; an interrupted one goes on where it stopped, to the same bits.
+A run directory is called runs/studies/fair-distillation/DATA/PLACE-SEED. The lesson is a loss on
+identity labels (elastic), the same with distillation (elastic-kd), or distillation alone (kd).
+grid.json names all places of the data set, and says why one is empty. A finished run is relinked;
+an interrupted one goes on where it stopped, to the same bits.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
                                                 learning: only its normalisation knows faces
     facestill usynthface-train distilled        from the teacher, as stage train does
 
--> runs/studies/usynthface/ARM/. The first two are trained without teacher and labels; an
-interrupted run goes on where it stopped, to the same bits. The boundaries that identities were
+A run goes into runs/studies/usynthface/ARM/. The first two are trained without teacher and labels;
+an interrupted run goes on where it stopped, to the same bits. The boundaries that identities were
 sampled from are the teacher's own, though.
 """
 
