@@ -140,7 +140,7 @@ def check_alike(results: Sequence[Result]) -> None:
         if difference is not None:
             raise InputError(
                 f"unlike pair lists under one protocol: {first.folder} and {other.folder} differ "
-                f"in {difference}; run eval.verify again"
+                f"in {difference}; run facestill verify again"
             )
 
 
@@ -210,7 +210,7 @@ def compare(results: Sequence[Result]) -> dict[str, Any]:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("results", nargs="+", type=Path, help="folders that eval.verify wrote")
+    parser.add_argument("results", nargs="+", type=Path, help="folders that facestill verify wrote")
     parser.add_argument("--out", nargs="+", type=Path, default=[], help="FILE.json, .png or .svg")
     args = parser.parse_args()
     check_outputs(args.out)

@@ -222,7 +222,7 @@ def discard_figure(found: Mapping[str, Any]) -> Figure:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("scores", type=Path, help="a scores.parquet of eval.verify")
+    parser.add_argument("scores", type=Path, help="a scores.parquet of facestill verify")
     parser.add_argument("--quality", type=Path, required=True, help="CSV or Parquet: image,quality")
     parser.add_argument("--fmr", type=float, default=0.001)
     parser.add_argument("--threshold", default=FIXED, help=" or ".join(RULES))

@@ -136,7 +136,7 @@ def read_tables(places: Sequence[Path]) -> dict[Path, AttributeTable]:
     for place in places:
         inside = sorted(place.rglob("*.parquet")) if place.is_dir() else [place]
         if not inside:
-            raise InputError(f"{place}: no tables (*.parquet) below it; run eval.annotate")
+            raise InputError(f"{place}: no tables (*.parquet) below it; run facestill annotate")
         paths += inside
     return {path: AttributeTable.read(path) for path in dict.fromkeys(paths)}
 

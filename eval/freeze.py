@@ -19,7 +19,7 @@ from manifests.core.errors import Parser, run_command
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("benchmark", help="KIND:ARGUMENT, as in eval.verify --benchmark")
+    parser.add_argument("benchmark", help="KIND:ARGUMENT, as in facestill verify --benchmark")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.parquet")
     parser.add_argument(
         "--disjoint", action="store_true", help="declare that folds share no person; refuse if not"

@@ -100,7 +100,7 @@ def _check_model(folder: Path, metrics: Any, model: Model) -> None:
         "alignment": ALIGNMENT,
     }
     if type(metrics) is not dict or not wanted.keys() <= metrics.keys():
-        raise InputError(f"{folder / 'metrics.json'}: not a result of eval.verify")
+        raise InputError(f"{folder / 'metrics.json'}: not a result of facestill verify")
     for name, own in wanted.items():
         if metrics[name] != own:
             raise InputError(

@@ -156,7 +156,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="folder for metrics.json and scores.parquet")
     parser.add_argument(
-        "--protocol", type=Path, metavar="FILE", help="what eval.freeze made; must be unchanged"
+        "--protocol", type=Path, metavar="FILE", help="of facestill freeze; must be unchanged"
     )
     parser.add_argument("--views", choices=VIEWS, help="instead of those that the model declares")
     parser.add_argument("--stage", metavar="RUN", help="run and teacher, into reports/verify/")

@@ -193,7 +193,7 @@ def main() -> int:
     parser = Parser(__doc__)
     parser.add_argument("stores", nargs="+", type=Path, metavar="STORE")
     faulty = 0
-    for store in tqdm(parser.parse_args().stores, unit="store", desc="verify"):
+    for store in tqdm(parser.parse_args().stores, unit="store", desc="check"):
         faults = find_faults(store)
         faulty += bool(faults)
         for text in [f"{store}: {fault.text}" for fault in faults] or [describe(store)]:

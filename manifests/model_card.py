@@ -54,8 +54,10 @@ def write_card(folder: Path, results: Iterable[Path] | None = None) -> ModelCard
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("folder", type=Path, help="what train.export made: runs/exports/RUN")
-    parser.add_argument("--results", type=Path, nargs="+", metavar="DIR", help="of eval.verify")
+    parser.add_argument("folder", type=Path, help="what facestill export made: runs/exports/RUN")
+    parser.add_argument(
+        "--results", type=Path, nargs="+", metavar="DIR", help="of facestill verify"
+    )
     args = parser.parse_args()
     card = write_card(args.folder, args.results)
     count = len(card.verifications)

@@ -178,7 +178,7 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("round", help="name of an embedded round")
     parser.add_argument("--against", nargs="+", default=[], metavar="ROUND", help="earlier rounds")
-    parser.add_argument("--quality", type=Path, metavar="TABLE", help="of train.qualities")
+    parser.add_argument("--quality", type=Path, metavar="TABLE", help="of facestill qualities")
     parser.add_argument("--worst", type=float, default=WORST, help="share of it to mark")
     args = parser.parse_args()
     marks = screen_round(args.round, args.against, load_params(), args.quality, args.worst)
