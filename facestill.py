@@ -1,11 +1,11 @@
 """facestill VERB: every command of this project by one name.
 
-    facestill                    the verbs, in groups
-    facestill VERB --help        what one takes
-    facestill completion bash    a script that completes them in a shell: bash, zsh or tcsh
+    facestill                         the verbs, in groups
+    facestill VERB --help             what one takes
+    facestill completion bash|zsh     a script that completes verbs, and the names of files
 
-A verb is a file: pipeline/render.py is `facestill render`, eval/studies/cr_fiqa/report.py is
-`facestill cr-fiqa-report`. Nothing is imported but what is asked for.
+A verb is a file: pipeline/render.py is `facestill render`, train/studies/cr_fiqa/train.py is
+`facestill cr-fiqa-train`. Nothing is imported but what is asked for.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import ast
 import difflib
 import importlib
 import os
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,15 +25,11 @@ GROUPS = {  # by folder: the verbs of the flow first, in its order
     "pipeline": "Rounds: from latents to stores",
     "train": "Students",
     "eval": "Measuring",
-    "manifests": "Files: what lies on disk",
-    "studies": "Studies (facestill study NAME runs one)",
+    "manifests": "What lies on disk",
+    "studies": "Studies (`make study NAME=…` runs one)",
 }
-FLOW = (
-    "weights", "sample", "render", "embed", "screen", "boundaries", "mine", "train", "export",
-    "quality", "gap", "annotate", "drift", "verify", "report", "card", "model-card",
-)  # fmt: skip
 COMMAND = 'if __name__ == "__main__":'  # the line that makes a file a command
-SHELLS = ("bash", "zsh", "tcsh")
+SHELLS = ("bash", "zsh")
 
 
 @dataclass(frozen=True)
@@ -47,9 +44,9 @@ class Verb:
 
     @property
     def line(self) -> str:
-        """What it does: the first sentence of its file."""
+        """What it does: the first line of its file."""
         text = ast.get_docstring(ast.parse(self.file.read_text(encoding="utf-8"))) or ""
-        return text.partition("\n\n")[0].replace("\n", " ")
+        return text.partition("\n")[0]
 
 
 def checkout() -> Path:
@@ -61,7 +58,7 @@ def checkout() -> Path:
 
 
 def commands(root: Path) -> Iterator[Verb]:
-    """Every command below `root`: the files in a package's root, and those of its studies."""
+    """Every file below `root` that may be one: those in packages' roots and studies' folders."""
     for package in ("pipeline", "train", "eval", "manifests"):
         for file in sorted((root / package).glob("*.py")):
             yield Verb(file.stem.replace("_", "-"), f"{package}.{file.stem}", file)
@@ -71,30 +68,34 @@ def commands(root: Path) -> Iterator[Verb]:
             yield Verb(name, f"{package}.studies.{study}.{file.stem}", file)
 
 
-def find_verbs(root: Path) -> Mapping[str, Verb]:
-    is_command = (verb for verb in commands(root) if COMMAND in verb.file.read_text("utf-8"))
-    return {verb.name: verb for verb in is_command}
+def find_verbs(root: Path) -> dict[str, Verb]:
+    """The commands by name, those of the flow first, in the order of dvc.yaml."""
+    flow = root / "dvc.yaml"
+    text = flow.read_text(encoding="utf-8") if flow.exists() else ""
+    stages = dict.fromkeys(re.findall(r"\bcmd: facestill ([a-z-]+)", text))
+    found = {
+        verb.name: verb
+        for verb in commands(root)
+        if COMMAND in verb.file.read_text(encoding="utf-8")
+    }
+    return {name: found[name] for name in stages if name in found} | found
 
 
 def overview(verbs: Mapping[str, Verb]) -> str:
     """All verbs in groups, a line each."""
-    order = {name: place for place, name in enumerate(FLOW)}
-    width = max(map(len, verbs)) + 2
     lines = ["usage: facestill VERB …    (facestill VERB --help says what it takes)"]
     for group, title in GROUPS.items():
         own = [verb for verb in verbs.values() if verb.group == group]
-        own.sort(key=lambda verb: (order.get(verb.name, len(order)), verb.name))
+        if group == "studies":  # a study's report comes last
+            own.sort(key=lambda verb: (verb.file.parent.name, verb.file.stem == "report"))
+        width = max((len(verb.name) for verb in own), default=0) + 2
         lines += ["", title, *(f"  {verb.name:{width}}{verb.line}" for verb in own)]
-    return "\n".join([*lines, "", "  completion bash|zsh|tcsh   completes verbs in your shell"])
-
-
-def unknown(name: str, verbs: Mapping[str, Verb]) -> str:
-    near = difflib.get_close_matches(name, verbs, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"error: no verb {name[:80]!r}{hint} (`facestill` lists them)"
+    end = f"completion {'|'.join(SHELLS)}  Print a script that completes verbs in a shell."
+    return "\n".join([*lines, "", "The shell", f"  {end}"])
 
 
 def completion(shell: str, verbs: Mapping[str, Verb]) -> str:
+    """A script for this shell. Options are left to --help: to know them, all must be imported."""
     import shtab
 
     parser = argparse.ArgumentParser("facestill")
@@ -102,40 +103,42 @@ def completion(shell: str, verbs: Mapping[str, Verb]) -> str:
     for verb in verbs.values():
         taken = choices.add_parser(verb.name, help=verb.line, add_help=False)
         taken.add_argument("arguments", nargs="*").complete = shtab.FILE  # type: ignore[attr-defined]
+    own = choices.add_parser("completion", help="Print a script that completes verbs.")
+    own.add_argument("shell", choices=SHELLS)
     script: str = shtab.complete(parser, shell)
     return script
 
 
-def _complain(text: str) -> int:
-    print(text, file=sys.stderr)
-    return 2
+def answer(root: Path, words: Sequence[str]) -> int | None:
+    """What one typed after `facestill`, done; its exit status."""
+    from manifests.core.errors import InputError
 
-
-def main() -> int:
-    root = checkout()
-    sys.path.insert(0, os.fspath(root))
     verbs = find_verbs(root)
-    name, *arguments = sys.argv[1:] or ["--help"]
+    name, *arguments = words or ["--help"]
     if name in ("--help", "-h", "help"):
         print(overview(verbs))
-        return 0
-    if name == "completion":
+    elif name == "completion":
         if len(arguments) != 1 or arguments[0] not in SHELLS:
-            return _complain(f"error: facestill completion {'|'.join(SHELLS)}")
+            raise InputError(f"which shell? facestill completion {'|'.join(SHELLS)}")
         print(completion(arguments[0], verbs))
-        return 0
-    if name not in verbs:
-        return _complain(unknown(name, verbs))
-    sys.argv = [f"facestill {name}", *arguments]
-    run(verbs[name].module)
-    return 0
+    elif name in verbs:
+        sys.argv = [f"facestill {name}", *arguments]
+        status: int | None = importlib.import_module(verbs[name].module).main()
+        return status
+    else:
+        near = difflib.get_close_matches(name, verbs, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else ";"
+        raise InputError(f"no verb {name[:80]!r}{hint} `facestill` lists them all")
+    return None
 
 
-def run(module: str) -> None:
-    """A command's `main`; ends with its exit code."""
-    errors = importlib.import_module("manifests.core.errors")
-    errors.run_command(importlib.import_module(module).main)
+def main() -> None:
+    root = checkout()
+    sys.path.insert(0, os.fspath(root))  # before anything of the project is imported
+    from manifests.core.errors import run_command
+
+    run_command(lambda: answer(root, sys.argv[1:]))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

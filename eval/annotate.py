@@ -1,8 +1,8 @@
-"""Stage annotate: attributes of every face of a store, or of every photograph of a set.
+"""Measure pose, light and other attributes of stored faces or photographs.
 
     facestill annotate pool                      -> data/attributes/measured/pool.parquet
     facestill annotate orl --out FILE            also pairs:DIR, folder:DIR
-    facestill annotate pool --annotator onnx:PATH      or heads:PATH (see eval.heads)
+    facestill annotate pool --annotator onnx:PATH      or heads:PATH (of `facestill heads`)
     facestill annotate --photographs             orl, and the pairs that params.yaml names
 
 Photographs go through the aligner that cut the training faces. What is measured on them is for
@@ -219,7 +219,7 @@ def report(table: AttributeTable, out: Path) -> None:
 
 
 def main() -> None:
-    parser = Parser(description="Measure attributes of faces.")
+    parser = Parser(__doc__)
     parser.add_argument("source", nargs="?", help="a round, orl, pairs:DIR or folder:DIR")
     parser.add_argument("--annotator", default=MEASURED, help="measured, heads:PATH or onnx:PATH")
     parser.add_argument("--out", type=Path, help="a Parquet file")

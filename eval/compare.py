@@ -1,10 +1,10 @@
-"""Compares results on one frozen protocol, from their scores.
+"""Compare results on one frozen protocol, paired or as a leaderboard.
 
     facestill compare A B                        paired: A less B
     facestill compare A B C … --out board.svg board.json
 
-A, B, …: folders that eval.verify wrote. Every figure is computed from scores.parquet again; a
-metrics.json that says otherwise is refused, and so are results on unlike protocols.
+A, B, …: folders that `facestill verify` wrote. Every figure is computed from scores.parquet
+again; a metrics.json that says otherwise is refused, and so are results on unlike protocols.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def check_alike(results: Sequence[Result]) -> None:
         if difference is not None:
             raise InputError(
                 f"unlike pair lists under one protocol: {first.folder} and {other.folder} differ "
-                f"in {difference}; run eval.verify again"
+                f"in {difference}; run facestill verify again"
             )
 
 
@@ -209,8 +209,8 @@ def compare(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = Parser(description="Compare results on one protocol.")
-    parser.add_argument("results", nargs="+", type=Path, help="folders that eval.verify wrote")
+    parser = Parser(__doc__)
+    parser.add_argument("results", nargs="+", type=Path, help="folders that facestill verify wrote")
     parser.add_argument("--out", nargs="+", type=Path, default=[], help="FILE.json, .png or .svg")
     args = parser.parse_args()
     check_outputs(args.out)

@@ -1,4 +1,4 @@
-"""Error versus discard: does a quality score find the photographs that are not recognised?
+"""Plot error versus discard, whether a quality score finds what fails to match.
 
     facestill discard DIR/scores.parquet --quality TABLE [--fmr 0.001] [--out FILE …]
 
@@ -221,8 +221,8 @@ def discard_figure(found: Mapping[str, Any]) -> Figure:
 
 
 def main() -> None:
-    parser = Parser(description="Error versus discard of a quality score.")
-    parser.add_argument("scores", type=Path, help="a scores.parquet of eval.verify")
+    parser = Parser(__doc__)
+    parser.add_argument("scores", type=Path, help="a scores.parquet of facestill verify")
     parser.add_argument("--quality", type=Path, required=True, help="CSV or Parquet: image,quality")
     parser.add_argument("--fmr", type=float, default=0.001)
     parser.add_argument("--threshold", default=FIXED, help=" or ".join(RULES))

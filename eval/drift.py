@@ -1,4 +1,4 @@
-"""Stage drift: how far the attributes of synthetic faces lie from those of real ones.
+"""Measure how far attributes of synthetic faces lie from those of real ones.
 
     facestill drift --real data/photographs [--synthetic TABLE …] --out reports/drift.json
 
@@ -137,7 +137,7 @@ def read_tables(places: Sequence[Path]) -> dict[Path, AttributeTable]:
     for place in places:
         inside = sorted(place.rglob("*.parquet")) if place.is_dir() else [place]
         if not inside:
-            raise InputError(f"{place}: no tables (*.parquet) below it; run eval.annotate")
+            raise InputError(f"{place}: no tables (*.parquet) below it; run facestill annotate")
         paths += inside
     return {path: AttributeTable.read(path) for path in dict.fromkeys(paths)}
 
@@ -154,7 +154,7 @@ def name_of(path: Path, table: AttributeTable, tables: Mapping[Path, AttributeTa
 
 
 def main() -> None:
-    parser = Parser(description="Compare attributes of real and synthetic faces.")
+    parser = Parser(__doc__)
     parser.add_argument("--real", nargs="+", type=Path, required=True, metavar="TABLE")
     parser.add_argument(
         "--synthetic", nargs="+", type=Path, metavar="TABLE", help="default: those of the flow"

@@ -1,10 +1,11 @@
-"""Qualities of a benchmark's photographs by a run's quality head -> a table of image, quality.
+"""Rate a benchmark's photographs by a run's quality head into a table.
 
     facestill face-quality --model runs/NAME --benchmark orl --out FILE.parquet
     facestill discard SCORES --quality FILE.parquet
 
-The run was trained with cr-fiqa in train.loss. A face that is not found is rated in its central
-box, as verification has it. Stored faces are rated by train.qualities; photographs never train.
+A row an image: image, quality (higher is better). The run was trained with cr-fiqa in train.loss.
+A face that is not found is rated in its central box, as verification has it. Stored faces are
+rated by `facestill qualities`; photographs never train.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ KIND = "photograph-qualities-1"
 
 
 def main() -> None:
-    parser = Parser(description="Rate a benchmark's photographs by a run's quality head.")
+    parser = Parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="a run with a quality head")
     parser.add_argument(
         "--benchmark", required=True, help="orl, or pairs:, rfw:, templates: or folder:DIR, …"

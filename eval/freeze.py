@@ -1,8 +1,10 @@
-"""Makes a frozen benchmark manifest: pairs, folds, the sha256 of every image, the alignment rule.
+"""Freeze a benchmark's protocol: pairs, folds, digests of images, alignment.
 
-facestill freeze pairs:DIR --out FILE.parquet
-facestill freeze pairs:DIR --disjoint --out FILE.parquet     no person is in two folds
-facestill freeze orl:DIR --out manifests/benchmarks/orl.parquet
+    facestill freeze pairs:DIR --out FILE.parquet
+    facestill freeze pairs:DIR --disjoint --out FILE.parquet     no person is in two folds
+    facestill freeze orl:DIR --out manifests/benchmarks/orl.parquet
+
+`facestill verify --protocol FILE.parquet` refuses pictures, pairs and folds that are not those.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from manifests.core.errors import Parser, run_command
 
 
 def main() -> None:
-    parser = Parser(description="Freeze a benchmark.")
-    parser.add_argument("benchmark", help="KIND:ARGUMENT, as in eval.verify --benchmark")
+    parser = Parser(__doc__)
+    parser.add_argument("benchmark", help="KIND:ARGUMENT, as in facestill verify --benchmark")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.parquet")
     parser.add_argument(
         "--disjoint", action="store_true", help="declare that folds share no person; refuse if not"

@@ -1,10 +1,11 @@
-"""Stage gap: a run's student against its teacher -> data/gaps/RUN/ROUND.parquet, reports/gap/.
+"""Measure a student's gap to its teacher on stored faces into data/gaps/RUN/.
 
     facestill gap start --rounds probe pool
     facestill gap start --children mined-1     of faces mined from this run's gaps
 
-gap = 1 - cosine of the centred embeddings, per face, plain and mirrored. The round `probe` is
-never trained on: its mean gap is the figure to follow. The pool's table is what mining reads.
+A table a round, and what it comes to in reports/gap/. gap = 1 - cosine of the centred embeddings,
+per face, plain and mirrored. The round `probe` is never trained on: its mean gap is the figure to
+follow. The pool's table is what mining reads.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ def measure(run: str, names: Sequence[str], params: Params) -> tuple[Student, di
 
 
 def main() -> None:
-    parser = Parser(description="Measure a student's gap to its teacher.")
+    parser = Parser(__doc__)
     parser.add_argument("run", help="a run under runs/")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--rounds", nargs="+", help="probe first, then others")

@@ -1,11 +1,12 @@
-"""Attribute heads from a table of labelled faces -> one safetensors file for eval.annotate.
+"""Train attribute heads on a teacher's embeddings of labelled faces.
 
     facestill heads labels.csv --faces folder:DIR --out smiles.safetensors
     facestill heads labels.parquet --faces pool --attributes Smiling Eyeglasses --out …
 
---faces says where the labelled faces lie: photographs (folder:DIR, pairs:DIR, orl), or a round
-whose teacher store is there. What is trained is a head on a teacher's embeddings; no student and
-no round is made from it, and the photographs lead nowhere else.
+One safetensors file, for `facestill annotate --annotator heads:PATH`. --faces says where the
+labelled faces lie: photographs (folder:DIR, pairs:DIR, orl), or a round whose teacher store is
+there. What is trained is a head on a teacher's embeddings; no student and no round is made from
+it, and the photographs lead nowhere else.
 """
 
 from __future__ import annotations
@@ -221,7 +222,7 @@ def settings_of(args: Any) -> HeadSettings:
 
 
 def main() -> None:
-    parser = Parser(description="Train attribute heads on a teacher's embeddings.")
+    parser = Parser(__doc__)
     parser.add_argument("table", type=Path, help="CSV or Parquet of labelled faces")
     parser.add_argument("--faces", required=True, help="a round, orl, pairs:DIR or folder:DIR")
     parser.add_argument("--attributes", nargs="+", default=[], metavar="NAME", help="only these")

@@ -1,4 +1,4 @@
-"""Do synthetic faces repeat given real people, and do they cover them?
+"""Search synthetic faces for given real people that they might repeat.
 
     facestill leakage ROUND … --real orl|pairs:DIR|folder:DIR --out FILE.json
         [--teacher NAME] [--pairs 100] [--frame arcface112]
@@ -157,7 +157,7 @@ def measure(
 
 
 def main() -> None:
-    parser = Parser(description="Compare synthetic faces with given real ones.")
+    parser = Parser(__doc__)
     parser.add_argument("rounds", nargs="+", metavar="ROUND")
     parser.add_argument("--real", required=True, metavar="SET", help="orl, pairs:DIR, folder:DIR")
     parser.add_argument("--teacher", help="default: the one in params.yaml")

@@ -1,4 +1,4 @@
-"""Are two photographs of one person? And: embeddings of a folder of photographs.
+"""Match two photographs at a false match rate, or embed a folder of them.
 
     facestill match A.jpg B.jpg --model runs/mined-2 [--fmr 0.01] [--json]
     facestill match A.jpg B.jpg --model onnx:student.onnx --benchmark-result DIR
@@ -100,7 +100,7 @@ def _check_model(folder: Path, metrics: Any, model: Model) -> None:
         "alignment": ALIGNMENT,
     }
     if type(metrics) is not dict or not wanted.keys() <= metrics.keys():
-        raise InputError(f"{folder / 'metrics.json'}: not a result of eval.verify")
+        raise InputError(f"{folder / 'metrics.json'}: not a result of facestill verify")
     for name, own in wanted.items():
         if metrics[name] != own:
             raise InputError(
@@ -203,7 +203,7 @@ def embed_command(folder: Path, args: Any) -> int:
 
 
 def main() -> int:
-    parser = Parser(description="Compare two photographs, or embed a folder of them.")
+    parser = Parser(__doc__)
     parser.add_argument("photographs", nargs="+", type=Path, help="two photographs, or a folder")
     parser.add_argument("--model", required=True, help="a run directory, teacher:NAME or onnx:PATH")
     parser.add_argument("--fmr", type=float, default=FMR, help="false match rate (0.01)")

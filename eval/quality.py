@@ -1,11 +1,11 @@
-"""Stage quality: is a round of identities fit for use? -> reports/quality.json, quality.png.
+"""Judge a round's identities, whether they are fit for use: reports/quality.json.
 
     facestill quality identities [--judge RUN | --judge onnx:PATH]
 
-Judged by the teacher that drew the boundaries and, where a judge is named, by a network that had
-no part in them. Exit 1 with the thresholds of params.yaml that are broken: of the error for both,
-of cosines for the teacher alone. Faces that `screen` calls off_identity are left out of what is
-judged, and counted.
+Also writes quality.png. Judged by the teacher that drew the boundaries and, where a judge is
+named, by a network that had no part in them. Exit 1 with the thresholds of params.yaml that are
+broken: of the error for both, of cosines for the teacher alone. Faces that `screen` calls
+off_identity are left out of what is judged, and counted.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def write(report: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> None:
 
 
 def main() -> int:
-    parser = Parser(description="Judge the identities of a round.")
+    parser = Parser(__doc__)
     parser.add_argument("round", nargs="?", default=IDENTITIES)
     parser.add_argument(
         "--judge", help="a run trained on faces of the prior only, or onnx:PATH; by default none"

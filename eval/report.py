@@ -1,9 +1,10 @@
-"""Stage report: everything measured -> reports/index.html, summary.json and metrics.json.
+"""Write the report of a run: reports/index.html, summary.json, metrics.json.
 
     facestill report mined-2     the last run; the runs before it are found in its log
 
-Reads finished files only. The page is one file that opens offline. It holds photographs only of
-the folder that the user names under verify: pairs in params.yaml.
+Also training.csv and roc.csv, the figures' numbers. Reads finished files only. The page is one
+file that opens offline. It holds photographs only of the folder that the user names under verify:
+pairs in params.yaml.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def write_reports(results: Results, params: Params, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = Parser(description="Write the report of a run.")
+    parser = Parser(__doc__)
     parser.add_argument("run", help="the last run of a chain under runs/, such as mined-2")
     args = parser.parse_args()
     with timed("report"):

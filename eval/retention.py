@@ -1,4 +1,4 @@
-"""How much of the teacher a student keeps, on stored faces -> reports/retention/RUN.json.
+"""Measure how much of its teacher a student keeps into reports/retention/RUN.json.
 
     facestill retention mined-2 --rounds probe
 
@@ -123,7 +123,7 @@ def measure(run: str, rounds: Sequence[str], params: Params) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = Parser(description="Measure what a student keeps of its teacher's embeddings.")
+    parser = Parser(__doc__)
     parser.add_argument("run", help="a run under runs/")
     parser.add_argument("--rounds", nargs="+", default=[PROBE], help="rounds of stored faces")
     args = parser.parse_args()

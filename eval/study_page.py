@@ -1,9 +1,10 @@
-"""reports/studies/index.html: a section for every study that left a report.
+"""Write the page of all studies: reports/studies/index.html.
 
     facestill study-page
 
-A study is a folder eval/studies/NAME whose report.py has a TITLE and `section(found)`, the content
-of page.html.jinja beside it. The page follows from the reports alone.
+It has a section for every study that left a report. A study is a folder eval/studies/NAME whose
+report.py has a TITLE and `section(found)`, the content of page.html.jinja beside it. The page
+follows from the reports alone.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def page_content(reports: Sequence[StudyReport]) -> Mapping[str, Any]:
 
 
 def main() -> None:
-    Parser(description="Write the page of all studies that were run.").parse_args()
+    Parser(__doc__).parse_args()
     names = sorted(path.stem for path in layout.STUDY_REPORTS.glob("*.json"))
     if not names:
         raise InputError(f"{layout.STUDY_REPORTS}: no reports; run `make study NAME=…` first")

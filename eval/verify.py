@@ -1,4 +1,4 @@
-"""Verification of a model on photographs: metrics.json and scores.parquet.
+"""Verify a model on photographs: metrics.json and scores.parquet.
 
     facestill verify --model runs/mined-2 --benchmark orl --out DIR
     facestill verify --model teacher:dlib-resnet --benchmark pairs:FOLDER --out DIR
@@ -149,14 +149,14 @@ def _measure(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = Parser(description="Verify a model on photographs.")
+    parser = Parser(__doc__)
     parser.add_argument("--model", help="a run directory, teacher:NAME or onnx:PATH")
     parser.add_argument(
         "--benchmark", help="orl, or pairs:, rfw:, templates: or folder:DIR, or bin:FILE"
     )
     parser.add_argument("--out", type=Path, help="folder for metrics.json and scores.parquet")
     parser.add_argument(
-        "--protocol", type=Path, metavar="FILE", help="what eval.freeze made; must be unchanged"
+        "--protocol", type=Path, metavar="FILE", help="of facestill freeze; must be unchanged"
     )
     parser.add_argument("--views", choices=VIEWS, help="instead of those that the model declares")
     parser.add_argument("--stage", metavar="RUN", help="run and teacher, into reports/verify/")

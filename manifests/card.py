@@ -1,4 +1,4 @@
-"""A round's dataset card, from its stores and manifest: croissant.json and DATASHEET.md.
+"""Write a round's dataset card: croissant.json and DATASHEET.md.
 
     facestill card ROUND [--out DIR] [--url URL] [--date DATE] [--creator NAME]
                                    [--version VERSION]
@@ -42,7 +42,7 @@ def write_card(facts: RoundFacts, publication: Publication, out: Path) -> None:
 
 
 def main() -> None:
-    parser = Parser(description="Write a round's dataset card: croissant.json and DATASHEET.md.")
+    parser = Parser(__doc__)
     parser.add_argument("round", help="name of a round under data/")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: data/ROUND/card")
     parser.add_argument("--url", help="web page of the round; left out unless given, as are")

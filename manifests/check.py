@@ -1,6 +1,8 @@
-"""Integrity of stores, from the bytes on disk: every hash, every count, the chain they are of.
+"""Check the bytes of stores against their passports, and the chain of digests.
 
-facestill check STORE …      exit 1 if any store is not what its passport says
+    facestill check STORE …      exit 1 if any store is not what its passport says
+
+Every hash, every count and every chunk is read; nothing is believed that can be computed.
 """
 
 from __future__ import annotations
@@ -188,10 +190,10 @@ def describe(store: Path) -> str:
 
 
 def main() -> int:
-    parser = Parser(description="Check the bytes of stores against their passports.")
+    parser = Parser(__doc__)
     parser.add_argument("stores", nargs="+", type=Path, metavar="STORE")
     faulty = 0
-    for store in tqdm(parser.parse_args().stores, unit="store", desc="verify"):
+    for store in tqdm(parser.parse_args().stores, unit="store", desc="check"):
         faults = find_faults(store)
         faulty += bool(faults)
         for text in [f"{store}: {fault.text}" for fault in faults] or [describe(store)]:

@@ -1,9 +1,9 @@
-"""What differs between two stores of one kind, or between two latent manifests.
+"""Compare two stores of one kind, or two manifests of latents.
 
     facestill diff A B      exit 0 the same, 1 they differ, 2 they cannot be compared
 
 Stores are taken at their passports' word, arrays are read block by block; whether the bytes are
-those that were sealed is for manifests.check to say.
+those that were sealed is for `facestill check` to say.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from manifests.core.errors import InputError, Parser, pick, run_command
-from manifests.differences import Difference, compare_rows, describe, unequal
+from manifests.stores.differences import Difference, compare_rows, describe, unequal
 from manifests.stores.latents import LatentManifest
 from manifests.stores.metadata import array_form, array_names, row_bytes
 from manifests.stores.passport import Passport
@@ -204,7 +204,7 @@ def compare(a: Path, b: Path) -> tuple[str, list[str]]:
 
 
 def main() -> int:
-    parser = Parser(description="What differs between two stores or two latent manifests.")
+    parser = Parser(__doc__)
     for name in ("A", "B"):
         parser.add_argument(name, type=Path, help="a store, or a manifest (.parquet)")
     args = parser.parse_args()

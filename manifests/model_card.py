@@ -1,9 +1,10 @@
-"""An export's model card: MODEL_CARD.md and model_card.json, from its record and its results.
+"""Write an exported student's model card: MODEL_CARD.md and model_card.json.
 
     facestill model-card runs/exports/mined-2 [--results DIR ...]
 
-`--results` name folders that eval.verify wrote for this student or one of its files; by default
-those under reports/verify. `train.export` writes the card too: write it again after verifying.
+`--results` name folders that `facestill verify` wrote for this student or one of its files; by
+default those under reports/verify. `facestill export` writes the card too: write it again after
+verifying.
 """
 
 from __future__ import annotations
@@ -52,9 +53,11 @@ def write_card(folder: Path, results: Iterable[Path] | None = None) -> ModelCard
 
 
 def main() -> None:
-    parser = Parser(description="Write an export's model card.")
-    parser.add_argument("folder", type=Path, help="what train.export made: runs/exports/RUN")
-    parser.add_argument("--results", type=Path, nargs="+", metavar="DIR", help="of eval.verify")
+    parser = Parser(__doc__)
+    parser.add_argument("folder", type=Path, help="what facestill export made: runs/exports/RUN")
+    parser.add_argument(
+        "--results", type=Path, nargs="+", metavar="DIR", help="of facestill verify"
+    )
     args = parser.parse_args()
     card = write_card(args.folder, args.results)
     count = len(card.verifications)

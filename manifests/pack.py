@@ -1,6 +1,8 @@
-"""Writing rows of a round to one HDF5 file; see manifests.takeaway.packing for what is in it.
+"""Pack rows of a round into one HDF5 file.
 
-facestill pack ROUND [--rows SELECTION] [--teacher NAME …] --out FILE.h5
+    facestill pack ROUND [--rows SELECTION] [--teacher NAME …] --out FILE.h5
+
+What is in it: manifests.takeaway.packing. `facestill unpack` makes a round of it elsewhere.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from manifests.takeaway.packing import ALL, HELP, export_round
 
 
 def main() -> None:
-    parser = Parser(description="Export rows of a round, with all that is known of them, to HDF5.")
+    parser = Parser(__doc__)
     parser.add_argument("round", help="name of a round with faces")
     parser.add_argument("--rows", default=ALL, metavar="SELECTION", help=HELP)
     parser.add_argument(

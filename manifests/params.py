@@ -1,8 +1,10 @@
-"""Checks params.yaml, or merges a preset into it.
+"""Check params.yaml, or merge a preset into it.
 
-facestill params            checks params.yaml
-facestill params PRESET     merges params/PRESET.yaml into it
-facestill params --schema   writes params/schema.json, by which an editor knows what it may say
+    facestill params            checks params.yaml
+    facestill params PRESET     merges params/PRESET.yaml into it
+    facestill params --schema   writes params/schema.json, by which an editor knows what it may say
+
+`git checkout params.yaml` undoes a preset.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ SCHEMA = Path("params/schema.json")
 
 
 def main() -> None:
-    parser = Parser(description="Check params.yaml, or merge a preset into it.")
+    parser = Parser(__doc__)
     parser.add_argument("preset", nargs="?", help="the PRESET of a params/PRESET.yaml")
     parser.add_argument("--schema", action="store_true", help=f"write {SCHEMA} and end")
     args = parser.parse_args()

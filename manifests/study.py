@@ -3,7 +3,8 @@
     facestill study NAME          checks params/studies/NAME.yaml
     facestill study NAME SIZE     merges params/studies/NAME/SIZE.yaml into it
 
-DVC sees the study's stages from then on, until params/studies/stages/NAME is removed.
+DVC sees the study's stages from then on, until params/studies/stages/NAME is removed. `make study
+NAME=… [SIZE=…]` does this and runs the study; `git checkout params/studies` undoes a size.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from manifests.settings.study import load_study
 
 
 def main() -> None:
-    parser = Parser(description="Lay a study out beside the flow, its parameters checked.")
+    parser = Parser(__doc__)
     parser.add_argument("study", help="the NAME of a params/studies/NAME.yaml")
     parser.add_argument("size", nargs="?", help="the SIZE of a params/studies/NAME/SIZE.yaml")
     args = parser.parse_args()

@@ -1,6 +1,9 @@
-"""Making a round of a take-away (manifests.takeaway.unpacking): this file cannot be imported.
+"""Unpack a round from an HDF5 file that `facestill pack` wrote.
 
-facestill unpack FILE.h5 ROUND
+    facestill unpack FILE.h5 ROUND
+
+The whole of a round gets the roots that it had; a selection becomes stores of its own, whose
+lineage names the source, and stands beside it as TEAM/ROUND.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from manifests.takeaway.unpacking import import_round
 
 
 def main() -> None:
-    parser = Parser(description="Make a round of a file that `facestill pack` wrote.")
+    parser = Parser(__doc__)
     parser.add_argument("file", type=Path, metavar="FILE.h5")
     parser.add_argument(
         "round", help="name of the round that it is of, or TEAM/NAME to have it beside that one"

@@ -1,12 +1,13 @@
-"""Making a round of an image set that exists already (DigiFace-1M, DCFace, IDiff-Face …).
+"""Adopt an existing set of synthetic faces as a round.
 
     facestill adopt folder:DIR --round NAME --synthetic-source TEXT --licence TEXT
         [--frame arcface112] [--workers N | --scheduler ADDRESS]
 
-Only synthetic faces: whoever adopts a set states what made it, and every passport repeats it.
-Photographs of people are adopted by adopt-photographs, for the one study that may see them.
-The round has a manifest without latents and a face store like any other. Interrupted, it goes on
-where it was; run again on the same images it makes the same bytes.
+Such sets are DigiFace-1M, DCFace, IDiff-Face. Only synthetic faces: whoever adopts a set states
+what made it, and every passport repeats it. Photographs of people are adopted by
+adopt-photographs, for the one study that may see them. The round has a manifest without latents
+and a face store like any other. Interrupted, it goes on where it was; run again on the same
+images it makes the same bytes.
 """
 
 from __future__ import annotations
@@ -176,7 +177,7 @@ def build_adoption(adoption: Adoption, crew: Crew) -> Passport:
 
 
 def main() -> None:
-    parser = Parser(description="Make a round of an existing set of synthetic faces.")
+    parser = Parser(__doc__)
     parser.add_argument("images", help="folder:DIR, in it a folder an identity")
     parser.add_argument("--round", required=True, help="what to call it")
     parser.add_argument(

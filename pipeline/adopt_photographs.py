@@ -1,10 +1,11 @@
-"""Stage fair-distillation-real: a user's own photographs of people as a round of that study.
+"""Adopt photographs of people as a round, for study fair-distillation alone.
 
     facestill adopt-photographs [--workers N | --scheduler ADDRESS]
 
-The folder, the switch that allows it, and whose faces they are: real_faces in
-params/studies/fair-distillation.yaml. Where none is named the round is there without faces. Its
-passports say that it holds photographs of people; training of anything else refuses it.
+Stage fair-distillation-real. The folder, the switch that allows it, and whose faces they are:
+real_faces in params/studies/fair-distillation.yaml. Where none is named the round is there
+without faces. Its passports say that it holds photographs of people; training of anything else
+refuses it.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def make_round(real: RealFaces, params: Params, crew: Crew) -> str:
 
 
 def main() -> None:
-    parser = Parser(description=f"Make the round of photographs of the study {NAME}.")
+    parser = Parser(__doc__)
     add_options(parser)
     args = parser.parse_args()
     params, study = load_params(), load_study(NAME, Study)

@@ -1,4 +1,4 @@
-"""Is a store what its passport says it was made from? Some rows are made again and compared.
+"""Make some rows of stores again and compare them with what is stored.
 
     facestill audit STORE … [--rows K] [--seed S] [--json FILE] [--workers N]
 
@@ -166,7 +166,7 @@ def describe(store: Path, found: Agreement) -> str:
 
 
 def main() -> int:
-    parser = Parser(description="Make some rows of stores again and compare.")
+    parser = Parser(__doc__)
     parser.add_argument("stores", nargs="+", type=Path, metavar="STORE")
     parser.add_argument("--rows", type=int, default=256, help="drawn of each store (default 256)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")

@@ -1,4 +1,4 @@
-"""Stage boundaries: pool latents and embeddings -> data/pool/boundaries.parquet.
+"""Find identity boundaries in latent space into data/pool/boundaries.parquet.
 
     facestill boundaries
 
@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, run_command
+from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.layout import POOL
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import BoundaryParams, Params, load_params
@@ -119,6 +119,7 @@ def boundaries_of_pool(params: Params) -> Boundaries:
 
 
 def main() -> None:
+    Parser(__doc__).parse_args()
     with timed("boundaries"):
         boundaries = boundaries_of_pool(load_params())
         boundaries.write(layout.boundaries(POOL))

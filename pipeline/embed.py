@@ -1,4 +1,4 @@
-"""Stage embed: data/ROUND/faces.zarr -> data/ROUND/teachers/NAME.zarr.
+"""Embed a round's faces with a teacher into data/ROUND/teachers/TEACHER.zarr.
 
     facestill embed ROUND [--teacher NAME|KIND:PATH] [--workers N | --scheduler ADDRESS]
 
@@ -191,7 +191,7 @@ def _tools(job: EmbedJob) -> tuple[Teacher, FaceStore, np.ndarray]:
 
 
 def main() -> None:
-    parser = Parser(description="Cache a teacher's embeddings of a round.")
+    parser = Parser(__doc__)
     parser.add_argument("round", help="name of a rendered round")
     parser.add_argument("--teacher", help="a name, or KIND:PATH; default: params.yaml's")
     add_options(parser)

@@ -1,11 +1,12 @@
-"""Stage mine: gaps and pool -> manifests/rounds/mined-K.parquet, data/mined-K/regions.parquet.
+"""Mine a round where a student is weak into manifests/rounds/mined-K.parquet.
 
     facestill mine mined-1 --gaps start
     facestill mine summary mined-1         what a reviewer wants to know of a round
     facestill mine explain FACE_ID         a face's lineage, back to the prior
 
-How hard a region is, is measured on the probe, which is never trained on; parents are the pool's
-faces in the hard regions. A round is empty where mining has nothing left to gain.
+Its regions go into data/mined-K/regions.parquet. How hard a region is, is measured on the probe,
+which is never trained on; parents are the pool's faces in the hard regions. A round is empty where
+mining has nothing left to gain.
 """
 
 from __future__ import annotations
@@ -224,7 +225,7 @@ def main() -> None:
     if verb is not None:
         verb(sys.argv[2:])
         return
-    parser = Parser(description="Mine a round where the student is weak, or: explain, summary.")
+    parser = Parser(__doc__)
     parser.add_argument("round", help="name of the round to make")
     parser.add_argument("--gaps", required=True, help="the run whose gaps are read")
     args = parser.parse_args()

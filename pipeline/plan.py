@@ -1,4 +1,4 @@
-"""Dry run of render and embed: shards, files, bytes and hours, before anything is made.
+"""Forecast the shards, files, bytes and hours of render and embed.
 
     facestill plan [ROUND …] [--faces N] [--teacher NAME] [--workers W] [--json FILE]
 
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = Parser(description="What rendering and embedding would take. Makes no store.")
+    parser = Parser(__doc__)
     parser.add_argument("round", nargs="*", help="default: all that have a manifest")
     parser.add_argument(
         "--faces", metavar="N", type=int, action="append", default=[],

@@ -1,4 +1,4 @@
-"""Stage render: a round's manifest -> data/ROUND/faces.zarr.
+"""Render a round's faces into data/ROUND/faces.zarr.
 
     facestill render ROUND [--workers N | --scheduler ADDRESS]
 
@@ -152,7 +152,7 @@ def _tools(job: RenderJob) -> tuple[Generator, list[Detector], LatentManifest]:
 
 
 def main() -> None:
-    parser = Parser(description="Render a round's faces.")
+    parser = Parser(__doc__)
     parser.add_argument("round", help="name of a round under manifests/rounds/")
     add_options(parser)
     args = parser.parse_args()

@@ -1,9 +1,10 @@
-"""Rebuilding what is damaged of a store, and nothing else.
+"""Rebuild the damaged shards of stores, and nothing else.
 
     facestill repair STORE … [--workers N | --scheduler ADDRESS]
 
-Shards that verify finds sound are taken over; the stage builds the others, as if it had been
-interrupted there. What comes out has the root that the store had before, or the command fails.
+Shards that `facestill check` finds sound are taken over; the stage builds the others, as if it
+had been interrupted there. What comes out has the root that the store had before, or the command
+fails.
 """
 
 from __future__ import annotations
@@ -204,7 +205,7 @@ def _link(store: Path, target: Path, name: str, bad: Collection[str]) -> bool:
 
 
 def main() -> None:
-    parser = Parser(description="Rebuild the damaged shards of stores.")
+    parser = Parser(__doc__)
     parser.add_argument("stores", nargs="+", type=Path, metavar="STORE")
     add_options(parser)
     args = parser.parse_args()

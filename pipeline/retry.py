@@ -1,9 +1,9 @@
-"""Another try at the faces that were not found, without rendering the others again.
+"""Detect again the faces that were not found, and keep the others.
 
     (add an attempt to render.retries in params.yaml)
     facestill retry ROUND … [--workers N | --scheduler ADDRESS]
 
-The result is byte for byte the store that `pipeline.render` would build from nothing with the
+The result is byte for byte the store that `facestill render` would build from nothing with the
 same parameters, so that `dvc repro` afterwards finds it done.
 """
 
@@ -92,7 +92,7 @@ def retry_round(name: str, params: Params, *, crew: Crew) -> str:
 
 
 def main() -> None:
-    parser = Parser(description="Try failed faces again with further detections.")
+    parser = Parser(__doc__)
     parser.add_argument("rounds", nargs="+", metavar="ROUND")
     add_options(parser)
     args = parser.parse_args()

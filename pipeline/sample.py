@@ -1,7 +1,10 @@
-"""Stage sample: params -> manifests/rounds/ROUND.parquet and its summary.
+"""Sample a round's latents into manifests/rounds/ROUND.parquet.
 
-facestill sample ROUND           a round of the generator's prior
-facestill sample identities      from the boundaries of the pool
+    facestill sample ROUND           a round of the generator's prior
+    facestill sample identities      from the boundaries of the pool
+
+Beside it lies ROUND.summary.json. How many, by which law and seed: sample and identities in
+params.yaml.
 """
 
 from __future__ import annotations
@@ -176,7 +179,7 @@ def sample_from_boundaries(params: Params) -> LatentManifest:
 
 
 def main() -> None:
-    parser = Parser(description="Sample the latents of a round.")
+    parser = Parser(__doc__)
     parser.add_argument("round", help=f"a key of `sample` in params.yaml, or {IDENTITIES}")
     args = parser.parse_args()
     with timed(f"sample@{args.round}"):

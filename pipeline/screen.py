@@ -1,10 +1,10 @@
-"""Stage screen: a round's stores -> data/ROUND/marks/TEACHER.parquet.
+"""Mark a round's near-duplicates and poor faces in data/ROUND/marks/.
 
     facestill screen ROUND [--against ROUND …] [--quality TABLE [--worst 0.1]]
 
 Faces that nearly repeat an earlier one, that the detector was least sure of, that look unlike the
-others of their identity, or that are the worst by a table of train.qualities, are marked with the
-reason. They stay where they are: whoever reads a round decides (train.leave_out).
+others of their identity, or that are the worst by a table of `facestill qualities`, are marked
+with the reason. They stay where they are: whoever reads a round decides (train.leave_out).
 """
 
 from __future__ import annotations
@@ -175,10 +175,10 @@ def screen_round(
 
 
 def main() -> None:
-    parser = Parser(description="Mark near-duplicates and faces of low quality.")
+    parser = Parser(__doc__)
     parser.add_argument("round", help="name of an embedded round")
     parser.add_argument("--against", nargs="+", default=[], metavar="ROUND", help="earlier rounds")
-    parser.add_argument("--quality", type=Path, metavar="TABLE", help="of train.qualities")
+    parser.add_argument("--quality", type=Path, metavar="TABLE", help="of facestill qualities")
     parser.add_argument("--worst", type=float, default=WORST, help="share of it to mark")
     args = parser.parse_args()
     marks = screen_round(args.round, args.against, load_params(), args.quality, args.worst)

@@ -1,4 +1,4 @@
-"""Stage weights: the embedded defaults' files -> data/weights/.
+"""Fetch the default weights and the ORL photographs into data/weights/.
 
     facestill weights
 
@@ -24,7 +24,7 @@ from tqdm import tqdm
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.digests import sha256_file
-from manifests.core.errors import InputError, run_command
+from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import replacing
 from manifests.photographs.protocols import Benchmark
 
@@ -144,6 +144,7 @@ def _by_hand(files: list[WeightFile], cache: Path) -> str:
 
 
 def main() -> None:
+    Parser(__doc__).parse_args()
     with timed("weights"):
         benchmark = Benchmark.read(layout.BENCHMARKS / "orl.parquet")
         gather([*FILES, *orl_files(benchmark)], CACHE, layout.WEIGHTS)

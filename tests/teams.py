@@ -81,13 +81,14 @@ class Team:
         self.run("git", "commit", "--quiet", "--message", text)
 
     def _environment(self) -> dict[str, str]:
-        """Nobody's settings, nobody's name."""
+        """Nobody's settings, nobody's name; the commands of the environment that tests run in."""
         home = self.folder.parent / "settings"
+        commands = Path(sys.executable).parent
         return {
             **os.environ,
             **{kind: str(home / kind) for kind in KINDS},
             **dict.fromkeys(NAMES, "team@example.org"),
-            "PATH": f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
             "OMP_WAIT_POLICY": "PASSIVE",  # a thread that waits takes no time of a busy machine
@@ -107,9 +108,7 @@ def check_out(folder: Path, places: Mapping[str, str], changes: Mapping[str, Any
     """A repository of this project's files, with a first commit; `changes` of the toy preset."""
     team = Team(folder, places)
     copy_project(folder)
-    (folder / ".venv").symlink_to(sys.prefix)
     team.run("git", "init", "--quiet", "--initial-branch", "main")
-    (folder / ".git/info/exclude").write_text(".venv\n", encoding="utf-8")
     preset = yaml.safe_load((ROOT / "params/toy.yaml").read_text(encoding="utf-8"))
     team.set_params(**merged(preset, changes))
     team.commit("Start")

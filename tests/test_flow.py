@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import itertools
 import re
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from manifests.core.files import read_json
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import FaceStore, TeacherStore, store_root
 from tests.flow import ROOT, VERBS, build, ordered_commands, resolved_commands
+from tests.imports import file_of, imports
 
 ROUNDS = ("pool", "probe", "identities", "mined-1", "mined-2")
 FOLDERS = (
@@ -44,30 +44,6 @@ STUDIES = {
     for name, stage in yaml.safe_load(path.read_text(encoding="utf-8"))["stages"].items()
 }
 ALL = STAGES | STUDIES
-ARROWS = {
-    "manifests": {"manifests"},
-    "pipeline": {"manifests", "pipeline"},
-    "train": {"manifests", "train", "pipeline.arrays"},
-    "eval": {
-        "manifests", "eval", "train.checkpoint", "pipeline.arrays", "pipeline.teachers",
-        "pipeline.foreign",
-    },
-}  # fmt: skip
-
-
-def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-
-
-def file_of(module: str) -> Path | None:
-    stem = ROOT / module.replace(".", "/")
-    found = (stem.with_suffix(".py"), stem / "__init__.py")
-    return next((path for path in found if path.exists()), None)
 
 
 def closure(path: Path, seen: set[Path]) -> set[Path]:
@@ -172,21 +148,6 @@ def module_of(name: str) -> str:
 def test_what_is_measured_on_photographs_is_traced() -> None:
     assert {"annotate-photographs", "annotate", "render"} <= made_from("drift", set())
     assert "mine" in made_from("train-mined", set())
-
-
-def test_imports_follow_the_arrows() -> None:
-    for package, allowed in ARROWS.items():
-        for path in sorted((ROOT / package).rglob("*.py")):
-            for module in imports(path):
-                if module.split(".")[0] in ARROWS:
-                    parts = module.split(".")
-                    prefixes = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
-                    assert prefixes & allowed or module == "pipeline", f"{path}: {module}"
-
-
-def test_contracts_do_not_import_torch() -> None:
-    for path in (ROOT / "manifests").rglob("*.py"):
-        assert not any(module.split(".")[0] == "torch" for module in imports(path)), path
 
 
 def test_the_test_flow_runs_every_command_of_the_pipeline() -> None:

@@ -1,8 +1,8 @@
-"""A run's student as files for others: safetensors, ONNX, 8-bit ONNX, and a model card.
+"""Export a run's student as safetensors, ONNX and 8-bit ONNX with a model card.
 
     facestill export runs/mined-2 [--out DIR] [--pixels uint8] [--int8 static|dynamic|none]
 
--> DIR (default runs/exports/RUN): student.safetensors, student.onnx, student.int8.onnx, their
+Into DIR (default runs/exports/RUN) go student.safetensors, student.onnx, student.int8.onnx, their
 record export.json, latency.json, MODEL_CARD.md and model_card.json: docs/MODELS.md. The 8-bit
 network is calibrated on faces that the student was trained on; its cost is measured on the probe.
 """
@@ -52,7 +52,7 @@ def check_output(output: Path) -> None:
 
 
 def main() -> None:
-    parser = Parser(description="Export a run's student: safetensors, ONNX, 8-bit ONNX, a card.")
+    parser = Parser(__doc__)
     parser.add_argument("run", type=Path, help="a run directory such as runs/mined-2")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/exports/RUN")
     parser.add_argument(

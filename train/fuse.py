@@ -1,10 +1,10 @@
-"""Trains an adaptor of several teachers -> runs/NAME/ (adaptor.safetensors, log.json).
+"""Train an adaptor that fuses several teachers' embeddings into runs/NAME/.
 
     facestill fuse fused --teachers a b c d --rounds identities
 
-MST-KD (ECCV-W 2024): the teachers' cached embeddings of labelled faces are all that it reads; no
-face is embedded again. A student is then taught the adaptor's outputs: in params.yaml,
-`train: {teachers: {a: 1.0, …}, adaptor: fused}`.
+Writes adaptor.safetensors and log.json. MST-KD (ECCV-W 2024): the teachers' cached embeddings of
+labelled faces are all that it reads; no face is embedded again. A student is then taught the
+adaptor's outputs: in params.yaml, `train: {teachers: {a: 1.0, …}, adaptor: fused}`.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def fuse(
 
 
 def main() -> None:
-    parser = Parser(description="Train an adaptor of several teachers' embeddings.")
+    parser = Parser(__doc__)
     parser.add_argument("name", help="of the run; params.yaml names it as train.adaptor")
     parser.add_argument("--teachers", nargs="+", required=True, help="names of teacher stores")
     parser.add_argument("--rounds", nargs="+", required=True, help="with identities")

@@ -1,10 +1,10 @@
-"""Qualities of stored faces by a run's quality head -> DIR/ROUND.parquet, a row a face.
+"""Rate stored faces by a run's quality head into DIR/ROUND.parquet.
 
     facestill qualities runs/NAME --rounds pool identities --out DIR
 
 The run was trained with cr-fiqa in train.loss. A table weighs faces in training
-(train.face_weights), or marks the worst of them (`pipeline.screen ROUND --quality FILE`, and
-train.leave_out). Photographs are rated by eval.face_quality, and never trained on.
+(train.face_weights), or marks the worst of them (`facestill screen ROUND --quality FILE`, and
+train.leave_out). Photographs are rated by `facestill face-quality`, and never trained on.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def quality_table(rated: RatedStudent, manifest: LatentManifest, faces: FaceStor
 
 
 def main() -> None:
-    parser = Parser(description="Rate the faces of rounds by a run's quality head.")
+    parser = Parser(__doc__)
     parser.add_argument("run", type=Path, help="a run directory with a quality head")
     parser.add_argument("--rounds", nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True, help="a folder for the tables")

@@ -1,4 +1,4 @@
-"""A run's student after each epoch, as teachers: runs/RUN/snapshots/NNN -> runs/teachers/RUN/.
+"""Export a run's student of each epoch as ONNX teachers into runs/teachers/RUN/.
 
     facestill snapshots tutor
     for file in runs/teachers/tutor/*.onnx; do
@@ -60,7 +60,7 @@ def export_snapshots(run: Path, output: Path, *, last: bool = False) -> list[Pat
 
 
 def main() -> None:
-    parser = Parser(description="Export a run's snapshots as teachers.")
+    parser = Parser(__doc__)
     parser.add_argument("run", help="a run under runs/")
     parser.add_argument("--last", action="store_true", help="the last one alone")
     args = parser.parse_args()

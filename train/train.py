@@ -1,11 +1,11 @@
-"""Stage train: cached stores -> runs/RUN/ (student.safetensors, log.json).
+"""Train a student from cached stores into runs/RUN/.
 
     facestill train start --rounds pool
     facestill train mined-1 --rounds identities mined-1 --after start
     torchrun --nproc-per-node 2 -m train.train start --rounds pool
 
-`--after` continues from that run's student, on its stores and the new rounds. A run that was
-interrupted goes on where it stopped, to the same bits.
+Writes student.safetensors and log.json. `--after` continues from that run's student, on its stores
+and the new rounds. A run that was interrupted goes on where it stopped, to the same bits.
 """
 
 from __future__ import annotations
@@ -30,11 +30,9 @@ def main() -> int:
 
 
 def _main(processes: Processes) -> None:
-    parser = Parser(description="Train a student from cached stores.")
-    parser.add_argument("run", help="start, or a key of `mined` or train.runs in params.yaml")
-    parser.add_argument(
-        "--rounds", nargs="+", required=True, help="to train on, beside those of the run --after"
-    )
+    parser = Parser(__doc__)
+    parser.add_argument("run", help="a key of train.runs in params.yaml")
+    parser.add_argument("--rounds", nargs="+", required=True, help="new rounds to train on")
     parser.add_argument("--after", help="the run to continue from")
     args = parser.parse_args()
     keep_freed_memory()

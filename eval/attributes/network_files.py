@@ -62,7 +62,7 @@ def load_heads(path: Path) -> tuple[Heads, HeadsPassport, str]:
         heads.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError, LookupError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: no attribute heads ({str(error)[:200]}); train them with eval.heads"
+            f"{path}: no attribute heads ({str(error)[:200]}); train them with facestill heads"
         ) from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -78,12 +78,12 @@ def _read_metrics(path: Path) -> Mapping[str, Any]:
         said = parse_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
-            f"{path}: no such file; name folders that eval.verify wrote with --out"
+            f"{path}: no such file; name folders that facestill verify wrote with --out"
         ) from None
     except (ValueError, IsADirectoryError) as error:
-        raise InputError(f"{path}: not JSON ({error}); run eval.verify again") from None
+        raise InputError(f"{path}: not JSON ({error}); run facestill verify again") from None
     if not isinstance(said, dict):
-        raise InputError(f"{path}: holds no object of figures; run eval.verify again")
+        raise InputError(f"{path}: holds no object of figures; run facestill verify again")
     return said
 
 
@@ -92,11 +92,13 @@ def _check_facts(folder: Path, said: Mapping[str, Any], metadata: Mapping[str, s
     for name in FACTS:
         for file, facts in (("metrics.json", said), ("scores.parquet", metadata)):
             if name not in facts:
-                raise InputError(f"{folder / file}: does not say {name}; run eval.verify again")
+                raise InputError(
+                    f"{folder / file}: does not say {name}; run facestill verify again"
+                )
         if str(said[name]) != metadata[name]:
             raise InputError(
                 f"{folder}: metrics.json is of {name} {str(said[name])[:40]!r}, scores.parquet of "
-                f"{metadata[name][:40]!r}; run eval.verify again"
+                f"{metadata[name][:40]!r}; run facestill verify again"
             )
 
 
@@ -105,7 +107,7 @@ def _check_figures(folder: Path, said: Mapping[str, Any], figures: Mapping[str, 
         if name in said and not _equal(said[name], value):
             raise InputError(
                 f"{folder / 'metrics.json'}: says {name} {str(said[name])[:60]}, its "
-                f"scores.parquet gives {value}; run eval.verify again"
+                f"scores.parquet gives {value}; run facestill verify again"
             )
 
 

@@ -129,7 +129,7 @@ def probe_gap(export: Export) -> ProbeGap | None:
             return None
         return ProbeGap(**{name: report[PROBE][name] for name in ProbeGap.__dataclass_fields__})
     except (KeyError, TypeError):
-        raise InputError(f"{path}: not a report of eval.gap; run gap again") from None
+        raise InputError(f"{path}: not a report of the stage gap; run gap again") from None
 
 
 def as_json(card: ModelCard) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def read_verification(folder: Path, networks: Mapping[str, str]) -> Verification
     figures: Figures = parse(Figures, chosen, str(path))
     rates = said.get("fnmr_at_fmr")
     if not isinstance(rates, dict):
-        raise InputError(f"{path}: no object fnmr_at_fmr; run eval.verify again")
+        raise InputError(f"{path}: no object fnmr_at_fmr; run facestill verify again")
     points = [_point(path, fmr, rate) for fmr, rate in rates.items() if rate is not None]
     return Verification(
         networks[str(sha256)],
@@ -95,15 +95,17 @@ def model_of(path: Path) -> str | None:
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise InputError(f"{path}: no such file; name folders that eval.verify wrote with --out")
+        raise InputError(
+            f"{path}: no such file; name folders that facestill verify wrote with --out"
+        )
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"larger than {LARGEST} bytes")
         said = parse_json(path.read_bytes())
     except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); run eval.verify again") from None
+        raise InputError(f"{path}: not JSON ({error}); run facestill verify again") from None
     if not isinstance(said, dict):
-        raise InputError(f"{path}: holds no object of figures; run eval.verify again")
+        raise InputError(f"{path}: holds no object of figures; run facestill verify again")
     return said
 
 

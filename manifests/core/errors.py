@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from typing import NoReturn, TypeVar
@@ -12,7 +15,12 @@ T = TypeVar("T")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are InputErrors: one line, as everywhere."""
+    """An argument parser whose complaints are InputErrors: one line, as everywhere. A command
+    describes itself by its file's docstring, whose lines stay as they are."""
+
+    def __init__(self, description: str | None = None, prog: str | None = None) -> None:
+        raw = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, description=description, formatter_class=raw)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see --help")
@@ -39,12 +47,15 @@ REFUSALS = {
 
 def run_command(main: Callable[[], int | None]) -> None:
     """Runs a stage's `main` and exits: 0 good, 1 the check failed, 2 usage, bad input, or a
-    machine that refused (a full disk)."""
+    machine that refused (a full disk); 141 where nobody reads on, as in `… | head -1`."""
     try:
         status = main()
+        sys.stdout.flush()
     except InputError as error:
         status = _complain(str(error))
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            sys.exit(128 + signal.SIGPIPE)
         if error.errno not in REFUSALS:
             raise
         where = f"{error.filename}: " if error.filename else ""
@@ -53,6 +64,17 @@ def run_command(main: Callable[[], int | None]) -> None:
             "is kept"
         )
     sys.exit(status or 0)
+
+
+def _nobody_reads() -> bool:
+    """Whether it is standard output that broke; if so, what it still holds goes nowhere: python's
+    own flush, at the end, must not meet the pipe again."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # 0: nothing but that it broke
+    broken = bool(poll.poll(0))
+    if broken:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return broken
 
 
 def _complain(text: str) -> int:

@@ -77,7 +77,7 @@ class Marks:
         if links != (faces_root, teacher_root):
             raise InputError(
                 f"{path}: drawn from faces {links[0][:12]} and embeddings {links[1][:12]}, at hand "
-                f"are {faces_root[:12]} and {teacher_root[:12]}; run pipeline.screen again"
+                f"are {faces_root[:12]} and {teacher_root[:12]}; run facestill screen again"
             )
         marks = tuple(Mark(**row) for row in table.to_pylist())
         strangers = {mark.reason for mark in marks} - set(REASONS)

@@ -138,7 +138,7 @@ def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise InputError(f"ONNX files need the package {name}; pip install '.[onnx]'") from None
+        raise InputError(f"ONNX files need the package {name}; pip install -e '.[onnx]'") from None
 
 
 def _parse(path: Path) -> Any:

@@ -22,7 +22,7 @@ from eval.scoring.metrics import figures_of, fold_results, verification_statisti
 from eval.scoring.ranking import Faces, identify, nearest
 from eval.scoring.scored import parse_scores
 from manifests.photographs.scores import SCHEMA
-from tests.watch import python
+from tests.process_costs import python
 
 WIDTH = 128
 FACES_EACH = 10

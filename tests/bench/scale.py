@@ -21,7 +21,7 @@ from manifests.settings.params import load_params
 from manifests.stores.reading import FaceStore
 from pipeline.building.crews import num_cores
 from tests.bench.__main__ import machine
-from tests.watch import Cost, python, workplace
+from tests.process_costs import Cost, python, workplace
 
 SEED = 13
 OUTPUT = layout.REPORTS / "scale.json"

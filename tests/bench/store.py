@@ -1,7 +1,8 @@
 """Writing, reading, checking and sealing stores: rates, files, and whether memory stays flat.
 
 2,048 real faces are rendered and embedded by the stages. Larger stores hold them over and over:
-the stages' own code builds them, but for the networks (tests/tiles.py). Page caches are warm.
+the stages' own code builds them, but for the networks (tests/large_rounds.py). Page caches are
+warm.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from pipeline.render import render_round
 from pipeline.sample import sample_prior, save
 from tests.bench.teacher import rate, spread
 from tests.bench.throughput import per_second, read_rates, write_rates
-from tests.tiles import SMALL, STEPS, large
-from tests.watch import Cost, python, workplace
+from tests.large_rounds import SMALL, STEPS, large
+from tests.process_costs import Cost, python, workplace
 
 SMALL_ROWS = 2048
 SIZES = (10_000, 100_000)
@@ -75,7 +76,7 @@ def _steps(rows: int) -> dict[str, Step]:
     save(sample_prior(large(rows), PriorRound(rows, 13), load_params()))
     steps = {}
     for name in STEPS:
-        cost = python("tests.tiles", name, str(rows))
+        cost = python("tests.large_rounds", name, str(rows))
         steps[name] = Step(cost, json.loads(cost.output))
     cost = python("manifests.check", *map(str, _stores(rows)))
     return steps | {"verify": Step(cost, {"seconds": cost.seconds})}

@@ -33,7 +33,7 @@ from pipeline.sample import sample_prior, save
 from pipeline.teachers import load_teacher
 from tests.bench.teacher import REPEATS, spread
 from tests.experiments.online import Loop
-from tests.watch import workplace
+from tests.process_costs import workplace
 from train.batching.batches import Batch, BatchStream, Source, open_source
 from train.engine.processes import keep_freed_memory
 from train.engine.steps import Progress, make_learner, train_steps

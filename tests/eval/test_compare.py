@@ -149,7 +149,11 @@ def test_scores_changed_after_they_were_made_are_refused(tmp_path: Path, table: 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("metrics.json", None, "metrics.json: no such file; name folders that eval.verify wrote"),
+        (
+            "metrics.json",
+            None,
+            "metrics.json: no such file; name folders that facestill verify wrote",
+        ),
         ("scores.parquet", None, "scores.parquet: no such file"),
         ("metrics.json", b"{", "metrics.json: not JSON"),
         ("metrics.json", b"[1]", "metrics.json: holds no object of figures"),
@@ -203,7 +207,8 @@ def test_the_command_ends_with_one_line_and_status_two() -> None:
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line == (
-        "error: nowhere/metrics.json: no such file; name folders that eval.verify wrote with --out"
+        "error: nowhere/metrics.json: no such file; name folders that facestill verify wrote "
+        "with --out"
     )
 
 

@@ -104,7 +104,7 @@ def test_a_rate_that_the_impostors_do_not_bear_is_refused(tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"1000 impostor pairs are too few .* at least 0.01"):
         operating_point(tmp_path, MODEL, 0.001)
     write_json(tmp_path / "metrics.json", [])
-    with pytest.raises(InputError, match=r"metrics\.json: not a result of eval\.verify"):
+    with pytest.raises(InputError, match=r"metrics\.json: not a result of facestill verify"):
         operating_point(tmp_path, MODEL, 0.01)
 
 

@@ -28,7 +28,7 @@ from manifests.records.exports import FLOAT, INT8, LATENCY, WEIGHTS, Export
 from manifests.settings.params import Params, Verify
 from pipeline.screen import screen_round
 from tests.exports import toy_export
-from tests.fabricated import TRAINED, make_costs, make_drift, make_everything, make_run
+from tests.fabricated_runs import TRAINED, make_costs, make_drift, make_everything, make_run
 from train.checkpoint import LOG, load_student
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.forgery import ROWS, SIZE, TASK_ROWS, WIDTH
+from tests.hostile_stores import ROWS, SIZE, TASK_ROWS, WIDTH
 from tests.toys import toy_faces, toy_teacher
 
 

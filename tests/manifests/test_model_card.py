@@ -99,7 +99,7 @@ def test_the_gap_is_that_of_this_student() -> None:
     write_json(layout.gap_report("start"), report | {"student_sha256": "0" * 64})
     assert write_card(FOLDER).gap is None
     write_json(layout.gap_report("start"), {"student_sha256": WEIGHTS_SHA256})
-    with pytest.raises(InputError, match=r"start\.json: not a report of eval\.gap"):
+    with pytest.raises(InputError, match=r"start\.json: not a report of the stage gap"):
         write_card(FOLDER)
 
 

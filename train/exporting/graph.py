@@ -123,7 +123,9 @@ def require_packages() -> None:
         try:
             importlib.import_module(name)
         except ImportError:
-            raise InputError(f"an export needs the package {name}; pip install '.[onnx]'") from None
+            raise InputError(
+                f"an export needs the package {name}; pip install -e '.[onnx]'"
+            ) from None
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """`timm:NAME`: networks of the timm package (PyTorch Image Models), with random weights.
 
 timm is not among this project's requirements, and needs a torchvision that fits the torch beside
-it: `pip install '.[timm]'`. Its last layer becomes the embedding. Names are looked up in the
+it: `pip install -e '.[timm]'`. Its last layer becomes the embedding. Names are looked up in the
 installed package only, so that none of them reaches for the net.
 """
 
@@ -43,7 +43,7 @@ def _timm(variant: str) -> ModuleType:
         return importlib.import_module("timm")
     except (ImportError, RuntimeError) as error:  # the latter is torchvision's
         raise InputError(
-            f"student timm:{variant}: timm cannot be imported ({error}); run pip install "
+            f"student timm:{variant}: timm cannot be imported ({error}); run pip install -e "
             "'.[timm]', or take another student"
         ) from None
 

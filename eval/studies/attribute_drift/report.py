@@ -1,9 +1,9 @@
-"""Study attribute-drift: what synthetic faces lack, after Neto et al. (FG 2024).
+"""Report what synthetic faces lack, attribute by attribute.
 
     facestill attribute-drift-report      -> reports/studies/attribute-drift.json
 
-Tables of data/studies/attribute-drift and of the rounds, annotator by annotator and set of
-photographs by set of photographs.
+After Neto et al. (FG 2024). Tables of data/studies/attribute-drift and of the rounds, annotator
+by annotator and set of photographs by set of photographs.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def made_from(tables: Mapping[str, Tables], heads: Mapping[str, Any] | None) -> 
 
 
 def main() -> None:
-    Parser(description="Compare attributes of synthetic and real faces.").parse_args()
+    Parser(__doc__).parse_args()
     study = load_study(NAME, Study)
     check_study(study)
     with timed(NAME):

@@ -1,4 +1,4 @@
-"""Stage attribute-drift-tables: heads and attribute tables of a study of drift.
+"""Annotate the faces and photographs that the study compares.
 
     facestill attribute-drift-tables        -> data/studies/attribute-drift
 
@@ -99,7 +99,7 @@ def write_tables(annotator: Annotator, sources: Sequence[str]) -> None:
 
 
 def main() -> None:
-    Parser(description="Annotate what the study attribute-drift compares.").parse_args()
+    Parser(__doc__).parse_args()
     study = load_study(NAME, Study)
     check_study(study)
     annotators = [load_annotator(text) for text in study.annotators]

@@ -1,5 +1,4 @@
-"""Last stage of the study CR-FIQA: does a quality that was learnt find the photographs that are
-not recognised, and does it help to train?
+"""Report whether a learnt quality finds bad photographs, and helps to train.
 
     facestill cr-fiqa-report
 
@@ -225,7 +224,7 @@ def check_fmrs(study: Study, benchmarks: Collection[str]) -> None:
 
 
 def main() -> None:
-    Parser(description="Measure what the study CR-FIQA trained.").parse_args()
+    Parser(__doc__).parse_args()
     params, study = load_params(), load_study(NAME, Study)
     with timed(f"measure@{layout.STUDIES}.{NAME}"):
         report(params, study).write()

@@ -1,4 +1,4 @@
-"""Last stage of the study fair-distillation: every student of the grid on groups of people.
+"""Report every student of the grid on groups of people.
 
     facestill fair-distillation-report
 
@@ -205,7 +205,7 @@ def section(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    Parser(description=f"Measure the students of the study {NAME}.").parse_args()
+    Parser(__doc__).parse_args()
     params, study = load_params(), load_study(NAME, Study)
     check_study(study)
     with timed(f"verify@{layout.STUDIES}.{NAME}"):

@@ -1,4 +1,4 @@
-"""Last stage of the study USynthFace: its students on frozen photographs, side by side.
+"""Report the students on frozen photographs, side by side.
 
     facestill usynthface-report
 
@@ -164,7 +164,7 @@ def fars(found: Mapping[str, Any]) -> Sequence[str]:
 
 
 def main() -> None:
-    Parser(description="Measure the students of the study USynthFace.").parse_args()
+    Parser(__doc__).parse_args()
     with timed(f"verify@{layout.STUDIES}.{NAME}"):
         report(load_params(), load_study(NAME, Study)).write()
 

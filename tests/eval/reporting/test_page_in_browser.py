@@ -15,7 +15,7 @@ from manifests.core import layout
 from manifests.settings.params import Verify, load_params
 from tests.browser import Tab, needs_chromium, visit
 from tests.conftest import ROOT
-from tests.fabricated import make_costs, make_drift, make_everything
+from tests.fabricated_runs import make_costs, make_drift, make_everything
 
 PHONE, DESK = 360, 1280
 LEAST_CONTRAST = 4.5  # WCAG 2.2, 1.4.3

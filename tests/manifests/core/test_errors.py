@@ -63,6 +63,13 @@ def test_a_fault_of_ours_is_not_taken_for_the_machine_s(number: int) -> None:
         run_command(raising(number, "a"))
 
 
+def test_another_pipe_that_breaks_is_not_taken_for_the_reader_s(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(BrokenPipeError):  # to a worker that died, say
+        run_command(raising(errno.EPIPE))
+
+
 def test_unknown_name_is_answered_with_the_valid_ones() -> None:
     with pytest.raises(InputError, match=r"unknown solver 'svm'; valid names: a, b"):
         pick("solver", "svm", {"b": 1, "a": 2})

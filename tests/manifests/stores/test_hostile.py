@@ -23,7 +23,15 @@ from manifests.core.tables import KEY
 from manifests.stores.latents import LatentManifest
 from manifests.stores.metadata import METADATA
 from manifests.stores.passport import NAME as PASSPORT
-from tests.forgery import ROWS, check_refused, nested, put, read_everything, reseal, within_bounds
+from tests.hostile_stores import (
+    ROWS,
+    check_refused,
+    nested,
+    put,
+    read_everything,
+    reseal,
+    within_bounds,
+)
 from tests.toys import toy_manifest
 
 SHARD = "images/c/1/0/0/0"

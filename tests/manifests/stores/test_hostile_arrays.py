@@ -17,7 +17,7 @@ from manifests.core.errors import InputError
 from manifests.stores.metadata import LONGEST_HEADER, METADATA, inflated_bytes
 from manifests.stores.metadata import ZSTD_MAGIC as MAGIC
 from manifests.stores.reading import FaceStore, TeacherStore
-from tests.forgery import (
+from tests.hostile_stores import (
     ROWS,
     SIZE,
     TASK_ROWS,

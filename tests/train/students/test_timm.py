@@ -89,7 +89,9 @@ def test_looking_at_it_draws_nothing() -> None:
 
 def test_without_timm_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(InputError, match=r"timm cannot be imported .*; run pip install '\.\[timm"):
+    with pytest.raises(
+        InputError, match=r"timm cannot be imported .*; run pip install -e '\.\[timm"
+    ):
         build("timm:resnet18")
 
 

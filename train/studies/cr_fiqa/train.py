@@ -1,4 +1,4 @@
-"""What the study CR-FIQA trains -> runs/studies/cr-fiqa/, data/studies/cr-fiqa/.
+"""Train a network, or rate faces, of study CR-FIQA.
 
     facestill cr-fiqa-train backbone          a margin on identities, alone
     facestill cr-fiqa-train joint             … and a quality head, trained together
@@ -12,7 +12,8 @@
     facestill cr-fiqa-train quarantined       … without the worst faces
     facestill cr-fiqa-train random            … without as many faces at random
 
-An interrupted run goes on where it stopped, to the same bits.
+Runs go into runs/studies/cr-fiqa/, tables into data/studies/cr-fiqa/. An interrupted run goes on
+where it stopped, to the same bits.
 """
 
 from __future__ import annotations
@@ -176,7 +177,7 @@ def without_marked(plan: Plan, folder: Path) -> Plan:
 
 
 def main() -> None:
-    parser = Parser(description="Train a network or the students of the study CR-FIQA.")
+    parser = Parser(__doc__)
     parser.add_argument("what", help=", ".join((*NETWORKS, TABLES, *STUDENTS)))
     what: str = parser.parse_args().what
     pick("arm", what, dict.fromkeys((*NETWORKS, TABLES, *STUDENTS)))

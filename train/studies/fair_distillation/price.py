@@ -1,10 +1,10 @@
-"""What the grid of the study fair-distillation would take, before anything is trained.
+"""Price the grid of data × student × loss before it is trained.
 
     facestill fair-distillation-price [SIZE] [--rate STUDENT=FACES_A_SECOND …] [--json FILE]
 
 SIZE: as in `make study SIZE=…`; nothing is merged into the parameters. Rates are stated, or those
 of runs of the same student that are here, or measured now on a few faces of noise. Places that wait
-for a folder of real faces are priced too. Faces themselves are priced by pipeline.plan.
+for a folder of real faces are priced too. Faces themselves are priced by `facestill plan`.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def parse_rates(texts: Sequence[str]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = Parser(description=f"What the students of the study {NAME} would take.")
+    parser = Parser(__doc__)
     parser.add_argument("size", nargs="?", help="of the study; default: as its parameters are")
     parser.add_argument("--rate", action="append", default=[], metavar="STUDENT=FACES_A_SECOND")
     parser.add_argument("--json", type=Path, metavar="FILE", help="writes the numbers there")

@@ -1,13 +1,13 @@
-"""The students of the study fair-distillation -> runs/studies/fair-distillation/DATA/.
+"""Train the students of one data set of the grid.
 
     facestill fair-distillation-train DATA                all students and seeds of a data set
     facestill fair-distillation-train DATA --only PLACE   those of a place of the grid, as
                                                           small-resnet.elastic-kd
 
-A run directory is called PLACE-SEED. The lesson is a loss on identity labels (elastic), the same
-with distillation (elastic-kd), or distillation alone (kd). grid.json names all places of the data
-set, and says why one is empty. A finished run is relinked; an interrupted one goes on where it
-stopped, to the same bits.
+A run directory is called runs/studies/fair-distillation/DATA/PLACE-SEED. The lesson is a loss on
+identity labels (elastic), the same with distillation (elastic-kd), or distillation alone (kd).
+grid.json names all places of the data set, and says why one is empty. A finished run is relinked;
+an interrupted one goes on where it stopped, to the same bits.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def grid_of(places: Mapping[str, Cell], study: Study) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = Parser(description=f"Train the students of a data set of the study {NAME}.")
+    parser = Parser(__doc__)
     parser.add_argument("data", help="a key of `data` in its parameters")
     parser.add_argument("--only", metavar="PLACE", help="STUDENT.LESSON, of the grid")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The students of the study USynthFace -> runs/studies/usynthface/ARM/.
+"""Train a student without a teacher, or one to hold it against.
 
     facestill usynthface-train augmentation     both views of a pair are of one picture
     facestill usynthface-train identities       of two faces of one identity, where a round has such
@@ -6,8 +6,9 @@
                                                 learning: only its normalisation knows faces
     facestill usynthface-train distilled        from the teacher, as stage train does
 
-The first two are trained without teacher and labels; an interrupted run goes on where it stopped,
-to the same bits. The boundaries that identities were sampled from are the teacher's own, though.
+A run goes into runs/studies/usynthface/ARM/. The first two are trained without teacher and labels;
+an interrupted run goes on where it stopped, to the same bits. The boundaries that identities were
+sampled from are the teacher's own, though.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def open_distilled(params: Params, study: Study) -> Plan:
 
 
 def main() -> None:
-    parser = Parser(description="Train a student of the study USynthFace.")
+    parser = Parser(__doc__)
     parser.add_argument("arm", help=", ".join(ARMS))
     arm: str = parser.parse_args().arm
     pick("arm", arm, dict.fromkeys(ARMS))

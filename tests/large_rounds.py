@@ -1,7 +1,7 @@
 """Large rounds without the hours: the stages' own builds, with jobs that copy the faces and the
 embeddings of a small real round over and over in place of making new ones.
 
-    python -m tests.tiles STEP ROWS      prints what it measured, as JSON
+    python -m tests.large_rounds STEP ROWS      prints what it measured, as JSON
 
 The small round must have been built, the large one sampled, below the current folder.
 """
@@ -130,6 +130,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from tests.tiles import main as command  # workers know the jobs by this module's name
+    from tests.large_rounds import main as command  # workers know the jobs by this module's name
 
     command()

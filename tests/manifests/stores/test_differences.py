@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from manifests.differences import (
+from manifests.stores.differences import (
     BOTH,
     ONLY_A,
     ONLY_B,
