@@ -37,6 +37,7 @@ CLIMBS = {  # imports of a room further down the table, to be mended
 }
 MATTERS = {  # tests of what a folder does as a whole, not of one file
     "eval/reporting": {"page_in_browser"},
+    "manifests/settings": {"bounds"},
     "manifests/stores": {"hostile", "hostile_arrays"},
     "pipeline": {"mine_commands", "rounds_in_w"},
     "pipeline/adoption": {"rounds"},
