@@ -30,9 +30,9 @@ from pipeline.adoption.crops import DETECT_THRESHOLD, LISTING, AdoptJob, numeric
 from pipeline.adoption.image_sets import ImageSet, read_image_set
 from pipeline.arrays.align import alignment_identity
 from pipeline.arrays.frames import FRAMES, WIDE, Frame
-from pipeline.building.crews import Crew, add_options, crew_of
 from pipeline.building.faces import FaceMaking, build_faces, check_shard_rows
 from pipeline.building.shards import Build, Workshop, open_workshop, relink
+from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.sample import save
 
 VERSION = 2  # raise it when the same inputs would give other faces, or other bytes of them
@@ -90,11 +90,11 @@ class Adoption(FaceMaking):
             input_hash=work.name,
         )
 
-    def finish(self, shop: Workshop, crew: Crew) -> Passport:
+    def finish(self, shop: Workshop, workers: Workers) -> Passport:
         rows = list(zip(self.images.names, self.images.sha256, strict=True))
         write_json(shop.work / LISTING, rows)
         with timed(f"adopt@{self.name}", rows=None if shop.begun else self.num_rows):
-            return build_faces(shop, self, self.job(shop.work), crew)
+            return build_faces(shop, self, self.job(shop.work), workers)
 
 
 def open_adoption(name: str, folder: Path, origin: Origin, params: Params) -> Adoption:
@@ -155,10 +155,10 @@ def fingerprint(images: ImageSet, origin: Origin, frame_size: int) -> Fingerprin
     return Fingerprint(identity, numerics_here())
 
 
-def adopt_round(name: str, folder: Path, origin: Origin, params: Params, crew: Crew) -> str:
+def adopt_round(name: str, folder: Path, origin: Origin, params: Params, workers: Workers) -> str:
     """Builds, resumes or relinks the face store of round `name`; says what is in it."""
     adoption = open_adoption(name, folder, origin, params)
-    passport = build_adoption(adoption, crew)
+    passport = build_adoption(adoption, workers)
     num_identities = len(set(adoption.images.identity.compressed().tolist()))
     return (
         f"{name}: {passport.num_rows:,} imported faces, {passport.num_ok:,} of them usable, "
@@ -166,10 +166,10 @@ def adopt_round(name: str, folder: Path, origin: Origin, params: Params, crew: C
     )
 
 
-def build_adoption(adoption: Adoption, crew: Crew) -> Passport:
+def build_adoption(adoption: Adoption, workers: Workers) -> Passport:
     """Builds, resumes or relinks the face store, and writes the manifest."""
     with open_workshop(adoption.build) as shop:
-        passport = Passport.read(shop.store) if shop.finished else adoption.finish(shop, crew)
+        passport = Passport.read(shop.store) if shop.finished else adoption.finish(shop, workers)
         save(adoption.manifest)
         relink(shop)
     return passport
@@ -195,7 +195,7 @@ def main() -> None:
         raise InputError(f"{args.images}: expected {FOLDER}:DIR")
     frame = FRAMES[args.frame] if args.frame else None
     origin = Origin(args.synthetic_source, args.licence, frame)
-    print(adopt_round(args.round, Path(folder), origin, load_params(), crew_of(args)))
+    print(adopt_round(args.round, Path(folder), origin, load_params(), workers_of(args)))
 
 
 if __name__ == "__main__":

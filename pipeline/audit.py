@@ -24,8 +24,8 @@ from manifests.core.files import write_json
 from manifests.settings.params import Params, load_params
 from manifests.stores.passport import Passport
 from manifests.stores.reading import FaceStore, TeacherStore
-from pipeline.building.crews import Crew, add_options, crew_of
 from pipeline.building.faces import Faces
+from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.embed import EmbedJob
 from pipeline.render import RenderJob
 from pipeline.repair import check_same, open_making, with_shards_of
@@ -132,7 +132,7 @@ def read_faces(store: FaceStore, rows: np.ndarray) -> Faces:
     return Faces(images, *(store.column(name)[rows] for name in names))
 
 
-def audit(store: Path, params: Params, crew: Crew, *, rows: int, seed: int) -> Agreement:
+def audit(store: Path, params: Params, workers: Workers, *, rows: int, seed: int) -> Agreement:
     """Makes rows of a store again with today's parts.
 
     Raises InputError if those are not the parts that its passport names.
@@ -143,7 +143,7 @@ def audit(store: Path, params: Params, crew: Crew, *, rows: int, seed: int) -> A
     job = AuditJob(store, making.job(Path("unused")), passport.num_rows, rows, seed)
     tasks = [task for task in making.tasks if _any_drawn(job, task)]
     title = f"audit {store}"
-    found = tqdm(crew.run(job, tasks), total=len(tasks), desc=title, unit="shard", leave=False)
+    found = tqdm(workers.run(job, tasks), total=len(tasks), desc=title, unit="shard", leave=False)
     return sum(found, Agreement())
 
 
@@ -173,8 +173,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     add_options(parser)
     args = parser.parse_args()
-    params, crew = load_params(), crew_of(args)
-    found = {s: audit(s, params, crew, rows=args.rows, seed=args.seed) for s in args.stores}
+    params, workers = load_params(), workers_of(args)
+    found = {s: audit(s, params, workers, rows=args.rows, seed=args.seed) for s in args.stores}
     for store, agreement in found.items():
         print(describe(store, agreement))
     if args.json:

@@ -36,7 +36,6 @@ from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_faces
 from pipeline.arrays.frames import Frame
 from pipeline.arrays.numerics import device_of, numerics, require_numerics
-from pipeline.building.crews import Crew, add_options, crew_of
 from pipeline.building.embeddings import centre_and_spread, columns_of, count, embed_faces
 from pipeline.building.shards import (
     Build,
@@ -47,6 +46,7 @@ from pipeline.building.shards import (
     run_tasks,
     seal,
 )
+from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import VIEWS, Teacher
 
@@ -93,10 +93,10 @@ class Embedding(Making):
     def count(self, columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
         return count(columns)
 
-    def finish(self, shop: Workshop, crew: Crew) -> Passport:
+    def finish(self, shop: Workshop, workers: Workers) -> Passport:
         rows = None if shop.begun else self.faces.passport.num_ok
         with timed(f"embed@{self.name}", rows=rows):
-            return build_embeddings(shop, self, crew)
+            return build_embeddings(shop, self, workers)
 
     def job(self, work: Path) -> EmbedJob:
         return EmbedJob(
@@ -197,16 +197,16 @@ def main() -> None:
     add_options(parser)
     args = parser.parse_args()
     params = load_params()
-    embed_round(args.round, args.teacher or params.teacher, params, crew=crew_of(args))
+    embed_round(args.round, args.teacher or params.teacher, params, workers=workers_of(args))
 
 
-def embed_round(name: str, teacher_name: str, params: Params, *, crew: Crew) -> None:
+def embed_round(name: str, teacher_name: str, params: Params, *, workers: Workers) -> None:
     """Builds, resumes or relinks the teacher store of round `name`."""
     embedding = open_embedding(name, teacher_name, params)
     _check_name_is_free(embedding)
     with open_workshop(embedding.build) as shop:
         if not shop.finished:
-            embedding.finish(shop, crew)
+            embedding.finish(shop, workers)
         relink(shop)
 
 
@@ -224,11 +224,11 @@ def _check_name_is_free(embedding: Embedding) -> None:
         )
 
 
-def build_embeddings(shop: Workshop, embedding: Embedding, crew: Crew) -> Passport:
+def build_embeddings(shop: Workshop, embedding: Embedding, workers: Workers) -> Passport:
     """Does what is left to do of a teacher store, and seals it."""
     faces, teacher, tasks = embedding.faces, embedding.teacher, embedding.tasks
     title = f"embed {embedding.name}"
-    lines = run_tasks(shop, tasks, embedding.job(shop.work), crew=crew, title=title)
+    lines = run_tasks(shop, tasks, embedding.job(shop.work), workers=workers, title=title)
     others = assemble(shop.store, shop.work, tasks, columns_of(teacher), faces.task_rows)
     mean, spread = centre_and_spread(
         lambda: read_pieces(shop.work, tasks, "embeddings"), teacher.width

@@ -28,7 +28,6 @@ from manifests.stores.rounds import read_manifest
 from pipeline.arrays.align import alignment_identity, load_aligner
 from pipeline.arrays.frames import WIDE
 from pipeline.arrays.numerics import device_of, numerics, require_numerics
-from pipeline.building.crews import Crew, add_options, crew_of
 from pipeline.building.faces import (
     Detector,
     FaceMaking,
@@ -39,6 +38,7 @@ from pipeline.building.faces import (
     write_faces,
 )
 from pipeline.building.shards import Build, Workshop, open_workshop, relink
+from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
 
@@ -63,9 +63,9 @@ class Rendering(FaceMaking):
     def licences(self) -> dict[str, str]:
         return {self.generator.name: self.generator.licence}
 
-    def finish(self, shop: Workshop, crew: Crew) -> Passport:
+    def finish(self, shop: Workshop, workers: Workers) -> Passport:
         with timed(f"render@{self.name}", rows=None if shop.begun else self.num_rows):
-            return build_faces(shop, self, self.job(shop.work), crew)
+            return build_faces(shop, self, self.job(shop.work), workers)
 
     def job(self, work: Path) -> RenderJob:
         return RenderJob(
@@ -156,15 +156,15 @@ def main() -> None:
     parser.add_argument("round", help="name of a round under manifests/rounds/")
     add_options(parser)
     args = parser.parse_args()
-    render_round(args.round, load_params(), crew=crew_of(args))
+    render_round(args.round, load_params(), workers=workers_of(args))
 
 
-def render_round(name: str, params: Params, *, crew: Crew) -> None:
+def render_round(name: str, params: Params, *, workers: Workers) -> None:
     """Builds, resumes or relinks the face store of round `name`."""
     rendering = open_rendering(name, params)
     with open_workshop(rendering.build) as shop:
         if not shop.finished:
-            rendering.finish(shop, crew)
+            rendering.finish(shop, workers)
         relink(shop)
 
 

@@ -28,8 +28,8 @@ from manifests.core.files import link_or_copy
 from manifests.settings.params import Params, load_params
 from manifests.stores.passport import Passport
 from manifests.stores.reading import COLUMN_SHARD_TASKS
-from pipeline.building.crews import Crew, add_options, crew_of
 from pipeline.building.shards import Making, Workshop, open_workshop, relink
+from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.embed import open_embedding
 from pipeline.render import open_rendering
 
@@ -47,7 +47,7 @@ def open_making(store: Path, params: Params) -> Making:
     return open_embedding(name, store.stem, params)
 
 
-def repair(store: Path, params: Params, crew: Crew) -> str:
+def repair(store: Path, params: Params, workers: Workers) -> str:
     """Makes a damaged store whole; says what was done.
 
     Raises InputError if today's parts or parameters would make another store; what is there
@@ -60,7 +60,7 @@ def repair(store: Path, params: Params, crew: Crew) -> str:
     making = open_making(store, with_shards_of(before, params))
     if before is not None:
         check_same(store, before, making)
-    kept = _rebuild(store, {fault.file for fault in faults}, making, before, crew)
+    kept = _rebuild(store, {fault.file for fault in faults}, making, before, workers)
     same = "root as before" if before else "its passport was lost: compare the root by hand"
     return f"{store}: {len(making.tasks) - kept} of {len(making.tasks)} shards built again; {same}"
 
@@ -105,7 +105,7 @@ def _canonical(making: Making, part: str) -> str:
 
 
 def _rebuild(
-    store: Path, bad: Collection[str], making: Making, before: Passport | None, crew: Crew
+    store: Path, bad: Collection[str], making: Making, before: Passport | None, workers: Workers
 ) -> int:
     """Delivers the store of before; returns how many shards were taken over.
 
@@ -118,7 +118,7 @@ def _rebuild(
             kept = len(making.tasks)
             if not shop.finished:  # else the scratch folder has all of it, undamaged
                 kept = take_over(shop, store, bad_files, making)
-                making.finish(shop, crew)
+                making.finish(shop, workers)
             root = Passport.read(shop.store).merkle_root
             if wanted in (None, root):
                 relink(shop)
@@ -209,7 +209,7 @@ def main() -> None:
     add_options(parser)
     args = parser.parse_args()
     for store in args.stores:
-        print(repair(store, load_params(), crew_of(args)))
+        print(repair(store, load_params(), workers_of(args)))
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ from manifests.settings.params import Params, load_params
 from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_faces
 from pipeline.audit import read_faces
-from pipeline.building.crews import Crew, add_options, crew_of
 from pipeline.building.faces import Faces, build_faces
 from pipeline.building.shards import open_workshop, relink
+from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.render import Rendering, RenderJob, fingerprint, open_rendering
 
 
@@ -70,7 +70,7 @@ def num_tried(old: FaceStore, rendering: Rendering) -> int:
     )
 
 
-def retry_round(name: str, params: Params, *, crew: Crew) -> str:
+def retry_round(name: str, params: Params, *, workers: Workers) -> str:
     """Builds the store of today's parameters out of the one that is there; says what it found."""
     rendering = open_rendering(name, params)
     _, old = open_faces(name)
@@ -85,7 +85,7 @@ def retry_round(name: str, params: Params, *, crew: Crew) -> str:
             raise InputError(f"{old.path}: rendered on another kind of machine; render it anew")
         job = RetryJob(rendering.job(shop.work), old.path, old.root, tried)
         with timed(f"retry@{name}"):
-            found = build_faces(shop, rendering, job, crew).num_ok - old.passport.num_ok
+            found = build_faces(shop, rendering, job, workers).num_ok - old.passport.num_ok
         relink(shop)
     failed = len(old) - old.passport.num_ok
     return f"{layout.faces(name)}: {found} of {failed} failed faces found; embed the round again"
@@ -97,7 +97,7 @@ def main() -> None:
     add_options(parser)
     args = parser.parse_args()
     for name in args.rounds:
-        print(retry_round(name, load_params(), crew=crew_of(args)))
+        print(retry_round(name, load_params(), workers=workers_of(args)))
 
 
 if __name__ == "__main__":

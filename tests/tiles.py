@@ -23,9 +23,9 @@ from manifests.core import layout
 from manifests.settings.params import load_params
 from manifests.stores.reading import FaceStore, TeacherStore
 from manifests.stores.rounds import open_round
-from pipeline.building.crews import Crew
 from pipeline.building.faces import Faces
 from pipeline.building.shards import Making, finished_lines, open_workshop, relink, run_tasks
+from pipeline.building.workers import Workers
 from pipeline.embed import Embedding, EmbedJob, open_embedding
 from pipeline.render import Rendering, RenderJob, open_rendering
 from train.batching.batches import BatchStream, open_source
@@ -85,11 +85,13 @@ def embeddings_of(rows: int) -> Making:
 
 def write_shards(making: Making) -> dict[str, float]:
     """All shards, by as many workers as there are cores; not sealed."""
-    crew = Crew(len(os.sched_getaffinity(0)))
+    workers = Workers(len(os.sched_getaffinity(0)))
     with open_workshop(making.build) as shop:
         job = making.job(shop.work)
         return {
-            "seconds": _seconds(lambda: run_tasks(shop, making.tasks, job, crew=crew, title=""))
+            "seconds": _seconds(
+                lambda: run_tasks(shop, making.tasks, job, workers=workers, title="")
+            )
         }
 
 
@@ -97,7 +99,7 @@ def seal(making: Making) -> dict[str, float]:
     """From all shards to the sealed store, as a build goes on that was stopped there."""
     with open_workshop(making.build) as shop:
         recheck = _seconds(lambda: finished_lines(shop))
-        resume = _seconds(lambda: (making.finish(shop, Crew(1)), relink(shop)))
+        resume = _seconds(lambda: (making.finish(shop, Workers(1)), relink(shop)))
     return {"recheck_seconds": recheck, "seconds": resume}
 
 

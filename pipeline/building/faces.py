@@ -33,8 +33,8 @@ from manifests.stores.reading import CHUNK_ROWS, NO_FACE, OK, REASONS
 from pipeline.arrays.align import LANDMARK_SCHEME, Aligner, Face, crop_to_frame, find_faces
 from pipeline.arrays.frames import WIDE, Frame, to_frame
 from pipeline.arrays.numerics import BATCH, in_fixed_batches
-from pipeline.building.crews import Crew
 from pipeline.building.shards import Job, Making, Workshop, run_tasks, seal
+from pipeline.building.workers import Workers
 from pipeline.generators.base import Generator
 
 COLUMNS = (
@@ -200,10 +200,10 @@ def write_faces(
     return LedgerLine(task.shard, input_hash, hashes, *count(columns))
 
 
-def build_faces(shop: Workshop, making: FaceMaking, job: Job, crew: Crew) -> Passport:
+def build_faces(shop: Workshop, making: FaceMaking, job: Job, workers: Workers) -> Passport:
     """Does what is left to do of a face store, and seals it."""
     tasks, task_rows, num_rows = making.tasks, making.task_rows, making.num_rows
-    lines = run_tasks(shop, tasks, job, crew=crew, title=f"{making.verb} {making.name}")
+    lines = run_tasks(shop, tasks, job, workers=workers, title=f"{making.verb} {making.name}")
     others = write_metadata(shop.store, making.pictures, num_rows, task_rows, images=True)
     others |= assemble(shop.store, shop.work, tasks, COLUMNS, task_rows)
     attributes = {"frame": asdict(making.frame), "landmark_scheme": LANDMARK_SCHEME}

@@ -29,7 +29,7 @@ from manifests.core.files import deliver, forget_others, require_writable
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Fingerprint, Passport
 from manifests.stores.reading import store_root
-from pipeline.building.crews import Crew
+from pipeline.building.workers import Workers
 
 Job = Callable[[Task], LedgerLine]  # picklable: it is called in worker processes
 
@@ -119,7 +119,7 @@ class Making(ABC):
         """The job of one shard, with `work` as its scratch folder."""
 
     @abstractmethod
-    def finish(self, shop: Workshop, crew: Crew) -> Passport:
+    def finish(self, shop: Workshop, workers: Workers) -> Passport:
         """Does what is left to do, and seals the store in the workshop."""
 
 
@@ -156,7 +156,7 @@ def _intact(work: Path, line: LedgerLine) -> bool:
 
 
 def run_tasks(
-    shop: Workshop, tasks: Sequence[Task], job: Job, *, crew: Crew, title: str
+    shop: Workshop, tasks: Sequence[Task], job: Job, *, workers: Workers, title: str
 ) -> list[LedgerLine]:
     """Does every task that the ledger does not already hold; returns all lines in shard order."""
     lines = finished_lines(shop)
@@ -165,7 +165,7 @@ def run_tasks(
     rows = sum(task.stop - task.start for task in tasks)
     done = rows - sum(task.stop - task.start for task in todo)
     with tqdm(total=rows, initial=done, unit="face", desc=title, smoothing=0.1) as bar:
-        for line in crew.run(job, todo):
+        for line in workers.run(job, todo):
             append_line(shop.ledger, line)
             lines[line.shard] = line
             bar.update(line.num_rows)

@@ -16,7 +16,7 @@ from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import FaceStore
 from pipeline.arrays.frames import WIDE, to_frame
 from pipeline.arrays.numerics import in_fixed_batches
-from pipeline.building.crews import Crew
+from pipeline.building.workers import Workers
 from pipeline.generators import load_generator
 from pipeline.render import render_round
 from pipeline.sample import (
@@ -56,7 +56,7 @@ def test_a_round_in_w_holds_mapped_and_truncated_draws(in_w: Params) -> None:
 
 def test_a_round_is_rendered_as_its_manifest_says(in_w: Params) -> None:
     save(sample_prior("pool", PriorRound(ROWS, 1), in_w))
-    render_round("pool", replace(in_w, latent_space="z", psi=1.0), crew=Crew(1))
+    render_round("pool", replace(in_w, latent_space="z", psi=1.0), workers=Workers(1))
     store = FaceStore.open(layout.faces("pool"))
     assert store.ok().all()  # aligned: nothing is detected
     manifest = LatentManifest.read(layout.manifest("pool"))
@@ -75,7 +75,7 @@ def test_other_weights_of_the_same_name_are_refused(in_w: Params) -> None:
     save(sample_prior("pool", PriorRound(3, 1), in_w))
     write_pickle(Path("small.pkl"), network_of(2, SMALL2, seed=1), SMALL2)
     with pytest.raises(InputError, match=r"latents of generator small \(\w+\), but the pipeline"):
-        render_round("pool", in_w, crew=Crew(1))
+        render_round("pool", in_w, workers=Workers(1))
 
 
 def test_the_default_generator_has_z_alone(workspace: Path) -> None:

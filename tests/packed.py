@@ -171,7 +171,7 @@ def swap(name: str, rows: np.ndarray, **kept: Any) -> Change:
 
 
 @contextmanager
-def parcel(count: int) -> Iterator[None]:
+def packed(count: int) -> Iterator[None]:
     """A checkout with a round, and all of it in a take-away; then BAD is for forgeries of it."""
     with checkout():
         make_round(count)
