@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from manifests.building.ledger import NAME as LEDGER
 from manifests.building.ledger import read_ledger
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
@@ -26,7 +25,7 @@ from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Passport
 from manifests.stores.rounds import read_manifest
 from pipeline.building.faces import check_shard_rows
-from pipeline.building.shards import Build, Workshop
+from pipeline.building.shards import Build
 from pipeline.embed import open_embedding
 from pipeline.generators import load_generator
 from pipeline.planning.estimates import estimate, spread_over
@@ -109,23 +108,22 @@ def look_ahead(
 
 def _rows_and_done(name: str, parts: Parts) -> tuple[int, tuple[int, int]]:
     rendering = open_rendering(name, parts.params)
-    return rendering.num_rows, shards_done(name, rendering.build, parts)
+    return rendering.num_rows, shards_done(rendering, parts)
 
 
-def shards_done(name: str, render: Build, parts: Parts) -> tuple[int, int]:
+def shards_done(render: Build, parts: Parts) -> tuple[int, int]:
     """(rendered, embedded) shards of a round that ledgers in .work name; whether their files
     are sound is for the stages to see."""
     rendered = _named(render)
-    shop = Workshop(render.work, render.output)
-    if not shop.finished or not (shop.output / PASSPORT).exists():
+    if not render.finished or not (render.output / PASSPORT).exists():
         return rendered, 0
-    if Passport.read(shop.store).merkle_root != Passport.read(shop.output).merkle_root:
+    if Passport.read(render.store).merkle_root != Passport.read(render.output).merkle_root:
         return rendered, 0  # faces of other inputs, which will go
-    return rendered, _named(open_embedding(name, parts.params.teacher, parts.params).build)
+    return rendered, _named(open_embedding(render.name, parts.params.teacher, parts.params))
 
 
 def _named(build: Build) -> int:
-    lines = read_ledger(build.work / LEDGER, torn_tail=True).shards
+    lines = read_ledger(build.ledger, torn_tail=True).shards
     return len({line.shard for line in lines})
 
 

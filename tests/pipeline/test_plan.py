@@ -145,7 +145,7 @@ class TestEstimates:
 
 class TestDone:
     def done(self, name: str, parts: Parts) -> tuple[int, int]:
-        return shards_done(name, open_rendering(name, parts.params).build, parts)
+        return shards_done(open_rendering(name, parts.params), parts)
 
     def test_finished_rounds_are_done(self, parts: Parts) -> None:
         assert self.done("pool", parts) == (1, 1)
@@ -165,7 +165,7 @@ class TestDone:
         assert self.done("pool", Parts(params, parts.generator, parts.teacher)) == (0, 0)
 
     def test_an_interrupted_build_counts_its_shards(self, parts: Parts) -> None:
-        work = open_rendering("pool", parts.params).build.work
+        work = open_rendering("pool", parts.params).work
         (work / "store/passport.json").unlink()
         assert self.done("pool", parts) == (1, 0)
         (work / LEDGER).write_text('{"shard":0,"inp')  # torn by the crash

@@ -18,7 +18,7 @@ from manifests.stores.latents import LatentManifest, empty
 from manifests.stores.reading import NO_FACE, OK, FaceStore, store_root
 from pipeline.arrays.align import load_aligner
 from pipeline.arrays.frames import WIDE
-from pipeline.building import faces as face_stores
+from pipeline.building import shards
 from pipeline.building.faces import Detector, render_faces
 from pipeline.building.workers import Workers
 from pipeline.generators.base import Generator
@@ -101,7 +101,7 @@ def unsealed_once(rounds_once: Path, tmp_path_factory: pytest.TempPathFactory) -
     shutil.copytree(rounds_once, root, symlinks=True)
     shutil.rmtree(root / ".work")
     with contextlib.chdir(root), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(face_stores, "seal", _crash)
+        patch.setattr(shards, "seal", _crash)
         with pytest.raises(Interrupted):
             render_round("pool", load_params(), workers=Workers(1))
     return root

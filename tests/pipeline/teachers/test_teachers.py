@@ -101,7 +101,7 @@ class TestSeveralTeachers:
         assert folder_hashes(STORE) == before
 
     def test_a_worker_elsewhere_loads_it_by_its_text(self, second: Params) -> None:
-        job = open_embedding("pool", NAME, second).job(Path("unused"))
+        job = open_embedding("pool", NAME, second).job
         found = pickle.loads(pickle.dumps(job)).embed(np.arange(9))  # noqa: S301
         assert np.array_equal(
             found.astype(np.float16), TeacherStore.open(STORE).embeddings(0, 9), equal_nan=True
