@@ -126,7 +126,7 @@ class TestSeveralTeachers:
             monkeypatch.setattr(sys, "argv", ["plan", "pool", "--json", "plan.json", *words])
             assert plan.main() == 0
             found.append(read_json(Path("plan.json")))
-        assert [outlook["teacher"] for outlook in found] == [NAME, NAME]
+        assert [plan["teacher"] for plan in found] == [NAME, NAME]
 
     def test_an_export_takes_it_along_by_its_name(self, second: Params) -> None:
         export_round("pool", Path("pool.h5"))
