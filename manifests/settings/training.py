@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from manifests.core.errors import InputError
+from manifests.core.layout import PROBE
 from manifests.settings.objectives import IdentityPart, Losses, Tuition
 
 
@@ -105,3 +107,12 @@ class Fuse:
     weight_decay: float
     clip: float  # largest norm of a gradient
     seed: int
+
+
+def check_training_rounds(rounds: Sequence[str], where: str = "") -> None:
+    """Raises InputError unless at least one round is named, none twice, and the probe never."""
+    if not rounds or PROBE in rounds or len(set(rounds)) < len(rounds):
+        raise InputError(
+            f"{where}rounds {', '.join(rounds) or 'none'}: name at least one, none twice; round "
+            f"{PROBE} is never trained on"
+        )
