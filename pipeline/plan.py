@@ -42,7 +42,7 @@ def main() -> int:
     check_shard_rows(params.render)
     names = args.round or ([] if args.faces else rounds_here())
     generator = load_generator(params.generator, layout.WEIGHTS)
-    generator = generator.settled(params.latent_space, params.psi)
+    generator = generator.in_space(params.latent_space, params.psi)
     teacher = load_teacher(params.teacher_text(params.teacher), layout.WEIGHTS)
     parts = Parts(params, generator, teacher)
     plan = plan_of(names, args.faces, parts, workers=args.workers)

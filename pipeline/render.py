@@ -78,7 +78,7 @@ def open_generator(name: str, manifest: LatentManifest, params: Params) -> Gener
         )
     generator = load_generator(params.generator, layout.WEIGHTS)
     if (generator.name, generator.weights_sha256) == (recipe.generator, recipe.generator_sha256):
-        generator = generator.settled(recipe.latent_space, recipe.psi)
+        generator = generator.in_space(recipe.latent_space, recipe.psi)
     manifest.require(
         generator=generator.name,
         sha256=generator.weights_sha256,
@@ -119,7 +119,7 @@ def _tools(job: RenderJob) -> tuple[Generator, list[Detector], LatentManifest]:
     require_numerics(dict(job.numerics), numerics_of(job.device))
     manifest = LatentManifest.read(job.manifest, expect=job.manifest_digest)
     generator = load_generator(job.generator, job.weights)
-    generator = generator.settled(manifest.recipe.latent_space, manifest.recipe.psi)
+    generator = generator.in_space(manifest.recipe.latent_space, manifest.recipe.psi)
     generator.to(device_of(job.device))
     detectors = [
         Detector(load_aligner(job.weights, attempt.detect_threshold), attempt.detect_size)

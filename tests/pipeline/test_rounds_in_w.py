@@ -50,7 +50,7 @@ def test_a_round_in_w_holds_mapped_and_truncated_draws(in_w: Params) -> None:
     assert (recipe.latent_space, recipe.latent_width, recipe.psi) == ("w", 8, 0.7)
     assert (recipe.generator, recipe.noise_mode) == ("small", "const")
     z = torch.from_numpy(prior(ROWS, 12, "pool", 1))
-    wanted = load_generator(in_w.generator, layout.WEIGHTS).settled("w", 0.7).map(z)
+    wanted = load_generator(in_w.generator, layout.WEIGHTS).in_space("w", 0.7).map(z)
     np.testing.assert_allclose(manifest.latents, wanted, rtol=1e-5, atol=1e-6)
 
 
@@ -94,7 +94,7 @@ def test_mining_draws_from_the_same_prior(in_w: Params) -> None:
 def test_each_row_has_attributes_of_its_own(tmp_path: Path) -> None:
     path = declare(tmp_path / "control.pt")
     torch.save({"g_ema": checkpoint()}, path)
-    generator = load_generator(f"gan-control:{path}", Path("weights")).settled("w", 1.0)
+    generator = load_generator(f"gan-control:{path}", Path("weights")).in_space("w", 1.0)
     latents = np.zeros((ROWS, 512), np.float32)
     found = with_drawn_attributes(generator, latents, seed=4)
     assert not found[:, :128].any() and not found[:, 384:].any()

@@ -36,7 +36,7 @@ def pool(
     write_pickle(path, network_of(2, SMALL2), SMALL2)
     rng = np.random.default_rng(0)
     z = rng.standard_normal((FACES, 12), dtype=np.float32)  # SMALL2's z
-    generator = load_generator(f"stylegan2:{path}", Path("weights")).settled(request.param, 0.7)
+    generator = load_generator(f"stylegan2:{path}", Path("weights")).in_space(request.param, 0.7)
     seen = z @ rng.standard_normal((z.shape[1], EMBEDDING), dtype=np.float32)
     embeddings = unit_rows(seen)
     return request.param, mapped(generator, z), embeddings - embeddings.mean(axis=0)
