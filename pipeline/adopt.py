@@ -21,19 +21,19 @@ import numpy as np
 import pyarrow as pa
 
 from manifests.core import layout
-from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, pick, run_command
 from manifests.core.files import write_json
-from manifests.settings.params import Params, load_params
-from manifests.stores.latents import FOLDER, LatentManifest, Recipe, build
+from manifests.settings.params import Params, Render, load_params
+from manifests.stores.latents import FOLDER, LatentManifest, Recipe
+from manifests.stores.latents import build as build_manifest
 from manifests.stores.passport import Fingerprint, Passport
 from pipeline.adoption.crops import DETECT_THRESHOLD, LISTING, AdoptJob, numerics_here
 from pipeline.adoption.image_sets import ImageSet, read_image_set
 from pipeline.arrays.align import alignment_identity
 from pipeline.arrays.frames import FRAMES, WIDE, Frame
-from pipeline.building.crews import Crew, add_options, crew_of
-from pipeline.building.faces import FaceMaking, build_faces, check_shard_rows
-from pipeline.building.shards import Build, Workshop, open_workshop, relink
+from pipeline.building.faces import check_shard_rows, face_build
+from pipeline.building.shards import Build, finish, locked, relink, scratch_folder
+from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.sample import save
 
 VERSION = 2  # raise it when the same inputs would give other faces, or other bytes of them
@@ -61,41 +61,12 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Adoption(FaceMaking):
-    """A round's faces before they are adopted: all that they depend on."""
-
-    verb = "adopt"
+class Adoption:
+    """A round's faces before they are adopted."""
 
     images: ImageSet
-    origin: Origin
-
-    @property
-    def build(self) -> Build:
-        inputs = {"version": VERSION, "manifest": self.manifest.digest, **asdict(self.made_by)}
-        inputs |= {"shard_rows": self.task_rows, "licence": self.origin.licence}
-        return Build(f"adopt-{self.name}", inputs, layout.faces(self.name))
-
-    @property
-    def licences(self) -> dict[str, str]:
-        return {self.origin.statement: self.origin.licence}
-
-    def job(self, work: Path) -> AdoptJob:
-        return AdoptJob(
-            work=work,
-            root=self.images.root.resolve(),
-            weights=layout.WEIGHTS,
-            source=self.origin.frame,
-            frame=self.frame,
-            shard_rows=self.task_rows,
-            numerics=tuple(self.made_by.numerics.items()),
-            input_hash=work.name,
-        )
-
-    def finish(self, shop: Workshop, crew: Crew) -> Passport:
-        rows = list(zip(self.images.names, self.images.sha256, strict=True))
-        write_json(shop.work / LISTING, rows)
-        with timed(f"adopt@{self.name}", rows=None if shop.begun else self.num_rows):
-            return build_faces(shop, self, self.job(shop.work), crew)
+    manifest: LatentManifest
+    build: Build
 
 
 def open_adoption(name: str, folder: Path, origin: Origin, params: Params) -> Adoption:
@@ -122,14 +93,40 @@ def adoption_of(name: str, images: ImageSet, origin: Origin, params: Params) -> 
             f"{path}: round {name} holds other faces; choose another --round, or remove it with "
             f"{layout.faces(name).parent}"
         )
-    made_by = fingerprint(images, origin, params.render.frame_size)
-    return Adoption(name, manifest, made_by, params, images, origin)
+    return Adoption(images, manifest, _build_of(name, images, origin, manifest, params.render))
+
+
+def _build_of(
+    name: str, images: ImageSet, origin: Origin, manifest: LatentManifest, settings: Render
+) -> Build:
+    made_by = fingerprint(images, origin, settings.frame_size)
+    inputs = {"version": VERSION, "manifest": manifest.digest, **asdict(made_by)}
+    inputs |= {"shard_rows": settings.shard_rows, "licence": origin.licence}
+    work = scratch_folder(f"adopt-{name}", inputs)
+    job = AdoptJob(
+        listing=work / LISTING,
+        root=images.root.resolve(),
+        weights=layout.WEIGHTS,
+        source=origin.frame,
+        frame=WIDE.at(settings.frame_size),
+        numerics=tuple(made_by.numerics.items()),
+    )
+    return face_build(
+        manifest,
+        made_by,
+        job,
+        settings,
+        verb="adopt",
+        name=name,
+        work=work,
+        licences={origin.statement: origin.licence},
+    )
 
 
 def manifest_of(name: str, images: ImageSet, origin: Origin) -> LatentManifest:
     """A row an image, without a latent: its hash, and its folder as the identity."""
     recipe = Recipe(name.rpartition("/")[2], FOLDER, images.digest, latent_width=1)
-    return build(
+    return build_manifest(
         recipe,
         np.empty((len(images), 1), np.float32),
         origin="imported",
@@ -156,10 +153,10 @@ def fingerprint(images: ImageSet, origin: Origin, frame_size: int) -> Fingerprin
     return Fingerprint(identity, numerics_here())
 
 
-def adopt_round(name: str, folder: Path, origin: Origin, params: Params, crew: Crew) -> str:
+def adopt_round(name: str, folder: Path, origin: Origin, params: Params, workers: Workers) -> str:
     """Builds, resumes or relinks the face store of round `name`; says what is in it."""
     adoption = open_adoption(name, folder, origin, params)
-    passport = build_adoption(adoption, crew)
+    passport = build_adoption(adoption, workers)
     num_identities = len(set(adoption.images.identity.compressed().tolist()))
     return (
         f"{name}: {passport.num_rows:,} imported faces, {passport.num_ok:,} of them usable, "
@@ -167,12 +164,15 @@ def adopt_round(name: str, folder: Path, origin: Origin, params: Params, crew: C
     )
 
 
-def build_adoption(adoption: Adoption, crew: Crew) -> Passport:
+def build_adoption(adoption: Adoption, workers: Workers) -> Passport:
     """Builds, resumes or relinks the face store, and writes the manifest."""
-    with open_workshop(adoption.build) as shop:
-        passport = Passport.read(shop.store) if shop.finished else adoption.finish(shop, crew)
+    images, build = adoption.images, adoption.build
+    with locked(build):
+        rows = list(zip(images.names, images.sha256, strict=True))
+        write_json(build.work / LISTING, rows)
+        passport = finish(build, workers)
         save(adoption.manifest)
-        relink(shop)
+        relink(build)
     return passport
 
 
@@ -196,7 +196,7 @@ def main() -> None:
         raise InputError(f"{args.images}: expected {FOLDER}:DIR")
     frame = FRAMES[args.frame] if args.frame else None
     origin = Origin(args.synthetic_source, args.licence, frame)
-    print(adopt_round(args.round, Path(folder), origin, load_params(), crew_of(args)))
+    print(adopt_round(args.round, Path(folder), origin, load_params(), workers_of(args)))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from manifests.studies.fair_distillation import NAME, REAL, WHERE, RealFaces, St
 from pipeline.adopt import Adoption, Origin, adoption_of, build_adoption, open_adoption
 from pipeline.adoption.image_sets import ImageSet
 from pipeline.arrays.frames import FRAMES
-from pipeline.building.crews import Crew, add_options, crew_of
+from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.embed import embed_round
 from pipeline.screen import screen_round
 
@@ -45,10 +45,10 @@ def open_real_faces(real: RealFaces, params: Params) -> Adoption:
     return adoption
 
 
-def make_round(real: RealFaces, params: Params, crew: Crew) -> str:
+def make_round(real: RealFaces, params: Params, workers: Workers) -> str:
     """Adopts, embeds and screens the round; says what is in it."""
-    passport = build_adoption(open_real_faces(real, params), crew)
-    embed_round(REAL, params.teacher, params, crew=crew)
+    passport = build_adoption(open_real_faces(real, params), workers)
+    embed_round(REAL, params.teacher, params, workers=workers)
     screen_round(REAL, [], params)
     if real.folder is None:
         return f"{REAL}: no faces; no folder is named"
@@ -61,7 +61,7 @@ def main() -> None:
     args = parser.parse_args()
     params, study = load_params(), load_study(NAME, Study)
     check_study(study)
-    print(make_round(study.real_faces, params, crew_of(args)))
+    print(make_round(study.real_faces, params, workers_of(args)))
 
 
 if __name__ == "__main__":

@@ -24,11 +24,10 @@ from manifests.core.files import write_json
 from manifests.settings.params import Params, load_params
 from manifests.stores.passport import Passport
 from manifests.stores.reading import FaceStore, TeacherStore
-from pipeline.building.crews import Crew, add_options, crew_of
-from pipeline.building.faces import Faces
-from pipeline.embed import EmbedJob
-from pipeline.render import RenderJob
-from pipeline.repair import check_same, open_making, with_shards_of
+from pipeline.building.faces import Faces, read_faces
+from pipeline.building.shards import Job
+from pipeline.building.workers import Workers, add_options, workers_of
+from pipeline.repair import check_same, open_build, with_shards_of
 
 PIXEL, PIXEL_SHARE, LANDMARK, COSINE = 1, 1e-4, 0.5, 0.9999
 
@@ -99,7 +98,7 @@ class AuditJob:
     """Makes the drawn rows of one shard again; travels to worker processes."""
 
     store: Path
-    again: RenderJob | EmbedJob
+    again: Job
     num_rows: int
     rows: int  # to be drawn of the whole store
     seed: int
@@ -109,13 +108,12 @@ class AuditJob:
         rows = drawn[(drawn >= task.start) & (drawn < task.stop)]
         if not len(rows):
             return Agreement()
-        if isinstance(self.again, RenderJob):
-            stored_faces = read_faces(FaceStore.open(self.store), rows)
-            return compare_faces(stored_faces, self.again.faces(rows))
+        again = self.again(rows)
+        if self.store.name == layout.FACES:
+            return compare_faces(read_faces(FaceStore.open(self.store), rows), Faces(**again))
         teacher = TeacherStore.open(self.store)
         stored = teacher.embeddings(task.start, task.stop)[rows - task.start]
-        again = self.again.embed(rows).astype(np.float16)
-        return compare_embeddings(stored, again, teacher.centre())
+        return compare_embeddings(stored, again["embeddings"], teacher.centre())
 
 
 def draw(num_rows: int, count: int, seed: int) -> np.ndarray:
@@ -124,26 +122,18 @@ def draw(num_rows: int, count: int, seed: int) -> np.ndarray:
     return np.sort(picked)
 
 
-def read_faces(store: FaceStore, rows: np.ndarray) -> Faces:
-    """Ascending rows of a store, as they were when they were rendered."""
-    first, last = int(rows[0]), int(rows[-1]) + 1
-    images = store.images(first, last)[rows - first]
-    names = [field.name for field in fields(Faces) if field.name != "images"]
-    return Faces(images, *(store.column(name)[rows] for name in names))
-
-
-def audit(store: Path, params: Params, crew: Crew, *, rows: int, seed: int) -> Agreement:
+def audit(store: Path, params: Params, workers: Workers, *, rows: int, seed: int) -> Agreement:
     """Makes rows of a store again with today's parts.
 
     Raises InputError if those are not the parts that its passport names.
     """
     passport = Passport.read(store)
-    making = open_making(store, with_shards_of(passport, params))
-    check_same(store, passport, making, numerics=False)
-    job = AuditJob(store, making.job(Path("unused")), passport.num_rows, rows, seed)
-    tasks = [task for task in making.tasks if _any_drawn(job, task)]
+    build = open_build(store, with_shards_of(passport, params))
+    check_same(store, passport, build, numerics=False)
+    job = AuditJob(store, build.job, passport.num_rows, rows, seed)
+    tasks = [task for task in build.tasks if _any_drawn(job, task)]
     title = f"audit {store}"
-    found = tqdm(crew.run(job, tasks), total=len(tasks), desc=title, unit="shard", leave=False)
+    found = tqdm(workers.run(job, tasks), total=len(tasks), desc=title, unit="shard", leave=False)
     return sum(found, Agreement())
 
 
@@ -173,8 +163,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     add_options(parser)
     args = parser.parse_args()
-    params, crew = load_params(), crew_of(args)
-    found = {s: audit(s, params, crew, rows=args.rows, seed=args.seed) for s in args.stores}
+    params, workers = load_params(), workers_of(args)
+    found = {s: audit(s, params, workers, rows=args.rows, seed=args.seed) for s in args.stores}
     for store, agreement in found.items():
         print(describe(store, agreement))
     if args.json:

@@ -21,7 +21,8 @@ from manifests.core.layout import POOL
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import BoundaryParams, Params, load_params
 from manifests.stores.rounds import open_round
-from pipeline.identities.labels import Split, label_blocks, unit, usable_rows
+from pipeline.arrays.numerics import unit_rows
+from pipeline.identities.labels import Split, label_blocks, usable_rows
 from pipeline.identities.planes import SOLVERS, held_out_accuracy, scale_of
 from pipeline.screen import near_duplicates
 
@@ -67,7 +68,7 @@ def draw_boundaries(
     for block, labels, judged in label_blocks(embeddings, split, settings.threshold):
         planes = solve(labels)
         two_sided = np.abs(labels.mean(axis=0)) < 1.0
-        normals[block][two_sided] = unit(planes.weights[two_sided])
+        normals[block][two_sided] = unit_rows(planes.weights[two_sided])
         found = held_out_accuracy(planes, latents, split.held_out, scale, judged)
         accuracy[block] = np.where(two_sided, found, 0.0)
     return normals, accuracy, scale
@@ -102,7 +103,7 @@ def boundaries_of_pool(params: Params) -> Boundaries:
     pool, teacher = files.require_manifest(), files.teacher
     latents = pool.latents
     split = split_rows(usable_rows(files.faces.ok(), latents), settings)
-    embeddings = unit(teacher.embeddings()[:, 0].astype(np.float32) - teacher.centre())
+    embeddings = unit_rows(teacher.embeddings()[:, 0].astype(np.float32) - teacher.centre())
     space = pool.recipe.latent_space
     normals, accuracy, scale = draw_boundaries(latents, embeddings, split, settings, space)
     return Boundaries(

@@ -28,6 +28,7 @@ from manifests.records.gaps import GapTable
 from manifests.settings.params import Params, load_params
 from manifests.stores.latents import LatentManifest, build, empty
 from manifests.stores.rounds import RoundFiles, open_round
+from pipeline.arrays.numerics import unit_rows
 from pipeline.mining.lineage import describe, trace
 from pipeline.mining.mining_laws import PRIOR
 from pipeline.mining.proposals import Pool, PriorDraw, Proposals, propose
@@ -80,7 +81,7 @@ def unit_embeddings(
         low, high = np.searchsorted(rows, (at, at + BLOCK_ROWS))
         block = files.teacher.embeddings(at, min(at + BLOCK_ROWS, len(files.teacher)))
         part = block[rows[low:high] - at, 0].astype(np.float32) - centre
-        units[low:high] = part / np.linalg.norm(part, axis=1, keepdims=True)
+        units[low:high] = unit_rows(part)
     return units
 
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from manifests.building.ledger import NAME as LEDGER
 from manifests.building.ledger import read_ledger
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
@@ -25,15 +24,14 @@ from manifests.stores.latents import FOLDER
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Passport
 from manifests.stores.rounds import read_manifest
-from pipeline.building.crews import num_cores
 from pipeline.building.faces import check_shard_rows
-from pipeline.building.shards import Build, Workshop
+from pipeline.building.shards import Build
+from pipeline.building.workers import num_cores
 from pipeline.embed import open_embedding
 from pipeline.generators import load_generator
-from pipeline.planning.estimates import estimate, spread_over
+from pipeline.planning.estimates import Parts, estimate, spread_over
 from pipeline.planning.forecasts import forecast
-from pipeline.planning.outlook import Outlook, as_json, notes, table, warnings
-from pipeline.planning.parts import Parts
+from pipeline.planning.report import Plan, as_json, notes, table, warnings
 from pipeline.render import open_rendering
 from pipeline.teachers import load_teacher
 
@@ -45,15 +43,15 @@ def main() -> int:
     check_shard_rows(params.render)
     names = args.round or ([] if args.faces else rounds_here())
     generator = load_generator(params.generator, layout.WEIGHTS)
-    generator = generator.settled(params.latent_space, params.psi)
+    generator = generator.in_space(params.latent_space, params.psi)
     teacher = load_teacher(params.teacher_text(params.teacher), layout.WEIGHTS)
     parts = Parts(params, generator, teacher)
-    outlook = look_ahead(names, args.faces, parts, workers=args.workers)
-    warned = [f"warning: {text}" for text in warnings(outlook)]
-    print("\n".join([*table(outlook), "", *notes(outlook), *warned]))
+    plan = plan_of(names, args.faces, parts, workers=args.workers)
+    warned = (f"warning: {text}" for text in warnings(plan))
+    print(*table(plan), "", *notes(plan), *warned, sep="\n")
     if args.json:
-        _write(args.json, outlook)
-    return 0 if outlook.fits else 1
+        _write(args.json, plan)
+    return 0 if plan.fits else 1
 
 
 def _arguments() -> argparse.Namespace:
@@ -74,9 +72,9 @@ def _arguments() -> argparse.Namespace:
     return args
 
 
-def _write(path: Path, outlook: Outlook) -> None:
+def _write(path: Path, plan: Plan) -> None:
     try:
-        write_json(path, as_json(outlook))
+        write_json(path, as_json(plan))
     except (OSError, ValueError) as error:  # no name of a file, say
         raise InputError(f"--json {path}: cannot be written ({error})") from None
 
@@ -90,43 +88,38 @@ def rounds_here() -> list[str]:
     return names
 
 
-def look_ahead(
+def plan_of(
     names: Sequence[str], counts: Sequence[int], parts: Parts, *, workers: int | None = None
-) -> Outlook:
+) -> Plan:
     """For rounds by their names, and for numbers of latents. `workers`: in place of as many as
     this machine has cores, by which the rates are taken to be measured."""
     cores = num_cores()
-    known = {name: _rows_and_done(name, parts) for name in names}
+    renderings = [open_rendering(name, parts.params) for name in names]
     estimates = estimate(parts)
     if workers is not None:
         estimates = spread_over(estimates, workers, cores)
     rounds = [
-        forecast(name, rows, parts, estimates, done=done) for name, (rows, done) in known.items()
+        forecast(each.name, each.num_rows, parts, estimates, done=shards_done(each, parts))
+        for each in renderings
     ]
     simulated = [forecast(f"{count:,}", count, parts, estimates) for count in counts]
     free = shutil.disk_usage(layout.DATA if layout.DATA.exists() else ".").free
-    return Outlook(rounds, simulated, parts, estimates, free, workers or cores)
+    return Plan(rounds, simulated, parts, estimates, free, workers or cores)
 
 
-def _rows_and_done(name: str, parts: Parts) -> tuple[int, tuple[int, int]]:
-    rendering = open_rendering(name, parts.params)
-    return rendering.num_rows, shards_done(name, rendering.build, parts)
-
-
-def shards_done(name: str, render: Build, parts: Parts) -> tuple[int, int]:
+def shards_done(render: Build, parts: Parts) -> tuple[int, int]:
     """(rendered, embedded) shards of a round that ledgers in .work name; whether their files
     are sound is for the stages to see."""
     rendered = _named(render)
-    shop = Workshop(render.work, render.output)
-    if not shop.finished or not (shop.output / PASSPORT).exists():
+    if not render.finished or not (render.output / PASSPORT).exists():
         return rendered, 0
-    if Passport.read(shop.store).merkle_root != Passport.read(shop.output).merkle_root:
+    if Passport.read(render.store).merkle_root != Passport.read(render.output).merkle_root:
         return rendered, 0  # faces of other inputs, which will go
-    return rendered, _named(open_embedding(name, parts.params.teacher, parts.params).build)
+    return rendered, _named(open_embedding(render.name, parts.params.teacher, parts.params))
 
 
 def _named(build: Build) -> int:
-    lines = read_ledger(build.work / LEDGER, torn_tail=True).shards
+    lines = read_ledger(build.ledger, torn_tail=True).shards
     return len({line.shard for line in lines})
 
 

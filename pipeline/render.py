@@ -16,75 +16,60 @@ from typing import Any
 import dlib
 import numpy as np
 
-from manifests.building.ledger import LedgerLine
-from manifests.building.writing import Task
 from manifests.core import layout
-from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.settings.params import Params, Render, load_params
 from manifests.stores.latents import FOLDER, LatentManifest
-from manifests.stores.passport import Fingerprint, Passport
+from manifests.stores.passport import Fingerprint
 from manifests.stores.rounds import read_manifest
 from pipeline.arrays.align import alignment_identity, load_aligner
 from pipeline.arrays.frames import WIDE
 from pipeline.arrays.numerics import device_of, numerics, require_numerics
-from pipeline.building.crews import Crew, add_options, crew_of
-from pipeline.building.faces import (
-    Detector,
-    FaceMaking,
-    Faces,
-    build_faces,
-    check_shard_rows,
-    render_faces,
-    write_faces,
-)
-from pipeline.building.shards import Build, Workshop, open_workshop, relink
+from pipeline.building.faces import Detector, Faces, check_shard_rows, face_build, render_faces
+from pipeline.building.shards import Arrays, Build, build, scratch_folder
+from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
 
 VERSION = 2  # raise it when the same inputs would give other faces, or other bytes of them
 
 
-@dataclass(frozen=True)
-class Rendering(FaceMaking):
-    """A round's faces before they are rendered: all that they depend on."""
-
-    verb = "render"
-
-    generator: Generator
-
-    @property
-    def build(self) -> Build:
-        inputs = {"version": VERSION, "manifest": self.manifest.digest, **asdict(self.made_by)}
-        inputs["shard_rows"] = self.task_rows
-        return Build(f"render-{self.name}", inputs, layout.faces(self.name))
-
-    @property
-    def licences(self) -> dict[str, str]:
-        return {self.generator.name: self.generator.licence}
-
-    def finish(self, shop: Workshop, crew: Crew) -> Passport:
-        with timed(f"render@{self.name}", rows=None if shop.begun else self.num_rows):
-            return build_faces(shop, self, self.job(shop.work), crew)
-
-    def job(self, work: Path) -> RenderJob:
-        return RenderJob(
-            work=work,
-            manifest=layout.manifest(self.name),
-            manifest_digest=self.manifest.digest,
-            weights=layout.WEIGHTS,
-            generator=self.params.generator,
-            render=self.params.render,
-            device=self.params.device,
-            numerics=tuple(self.made_by.numerics.items()),
-            input_hash=work.name,
-        )
+def render_round(name: str, params: Params, *, workers: Workers) -> None:
+    """Builds, resumes or relinks the face store of round `name`."""
+    build(open_rendering(name, params), workers)
 
 
-def open_rendering(name: str, params: Params) -> Rendering:
-    """Reads the manifest and the generator, which must fit each other."""
+def open_rendering(name: str, params: Params) -> Build:
+    """A round's faces before they are rendered. Raises InputError if they cannot be."""
     check_shard_rows(params.render)
     manifest = read_manifest(name)
+    generator = open_generator(name, manifest, params)
+    made_by = fingerprint(generator, params.render, params.device)
+    job = RenderJob(
+        manifest=layout.manifest(name),
+        manifest_digest=manifest.digest,
+        weights=layout.WEIGHTS,
+        generator=params.generator,
+        render=params.render,
+        device=params.device,
+        numerics=tuple(made_by.numerics.items()),
+    )
+    inputs = {"version": VERSION, "manifest": manifest.digest, **asdict(made_by)}
+    inputs["shard_rows"] = params.render.shard_rows
+    return face_build(
+        manifest,
+        made_by,
+        job,
+        params.render,
+        verb="render",
+        name=name,
+        work=scratch_folder(f"render-{name}", inputs),
+        licences={generator.name: generator.licence},
+    )
+
+
+def open_generator(name: str, manifest: LatentManifest, params: Params) -> Generator:
+    """The generator of params.yaml, which must be the one of the round's latents."""
     recipe = manifest.recipe
     if recipe.generator == FOLDER:
         raise InputError(
@@ -93,22 +78,20 @@ def open_rendering(name: str, params: Params) -> Rendering:
         )
     generator = load_generator(params.generator, layout.WEIGHTS)
     if (generator.name, generator.weights_sha256) == (recipe.generator, recipe.generator_sha256):
-        generator = generator.settled(recipe.latent_space, recipe.psi)
+        generator = generator.in_space(recipe.latent_space, recipe.psi)
     manifest.require(
         generator=generator.name,
         sha256=generator.weights_sha256,
         latent_width=generator.latent_width,
         space=generator.latent_space,
     )
-    made_by = fingerprint(generator, params.render, params.device)
-    return Rendering(name, manifest, made_by, params, generator)
+    return generator
 
 
 @dataclass(frozen=True)
 class RenderJob:
-    """Renders one shard; travels to worker processes, where it loads its own backends."""
+    """Renders rows of a manifest; travels to worker processes, where it loads its own backends."""
 
-    work: Path
     manifest: Path
     manifest_digest: str
     weights: Path
@@ -116,14 +99,12 @@ class RenderJob:
     render: Render
     device: str
     numerics: tuple[tuple[str, Any], ...]  # which every worker must compute with
-    input_hash: str
 
-    def __call__(self, task: Task) -> LedgerLine:
-        return self.record(task, self.faces(np.arange(task.start, task.stop)))
+    def __call__(self, rows: np.ndarray) -> Arrays:
+        return vars(self.faces(rows))
 
     def faces(self, rows: np.ndarray, *, first_attempt: int = 0) -> Faces:
-        """These rows of the manifest, rendered; detections before `first_attempt` are passed
-        over."""
+        """Detections before `first_attempt` are passed over."""
         generator, detectors, manifest = _tools(self)
         latents = np.array(manifest.latents[rows])
         frame = WIDE.at(self.render.frame_size)
@@ -132,17 +113,13 @@ class RenderJob:
             *(np.concatenate([getattr(b, field.name) for b in batches]) for field in fields(Faces))
         )
 
-    def record(self, task: Task, faces: Faces) -> LedgerLine:
-        """Writes a shard's files."""
-        return write_faces(self.work, task, faces, self.render.shard_rows, self.input_hash)
-
 
 @lru_cache(maxsize=1)
 def _tools(job: RenderJob) -> tuple[Generator, list[Detector], LatentManifest]:
     require_numerics(dict(job.numerics), numerics_of(job.device))
     manifest = LatentManifest.read(job.manifest, expect=job.manifest_digest)
     generator = load_generator(job.generator, job.weights)
-    generator = generator.settled(manifest.recipe.latent_space, manifest.recipe.psi)
+    generator = generator.in_space(manifest.recipe.latent_space, manifest.recipe.psi)
     generator.to(device_of(job.device))
     detectors = [
         Detector(load_aligner(job.weights, attempt.detect_threshold), attempt.detect_size)
@@ -156,16 +133,7 @@ def main() -> None:
     parser.add_argument("round", help="name of a round under manifests/rounds/")
     add_options(parser)
     args = parser.parse_args()
-    render_round(args.round, load_params(), crew=crew_of(args))
-
-
-def render_round(name: str, params: Params, *, crew: Crew) -> None:
-    """Builds, resumes or relinks the face store of round `name`."""
-    rendering = open_rendering(name, params)
-    with open_workshop(rendering.build) as shop:
-        if not shop.finished:
-            rendering.finish(shop, crew)
-        relink(shop)
+    render_round(args.round, load_params(), workers=workers_of(args))
 
 
 def fingerprint(generator: Generator, settings: Render, device: str) -> Fingerprint:

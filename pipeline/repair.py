@@ -10,7 +10,7 @@ fails.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,28 @@ import zarr
 from tqdm import tqdm
 
 from manifests.building.ledger import LedgerLine, write_ledger
-from manifests.building.writing import Column, Task, shard_path, write_metadata, write_piece
+from manifests.building.writing import Column, Task, shard_path, write_metadata
 from manifests.check import find_faults
 from manifests.core import layout
 from manifests.core.digests import canonical_json, sha256_file
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import link_or_copy
 from manifests.settings.params import Params, load_params
-from manifests.stores.passport import Passport
+from manifests.stores.passport import Passport, Provenance
 from manifests.stores.reading import COLUMN_SHARD_TASKS
-from pipeline.building.crews import Crew, add_options, crew_of
-from pipeline.building.shards import Making, Workshop, open_workshop, relink
+from pipeline.building.shards import IMAGES, Build, finish, locked, relink, write_line
+from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.embed import open_embedding
 from pipeline.render import open_rendering
 
+LINKS: Mapping[str, Callable[[Provenance], str]] = {
+    "manifest or faces": lambda said: said.faces_root or said.manifest_digest,
+    "identity": lambda said: canonical_json(said.fingerprint.identity),
+    "numerics": lambda said: canonical_json(said.fingerprint.numerics),
+}
 
-def open_making(store: Path, params: Params) -> Making:
+
+def open_build(store: Path, params: Params) -> Build:
     """What would be done to build the store that lies at this path."""
     name = layout.round_of(store)
     if not name:
@@ -48,7 +54,7 @@ def open_making(store: Path, params: Params) -> Making:
     return open_embedding(name, store.stem, params)
 
 
-def repair(store: Path, params: Params, crew: Crew) -> str:
+def repair(store: Path, params: Params, workers: Workers) -> str:
     """Makes a damaged store whole; says what was done.
 
     Raises InputError if today's parts or parameters would make another store; what is there
@@ -58,12 +64,12 @@ def repair(store: Path, params: Params, crew: Crew) -> str:
     if not faults:
         return f"{store}: sound, nothing to do"
     before = _passport_before(store)
-    making = open_making(store, with_shards_of(before, params))
+    build = open_build(store, with_shards_of(before, params))
     if before is not None:
-        check_same(store, before, making)
-    kept = _rebuild(store, {fault.file for fault in faults}, making, before, crew)
+        check_same(store, before, build)
+    kept = _rebuild(store, {fault.file for fault in faults}, build, before, workers)
     same = "root as before" if before else "its passport was lost: compare the root by hand"
-    return f"{store}: {len(making.tasks) - kept} of {len(making.tasks)} shards built again; {same}"
+    return f"{store}: {len(build.tasks) - kept} of {len(build.tasks)} shards built again; {same}"
 
 
 def _passport_before(store: Path) -> Passport | None:
@@ -85,14 +91,10 @@ def with_shards_of(before: Passport | None, params: Params) -> Params:
     return replace(params, render=replace(params.render, shard_rows=before.shard_rows))
 
 
-def check_same(store: Path, passport: Passport, making: Making, *, numerics: bool = True) -> None:
+def check_same(store: Path, passport: Passport, build: Build, *, numerics: bool = True) -> None:
     """Raises InputError unless a store like that of the passport would be made today; without
     `numerics` its low bits may be others."""
-    links = [
-        ("manifest or faces", passport.faces_root or passport.manifest_digest, making.source),
-        ("identity", canonical_json(passport.fingerprint.identity), _canonical(making, "identity")),
-        ("numerics", canonical_json(passport.fingerprint.numerics), _canonical(making, "numerics")),
-    ]
+    links = [(what, found(passport), found(build.provenance)) for what, found in LINKS.items()]
     for what, have, now in links if numerics else links[:-1]:
         if have != now:
             raise InputError(
@@ -101,12 +103,8 @@ def check_same(store: Path, passport: Passport, making: Making, *, numerics: boo
             )
 
 
-def _canonical(making: Making, part: str) -> str:
-    return canonical_json(getattr(making.made_by, part))
-
-
 def _rebuild(
-    store: Path, bad: Collection[str], making: Making, before: Passport | None, crew: Crew
+    store: Path, bad: Collection[str], build: Build, before: Passport | None, workers: Workers
 ) -> int:
     """Delivers the store of before; returns how many shards were taken over.
 
@@ -114,74 +112,65 @@ def _rebuild(
     not give the root, everything is made again.
     """
     wanted = before.merkle_root if before else None
-    with open_workshop(making.build) as shop:
+    with locked(build):
         for bad_files in (None if "" in bad else bad, None):
-            kept = len(making.tasks)
-            if not shop.finished:  # else the scratch folder has all of it, undamaged
-                kept = take_over(shop, store, bad_files, making)
-                making.finish(shop, crew)
-            root = Passport.read(shop.store).merkle_root
+            kept = len(build.tasks)
+            if not build.finished:  # else the scratch folder has all of it, undamaged
+                kept = take_over(build, store, bad_files)
+            root = finish(build, workers).merkle_root
             if wanted in (None, root):
-                relink(shop)
+                relink(build)
                 return kept
-            shutil.rmtree(shop.work)
+            shutil.rmtree(build.work)
     raise InputError(
         f"{store}: built again it has root {root[:12]}, before it had {str(wanted)[:12]}: "
         "this machine or code makes other bytes; it was left as it is"
     )
 
 
-def take_over(shop: Workshop, store: Path, bad: Collection[str] | None, making: Making) -> int:
-    """Fills a workshop with the shards whose files are all sound; returns their number. `bad`:
-    files that are not; None: no file is to be trusted."""
-    shutil.rmtree(shop.work, ignore_errors=True)
-    shop.store.mkdir(parents=True)
+def take_over(build: Build, store: Path, bad: Collection[str] | None) -> int:
+    """Fills the scratch folder with the shards whose files are all sound; returns their number.
+    `bad`: files that are not; None: no file is to be trusted."""
+    shutil.rmtree(build.work, ignore_errors=True)
+    build.store.mkdir(parents=True)
     if bad is None:
         return 0
-    arrays = [_readable(shop.store, store, bad, column, making) for column in making.columns]
+    arrays = [_readable(build, store, bad, column) for column in build.columns]
     lines = []
-    for task in tqdm(making.tasks, desc="take over", unit="shard", leave=False):
-        line = _taken(shop, store, bad, making, task, arrays)
+    for task in tqdm(build.tasks, desc="take over", unit="shard", leave=False):
+        line = _taken(build, store, bad, task, arrays)
         if line is not None:
             lines.append(line)
-    write_ledger(shop.ledger, lines)
+    write_ledger(build.ledger, lines)
     return len(lines)
 
 
-def _readable(
-    target: Path, store: Path, bad: Collection[str], column: Column, making: Making
-) -> Any:
+def _readable(build: Build, store: Path, bad: Collection[str], column: Column) -> Any:
     """A column of the damaged store behind fresh metadata, with the shards that are sound."""
-    write_metadata(target, column, making.num_rows, making.task_rows, images=False)
-    for shard in range(-(-len(making.tasks) // COLUMN_SHARD_TASKS)):
-        _link(store, target, shard_path(column.name, shard, 1 + len(column.shape)), bad)
-    return zarr.open_array(target / column.name, mode="r", zarr_format=3)
+    write_metadata(build.store, column, build.num_rows, build.task_rows, images=False)
+    for shard in range(-(-len(build.tasks) // COLUMN_SHARD_TASKS)):
+        _link(store, build.store, shard_path(column.name, shard, 1 + len(column.shape)), bad)
+    return zarr.open_array(build.store / column.name, mode="r", zarr_format=3)
 
 
 def _taken(
-    shop: Workshop,
-    store: Path,
-    bad: Collection[str],
-    making: Making,
-    task: Task,
-    arrays: Sequence[Any],
+    build: Build, store: Path, bad: Collection[str], task: Task, arrays: Sequence[Any]
 ) -> LedgerLine | None:
     """The ledger line of a task with all of its rows in sound files."""
     group = task.shard // COLUMN_SHARD_TASKS
-    needed = [shard_path(c.name, group, 1 + len(c.shape)) for c in making.columns]
+    needed = [shard_path(c.name, group, 1 + len(c.shape)) for c in build.columns]
     hashes = {}
-    if making.pictures is not None:
-        picture = shard_path("images", task.shard, 1 + len(making.pictures.shape))
-        if not _link(store, shop.store, picture, bad):
+    if build.images is not None:
+        path = shard_path(IMAGES, task.shard, 1 + len(build.images.shape))
+        if not _link(store, build.store, path, bad):
             return None
-        hashes[f"store/{picture}"] = sha256_file(shop.store / picture)
-    if any(not (shop.store / path).exists() for path in needed):
+        hashes[f"store/{path}"] = sha256_file(build.store / path)
+    if any(not (build.store / path).exists() for path in needed):
         return None
-    columns = _rows(making.columns, arrays, task)
+    columns = _rows(build.columns, arrays, task)
     if columns is None:
         return None
-    piece, sha256 = write_piece(shop.work, task, columns)
-    return LedgerLine(task.shard, shop.work.name, hashes | {piece: sha256}, *making.count(columns))
+    return write_line(build.work, task, columns, build.count, hashes)
 
 
 def _rows(
@@ -210,7 +199,7 @@ def main() -> None:
     add_options(parser)
     args = parser.parse_args()
     for store in args.stores:
-        print(repair(store, load_params(), crew_of(args)))
+        print(repair(store, load_params(), workers_of(args)))
 
 
 if __name__ == "__main__":

@@ -14,38 +14,33 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.building.ledger import LedgerLine
-from manifests.building.writing import Task
 from manifests.core import layout
-from manifests.core.costs import timed
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.settings.params import Params, load_params
 from manifests.stores.reading import FaceStore
-from manifests.stores.rounds import open_faces
-from pipeline.audit import read_faces
-from pipeline.building.crews import Crew, add_options, crew_of
-from pipeline.building.faces import Faces, build_faces
-from pipeline.building.shards import open_workshop, relink
-from pipeline.render import Rendering, RenderJob, fingerprint, open_rendering
+from manifests.stores.rounds import open_faces, read_manifest
+from pipeline.building.faces import Faces, read_faces
+from pipeline.building.shards import Arrays, Build, finish, locked, relink
+from pipeline.building.workers import Workers, add_options, workers_of
+from pipeline.render import RenderJob, fingerprint, open_generator, open_rendering
 
 
 @dataclass(frozen=True)
 class RetryJob:
-    """One shard of the new store: the old rows, and the failed ones tried on."""
+    """Rows of the new store: the old ones, and the failed ones tried on."""
 
     again: RenderJob
     old: Path
     old_root: str
     num_tried: int  # detections that the old store has behind it
 
-    def __call__(self, task: Task) -> LedgerLine:
-        rows = np.arange(task.start, task.stop)
+    def __call__(self, rows: np.ndarray) -> Arrays:
         old = read_faces(FaceStore.open(self.old, expect={"root": self.old_root}), rows)
         failed = ~old.ok
         if failed.any():
             _replace_rows(old, failed, self.again.faces(rows[failed], first_attempt=self.num_tried))
-        return self.again.record(task, old)
+        return vars(old)
 
 
 def _replace_rows(faces: Faces, rows: np.ndarray, new: Faces) -> None:
@@ -53,15 +48,15 @@ def _replace_rows(faces: Faces, rows: np.ndarray, new: Faces) -> None:
         getattr(faces, field.name)[rows] = getattr(new, field.name)
 
 
-def num_tried(old: FaceStore, rendering: Rendering) -> int:
+def num_tried(name: str, old: FaceStore, params: Params) -> int:
     """How many of today's detections the store has behind it.
 
     Raises InputError if it differs from today's parameters in anything else.
     """
-    render = rendering.params.render
+    render, generator = params.render, open_generator(name, read_manifest(name), params)
     for tried in range(len(render.retries)):
         fewer = replace(render, retries=render.retries[:tried])
-        before = fingerprint(rendering.generator, fewer, rendering.params.device)
+        before = fingerprint(generator, fewer, params.device)
         if canonical_json(before.identity) == canonical_json(old.passport.fingerprint.identity):
             return tried + 1
     raise InputError(
@@ -70,23 +65,27 @@ def num_tried(old: FaceStore, rendering: Rendering) -> int:
     )
 
 
-def retry_round(name: str, params: Params, *, crew: Crew) -> str:
+def retrying(rendering: Build, old: FaceStore, params: Params) -> Build:
+    """The build of the same store out of the old one."""
+    tried = num_tried(rendering.name, old, params)
+    have, now = (each.fingerprint.numerics for each in (old.passport, rendering.provenance))
+    if canonical_json(have) != canonical_json(now):
+        raise InputError(f"{old.path}: rendered on another kind of machine; render it anew")
+    assert isinstance(rendering.job, RenderJob)
+    job = RetryJob(rendering.job, old.path, old.root, tried)
+    return replace(rendering, verb="retry", job=job, num_faces=None)
+
+
+def retry_round(name: str, params: Params, *, workers: Workers) -> str:
     """Builds the store of today's parameters out of the one that is there; says what it found."""
     rendering = open_rendering(name, params)
     _, old = open_faces(name)
-    with open_workshop(rendering.build) as shop:
-        if shop.finished:
-            relink(shop)
+    with locked(rendering):
+        if rendering.finished:
+            relink(rendering)
             return f"{layout.faces(name)}: done before"
-        tried = num_tried(old, rendering)
-        if canonical_json(old.passport.fingerprint.numerics) != canonical_json(
-            rendering.made_by.numerics
-        ):
-            raise InputError(f"{old.path}: rendered on another kind of machine; render it anew")
-        job = RetryJob(rendering.job(shop.work), old.path, old.root, tried)
-        with timed(f"retry@{name}"):
-            found = build_faces(shop, rendering, job, crew).num_ok - old.passport.num_ok
-        relink(shop)
+        found = finish(retrying(rendering, old, params), workers).num_ok - old.passport.num_ok
+        relink(rendering)
     failed = len(old) - old.passport.num_ok
     return f"{layout.faces(name)}: {found} of {failed} failed faces found; embed the round again"
 
@@ -97,7 +96,7 @@ def main() -> None:
     add_options(parser)
     args = parser.parse_args()
     for name in args.rounds:
-        print(retry_round(name, load_params(), crew=crew_of(args)))
+        print(retry_round(name, load_params(), workers=workers_of(args)))
 
 
 if __name__ == "__main__":

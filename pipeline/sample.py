@@ -80,7 +80,7 @@ def save(manifest: LatentManifest) -> None:
 def open_generator(params: Params) -> Generator:
     """The generator of this checkout, for latents of the space that it works in."""
     generator = load_generator(params.generator, layout.WEIGHTS)
-    return generator.settled(params.latent_space, params.psi)
+    return generator.in_space(params.latent_space, params.psi)
 
 
 def recipe_for(round: str, params: Params, generator: Generator | None = None) -> Recipe:

@@ -32,6 +32,7 @@ from manifests.records.marks import (
 from manifests.records.qualities import QualityTable
 from manifests.settings.params import Params, Screen, load_params
 from manifests.stores.rounds import RoundFiles, open_round
+from pipeline.arrays.numerics import unit_rows
 
 WORST = 0.1  # share of the faces that are of low utility, where a table of qualities is named
 QUERIES = 1024  # rows searched at a time: their hits are in memory
@@ -81,7 +82,7 @@ def centred(files: RoundFiles, centre: Float[np.ndarray, " width"]) -> tuple[np.
     """Unit vectors of the usable faces' plain view, and their rows."""
     rows = np.flatnonzero(files.faces.ok())
     vectors = files.teacher.embeddings()[rows, 0].astype(np.float32) - centre
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), rows.tolist()
+    return unit_rows(vectors), rows.tolist()
 
 
 def identity_cosines(

@@ -75,13 +75,13 @@ class GeneratorContract:
         self, generator: Generator, latents: Tensor, pictures: Tensor
     ) -> None:
         psi = getattr(generator, "psi", 1.0)
-        same = generator.settled(generator.latent_space, psi)
+        same = generator.in_space(generator.latent_space, psi)
         assert same.identity() == generator.identity()
         assert torch.equal(in_fixed_batches(same.render, latents), pictures)
 
     def test_an_unknown_space_is_refused(self, generator: Generator) -> None:
         with pytest.raises(InputError, match=generator.name):
-            generator.settled("x", 1.0)
+            generator.in_space("x", 1.0)
 
     def test_pictures_are_square_float_rgb(self, pictures: Tensor) -> None:
         assert pictures.dtype == torch.float32

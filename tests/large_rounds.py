@@ -12,9 +12,9 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
@@ -22,11 +22,11 @@ from manifests.core import layout
 from manifests.settings.params import load_params
 from manifests.stores.reading import FaceStore, TeacherStore
 from manifests.stores.rounds import open_round
-from pipeline.building.crews import Crew, num_cores
 from pipeline.building.faces import Faces
-from pipeline.building.shards import Making, finished_lines, open_workshop, relink, run_tasks
-from pipeline.embed import Embedding, EmbedJob, open_embedding
-from pipeline.render import Rendering, RenderJob, open_rendering
+from pipeline.building.shards import Build, finish, finished_lines, locked, relink, run_tasks
+from pipeline.building.workers import Workers, num_cores
+from pipeline.embed import EmbedJob, open_embedding
+from pipeline.render import RenderJob, open_rendering
 from train.batching.batches import BatchStream, open_source
 
 SMALL = "small"  # the round whose faces are copied
@@ -51,16 +51,6 @@ class TiledEmbedJob(EmbedJob):
         return embeddings[rows % len(embeddings)].astype(np.float32)
 
 
-class TiledRendering(Rendering):
-    def job(self, work: Path) -> TiledRenderJob:
-        return TiledRenderJob(**vars(super().job(work)))
-
-
-class TiledEmbedding(Embedding):
-    def job(self, work: Path) -> TiledEmbedJob:
-        return TiledEmbedJob(**vars(super().job(work)))
-
-
 @lru_cache(maxsize=1)
 def _small_faces() -> list[np.ndarray]:
     faces = FaceStore.open(layout.faces(SMALL))
@@ -73,30 +63,29 @@ def _small_embeddings(teacher: str) -> np.ndarray:
     return TeacherStore.open(layout.teacher(SMALL, teacher)).embeddings()
 
 
-def faces_of(rows: int) -> Making:
-    return TiledRendering(**vars(open_rendering(large(rows), load_params())))
+def faces_of(rows: int) -> Build:
+    rendering = open_rendering(large(rows), load_params())
+    return replace(rendering, job=TiledRenderJob(**vars(rendering.job)))
 
 
-def embeddings_of(rows: int) -> Making:
+def embeddings_of(rows: int) -> Build:
     params = load_params()
-    return TiledEmbedding(**vars(open_embedding(large(rows), params.teacher, params)))
+    embedding = open_embedding(large(rows), params.teacher, params)
+    return replace(embedding, job=TiledEmbedJob(**vars(embedding.job)))
 
 
-def write_shards(making: Making) -> dict[str, float]:
+def write_shards(build: Build) -> dict[str, float]:
     """All shards, by as many workers as there are cores; not sealed."""
-    crew = Crew(num_cores())
-    with open_workshop(making.build) as shop:
-        job = making.job(shop.work)
-        return {
-            "seconds": _seconds(lambda: run_tasks(shop, making.tasks, job, crew=crew, title=""))
-        }
+    workers = Workers(num_cores())
+    with locked(build):
+        return {"seconds": _seconds(lambda: run_tasks(build, workers))}
 
 
-def seal(making: Making) -> dict[str, float]:
+def seal(build: Build) -> dict[str, float]:
     """From all shards to the sealed store, as a build goes on that was stopped there."""
-    with open_workshop(making.build) as shop:
-        recheck = _seconds(lambda: finished_lines(shop))
-        resume = _seconds(lambda: (making.finish(shop, Crew(1)), relink(shop)))
+    with locked(build):
+        recheck = _seconds(lambda: finished_lines(build))
+        resume = _seconds(lambda: (finish(build, Workers(1)), relink(build)))
     return {"recheck_seconds": recheck, "seconds": resume}
 
 

@@ -55,7 +55,7 @@ def test_the_report_begins_with_its_figures_and_names_what_failed(ground: Ground
         Outcome("kills:0", "", (), {"stage": "render", "kills": [kill]}),
         Outcome("kills:1", "", ("left over",), {"stage": "embed", "kills": [kill, kill]}),
         Outcome("corruptions:0", "", ("x",), {**damage, "kind": "ok", "damage": "empty"}),
-        Outcome("builds:0", "2 workers", (), {"crew": 2, "render": "ab", "embed": "cd"}),
+        Outcome("builds:0", "2 workers", (), {"workers": 2, "render": "ab", "embed": "cd"}),
     ]
     report = summarise(ground, outcomes, 1.0)
     assert [report[name] for name in HEAD] == [3, 1, 1, 0, 1]

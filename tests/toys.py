@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from manifests.building.writing import (
     Task,
     assemble,
     plan_tasks,
+    seal_store,
     write_attributes,
     write_images,
     write_metadata,
@@ -22,11 +24,10 @@ from manifests.building.writing import (
 )
 from manifests.core import layout
 from manifests.stores.latents import LatentManifest, Recipe, build
-from manifests.stores.passport import Fingerprint, Passport
+from manifests.stores.passport import Fingerprint, Passport, Provenance
 from manifests.stores.reading import TASK_ROWS, FaceStore, TeacherStore
 from pipeline.arrays.frames import WIDE
 from pipeline.building.embeddings import centre_and_spread
-from pipeline.building.shards import Workshop, relink, seal
 
 WIDTH, EMBEDDING_WIDTH, FACE_SIZE = 4, 16, 32
 RECIPE = Recipe("toy", "toy-generator", "ab" * 32, WIDTH)
@@ -64,19 +65,17 @@ def toy_faces(
     ok = np.ones(len(images), bool) if ok is None else ok
     quality = np.where(ok, 1.0, np.nan).astype(np.float32)
     columns = {"ok": ok, "reason": (~ok).astype(np.uint8), "quality": quality}
-    shop = _workshop(path)
+    shutil.rmtree(path, ignore_errors=True)
     tasks = plan_tasks(len(images), task_rows)
     written = {
-        shard: write_images(shop.store, tasks[shard], images[rows(tasks[shard])], task_rows)
+        shard: write_images(path, tasks[shard], images[rows(tasks[shard])], task_rows)
         for shard in (order or range(len(tasks)))
     }
     pictures = Column("images", "uint8", images.shape[1:])
-    others = write_metadata(shop.store, pictures, len(images), task_rows, images=True)
-    others |= write_attributes(shop.store, {"frame": asdict(WIDE.at(images.shape[1]))})
+    others = write_metadata(path, pictures, len(images), task_rows, images=True)
+    others |= write_attributes(path, {"frame": asdict(WIDE.at(images.shape[1]))})
     lines = [_line(task, ok[rows(task)], dict([written[task.shard]])) for task in tasks]
-    failures = {"no_face": int((~ok).sum())} if not ok.all() else {}
-    passport = replace(passport, num_ok=int(ok.sum()), failures=failures)
-    _finish(shop, lines, others, columns, passport, task_rows)
+    _finish(path, lines, others, columns, replace(passport, shard_rows=task_rows))
     return FaceStore.open(path)
 
 
@@ -93,26 +92,21 @@ def toy_teacher(
     task_rows: int = TASK_ROWS,
 ) -> TeacherStore:
     """A sealed teacher store of (face, view, width) embeddings; NaN where a face failed."""
-    shop = _workshop(path)
+    shutil.rmtree(path, ignore_errors=True)
     stored = embeddings.astype(np.float16)
     norms = np.linalg.norm(embeddings, axis=2).astype(np.float32)
     mean, spread = centre_and_spread(lambda: [stored], stored.shape[2])
-    others = write_attributes(shop.store, {"mean": mean.tolist(), "spread": spread})
+    others = write_attributes(path, {"mean": mean.tolist(), "spread": spread})
     ok = np.isfinite(stored).all(axis=(1, 2))
     lines = [_line(task, ok[rows(task)], {}) for task in plan_tasks(len(stored), task_rows)]
-    failures = {"no_face": int((~ok).sum())} if not ok.all() else {}
-    passport = replace(
-        passport, kind="teacher", faces_root=faces_root, num_ok=int(ok.sum()), failures=failures
-    )
-    columns = {"embeddings": stored, "norms": norms}
-    _finish(shop, lines, others, columns, passport, task_rows)
+    made_of = replace(passport, kind="teacher", faces_root=faces_root, shard_rows=task_rows)
+    _finish(path, lines, others, {"embeddings": stored, "norms": norms}, made_of)
     return TeacherStore.open(path)
 
 
 def _line(task: Task, ok: np.ndarray, sha256: dict[str, str]) -> LedgerLine:
     failures = {"no_face": int((~ok).sum())} if not ok.all() else {}
-    inside = {f"store/{name}": digest for name, digest in sha256.items()}
-    return LedgerLine(task.shard, "0" * 16, inside, len(ok), int(ok.sum()), failures)
+    return LedgerLine(task.shard, "0" * 16, sha256, len(ok), int(ok.sum()), failures)
 
 
 def make_round(
@@ -147,26 +141,17 @@ def make_round(
     return faces, toy_teacher(path, embeddings, faces_root=faces.root, passport=passport)
 
 
-def _workshop(path: Path) -> Workshop:
-    shop = Workshop(path.parent / f".work-{path.name}" / "only", path)
-    shutil.rmtree(shop.work, ignore_errors=True)
-    shop.store.mkdir(parents=True)
-    return shop
-
-
 def _finish(
-    shop: Workshop,
+    path: Path,
     lines: list[LedgerLine],
     others: dict[str, str],
     columns: dict[str, np.ndarray],
-    passport: Passport,
-    task_rows: int,
+    made_of: Provenance,
 ) -> None:
-    num_rows = sum(line.num_rows for line in lines)
-    tasks = plan_tasks(num_rows, task_rows)
-    for task in tasks:
-        write_piece(shop.work, task, {name: c[rows(task)] for name, c in columns.items()})
+    tasks = plan_tasks(sum(line.num_rows for line in lines), made_of.shard_rows)
     kinds = [Column(name, str(c.dtype), c.shape[1:]) for name, c in columns.items()]
-    others |= assemble(shop.store, shop.work, tasks, kinds, task_rows)
-    seal(shop, lines, others, replace(passport, num_rows=num_rows, shard_rows=task_rows))
-    relink(shop)
+    with tempfile.TemporaryDirectory() as work:
+        for task in tasks:
+            write_piece(Path(work), task, {name: c[rows(task)] for name, c in columns.items()})
+        others |= assemble(path, Path(work), tasks, kinds, made_of.shard_rows)
+    seal_store(path, lines, others, made_of)

@@ -24,9 +24,8 @@ from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import write_json
-from manifests.core.layout import PROBE
 from manifests.settings.params import Params, load_params
-from manifests.settings.training import Fuse
+from manifests.settings.training import Fuse, check_training_rounds
 from train.batching.batches import Source, identity_labels, num_identities
 from train.checkpoint import FILE as STUDENT
 from train.checkpoint import LOG
@@ -120,8 +119,7 @@ def fuse(
     a round that is not to be trained on, or stores that do not fit."""
     if len(set(teachers)) < max(2, len(teachers)):
         raise InputError(f"teachers {', '.join(teachers)}: name two or more, each once")
-    if PROBE in rounds:
-        raise InputError(f"round {PROBE} is never trained on; name others")
+    check_training_rounds(rounds)
     if (output / STUDENT).exists():
         raise InputError(f"{output}: a student is here; give the adaptor a name of its own")
     if params.fuse.loss.needs_teacher:

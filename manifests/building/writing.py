@@ -8,8 +8,9 @@ ever meets half a shard (zarr-python#3514 loses data silently when two write int
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from manifests.building.ledger import LedgerLine, write_ledger
 from manifests.core.digests import merkle_root, sha256_file
 from manifests.core.files import put
 from manifests.stores.metadata import METADATA, files_of
-from manifests.stores.passport import Passport
+from manifests.stores.passport import Passport, Provenance
 from manifests.stores.reading import CHUNK_ROWS, COLUMN_SHARD_TASKS, TASK_ROWS
 
 # Level -1 leaves literals as they are: 4 % larger than level 1, inflated in a third of the time.
@@ -123,7 +124,7 @@ def write_attributes(store: Path, attributes: Mapping[str, Any]) -> dict[str, st
 
 
 def seal_store(
-    store: Path, lines: Sequence[LedgerLine], others: Mapping[str, str], passport: Passport
+    store: Path, lines: Sequence[LedgerLine], others: Mapping[str, str], provenance: Provenance
 ) -> Passport:
     """Writes ledger and passport (with the root over all files); returns the latter.
 
@@ -136,8 +137,14 @@ def seal_store(
         hashes |= line.output_sha256
     for name in set(files_of(store)) - set(hashes):
         (store / name).unlink()
-    sealed = replace(
-        passport,
+    failures: Counter[str] = Counter()
+    for line in lines:
+        failures.update(line.failures)
+    sealed = Passport(
+        **{own.name: getattr(provenance, own.name) for own in fields(Provenance)},
+        num_rows=sum(line.num_rows for line in lines),
+        num_ok=sum(line.num_ok for line in lines),
+        failures=dict(failures),
         merkle_root=merkle_root(hashes),
         num_files=len(hashes),
         metadata={name: sha for name, sha in others.items() if name.endswith(METADATA)},

@@ -4,10 +4,31 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+from manifests.core.errors import InputError
 from manifests.core.layout import COSTS, STUDIES
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A piece of work that was recorded."""
+
+    stage: str
+    round: str  # or what else it was done to; empty where there is nothing to tell apart
+    seconds: float
+    rows: int  # 0: not known
+
+    @property
+    def file(self) -> str:
+        """Name of the file that it is recorded in."""
+        return _file(f"{self.stage}@{self.round}" if self.round else self.stage)
+
+
+def _file(stage: str) -> str:
+    return stage.replace("/", ".")  # a round of another team has a folder of its own
 
 
 @contextmanager
@@ -17,31 +38,38 @@ def timed(stage: str, *, rows: int | None = None) -> Iterator[None]:
     start = time.perf_counter()
     yield
     COSTS.mkdir(parents=True, exist_ok=True)
-    name = stage.replace("/", ".")  # a round of another team has a folder of its own
-    with (COSTS / f"{name}.jsonl").open("a", encoding="utf-8") as file:
+    with (COSTS / f"{_file(stage)}.jsonl").open("a", encoding="utf-8") as file:
         line = {"stage": stage, "seconds": round(time.perf_counter() - start, 2), "rows": rows}
         file.write(json.dumps(line) + "\n")
 
 
-def seconds_by_stage() -> dict[str, float]:
-    """The seconds of each stage's last real work: relinking a finished result adds no line.
-    Those of studies are left out: they are no part of the flow."""
-    seconds: dict[str, float] = {}
+def read_costs() -> Iterator[Cost]:
+    """All that was recorded, file by file, the earliest first; relinking a result records nothing.
+
+    Raises InputError naming a file with a line that is none.
+    """
     for path in sorted(COSTS.glob("*.jsonl")):
-        if f"@{STUDIES}." in path.name:
-            continue
         complete, _, _ = path.read_text(encoding="utf-8").rpartition("\n")  # a torn line is left
-        for line in complete.splitlines():
-            seconds[path.stem] = float(json.loads(line)["seconds"])
-    return seconds
+        for text in complete.splitlines():
+            try:
+                line = json.loads(text)
+                stage, _, round = line["stage"].partition("@")
+                yield Cost(stage, round, float(line["seconds"]), int(line.get("rows") or 0))
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise InputError(f"{path}: not a line of costs ({error}); remove it") from None
 
 
-def full_rates(stage: str) -> list[float]:
-    """Faces a second of every recorded piece of work of a stage that tells how many it did."""
-    rates = []
-    for path in sorted(COSTS.glob(f"{stage}@*.jsonl")):
-        complete, _, _ = path.read_text(encoding="utf-8").rpartition("\n")  # a torn line is left
-        for line in map(json.loads, complete.splitlines()):
-            if line.get("rows") and line["seconds"] > 0:
-                rates.append(line["rows"] / line["seconds"])
-    return rates
+def seconds_by_stage() -> dict[str, float]:
+    """The seconds of each stage's last real work. Those of studies are left out: they are no part
+    of the flow."""
+    return {cost.file: cost.seconds for cost in read_costs() if f"@{STUDIES}." not in cost.file}
+
+
+def full_rates(stage: str, rounds: Callable[[str], bool] = lambda _: True) -> list[float]:
+    """Faces a second of every recorded piece of work of a stage that tells how many it did, of
+    `rounds` alone."""
+    return [
+        cost.rows / cost.seconds
+        for cost in read_costs()
+        if cost.stage == stage and cost.rows > 0 and cost.seconds > 0 and rounds(cost.round)
+    ]

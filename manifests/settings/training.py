@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -19,6 +19,8 @@ from manifests.core.bounds import (
     Seed,
     Share,
 )
+from manifests.core.errors import InputError
+from manifests.core.layout import PROBE
 from manifests.settings.objectives import IdentityPart, Losses, Tuition
 
 Reason = Literal["near_duplicate", "low_quality", "off_identity", "low_utility"]
@@ -139,3 +141,12 @@ class Fuse:
     weight_decay: NotNegative
     clip: Positive  # largest norm of a gradient
     seed: Seed
+
+
+def check_training_rounds(rounds: Sequence[str], where: str = "") -> None:
+    """Raises InputError unless at least one round is named, none twice, and the probe never."""
+    if not rounds or PROBE in rounds or len(set(rounds)) < len(rounds):
+        raise InputError(
+            f"{where}rounds {', '.join(rounds) or 'none'}: name at least one, none twice; round "
+            f"{PROBE} is never trained on"
+        )

@@ -18,7 +18,7 @@ SCHEMA_VERSION = 2
 LARGEST = 1 << 22  # bytes: a stranger's passport must not fill the memory
 LONGEST_TEXT = 200  # characters of a name or digest
 COUNTS = ("num_rows", "num_ok", "num_files", "shard_rows", "schema_version")
-DIGEST = re.compile("[0-9a-f]*")  # empty before sealing
+DIGEST = re.compile("[0-9a-f]*")
 FORMS = {
     "kind": re.compile("[a-z]+"), "round": ROUND, "merkle_root": DIGEST,
     "manifest_digest": DIGEST, "faces_root": DIGEST,
@@ -36,26 +36,32 @@ class Fingerprint:
     numerics: Mapping[str, Any]  # torch version, CPU capability, batch shape
 
 
-@dataclass(frozen=True)
-class Passport:
-    """Written last; a store without one does not open. Holds no time, host or cost.
-
-    Version 2 adds `metadata` and a digest over the passport itself, so that a changed byte in
-    either is noticed on opening; version 1 is read without both.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a store is and comes of, known before it is built."""
 
     kind: str  # faces or teacher
     round: str
-    num_rows: int
-    num_ok: int
-    failures: Mapping[str, int]
-    merkle_root: str
     manifest_digest: str
     faces_root: str | None  # a teacher store names the faces it embeds
     fingerprint: Fingerprint
     lineage: Mapping[str, Any]
     licences: Mapping[str, str]
     shard_rows: int = 1024  # of one image shard, and of one task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passport(Provenance):
+    """Written last; a store without one does not open. Holds no time, host or cost.
+
+    Version 2 adds `metadata` and a digest over the passport itself, so that a changed byte in
+    either is noticed on opening; version 1 is read without both.
+    """
+
+    num_rows: int
+    num_ok: int
+    failures: Mapping[str, int]
+    merkle_root: str
     num_files: int = 0  # beside this one: a store that lost a file does not open
     metadata: Mapping[str, str] = field(default_factory=dict)  # {path: sha256} of each zarr.json
     schema_version: int = field(default=SCHEMA_VERSION)

@@ -25,9 +25,8 @@ from manifests.core.bounds import (
     Seed,
 )
 from manifests.core.errors import InputError, pick
-from manifests.core.layout import PROBE
 from manifests.settings.objectives import Losses
-from manifests.settings.training import Reason, Student
+from manifests.settings.training import Reason, Student, check_training_rounds
 
 NAME = "fair-distillation"
 WHERE = layout.study_params(NAME)
@@ -256,11 +255,7 @@ def _check_data(where: str, data: DataSet) -> None:
             f"up to {sum(shares):g}; expected 1"
         )
     for part in data.parts:
-        if PROBE in part.rounds or len({*part.rounds}) < max(1, len(part.rounds)):
-            raise InputError(
-                f"{WHERE}: {where}: rounds {', '.join(part.rounds) or 'none'}: name at least one, "
-                f"none twice, and never {PROBE}"
-            )
+        check_training_rounds(part.rounds, f"{WHERE}: {where}: ")
         group = part.group
         if group and group.low is not None and group.high is not None and group.low >= group.high:
             raise InputError(

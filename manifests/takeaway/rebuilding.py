@@ -31,7 +31,7 @@ from manifests.core.files import parse_json, write_text
 from manifests.stores.latents import LatentManifest
 from manifests.stores.metadata import REQUIRED, check_bounds
 from manifests.stores.passport import NAME as PASSPORT
-from manifests.stores.passport import SCHEMA_VERSION, Passport
+from manifests.stores.passport import Passport
 from manifests.stores.reading import CHUNK_ROWS, COLUMN_SHARD_TASKS, OK, REASONS, FaceStore
 from manifests.takeaway.hdf5 import Form
 from manifests.takeaway.reading import Reader
@@ -123,19 +123,9 @@ def build_store(draft: Draft, manifest: LatentManifest) -> Passport:
     tasks = plan_tasks(len(manifest), draft.task_rows)
     lines = _write_shards(draft, source, tasks)
     others = _write_others(draft, source, tasks)
-    failures: Counter[str] = Counter()
-    for line in lines:
-        failures.update(line.failures)
-    passport = replace(
-        source.passport,
-        num_rows=len(manifest),
-        num_ok=sum(line.num_ok for line in lines),
-        failures=dict(failures),
-        manifest_digest=manifest.digest,
-        faces_root=None if draft.faces is None else draft.faces.root,
-        schema_version=SCHEMA_VERSION,
-    )
-    sealed = seal_store(draft.target, lines, others, passport)
+    faces_root = None if draft.faces is None else draft.faces.root
+    made_of = replace(source.passport, manifest_digest=manifest.digest, faces_root=faces_root)
+    sealed = seal_store(draft.target, lines, others, made_of)
     if sealed.merkle_root != source.passport.merkle_root:
         replace(sealed, lineage={**sealed.lineage, **source.selection}).write(draft.target)
     return source.passport

@@ -14,15 +14,14 @@ import dlib
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from manifests.building.ledger import LedgerLine
-from manifests.building.writing import Task
 from manifests.core.errors import InputError
 from manifests.photographs.images import DECODER, ImageFolder, decode
 from manifests.stores.reading import OK
 from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph, load_aligner
 from pipeline.arrays.frames import Frame, dlib5_in, similarity
 from pipeline.arrays.numerics import numerics, require_numerics
-from pipeline.building.faces import Faces, blank, write_faces
+from pipeline.building.faces import Faces, blank
+from pipeline.building.shards import Arrays
 
 DETECT_THRESHOLD = 0.0  # dlib's own, as for photographs
 LISTING = "images.json"  # in the scratch folder: [name, sha256] of every row
@@ -69,29 +68,24 @@ def numerics_here() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class AdoptJob:
-    """Cuts the images of one shard; travels to worker processes."""
+    """Cuts rows of an image set; travels to worker processes."""
 
-    work: Path
+    listing: Path  # see LISTING
     root: Path
     weights: Path
     source: Frame | None
     frame: Frame
-    shard_rows: int
     numerics: tuple[tuple[str, Any], ...]  # which every worker must compute with
-    input_hash: str
 
-    def __call__(self, task: Task) -> LedgerLine:
-        return write_faces(self.work, task, self.faces(task), self.shard_rows, self.input_hash)
-
-    def faces(self, task: Task) -> Faces:
+    def __call__(self, rows: np.ndarray) -> Arrays:
         """Raises InputError for an image that is no longer the one that was listed."""
         aligner = load_aligner(self.weights, DETECT_THRESHOLD)
-        pictures, number = self._pictures(task), task.stop - task.start
-        return adopt_faces(pictures, number, aligner, self.source, self.frame)
+        faces = adopt_faces(self._pictures(rows), len(rows), aligner, self.source, self.frame)
+        return vars(faces)
 
-    def _pictures(self, task: Task) -> Iterator[np.ndarray]:
-        source = ImageFolder(self.root)
-        for name, wanted in _listing(self)[task.start : task.stop]:
+    def _pictures(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        source, listed = ImageFolder(self.root), _listing(self)
+        for name, wanted in (listed[row] for row in rows):
             data = source.read(name)
             if sha256(data).hexdigest() != wanted:
                 raise InputError(f"{source.where(name)}: changed since the build began")
@@ -101,4 +95,4 @@ class AdoptJob:
 @lru_cache(maxsize=1)
 def _listing(job: AdoptJob) -> list[tuple[str, str]]:
     require_numerics(dict(job.numerics), numerics_here())
-    return [(name, sha) for name, sha in json.loads((job.work / LISTING).read_bytes())]
+    return [(name, sha) for name, sha in json.loads(job.listing.read_bytes())]

@@ -1,40 +1,29 @@
-"""From latents to stored faces: rendered, detected, cut to the stored frame; and a face store in
-the making, what rendering one and adopting one have in common.
+"""From latents to stored faces: rendered, detected, cut to the stored frame; and the store that
+they are built into, rendered or adopted.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from manifests.building.ledger import LedgerLine
-from manifests.building.writing import (
-    Column,
-    Task,
-    assemble,
-    write_attributes,
-    write_images,
-    write_metadata,
-    write_piece,
-)
+from manifests.building.writing import Column
+from manifests.core import layout
 from manifests.core.errors import InputError
-from manifests.settings.params import Params, Render
+from manifests.settings.params import Render
 from manifests.stores.latents import LatentManifest
-from manifests.stores.passport import Fingerprint, Passport
-from manifests.stores.reading import CHUNK_ROWS, NO_FACE, OK, REASONS
+from manifests.stores.passport import Fingerprint, Provenance
+from manifests.stores.reading import CHUNK_ROWS, NO_FACE, OK, REASONS, FaceStore
 from pipeline.arrays.align import LANDMARK_SCHEME, Aligner, Face, crop_to_frame, find_faces
 from pipeline.arrays.frames import WIDE, Frame, to_frame
 from pipeline.arrays.numerics import BATCH, in_fixed_batches
-from pipeline.building.crews import Crew
-from pipeline.building.shards import Job, Making, Workshop, run_tasks, seal
+from pipeline.building.shards import Build, Job
 from pipeline.generators.base import Generator
 
 COLUMNS = (
@@ -135,49 +124,44 @@ def blank(count: int, frame: Frame) -> Faces:
     )
 
 
-@dataclass(frozen=True)
-class FaceMaking(Making):
-    """A round's faces before they are made."""
-
-    verb: ClassVar[str]  # what is done to make them
-
-    name: str
-    manifest: LatentManifest
-    made_by: Fingerprint
-    params: Params
-
-    @property
-    @abstractmethod
-    def licences(self) -> Mapping[str, str]:
-        """Of what the faces come from."""
-
-    @property
-    def source(self) -> str:
-        return self.manifest.digest
-
-    @property
-    def task_rows(self) -> int:
-        return self.params.render.shard_rows
-
-    @property
-    def num_rows(self) -> int:
-        return len(self.manifest)
-
-    @property
-    def frame(self) -> Frame:
-        """That the faces are stored in."""
-        return WIDE.at(self.params.render.frame_size)
-
-    @property
-    def columns(self) -> Sequence[Column]:
-        return COLUMNS
-
-    @property
-    def pictures(self) -> Column:
-        return pictures_of(self.params.render.frame_size)
-
-    def count(self, columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
-        return count(columns)
+def face_build(
+    manifest: LatentManifest,
+    made_by: Fingerprint,
+    job: Job,
+    settings: Render,
+    *,
+    verb: str,
+    name: str,
+    work: Path,
+    licences: Mapping[str, str],
+) -> Build:
+    """The store of a round's faces, whether they are rendered or adopted."""
+    frame = WIDE.at(settings.frame_size)
+    attributes = {"frame": asdict(frame), "landmark_scheme": LANDMARK_SCHEME}
+    provenance = Provenance(
+        kind="faces",
+        round=manifest.recipe.round,
+        manifest_digest=manifest.digest,
+        faces_root=None,
+        fingerprint=made_by,
+        lineage={"generator": asdict(manifest.recipe)},
+        licences=licences,
+        shard_rows=settings.shard_rows,
+    )
+    return Build(
+        verb=verb,
+        name=name,
+        work=work,
+        output=layout.faces(name),
+        job=job,
+        count=count,
+        num_rows=len(manifest),
+        num_faces=len(manifest),
+        columns=COLUMNS,
+        images=pictures_of(frame.size),
+        attributes=lambda _: attributes,
+        provenance=provenance,
+    )
 
 
 def check_shard_rows(settings: Render) -> None:
@@ -189,44 +173,8 @@ def check_shard_rows(settings: Render) -> None:
         )
 
 
-def write_faces(
-    work: Path, task: Task, faces: Faces, shard_rows: int, input_hash: str
-) -> LedgerLine:
-    """Writes a shard's files into a build's scratch folder."""
-    columns = {column.name: getattr(faces, column.name) for column in COLUMNS}
-    shard, sha256 = write_images(work / "store", task, faces.images, shard_rows)
-    piece, piece_sha256 = write_piece(work, task, columns)
-    hashes = {f"store/{shard}": sha256, piece: piece_sha256}
-    return LedgerLine(task.shard, input_hash, hashes, *count(columns))
-
-
-def build_faces(shop: Workshop, making: FaceMaking, job: Job, crew: Crew) -> Passport:
-    """Does what is left to do of a face store, and seals it."""
-    tasks, task_rows, num_rows = making.tasks, making.task_rows, making.num_rows
-    lines = run_tasks(shop, tasks, job, crew=crew, title=f"{making.verb} {making.name}")
-    others = write_metadata(shop.store, making.pictures, num_rows, task_rows, images=True)
-    others |= assemble(shop.store, shop.work, tasks, COLUMNS, task_rows)
-    attributes = {"frame": asdict(making.frame), "landmark_scheme": LANDMARK_SCHEME}
-    others |= write_attributes(shop.store, attributes)
-    return seal(shop, lines, others, _passport(making, lines))
-
-
-def _passport(making: FaceMaking, lines: Sequence[LedgerLine]) -> Passport:
-    failures: Counter[str] = Counter()
-    for line in lines:
-        failures.update(line.failures)
-    recipe = making.manifest.recipe
-    return Passport(
-        kind="faces",
-        round=recipe.round,
-        num_rows=making.num_rows,
-        shard_rows=making.task_rows,
-        num_ok=sum(line.num_ok for line in lines),
-        failures=dict(failures),
-        merkle_root="",  # sealing fills it in
-        manifest_digest=making.manifest.digest,
-        faces_root=None,
-        fingerprint=making.made_by,
-        lineage={"generator": asdict(recipe)},
-        licences=dict(making.licences),
-    )
+def read_faces(store: FaceStore, rows: np.ndarray) -> Faces:
+    """Ascending rows of a store, as they were when they were rendered."""
+    first, last = int(rows[0]), int(rows[-1]) + 1
+    images = store.images(first, last)[rows - first]
+    return Faces(images, *(store.column(column.name)[rows] for column in COLUMNS))

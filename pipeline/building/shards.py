@@ -1,6 +1,6 @@
-"""Running a stage shard by shard: plan, resume, hand out, record, seal.
+"""Building a store shard by shard: plan, resume, hand out, record, seal, deliver.
 
-A stage works in .work/STAGE/INPUT_HASH and moves the finished store to its output. Resuming
+A build works in .work/STAGE/INPUT_HASH and moves the finished store to its output. Resuming
 trusts only ledger lines whose files still have the recorded hashes; a finished store whose
 input hash comes up again is linked to the output without any work.
 """
@@ -8,7 +8,6 @@ input hash comes up again is linked to the output without any work.
 from __future__ import annotations
 
 import shutil
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,44 +20,62 @@ from tqdm import tqdm
 from manifests.building.ledger import NAME as LEDGER
 from manifests.building.ledger import LedgerLine, append_line, read_ledger, write_ledger
 from manifests.building.locks import only_writer
-from manifests.building.writing import Column, Task, plan_tasks, seal_store
+from manifests.building.writing import (
+    Column,
+    Task,
+    assemble,
+    plan_tasks,
+    seal_store,
+    write_attributes,
+    write_images,
+    write_metadata,
+    write_piece,
+)
 from manifests.core import layout
+from manifests.core.costs import timed
 from manifests.core.digests import canonical_json, sha256_file, sha256_text
 from manifests.core.errors import InputError
 from manifests.core.files import deliver, forget_others, require_writable
 from manifests.stores.passport import NAME as PASSPORT
-from manifests.stores.passport import Fingerprint, Passport
+from manifests.stores.passport import Passport, Provenance
 from manifests.stores.reading import store_root
-from pipeline.building.crews import Crew
+from pipeline.building.workers import Workers
 
-Job = Callable[[Task], LedgerLine]  # picklable: it is called in worker processes
+IMAGES = "images"
+Arrays = Mapping[str, np.ndarray]  # by name; a row each of the rows that were asked for
+Job = Callable[[np.ndarray], Arrays]  # of ascending rows; picklable: workers call it
+Count = Callable[[Arrays], tuple[int, int, dict[str, int]]]  # (rows, usable ones, failures)
 
 
 @dataclass(frozen=True)
 class Build:
-    """A store that is to be made: by which stage, from what (version number, params and
-    digests), and where it goes."""
+    """A store that is to be built: by which job, of what, and where it goes."""
 
-    stage: str
-    inputs: Mapping[str, Any]
+    verb: str  # what is done, and
+    name: str  # to which round
+    work: Path  # the scratch folder, see `scratch_folder`
     output: Path
+    job: Job
+    count: Count
+    num_rows: int
+    num_faces: int | None  # that it makes, recorded with the time that it took; None: not recorded
+    columns: Sequence[Column]  # the small arrays
+    images: Column | None
+    attributes: Callable[[Build], Mapping[str, Any]]  # of the store, once its shards are done
+    provenance: Provenance
 
     @property
-    def work(self) -> Path:
-        """The scratch folder of exactly these inputs."""
-        digest = sha256_text(canonical_json(dict(self.inputs)))
-        return layout.WORK / self.stage / digest[:16]
+    def task_rows(self) -> int:
+        """Rows of one shard."""
+        return self.provenance.shard_rows
 
-
-@dataclass(frozen=True)
-class Workshop:
-    """The scratch folder of one build: `store` grows into the result, `pieces` are scratch."""
-
-    work: Path
-    output: Path
+    @property
+    def tasks(self) -> list[Task]:
+        return plan_tasks(self.num_rows, self.task_rows)
 
     @property
     def store(self) -> Path:
+        """It grows in the scratch folder."""
         return self.work / "store"
 
     @property
@@ -66,73 +83,32 @@ class Workshop:
         return self.work / LEDGER
 
     @property
-    def begun(self) -> bool:
-        """Has an earlier, interrupted build left something?"""
-        return self.ledger.exists()
-
-    @property
     def finished(self) -> bool:
         return (self.store / PASSPORT).exists()
 
 
-class Making(ABC):
-    """What a stage that builds stores knows of one before it is made."""
+def scratch_folder(stage: str, inputs: Mapping[str, Any]) -> Path:
+    """Of a build with exactly these inputs: version number, params and digests."""
+    return layout.WORK / stage / sha256_text(canonical_json(dict(inputs)))[:16]
 
-    made_by: Fingerprint
 
-    @property
-    @abstractmethod
-    def build(self) -> Build: ...
-
-    @property
-    @abstractmethod
-    def source(self) -> str:
-        """Digest of the manifest, or root of the faces, that it is made from."""
-
-    @property
-    @abstractmethod
-    def num_rows(self) -> int: ...
-
-    @property
-    @abstractmethod
-    def task_rows(self) -> int:
-        """Rows of one shard."""
-
-    @property
-    def tasks(self) -> list[Task]:
-        return plan_tasks(self.num_rows, self.task_rows)
-
-    @property
-    @abstractmethod
-    def pictures(self) -> Column | None: ...
-
-    @property
-    @abstractmethod
-    def columns(self) -> Sequence[Column]: ...
-
-    @abstractmethod
-    def count(self, columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
-        """(rows, usable ones, failures by reason) of a shard's columns."""
-
-    @abstractmethod
-    def job(self, work: Path) -> Any:
-        """The job of one shard, with `work` as its scratch folder."""
-
-    @abstractmethod
-    def finish(self, shop: Workshop, crew: Crew) -> Passport:
-        """Does what is left to do, and seals the store in the workshop."""
+def build(store: Build, workers: Workers) -> Passport:
+    """Builds a store, goes on where that was interrupted, or links it where it is finished."""
+    with locked(store):
+        passport = finish(store, workers)
+        relink(store)
+    return passport
 
 
 @contextmanager
-def open_workshop(build: Build) -> Iterator[Workshop]:
-    """The scratch folder of a build, with the stage's lock held: a second writer is refused."""
+def locked(build: Build) -> Iterator[None]:
+    """Holds the stage's lock, so that a second writer is refused; the scratch folder is there."""
     require_writable(build.output)
     with only_writer(build.work.parent):
-        shop = Workshop(build.work, build.output)
-        if shop.finished and not _sound(shop.store):
-            shutil.rmtree(shop.work)  # damaged since (it shares its files with the output)
-        shop.store.mkdir(parents=True, exist_ok=True)
-        yield shop
+        if build.finished and not _sound(build.store):
+            shutil.rmtree(build.work)  # damaged since (it shares its files with the output)
+        build.store.mkdir(parents=True, exist_ok=True)
+        yield
 
 
 def _sound(store: Path) -> bool:
@@ -142,10 +118,41 @@ def _sound(store: Path) -> bool:
         return False
 
 
-def finished_lines(shop: Workshop) -> dict[int, LedgerLine]:
+def finish(build: Build, workers: Workers) -> Passport:
+    """Does what is left to do, and seals the store in the scratch folder."""
+    if build.finished:
+        return Passport.read(build.store)
+    rows = None if build.ledger.exists() else build.num_faces  # of an interrupted one: unknown
+    with timed(f"{build.verb}@{build.name}", rows=rows):
+        lines = run_tasks(build, workers)
+        store, tasks, task_rows = build.store, build.tasks, build.task_rows
+        others = assemble(store, build.work, tasks, build.columns, task_rows)
+        if build.images is not None:
+            others |= write_metadata(store, build.images, build.num_rows, task_rows, images=True)
+        others |= write_attributes(store, build.attributes(build))
+        return seal(build, lines, others)
+
+
+def run_tasks(build: Build, workers: Workers) -> list[LedgerLine]:
+    """Does every task that the ledger does not already hold; returns all lines in shard order."""
+    lines, tasks = finished_lines(build), build.tasks
+    todo = [task for task in tasks if task.shard not in lines]
+    write_ledger(build.ledger, lines.values())
+    done = build.num_rows - sum(task.stop - task.start for task in todo)
+    job = ShardJob(build.job, build.count, build.work, build.task_rows)
+    title = f"{build.verb} {build.name}"
+    with tqdm(total=build.num_rows, initial=done, unit="face", desc=title, smoothing=0.1) as bar:
+        for line in workers.run(job, todo):
+            append_line(build.ledger, line)
+            lines[line.shard] = line
+            bar.update(line.num_rows)
+    return [lines[task.shard] for task in tasks]
+
+
+def finished_lines(build: Build) -> dict[int, LedgerLine]:
     """Ledger lines of an interrupted build whose files are still exactly what they say."""
-    lines = read_ledger(shop.ledger, torn_tail=True).shards
-    return {line.shard: line for line in lines if _intact(shop.work, line)}
+    lines = read_ledger(build.ledger, torn_tail=True).shards
+    return {line.shard: line for line in lines if _intact(build.work, line)}
 
 
 def _intact(work: Path, line: LedgerLine) -> bool:
@@ -155,34 +162,42 @@ def _intact(work: Path, line: LedgerLine) -> bool:
     )
 
 
-def run_tasks(
-    shop: Workshop, tasks: Sequence[Task], job: Job, *, crew: Crew, title: str
-) -> list[LedgerLine]:
-    """Does every task that the ledger does not already hold; returns all lines in shard order."""
-    lines = finished_lines(shop)
-    todo = [task for task in tasks if task.shard not in lines]
-    write_ledger(shop.ledger, lines.values())
-    rows = sum(task.stop - task.start for task in tasks)
-    done = rows - sum(task.stop - task.start for task in todo)
-    with tqdm(total=rows, initial=done, unit="face", desc=title, smoothing=0.1) as bar:
-        for line in crew.run(job, todo):
-            append_line(shop.ledger, line)
-            lines[line.shard] = line
-            bar.update(line.num_rows)
-    return [lines[task.shard] for task in tasks]
+@dataclass(frozen=True)
+class ShardJob:
+    """Makes one shard and writes its files; travels to worker processes."""
+
+    job: Job
+    count: Count
+    work: Path
+    task_rows: int
+
+    def __call__(self, task: Task) -> LedgerLine:
+        arrays = self.job(np.arange(task.start, task.stop))
+        columns = {name: rows for name, rows in arrays.items() if name != IMAGES}
+        hashes = {}
+        if IMAGES in arrays:
+            path, sha256 = write_images(self.work / "store", task, arrays[IMAGES], self.task_rows)
+            hashes[f"store/{path}"] = sha256
+        return write_line(self.work, task, columns, self.count, hashes)
 
 
-def seal(
-    shop: Workshop, lines: Sequence[LedgerLine], others: Mapping[str, str], passport: Passport
-) -> Passport:
+def write_line(
+    work: Path, task: Task, columns: Arrays, count: Count, hashes: Mapping[str, str]
+) -> LedgerLine:
+    """Writes the small columns of a shard; its ledger line, with the hashes of its other files."""
+    piece, sha256 = write_piece(work, task, columns)
+    return LedgerLine(task.shard, work.name, {**hashes, piece: sha256}, *count(columns))
+
+
+def seal(build: Build, lines: Sequence[LedgerLine], others: Mapping[str, str]) -> Passport:
     """Writes ledger and passport (with the root over all files).
 
     `others`: {relative path: sha256} of the store's files that are no task's. The sealed ledger
     keeps only files that are in the store: scratch pieces are gone.
     """
-    inside = f"{shop.store.name}/"
+    inside = f"{build.store.name}/"
     kept = [replace(line, output_sha256=_inside(line.output_sha256, inside)) for line in lines]
-    return seal_store(shop.store, kept, others, passport)
+    return seal_store(build.store, kept, others, build.provenance)
 
 
 def _inside(hashes: Mapping[str, str], folder: str) -> dict[str, str]:
@@ -191,10 +206,10 @@ def _inside(hashes: Mapping[str, str], folder: str) -> dict[str, str]:
     }
 
 
-def relink(shop: Workshop) -> None:
+def relink(build: Build) -> None:
     """Delivers a finished store; pieces and older builds of this stage are let go."""
-    deliver(shop.store, shop.output)
-    shutil.rmtree(shop.work / "pieces", ignore_errors=True)
-    for stray in shop.work.glob(".*.tmp"):  # of a killed process
+    deliver(build.store, build.output)
+    shutil.rmtree(build.work / "pieces", ignore_errors=True)
+    for stray in build.work.glob(".*.tmp"):  # of a killed process
         stray.unlink()
-    forget_others(shop.work)
+    forget_others(build.work)

@@ -29,7 +29,7 @@ class Generator(ABC):
         """Of the standard normal z that a prior is drawn as."""
         return self.latent_width
 
-    def settled(self, space: str, psi: float) -> Generator:
+    def in_space(self, space: str, psi: float) -> Generator:
         """The same network for latents of `space`, its mapping truncated by `psi` (1: not).
 
         Raises InputError where it has no such space.

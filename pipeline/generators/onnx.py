@@ -18,8 +18,7 @@ from manifests.core.errors import InputError
 from manifests.stores.latents import SPACES
 from pipeline.arrays.frames import FRAMES, Frame
 from pipeline.arrays.numerics import BATCH
-from pipeline.foreign.onnx_declarations import MAX_SIDE, Declaration, normalisation_of
-from pipeline.foreign.onnx_files import OnnxFile, open_file
+from pipeline.foreign.onnx import MAX_SIDE, Declaration, OnnxFile, normalisation_of, open_file
 from pipeline.generators.base import Generator
 from pipeline.generators.stylegan.alignment import ffhq_frame
 from pipeline.generators.stylegan.files import NAME

@@ -38,11 +38,6 @@ def usable_rows(
     return np.flatnonzero(ok & np.isfinite(latents).all(axis=1))
 
 
-def unit(rows: Float[np.ndarray, "*rows width"]) -> Float[np.ndarray, "*rows width"]:
-    """Rows at length 1."""
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-
-
 def quantile(
     cosines: Float[np.ndarray, "reference neighbour"], share: float
 ) -> Float[np.ndarray, " reference"]:

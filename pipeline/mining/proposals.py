@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from manifests.core.errors import InputError
 from manifests.settings.params import BoundaryParams, Mine
+from pipeline.arrays.numerics import unit_rows
 from pipeline.identities.labels import Split, label_blocks
 from pipeline.identities.planes import ridge
 from pipeline.mining.guards import (
@@ -26,7 +27,6 @@ from pipeline.mining.regions import Region
 
 PARENTS, MATES, STEPS, FRESH, ORDER = range(5)  # what a random stream is for, beside its seed
 NO_REGION = -1
-TINY = 1e-12  # a length that nothing is divided by
 PriorDraw = Callable[[np.random.Generator, int], np.ndarray]  # that many latents of the prior
 
 
@@ -148,7 +148,7 @@ def own_normals(
     split = Split(distinct, everyone, everyone[:0])
     blocks = label_blocks(embeddings, split, settings.threshold)
     weights = np.concatenate([solve(labels).weights for _, labels, _ in blocks])[back]
-    return weights / np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), TINY)
+    return unit_rows(weights)
 
 
 def _stream(settings: Mine, purpose: int) -> np.random.Generator:

@@ -1,24 +1,43 @@
 """What a face costs here: bytes, seconds, and how many latents become faces.
 
-Each number is measured where this checkout holds something to measure, and says where it is
-from.
+Each number is measured where this checkout holds something to measure, else sampled now, and
+says where it is from.
 """
 
 from __future__ import annotations
 
-import json
+import math
+import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+import torch
+
+from manifests.building.writing import Column
 from manifests.core import layout
-from manifests.core.errors import InputError
+from manifests.core.costs import full_rates
+from manifests.settings.params import Params
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Passport
-from pipeline.planning.parts import Parts, row_bytes
+from pipeline.arrays.align import load_aligner
+from pipeline.arrays.frames import WIDE
+from pipeline.arrays.numerics import BATCH, device_of
+from pipeline.building.embeddings import columns_of, embed_faces
+from pipeline.building.faces import COLUMNS, Detector, Faces, pictures_of, render_faces
+from pipeline.building.workers import num_cores
+from pipeline.generators.base import Generator
 from pipeline.render import fingerprint
+from pipeline.sample import prior
+from pipeline.teachers.base import Teacher
+
+SAMPLE = 2 * BATCH  # latents: whole batches, as a padded one takes as long
 
 
 @dataclass(frozen=True)
@@ -41,17 +60,36 @@ class Estimates:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """A build that was recorded: a line of runs/costs."""
+class Parts:
+    """The configured generator and teacher."""
 
-    stage: str
-    round: str
-    seconds: float
-    rows: int
+    params: Params
+    generator: Generator
+    teacher: Teacher
 
-    @property
-    def rate(self) -> float:
-        return self.rows / self.seconds
+    @cached_property
+    def sample(self) -> Mapping[str, Estimate]:
+        """Of usable, render_rate and embed_rate; measured on first use, in seconds.
+
+        One thread is measured and counted once for each core: so do workers share a CPU, and
+        threads that wait for each other are many times slower on a busy machine.
+        """
+        device = device_of(self.params.device)
+        self.generator.to(device)
+        self.teacher.to(device)
+        with _one_thread():
+            usable, *rates = _measure(self)
+        times = num_cores() if device.type == "cpu" else 1
+        busy = ", on a busy machine" if os.getloadavg()[0] > num_cores() else ""
+        source = f"sampled now: {SAMPLE} latents, one thread, times {times}{busy}"
+        values = [usable, *(times * rate for rate in rates)]
+        names = ("usable", "render_rate", "embed_rate")
+        return {name: Estimate(value, source) for name, value in zip(names, values, strict=True)}
+
+
+def row_bytes(columns: Iterable[Column]) -> int:
+    """Bytes of a row before compression."""
+    return sum(np.dtype(each.dtype).itemsize * math.prod(each.shape) for each in columns)
 
 
 def estimate(parts: Parts) -> Estimates:
@@ -60,14 +98,14 @@ def estimate(parts: Parts) -> Estimates:
     made_by = fingerprint(parts.generator, settings.render, settings.device)
     faces = list(_stores(layout.faces, made_by.identity))
     embedded = list(_stores(lambda name: layout.teacher(name, teacher.name), teacher.identity()))
-    costs = list(read_costs())
-    by_teacher = [cost for cost in costs if _one_teacher(cost.round, teacher.name)]
+    pictures = pictures_of(settings.render.frame_size)
     return Estimates(
-        face_bytes=_stored(faces, row_bytes([parts.pictures, *parts.face_columns])),
-        embedding_bytes=_stored(embedded, row_bytes(parts.teacher_columns)),
-        usable=_found(faces) or _sampled(parts, "usable"),
-        render_rate=recorded_rate("render", costs) or _sampled(parts, "render_rate"),
-        embed_rate=recorded_rate("embed", by_teacher) or _sampled(parts, "embed_rate"),
+        face_bytes=_stored(faces, row_bytes([pictures, *COLUMNS])),
+        embedding_bytes=_stored(embedded, row_bytes(columns_of(teacher))),
+        usable=_found(faces) or parts.sample["usable"],
+        render_rate=_recorded(full_rates("render")) or parts.sample["render_rate"],
+        embed_rate=_recorded(full_rates("embed", lambda name: _one_teacher(name, teacher.name)))
+        or parts.sample["embed_rate"],
     )
 
 
@@ -84,16 +122,11 @@ def spread_over(estimates: Estimates, workers: int, cores: int) -> Estimates:
     return replace(estimates, render_rate=render, embed_rate=embed)
 
 
-def _sampled(parts: Parts, name: str) -> Estimate:
-    return Estimate(getattr(parts.sample, name), parts.sample.source)
-
-
 def _stores(
     path_of: Callable[[str], Path], identity: Mapping[str, Any]
 ) -> Iterator[tuple[Path, Passport]]:
     """This checkout's sealed stores that the same parts made, with faces in them."""
-    for folder in sorted(layout.DATA.glob("*/")):
-        path = path_of(folder.name)
+    for path in (path_of(folder.name) for folder in sorted(layout.DATA.glob("*/"))):
         if (path / PASSPORT).exists():
             passport = Passport.read(path)
             if passport.fingerprint.identity == identity and passport.num_rows:
@@ -105,11 +138,9 @@ def _stored(stores: Sequence[tuple[Path, Passport]], uncompressed: int) -> Estim
     if not stores:
         return Estimate(float(uncompressed), "uncompressed, an upper bound: no such store is here")
     files = (file for path, _ in stores for file in path.rglob("*") if file.is_file())
-    num_bytes = sum(file.stat().st_size for file in files)
     num_rows = sum(passport.num_rows for _, passport in stores)
-    return Estimate(
-        num_bytes / num_rows, f"measured, {num_rows:,} rows in {_several(stores, 'store')}"
-    )
+    source = f"measured, {num_rows:,} rows in {_several(stores, 'store')}"
+    return Estimate(sum(file.stat().st_size for file in files) / num_rows, source)
 
 
 def _found(stores: Sequence[tuple[Path, Passport]]) -> Estimate | None:
@@ -120,27 +151,8 @@ def _found(stores: Sequence[tuple[Path, Passport]]) -> Estimate | None:
     return Estimate(usable / num_rows, f"of {num_rows:,} in {_several(stores, 'store')}")
 
 
-def read_costs() -> Iterator[Cost]:
-    """The recorded builds that tell how many faces they made; relinking a store records none.
-
-    Raises InputError naming a file with a line that is none.
-    """
-    for path in sorted(layout.COSTS.glob("*.jsonl")):
-        complete, _, _ = path.read_text(encoding="utf-8").rpartition("\n")  # a torn line is left
-        for text in complete.splitlines():
-            try:
-                line = json.loads(text)
-                stage, _, round = line["stage"].partition("@")
-                seconds, rows = float(line["seconds"]), int(line.get("rows") or 0)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
-                raise InputError(f"{path}: not a line of costs ({error}); remove it") from None
-            if seconds > 0 and rows > 0:
-                yield Cost(stage, round, seconds, rows)
-
-
-def recorded_rate(stage: str, costs: Iterable[Cost]) -> Estimate | None:
+def _recorded(rates: Sequence[float]) -> Estimate | None:
     """The median, as a resumed build is recorded with all its rows and would spoil a mean."""
-    rates = [cost.rate for cost in costs if cost.stage == stage]
     return Estimate(median(rates), f"median of {_several(rates, 'build')} here") if rates else None
 
 
@@ -153,3 +165,41 @@ def _one_teacher(round: str, teacher: str) -> bool:
     say nothing."""
     stores = layout.teacher(round, teacher).parent.glob("*.zarr") if round else ()
     return all(store.stem == teacher for store in stores)
+
+
+def _measure(parts: Parts) -> tuple[float, float, float]:
+    """Usable share, latents rendered a second and faces embedded a second."""
+    render = parts.params.render
+    frame = WIDE.at(render.frame_size)
+    detectors = [
+        Detector(load_aligner(layout.WEIGHTS, attempt.detect_threshold), attempt.detect_size)
+        for attempt in render.detections
+    ]
+    latents = prior(SAMPLE, parts.generator.latent_width, "plan", seed=0)
+
+    def rendered(count: int) -> list[Faces]:
+        return list(render_faces(parts.generator, detectors, latents[:count], frame))
+
+    embed_faces(parts.teacher, rendered(BATCH)[0].images, frame)  # the first call is slower
+    batches, render_seconds = _timed(lambda: rendered(SAMPLE))
+    images = np.concatenate([faces.images for faces in batches])
+    # Failed faces too: a black picture takes as long as any, and batches stay whole.
+    _, embed_seconds = _timed(lambda: embed_faces(parts.teacher, images, frame))
+    usable = float(np.mean([faces.ok.mean() for faces in batches]))
+    return usable, SAMPLE / render_seconds, SAMPLE / embed_seconds
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - start

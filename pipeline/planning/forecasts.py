@@ -6,11 +6,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import reduce
+from operator import add
 
 from manifests.building.writing import Column
 from manifests.stores.reading import COLUMN_SHARD_TASKS
-from pipeline.planning.estimates import Estimates
-from pipeline.planning.parts import Parts, row_bytes
+from pipeline.building.embeddings import columns_of
+from pipeline.building.faces import COLUMNS
+from pipeline.planning.estimates import Estimates, Parts, row_bytes
 from pipeline.teachers.base import VIEWS
 
 # SynthDistill as released: 21 epochs of 7,812 steps, each with 128 fresh and 128 resampled faces,
@@ -68,42 +71,41 @@ def count_files(num_rows: int, task_rows: int, columns: Sequence[Column], *, pic
 
 
 def forecast(
-    name: str, num_faces: int, parts: Parts, estimates: Estimates, *, done: tuple[int, int] = (0, 0)
+    name: str, num_faces: int, parts: Parts, by: Estimates, *, done: tuple[int, int] = (0, 0)
 ) -> Forecast:
     """For so many latents; `done`: shards that are rendered and embedded already."""
-    task_rows = parts.params.render.shard_rows
-    usable = num_faces * estimates.usable.value
+    usable, task_rows = num_faces * by.usable.value, parts.params.render.shard_rows
     render = _stage(
-        (num_faces, task_rows, done[0]),
-        count_files(num_faces, task_rows, parts.face_columns, pictures=True),
-        stored=num_faces * estimates.face_bytes.value,
-        pieces=num_faces * row_bytes(parts.face_columns),
-        seconds=num_faces / estimates.render_rate.value,
-    )
+        (num_faces, task_rows, done[0]), COLUMNS,
+        by.face_bytes.value, num_faces / by.render_rate.value, pictures=True,
+    )  # fmt: skip
     embed = _stage(
-        (num_faces, task_rows, done[1]),
-        count_files(num_faces, task_rows, parts.teacher_columns, pictures=False),
-        stored=num_faces * estimates.embedding_bytes.value,
-        pieces=num_faces * row_bytes(parts.teacher_columns),
-        seconds=usable / estimates.embed_rate.value,
-    )
+        (num_faces, task_rows, done[1]), columns_of(parts.teacher),
+        by.embedding_bytes.value, usable / by.embed_rate.value, pictures=False,
+    )  # fmt: skip
     return Forecast(name, num_faces, round(usable), render, embed)
 
 
 def _stage(
-    shards: tuple[int, int, int], num_files: int, *, stored: float, pieces: int, seconds: float
+    shards: tuple[int, int, int],
+    columns: Sequence[Column],
+    stored: float,
+    seconds: float,
+    *,
+    pictures: bool,
 ) -> Stage:
-    """`shards`: rows of all, rows of one, number of those that are done."""
+    """`shards`: rows of all, rows of one, number of those that are done. `stored`: bytes a row."""
     num_rows, task_rows, num_done = shards
     num_shards = math.ceil(num_rows / task_rows)
     left = 1 - num_done / num_shards if num_shards else 0.0
+    num_bytes = num_rows * stored
     return Stage(
         num_shards=num_shards,
         num_done=num_done,
-        num_files=num_files,
-        num_bytes=stored,
-        bytes_left=left * stored,
-        scratch_bytes=float(pieces) if left else 0.0,
+        num_files=count_files(num_rows, task_rows, columns, pictures=pictures),
+        num_bytes=num_bytes,
+        bytes_left=left * num_bytes,
+        scratch_bytes=float(num_rows * row_bytes(columns)) if left else 0.0,
         seconds=seconds,
         seconds_left=left * seconds,
     )
@@ -111,10 +113,7 @@ def _stage(
 
 def total(name: str, rounds: Sequence[Forecast]) -> Forecast:
     """Several rounds, one after the other; at least one."""
-    first, *others = rounds
-    render, embed = first.render, first.embed
-    for other in others:
-        render, embed = render + other.render, embed + other.embed
+    render, embed = (reduce(add, (getattr(r, n) for r in rounds)) for n in ("render", "embed"))
     faces, usable = (sum(getattr(r, n) for r in rounds) for n in ("num_faces", "num_usable"))
     return Forecast(name, faces, usable, render, embed)
 

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.foreign.onnx_declarations import UNSTATED
-from pipeline.foreign.onnx_files import OnnxNetwork, open_network
+from pipeline.foreign.onnx import UNSTATED, OnnxNetwork, open_network
 from pipeline.teachers.base import Teacher
 
 METRICS = ("cosine", "euclidean")

@@ -21,7 +21,7 @@ import torch
 
 from manifests.core.errors import pick, run_command
 from manifests.core.files import write_json
-from pipeline.building.crews import num_cores
+from pipeline.building.workers import num_cores
 from tests import bench
 
 KEYS = {"evaluation": "eval"}  # of figures that are not called as their file

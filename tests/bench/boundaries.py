@@ -13,8 +13,9 @@ import numpy as np
 
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import BoundaryParams, Threshold
+from pipeline.arrays.numerics import unit_rows
 from pipeline.boundaries import draw_boundaries
-from pipeline.identities.labels import Split, label_blocks, unit
+from pipeline.identities.labels import Split, label_blocks
 from pipeline.identities.planes import SOLVERS, held_out_accuracy
 
 REFERENCES, NEIGHBOURS, WIDTH = 5000, 5000, 512
@@ -69,7 +70,11 @@ def made_up() -> tuple[np.ndarray, np.ndarray, Split]:
     order = rng.permutation(len(latents))
     neighbours = order[REFERENCES:]
     cut = round(NEIGHBOURS * SETTINGS.held_out)
-    return latents, unit(embeddings), Split(order[:REFERENCES], neighbours[cut:], neighbours[:cut])
+    return (
+        latents,
+        unit_rows(embeddings),
+        Split(order[:REFERENCES], neighbours[cut:], neighbours[:cut]),
+    )
 
 
 def published(
@@ -83,7 +88,7 @@ def published(
     planes = solve(labels)
     seconds = (time.perf_counter() - before) / SAMPLE
     accuracy = held_out_accuracy(planes, latents, split.held_out, scale, judged)
-    cosine = (unit(planes.weights) * normals[:SAMPLE]).sum(axis=1)
+    cosine = (unit_rows(planes.weights) * normals[:SAMPLE]).sum(axis=1)
     return {
         "seconds_each": seconds,
         "accuracy": float(accuracy.mean()),

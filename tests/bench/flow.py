@@ -19,8 +19,8 @@ from manifests.stores.rounds import open_round
 from pipeline.arrays.align import crop_to_frame, find_faces, load_aligner
 from pipeline.arrays.frames import ARCFACE112, WIDE, Frame
 from pipeline.arrays.numerics import in_fixed_batches
-from pipeline.building.crews import Crew
 from pipeline.building.embeddings import embed_faces
+from pipeline.building.workers import Workers
 from pipeline.embed import embed_round
 from pipeline.generators import load_generator
 from pipeline.render import render_round
@@ -82,13 +82,12 @@ def _stages() -> dict[str, object]:
     params = load_params()
     manifest = sample_prior("bench", PriorRound(ROWS, 13), params)
     save(manifest)
-    workers = os.cpu_count() or 1
-    crew = Crew(workers)
-    render = _seconds(lambda: render_round("bench", params, crew=crew))
+    workers = Workers(os.cpu_count() or 1)
+    render = _seconds(lambda: render_round("bench", params, workers=workers))
     usable = FaceStore.open(layout.faces("bench")).passport.num_ok
-    embed = _seconds(lambda: embed_round("bench", params.teacher, params, crew=crew))
+    embed = _seconds(lambda: embed_round("bench", params.teacher, params, workers=workers))
     return {
-        "workers": workers,
+        "workers": workers.processes,
         "render_and_align_usable": round(usable / render, 1),
         "embed_two_views": round(usable / embed, 1),
         "data_usable": round(usable / (render + embed), 1),

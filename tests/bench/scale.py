@@ -19,7 +19,7 @@ from manifests.core.files import write_json
 from manifests.settings.params import PATH as PARAMS
 from manifests.settings.params import load_params
 from manifests.stores.reading import FaceStore
-from pipeline.building.crews import num_cores
+from pipeline.building.workers import num_cores
 from tests.bench.__main__ import machine
 from tests.process_costs import Cost, python, workplace
 

@@ -20,7 +20,7 @@ from manifests.core import layout
 from manifests.core.digests import merkle_root
 from manifests.settings.params import PriorRound, load_params
 from manifests.stores.reading import FaceStore, TeacherStore
-from pipeline.building.crews import Crew, num_cores
+from pipeline.building.workers import Workers, num_cores
 from pipeline.embed import embed_round
 from pipeline.render import render_round
 from pipeline.sample import sample_prior, save
@@ -64,12 +64,12 @@ def _small_round() -> float:
     """Builds it; returns the processor seconds that were there for rendering it."""
     params = load_params()
     save(sample_prior(SMALL, PriorRound(SMALL_ROWS, 13), params))
-    crew = Crew(num_cores())
+    workers = Workers(num_cores())
     start = time.perf_counter()
-    render_round(SMALL, params, crew=crew)
+    render_round(SMALL, params, workers=workers)
     seconds = time.perf_counter() - start
-    embed_round(SMALL, params.teacher, params, crew=crew)
-    return seconds * crew.workers
+    embed_round(SMALL, params.teacher, params, workers=workers)
+    return seconds * workers.processes
 
 
 def _steps(rows: int) -> dict[str, Step]:

@@ -24,8 +24,8 @@ from manifests.settings.training import Student
 from manifests.stores.rounds import RoundFiles, open_round
 from pipeline.arrays.align import load_aligner
 from pipeline.arrays.frames import ARCFACE112, WIDE
-from pipeline.building.crews import Crew
 from pipeline.building.faces import Detector
+from pipeline.building.workers import Workers
 from pipeline.embed import embed_round
 from pipeline.generators import load_generator
 from pipeline.render import render_round
@@ -81,10 +81,10 @@ def measure() -> dict[str, Any]:
 def _build(params: Params) -> float:
     """Builds the round; seconds a usable face."""
     save(sample_prior(ROUND, PriorRound(ROWS, 13), params))
-    crew = Crew(1)  # one process, as the online loop is one
+    workers = Workers(1)  # one process, as the online loop is one
     start = time.perf_counter()
-    render_round(ROUND, params, crew=crew)
-    embed_round(ROUND, params.teacher, params, crew=crew)
+    render_round(ROUND, params, workers=workers)
+    embed_round(ROUND, params.teacher, params, workers=workers)
     seconds = time.perf_counter() - start
     return seconds / open_round(ROUND, params.teacher).faces.passport.num_ok
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from manifests.core.errors import InputError, pick, run_command
 from manifests.core.files import write_json
-from pipeline.building.crews import num_cores
+from pipeline.building.workers import num_cores
 from pipeline.weights import CACHE, FILES, gather
 from tests.campaign import builds, corruptions, kills, limits, writers
 from tests.campaign.ground import Ground, Outcome, build_reference, prepare

@@ -17,24 +17,24 @@ from tests.campaign.processes import Ended, cluster
 
 NAME = "builds"
 WORKER_KILLED, COMMAND_KILLED = "cluster, a worker killed", "cluster, the command killed"
-CREWS: Sequence[int | str] = (2, 4, WORKER_KILLED, COMMAND_KILLED)
-COUNT = len(CREWS)
+WORKERS: Sequence[int | str] = (2, 4, WORKER_KILLED, COMMAND_KILLED)
+COUNT = len(WORKERS)
 
 
 def run(ground: Ground, index: int) -> Outcome:
-    crew = CREWS[index]
+    workers = WORKERS[index]
     folder = ground.fresh(f"build-{index}")
     faults = []
     for stage in STAGES:
-        if isinstance(crew, str):
-            faults += _on_a_cluster(folder, stage, crew)
+        if isinstance(workers, str):
+            faults += _on_a_cluster(folder, stage, workers)
         else:
-            faults += _ended_badly(stage, build(folder, stage, workers=crew))
+            faults += _ended_badly(stage, build(folder, stage, workers=workers))
         faults += ground.unlike(folder, stage)
     roots = {stage: _root(folder / OUTPUTS[stage]) for stage in STAGES}
     shutil.rmtree(folder)
-    text = crew if isinstance(crew, str) else f"{crew} workers"
-    return Outcome(f"{NAME}:{index}", text, tuple(faults), {"crew": crew, **roots})
+    text = workers if isinstance(workers, str) else f"{workers} workers"
+    return Outcome(f"{NAME}:{index}", text, tuple(faults), {"workers": workers, **roots})
 
 
 def _ended_badly(stage: str, ended: Ended) -> list[str]:
@@ -45,7 +45,7 @@ def _root(store: Path) -> str:
     return Passport.read(store).merkle_root if store.exists() else "none"
 
 
-def _on_a_cluster(folder: Path, stage: str, crew: str) -> list[str]:
+def _on_a_cluster(folder: Path, stage: str, workers: str) -> list[str]:
     """Somebody is killed once two shards are done, so that others have been begun."""
     with cluster(folder) as machines:
         options = ("--scheduler", machines.address)
@@ -54,7 +54,7 @@ def _on_a_cluster(folder: Path, stage: str, crew: str) -> list[str]:
             time.sleep(POLL)
         if not running.running():
             return [f"{stage} was done before anybody was killed"]
-        if crew == WORKER_KILLED:
+        if workers == WORKER_KILLED:
             machines.workers[0].kill(group=True)
             ended = running.wait()
         else:
@@ -67,7 +67,7 @@ def _on_a_cluster(folder: Path, stage: str, crew: str) -> list[str]:
 def summary(ground: Ground, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     roots = {stage: Counter(outcome.detail[stage] for outcome in outcomes) for stage in STAGES}
     return {
-        "builds": {str(outcome.detail["crew"]): not outcome.faults for outcome in outcomes},
+        "builds": {str(outcome.detail["workers"]): not outcome.faults for outcome in outcomes},
         "roots": {
             stage: {"undisturbed": _root(ground.built / OUTPUTS[stage]), "others": dict(found)}
             for stage, found in roots.items()

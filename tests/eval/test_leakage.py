@@ -23,7 +23,7 @@ from manifests.settings.params import Params, load_params
 from manifests.stores.rounds import open_round
 from pipeline.adopt import Origin, adopt_round
 from pipeline.arrays.frames import ARCFACE112
-from pipeline.building.crews import Crew
+from pipeline.building.workers import Workers
 from pipeline.embed import embed_round
 from tests.conftest import lay_out
 from tests.networks import write_network
@@ -67,8 +67,8 @@ def built_once(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> tuple
         params = replace(load_params(), teacher=TEACHER, teachers=teachers)
         params = replace(params, render=replace(params.render, frame_size=64, shard_rows=64))
         for name in ROUNDS:
-            adopt_round(name, Path(name), Origin("test", "CC0-1.0", ARCFACE112), params, Crew(1))
-            embed_round(name, TEACHER, params, crew=Crew(1))
+            adopt_round(name, Path(name), Origin("test", "CC0-1.0", ARCFACE112), params, Workers(1))
+            embed_round(name, TEACHER, params, workers=Workers(1))
     return root, params
 
 

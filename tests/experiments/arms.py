@@ -20,7 +20,7 @@ from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.layout import IDENTITIES, POOL, PROBE
 from manifests.settings.params import Params
-from pipeline.building.crews import Crew
+from pipeline.building.workers import Workers
 from pipeline.embed import embed_round
 from pipeline.mining.regions import HARDNESS
 from pipeline.render import render_round
@@ -57,8 +57,8 @@ def workplace(folder: Path, shared: Sequence[str] = SHARED) -> Iterator[None]:
 
 def make(name: str, params: Params) -> None:
     """The stores and marks of a round whose manifest is there."""
-    render_round(name, params, crew=Crew(1))
-    embed_round(name, params.teacher, params, crew=Crew(1))
+    render_round(name, params, workers=Workers(1))
+    embed_round(name, params.teacher, params, workers=Workers(1))
     screen_round(name, [], params)
 
 

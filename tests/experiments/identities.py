@@ -31,12 +31,12 @@ from manifests.settings.params import Identities, Params, load_params
 from manifests.stores.rounds import open_round
 from pipeline.arrays.align import load_aligner
 from pipeline.arrays.frames import WIDE, to_frame
-from pipeline.arrays.numerics import in_fixed_batches
+from pipeline.arrays.numerics import in_fixed_batches, unit_rows
 from pipeline.boundaries import boundaries_of_pool
-from pipeline.building.crews import num_cores
 from pipeline.building.faces import Detector, Faces, render_faces
+from pipeline.building.workers import num_cores
 from pipeline.generators import load_generator
-from pipeline.identities.labels import unit, usable_rows
+from pipeline.identities.labels import usable_rows
 from pipeline.identities.sampling import geometry_of_pool, sample_identities
 from pipeline.identities.sampling_laws import Geometry
 from pipeline.screen import identity_cosines
@@ -120,11 +120,11 @@ class Studio:
             if self.judge is not None:
                 by_judge.append(self.judge.embed(to_frame(pictures, frame, self.judge.frame)))
         found = np.concatenate(ok)
-        units = {"teacher": unit(np.concatenate(by_teacher))}
+        units = {"teacher": unit_rows(np.concatenate(by_teacher))}
         if self.judge is not None:
             rows = np.concatenate(by_judge)
             cosine = self.judge.metric == "cosine"
-            units["judge"] = unit(rows if cosine else rows - rows.mean(axis=0))
+            units["judge"] = unit_rows(rows if cosine else rows - rows.mean(axis=0))
         identity, reference = columns["identity_id"][found], columns["parent_id"][found]
         return Seen(units, identity, reference, len(found))
 

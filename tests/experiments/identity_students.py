@@ -22,7 +22,7 @@ from manifests.core.files import write_json
 from manifests.core.layout import IDENTITIES, POOL
 from manifests.settings.params import Params, PriorRound, load_params
 from manifests.stores.reading import FaceStore
-from pipeline.building.crews import num_cores
+from pipeline.building.workers import num_cores
 from pipeline.mining.mining_laws import PRIOR
 from pipeline.sample import sample_prior, save
 from tests.experiments.arms import ARM, RESULTS, START, make, measure_arm, workplace

@@ -29,8 +29,8 @@ from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_round
 from pipeline.arrays.align import load_aligner
 from pipeline.arrays.frames import ARCFACE112, WIDE
-from pipeline.building.crews import num_cores
 from pipeline.building.faces import Detector
+from pipeline.building.workers import num_cores
 from pipeline.generators import load_generator
 from pipeline.mine import load_round, mine, mine_round
 from pipeline.mining.mining_laws import LAWS, PRIOR

@@ -31,7 +31,7 @@ from manifests.settings.objectives import IdentityPart, Losses, Tuition
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import Run, Student
 from manifests.stores.reading import TeacherStore
-from pipeline.building.crews import Crew, num_cores
+from pipeline.building.workers import Workers, num_cores
 from pipeline.embed import embed_round
 from tests.experiments.arms import workplace
 from train.batching.batches import num_usable
@@ -112,7 +112,7 @@ def teach(
     folder, last = trained(name, [IDENTITIES], own), part is not None
     files = export_snapshots(folder, layout.trained_teachers(name), last=last)
     for path in files:
-        embed_round(IDENTITIES, f"onnx:{path}", params, crew=Crew(1))
+        embed_round(IDENTITIES, f"onnx:{path}", params, workers=Workers(1))
     return tuple(path.stem for path in files)
 
 

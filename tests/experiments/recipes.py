@@ -27,7 +27,7 @@ from manifests.core.layout import POOL
 from manifests.settings.objectives import Losses
 from manifests.settings.params import Params, PriorRound, load_params
 from manifests.settings.training import Run, Student
-from pipeline.building.crews import num_cores
+from pipeline.building.workers import num_cores
 from pipeline.sample import sample_prior, save
 from tests.experiments.arms import ARM, RESULTS, make, measure_arm, workplace
 from tests.experiments.tables import Results, differences, read_results, rows

@@ -21,7 +21,8 @@ from manifests.core.files import write_json
 from manifests.records.gaps import GapTable
 from manifests.settings.params import Params, PriorRound, load_params
 from pipeline.arrays.align import Aligner
-from pipeline.building.crews import Crew
+from pipeline.building.shards import ShardJob
+from pipeline.building.workers import Workers
 from pipeline.embed import EmbedJob, embed_round
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
@@ -92,8 +93,8 @@ def rounds_once(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path
             ("probe", PriorRound(PROBE_ROWS, 2)),
         ):
             save(sample_prior(name, prior, params))
-            render_round(name, params, crew=Crew(1))
-            embed_round(name, params.teacher, params, crew=Crew(1))
+            render_round(name, params, workers=Workers(1))
+            embed_round(name, params.teacher, params, workers=Workers(1))
     return root
 
 
@@ -110,9 +111,11 @@ def rounds(rounds_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def shards_done(job: type, *, dies_at: int | None = None) -> Iterator[list[int]]:
     """Inside, the shards that jobs of this process finish are listed; one may be fatal."""
     done: list[int] = []
-    call = job.__call__
+    call = ShardJob.__call__
 
-    def recorded(self: object, task: Task) -> LedgerLine:
+    def recorded(self: ShardJob, task: Task) -> LedgerLine:
+        if not isinstance(self.job, job):
+            return call(self, task)
         if task.shard == dies_at:
             raise Interrupted
         line = call(self, task)
@@ -120,14 +123,14 @@ def shards_done(job: type, *, dies_at: int | None = None) -> Iterator[list[int]]
         return line
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "__call__", recorded)
+        patch.setattr(ShardJob, "__call__", recorded)
         yield done
 
 
 @dataclass(frozen=True)
 class LongRound:
     """One round built twice: with an interruption between its shards, and at one go. (What worker
-    processes write, test_crews compares.) `resumed`: shards done after the interruption, by
+    processes write, test_workers compares.) `resumed`: shards done after the interruption, by
     stage."""
 
     interrupted: Path
@@ -146,12 +149,12 @@ def long_round(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> LongR
     with contextlib.chdir(roots[0]):
         for stage, job in (("render", RenderJob), ("embed", EmbedJob)):
             with shards_done(job, dies_at=1), pytest.raises(Interrupted):
-                build(stage, params, crew=Crew(1))
+                build(stage, params, workers=Workers(1))
             with shards_done(job) as resumed[stage]:
-                build(stage, params, crew=Crew(1))
+                build(stage, params, workers=Workers(1))
     with contextlib.chdir(roots[1]):
-        build("render", params, crew=Crew(1))
-        build("embed", params, crew=Crew(1))
+        build("render", params, workers=Workers(1))
+        build("embed", params, workers=Workers(1))
     return LongRound(*roots, resumed)
 
 
@@ -160,11 +163,11 @@ def few_found(params: Params) -> Params:
     return replace(params, render=replace(params.render, frame_size=64, detect_threshold=1.8))
 
 
-def build(stage: str, params: Params, *, crew: Crew) -> None:
+def build(stage: str, params: Params, *, workers: Workers) -> None:
     if stage == "render":
-        render_round("pool", params, crew=crew)
+        render_round("pool", params, workers=workers)
     else:
-        embed_round("pool", params.teacher, params, crew=crew)
+        embed_round("pool", params.teacher, params, workers=workers)
 
 
 def small_shards(params: Params, rows: int = SHARD_ROWS) -> Params:
@@ -180,8 +183,8 @@ def sharded_once(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Pat
     with contextlib.chdir(root):
         params = small_shards(load_params())
         save(sample_prior("pool", PriorRound(SHARDED_ROWS, 5), params))
-        build("render", params, crew=Crew(1))
-        build("embed", params, crew=Crew(1))
+        build("render", params, workers=Workers(1))
+        build("embed", params, workers=Workers(1))
     return root
 
 

@@ -22,7 +22,7 @@ from manifests.stores.rounds import open_round
 from manifests.studies.fair_distillation import NAME, REAL, RealFaces
 from pipeline import adopt_photographs as real_faces
 from pipeline.adopt_photographs import make_round
-from pipeline.building.crews import Crew
+from pipeline.building.workers import Workers
 from tests.networks import write_network
 from tests.pipeline.adoption.toys import PEOPLE, SET
 from train.engine.plan import open_plan
@@ -42,7 +42,7 @@ def params(params: Params, images: dict[str, np.ndarray]) -> Params:
 def test_every_paper_of_the_round_says_that_people_are_on_it(
     params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = make_round(NAMED, params, Crew(1))
+    said = make_round(NAMED, params, Workers(1))
     assert said == f"real-faces: 143 usable photographs of real people: {STATEMENT}"
     files = open_round(REAL, "toy")
     assert (files.real_faces, files.synthetic_source) == (STATEMENT, None)
@@ -60,18 +60,18 @@ def test_every_paper_of_the_round_says_that_people_are_on_it(
 
 
 def test_ordinary_training_refuses_the_round(params: Params) -> None:
-    make_round(NAMED, params, Crew(1))
+    make_round(NAMED, params, Workers(1))
     message = f"round real-faces: photographs of real people \\({STATEMENT}\\); only the study"
     with pytest.raises(InputError, match=message):
         open_plan("start", [REAL], None, params)
 
 
 def test_without_a_folder_there_is_a_round_without_faces(params: Params) -> None:
-    assert make_round(ABSENT, params, Crew(1)) == "real-faces: no faces; no folder is named"
+    assert make_round(ABSENT, params, Workers(1)) == "real-faces: no faces; no folder is named"
     files = open_round(REAL, "toy")
     assert len(files.faces) == 0 and files.manifest is not None and len(files.manifest) == 0
     before = folder_hashes(layout.faces(REAL).parent)
-    make_round(ABSENT, params, Crew(1))
+    make_round(ABSENT, params, Workers(1))
     assert folder_hashes(layout.faces(REAL).parent) == before
 
 
@@ -79,7 +79,7 @@ def test_a_folder_in_which_nobody_is_told_apart_is_refused(params: Params) -> No
     for path in sorted(SET.rglob("*.png")):
         path.rename(SET / f"{path.parent.name}-{path.name}")
     with pytest.raises(InputError, match="folder digiface has no folder a person: nobody's phot"):
-        make_round(NAMED, params, Crew(1))
+        make_round(NAMED, params, Workers(1))
 
 
 @pytest.mark.parametrize(

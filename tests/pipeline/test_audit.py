@@ -23,8 +23,8 @@ from pipeline.audit import (
     main,
     read_faces,
 )
-from pipeline.building.crews import Crew
 from pipeline.building.faces import Faces
+from pipeline.building.workers import Workers
 from tests.pipeline.conftest import SHARDED_ROWS
 from tests.toys import PASSPORT, toy_teacher
 
@@ -34,14 +34,14 @@ TEACHER = layout.teacher("pool", "dlib-resnet")
 
 @pytest.mark.parametrize("store", [FACES, TEACHER])
 def test_a_true_store_agrees_to_the_bit(sharded: Params, store: Path) -> None:
-    found = audit(store, sharded, Crew(1), rows=40, seed=1)
+    found = audit(store, sharded, Workers(1), rows=40, seed=1)
     assert found.holds and found.rows == 40
     assert (found.unlike_values, found.largest_landmark) == (0, 0.0)
     assert found.least_cosine == pytest.approx(1.0, abs=1e-12)
 
 
 def test_more_rows_than_there_are_means_all(sharded: Params) -> None:
-    assert audit(FACES, sharded, Crew(1), rows=10**6, seed=1).rows == SHARDED_ROWS
+    assert audit(FACES, sharded, Workers(1), rows=10**6, seed=1).rows == SHARDED_ROWS
 
 
 def test_forged_embeddings_are_found_out(sharded: Params) -> None:
@@ -57,14 +57,14 @@ def test_forged_embeddings_are_found_out(sharded: Params) -> None:
         },
     )
     toy_teacher(TEACHER, rows, faces_root=str(true.passport.faces_root), passport=passport)
-    found = audit(TEACHER, sharded, Crew(1), rows=SHARDED_ROWS, seed=0)
+    found = audit(TEACHER, sharded, Workers(1), rows=SHARDED_ROWS, seed=0)
     assert not found.holds and found.least_cosine < 0.9
 
 
 def test_other_parts_cannot_audit(sharded: Params) -> None:
     other = replace(sharded, render=replace(sharded.render, frame_size=48))
     with pytest.raises(InputError, match="today's would be"):
-        audit(FACES, other, Crew(1), rows=4, seed=0)
+        audit(FACES, other, Workers(1), rows=4, seed=0)
 
 
 def stored(rows: list[int]) -> Faces:

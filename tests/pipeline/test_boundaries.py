@@ -11,6 +11,7 @@ from manifests.core.errors import InputError
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import MOST_PENALTY, BoundaryParams, Params, Threshold, load_params
 from manifests.stores.latents import LatentManifest
+from pipeline.arrays.numerics import unit_rows
 from pipeline.boundaries import (
     ONE_SIDED,
     boundaries_of_pool,
@@ -21,7 +22,7 @@ from pipeline.boundaries import (
 )
 from pipeline.identities import labels as labelling
 from pipeline.identities import planes as solving
-from pipeline.identities.labels import RULES, Split, label_blocks, unit
+from pipeline.identities.labels import RULES, Split, label_blocks
 from pipeline.identities.planes import (
     Planes,
     held_out_accuracy,
@@ -59,7 +60,7 @@ def embeddings(latents: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(1)
     rotation = np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))[0]
     noise = rng.standard_normal(latents.shape)
-    return unit((latents - 0.5) @ rotation + 0.5 * noise).astype(np.float32)
+    return unit_rows((latents - 0.5) @ rotation + 0.5 * noise).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +230,7 @@ def test_a_boundary_with_one_side_alone_is_refused(
 
 
 def test_references_that_look_alike_become_one_identity() -> None:
-    looks = unit(np.array([[1.0, 0.0], [0.9, 0.1], [0.95, 0.05], [0.0, 1.0]]))
+    looks = unit_rows(np.array([[1.0, 0.0], [0.9, 0.1], [0.95, 0.05], [0.0, 1.0]]))
     settings = replace(SETTINGS, most_alike=0.9, min_accuracy=0.6)
     found = refusals(np.ones((4, 3)), np.array([0.5, 0.7, 0.7, 0.7]), looks, settings)
     assert found[0] == "accuracy below 0.6"  # and no face that a later one could repeat

@@ -16,8 +16,8 @@ from manifests.stores.latents import empty
 from manifests.stores.reading import FaceStore, TeacherStore, store_root
 from pipeline.arrays.frames import Frame, to_frame
 from pipeline.arrays.numerics import in_fixed_batches
-from pipeline.building.crews import Crew
 from pipeline.building.embeddings import centre_and_spread, embed_faces
+from pipeline.building.workers import Workers
 from pipeline.embed import EmbedJob, embed_round
 from pipeline.render import render_round
 from pipeline.sample import recipe_for, sample_prior, save
@@ -132,12 +132,12 @@ class TestLinks:
     def test_faces_of_another_manifest_are_refused(self, rounds: Path, params: Params) -> None:
         save(sample_prior("pool", PriorRound(POOL_ROWS, seed=99), params))
         with pytest.raises(InputError, match=r"faces\.zarr: made from manifest"):
-            embed_round("pool", NAME, params, crew=Crew(1))
+            embed_round("pool", NAME, params, workers=Workers(1))
 
     def test_finished_build_is_linked_without_work(self, embedded: TeacherStore) -> None:
         shutil.rmtree(TEACHER)
         with shards_done(EmbedJob) as done:
-            embed_round("pool", NAME, load_params(), crew=Crew(1))
+            embed_round("pool", NAME, load_params(), workers=Workers(1))
         assert TeacherStore.open(TEACHER).root == embedded.root
         assert done == []
 
@@ -146,25 +146,25 @@ class TestWithoutFaces:
     @pytest.fixture
     def none(self, workspace: Path, params: Params) -> Params:
         save(empty(recipe_for("mined-9", params), origin="mined"))
-        render_round("mined-9", params, crew=Crew(1))
+        render_round("mined-9", params, workers=Workers(1))
         return params
 
     def test_an_empty_round_embeds(self, none: Params) -> None:
-        embed_round("mined-9", NAME, none, crew=Crew(2))
+        embed_round("mined-9", NAME, none, workers=Workers(2))
         store = TeacherStore.open(layout.teacher("mined-9", NAME))
         assert store.embeddings().shape == (0, 2, 128)
         assert (store.centre().tolist(), store.spread()) == ([0.0] * 128, 1.0)
 
     def test_an_imported_round_needs_no_manifest(self, none: Params) -> None:
         layout.manifest("mined-9").unlink()
-        embed_round("mined-9", NAME, none, crew=Crew(1))
+        embed_round("mined-9", NAME, none, workers=Workers(1))
         assert len(TeacherStore.open(layout.teacher("mined-9", NAME))) == 0
 
     def test_a_round_where_no_face_was_found_embeds(self, workspace: Path, params: Params) -> None:
         blind = replace(params, render=replace(params.render, detect_threshold=99.0))
         save(sample_prior("probe", PriorRound(5, 1), blind))
-        render_round("probe", blind, crew=Crew(1))
-        embed_round("probe", NAME, blind, crew=Crew(1))
+        render_round("probe", blind, workers=Workers(1))
+        embed_round("probe", NAME, blind, workers=Workers(1))
         store = TeacherStore.open(layout.teacher("probe", NAME))
         assert np.isnan(store.embeddings()).all()
         assert (store.passport.num_ok, store.passport.failures) == (0, {"face_not_ok": 5})
@@ -172,7 +172,7 @@ class TestWithoutFaces:
 
 def test_faces_that_were_never_rendered_are_named(workspace: Path, params: Params) -> None:
     with pytest.raises(InputError, match=r"data/pool/faces\.zarr: this store does not exist"):
-        embed_round("pool", NAME, params, crew=Crew(1))
+        embed_round("pool", NAME, params, workers=Workers(1))
 
 
 def test_a_round_is_embedded_by_a_network_in_an_onnx_file(
@@ -180,7 +180,7 @@ def test_a_round_is_embedded_by_a_network_in_an_onnx_file(
 ) -> None:
     path = write_network(tmp_path / "small.onnx", declared=DECLARED | {"licence": "MIT"})
     params = load_params()
-    embed_round("pool", f"onnx:{path}", params, crew=Crew())
+    embed_round("pool", f"onnx:{path}", params, workers=Workers())
     store = TeacherStore.open(layout.teacher("pool", "small"), expect={"faces": pool.root})
     assert store.passport.licences["small"] == "MIT"
     teacher = load_teacher(f"onnx:{path}", layout.WEIGHTS)

@@ -14,7 +14,7 @@ from manifests.records.gaps import GapTable
 from manifests.settings.params import Params
 from manifests.stores.latents import LatentManifest
 from manifests.stores.rounds import open_round
-from pipeline.building.crews import Crew
+from pipeline.building.workers import Workers
 from pipeline.embed import embed_round
 from pipeline.mine import load_round, mine_round
 from pipeline.mining.mining_laws import LAWS, PRIOR
@@ -171,8 +171,8 @@ class TestStopping:
         self, mining: Params, equal_gaps: None
     ) -> None:
         mine_round("mined-1", "start", mining)
-        render_round("mined-1", mining, crew=Crew(1))
-        embed_round("mined-1", mining.teacher, mining, crew=Crew(1))
+        render_round("mined-1", mining, workers=Workers(1))
+        embed_round("mined-1", mining.teacher, mining, workers=Workers(1))
         assert len(open_round("mined-1", mining.teacher).faces) == 0
 
     def test_too_little_to_gain_makes_an_empty_round(

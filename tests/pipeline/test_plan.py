@@ -21,16 +21,18 @@ from manifests.settings.params import Params, load_params
 from manifests.stores.metadata import files_of
 from manifests.stores.passport import Passport
 from pipeline.generators.base import Generator
-from pipeline.plan import look_ahead, main, rounds_here, shards_done
-from pipeline.planning.estimates import Cost, estimate, read_costs, recorded_rate
-from pipeline.planning.outlook import in_bytes, in_time, table, warnings
-from pipeline.planning.parts import Parts, Sample
+from pipeline.plan import main, plan_of, rounds_here, shards_done
+from pipeline.planning.estimates import Estimate, Parts, estimate
+from pipeline.planning.report import in_bytes, in_time, table, warnings
 from pipeline.render import open_rendering
 from pipeline.teachers.base import Teacher
 from tests.pipeline.conftest import POOL_ROWS, PROBE_ROWS
 
 NAME = "dlib-resnet"
-SAMPLED = Sample(0.75, 300.0, 100.0, "told")
+SAMPLED = {
+    name: Estimate(value, "told")
+    for name, value in (("usable", 0.75), ("render_rate", 300.0), ("embed_rate", 100.0))
+}
 
 
 @pytest.fixture
@@ -113,39 +115,25 @@ class TestEstimates:
         assert found.render_rate.source == "median of 3 builds here"
         assert found.embed_rate.source == "told"
 
-    def test_a_torn_line_is_left(self, fresh: Parts) -> None:
-        record("embed@a", {"stage": "embed@a", "seconds": 10.0, "rows": 50})
-        with (layout.COSTS / "embed@a.jsonl").open("a") as file:
-            file.write('{"stage": "emb')
-        assert list(read_costs()) == [Cost("embed", "a", 10.0, 50)]
-
-    @pytest.mark.parametrize("line", ["{", "[]", '{"stage": 5}', '{"stage": "x"}', "null"])
-    def test_a_line_that_is_none_is_named(self, fresh: Parts, line: str) -> None:
-        record("embed@a", line)
-        with pytest.raises(InputError, match=r"runs/costs/embed@a\.jsonl: not a line of costs"):
-            list(read_costs())
-
     def test_another_teachers_hours_are_not_ours(self, fresh: Parts, told: None) -> None:
         record("embed@a", {"stage": "embed@a", "seconds": 1.0, "rows": 50})
         record("embed@b", {"stage": "embed@b", "seconds": 1.0, "rows": 9999})
         layout.teacher("b", "another").mkdir(parents=True)
         assert estimate(fresh).embed_rate.value == 50.0
 
-    def test_a_build_without_records_has_no_rate(self) -> None:
-        assert recorded_rate("render", [Cost("embed", "a", 1.0, 1)]) is None
-
     def test_a_sample_is_rendered_and_embedded(self, fresh: Parts) -> None:
         before = sorted(Path().rglob("*"))
         sample = fresh.sample
-        assert 0.5 < sample.usable < 1.0
-        assert 1.0 < sample.embed_rate < sample.render_rate < 100_000.0
-        assert sample.source.startswith("sampled now: 128 latents, one thread, times ")
+        usable, render, embed = (sample[n] for n in ("usable", "render_rate", "embed_rate"))
+        assert 0.5 < usable.value < 1.0
+        assert 1.0 < embed.value < render.value < 100_000.0
+        assert usable.source.startswith("sampled now: 128 latents, one thread, times ")
         assert sorted(Path().rglob("*")) == before  # nothing was written
 
 
 class TestDone:
     def done(self, name: str, parts: Parts) -> tuple[int, int]:
-        return shards_done(name, open_rendering(name, parts.params).build, parts)
+        return shards_done(open_rendering(name, parts.params), parts)
 
     def test_finished_rounds_are_done(self, parts: Parts) -> None:
         assert self.done("pool", parts) == (1, 1)
@@ -165,44 +153,44 @@ class TestDone:
         assert self.done("pool", Parts(params, parts.generator, parts.teacher)) == (0, 0)
 
     def test_an_interrupted_build_counts_its_shards(self, parts: Parts) -> None:
-        work = open_rendering("pool", parts.params).build.work
+        work = open_rendering("pool", parts.params).work
         (work / "store/passport.json").unlink()
         assert self.done("pool", parts) == (1, 0)
         (work / LEDGER).write_text('{"shard":0,"inp')  # torn by the crash
         assert self.done("pool", parts) == (0, 0)
 
 
-class TestOutlook:
+class TestPlan:
     def test_rounds_are_summed_and_numbers_are_not(self, parts: Parts) -> None:
-        found = look_ahead(["pool", "probe"], [1000, 10**6], parts)
+        found = plan_of(["pool", "probe"], [1000, 10**6], parts)
         assert [whole.num_faces for whole in found.wholes] == [112, 1000, 10**6]
         assert found.wholes[0].bytes_needed == 0.0  # all is done
         assert replace(found, free_bytes=1 << 60).fits and not replace(found, free_bytes=0).fits
 
     def test_tables_are_right_aligned(self, parts: Parts) -> None:
-        lines = table(look_ahead(["pool", "probe"], [10**6], parts))
+        lines = table(plan_of(["pool", "probe"], [10**6], parts))
         assert len({len(line) for line in lines}) == 1
         assert [line.split()[0] for line in lines] == ["faces", "pool", "probe", "all", "1,000,000"]
         ends = [[m.end() for m in re.finditer(r"\S(?=  |$)", line)][1:8] for line in lines[1:]]
         assert all(found == ends[0] for found in ends)
 
     def test_large_rounds_are_warned_of(self, fresh: Parts, told: None) -> None:
-        files, latents = warnings(look_ahead([], [10**8], fresh))
+        files, latents = warnings(plan_of([], [10**8], fresh))
         assert files.startswith("100,000,000: 134,294 files")
         assert latents.startswith("100,000,000: its latents fill 80 GB in each of")
 
     def test_a_shard_as_advised_is_as_it_should_be(self, fresh: Parts, told: None) -> None:
-        (text,) = warnings(look_ahead([], [10**5], with_shards(fresh, 64)))
+        (text,) = warnings(plan_of([], [10**5], with_shards(fresh, 64)))
         found = re.search(r"shard_rows: (\d+) gives", text)
         assert found is not None and int(found[1]) % 64 == 0
-        assert not list(warnings(look_ahead([], [10**5], with_shards(fresh, int(found[1])))))
+        assert not list(warnings(plan_of([], [10**5], with_shards(fresh, int(found[1])))))
 
     def test_one_shard_may_be_small(self, fresh: Parts, told: None) -> None:
-        assert not list(warnings(look_ahead([], [64], fresh)))
+        assert not list(warnings(plan_of([], [64], fresh)))
 
     def test_workers_change_hours_alone(self, fresh: Parts, told: None) -> None:
         here, spread = (
-            look_ahead([], [10**6], fresh, workers=workers).wholes[0] for workers in (1, 10)
+            plan_of([], [10**6], fresh, workers=workers).wholes[0] for workers in (1, 10)
         )
         assert spread.both.seconds == pytest.approx(here.both.seconds / 10)
         assert spread.both.num_files == here.both.num_files

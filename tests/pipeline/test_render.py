@@ -18,9 +18,9 @@ from manifests.stores.latents import LatentManifest, empty
 from manifests.stores.reading import NO_FACE, OK, FaceStore, store_root
 from pipeline.arrays.align import load_aligner
 from pipeline.arrays.frames import WIDE
-from pipeline.building import faces as face_stores
-from pipeline.building.crews import Crew
+from pipeline.building import shards
 from pipeline.building.faces import Detector, render_faces
+from pipeline.building.workers import Workers
 from pipeline.generators.base import Generator
 from pipeline.render import RenderJob, render_round
 from pipeline.sample import recipe_for, save
@@ -101,9 +101,9 @@ def unsealed_once(rounds_once: Path, tmp_path_factory: pytest.TempPathFactory) -
     shutil.copytree(rounds_once, root, symlinks=True)
     shutil.rmtree(root / ".work")
     with contextlib.chdir(root), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(face_stores, "seal", _crash)
+        patch.setattr(shards, "seal", _crash)
         with pytest.raises(Interrupted):
-            render_round("pool", load_params(), crew=Crew(1))
+            render_round("pool", load_params(), workers=Workers(1))
     return root
 
 
@@ -131,7 +131,7 @@ class TestAfterACrash:
     def rebuilt(self) -> tuple[str, list[int]]:
         """The root on disk after continuing, and the shards that were done for it."""
         with shards_done(RenderJob) as done:
-            render_round("pool", load_params(), crew=Crew(1))
+            render_round("pool", load_params(), workers=Workers(1))
         return store_root(FACES), done
 
     def test_finished_shards_are_not_done_again(self, work: Path, rounds_once: Path) -> None:
@@ -166,21 +166,21 @@ class TestAgain:
     def test_finished_build_is_linked_without_work(self, pool: FaceStore) -> None:
         shutil.rmtree(FACES)
         with shards_done(RenderJob) as done:
-            render_round("pool", load_params(), crew=Crew(1))
+            render_round("pool", load_params(), workers=Workers(1))
         assert FaceStore.open(FACES).root == pool.root
         assert done == []
 
     def test_damaged_output_is_made_good(self, pool: FaceStore) -> None:
         shutil.rmtree(".work/render-pool")
-        render_round("pool", load_params(), crew=Crew(1))
+        render_round("pool", load_params(), workers=Workers(1))
         flip_bit(FACES / "images/c/0/0/0/0")  # as a hard link, the scratch folder's too
-        render_round("pool", load_params(), crew=Crew(1))
+        render_round("pool", load_params(), workers=Workers(1))
         assert store_root(FACES) == pool.root
 
     def test_other_settings_make_another_store(self, pool: FaceStore) -> None:
         params = load_params()
         smaller = replace(params, render=replace(params.render, frame_size=32))
-        render_round("pool", smaller, crew=Crew(1))
+        render_round("pool", smaller, workers=Workers(1))
         found = FaceStore.open(FACES)
         assert found.images(0, 1).shape == (1, 32, 32, 3)
         assert found.root != pool.root
@@ -191,12 +191,12 @@ class TestAgain:
         recipe = replace(recipe_for("pool", params), generator_sha256="12" * 32)
         save(empty(recipe, origin="prior"))
         with pytest.raises(InputError, match=r"round pool: latents of generator .*121212121212"):
-            render_round("pool", params, crew=Crew(1))
+            render_round("pool", params, workers=Workers(1))
 
 
 def test_a_round_without_faces_renders(workspace: Path, params: Params) -> None:
     save(empty(recipe_for("mined-9", params), origin="mined"))
-    render_round("mined-9", params, crew=Crew(2))
+    render_round("mined-9", params, workers=Workers(2))
     store = FaceStore.open(layout.faces("mined-9"))
     assert (len(store), store.passport.num_ok, store.passport.failures) == (0, 0, {})
     assert store.images(0, 0).shape == (0, 96, 96, 3)

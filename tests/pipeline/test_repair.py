@@ -18,8 +18,8 @@ from manifests.core.digests import folder_hashes
 from manifests.core.errors import InputError
 from manifests.settings.params import Params
 from manifests.stores.passport import NAME as PASSPORT
-from pipeline.building.crews import Crew
 from pipeline.building.faces import Faces
+from pipeline.building.workers import Workers
 from pipeline.embed import EmbedJob
 from pipeline.render import RenderJob
 from pipeline.repair import repair
@@ -48,7 +48,7 @@ def mended(store: Path, params: Params) -> list[int]:
     """Repairs a store; the shards that were made again for it."""
     before = None if damaged_passport(store) else (store / PASSPORT).read_bytes()
     with shards_done(RenderJob) as rendered, shards_done(EmbedJob) as embedded:
-        repair(store, params, Crew(1))
+        repair(store, params, Workers(1))
     assert not find_faults(store)
     if before is not None:
         assert (store / PASSPORT).read_bytes() == before
@@ -110,7 +110,7 @@ def test_a_stray_file_goes(sharded: Params, sharded_once: Path) -> None:
 
 
 def test_a_sound_store_is_left_alone(sharded: Params) -> None:
-    assert "nothing to do" in repair(FACES, sharded, Crew(1))
+    assert "nothing to do" in repair(FACES, sharded, Workers(1))
     assert not layout.WORK.exists()
 
 
@@ -119,7 +119,7 @@ def test_nothing_is_done_where_other_faces_would_come_of_it(sharded: Params) -> 
     other = replace(sharded, render=replace(sharded.render, detect_size=96))
     before = folder_hashes(FACES)
     with pytest.raises(InputError, match=r"made with identity .*112.* today's would be .*96"):
-        repair(FACES, other, Crew(1))
+        repair(FACES, other, Workers(1))
     assert folder_hashes(FACES) == before
 
 
@@ -144,7 +144,7 @@ def test_a_store_that_cannot_come_out_the_same_is_left_as_it_is(
 
     monkeypatch.setattr(RenderJob, "faces", other_bits)
     with pytest.raises(InputError, match="makes other bytes; it was left as it is"):
-        repair(FACES, sharded, Crew(1))
+        repair(FACES, sharded, Workers(1))
     assert folder_hashes(FACES) == before
 
 
@@ -152,7 +152,7 @@ def test_a_store_elsewhere_cannot_be_mended(sharded: Params, tmp_path: Path) -> 
     shutil.copytree(FACES, tmp_path / "faces.zarr")
     (tmp_path / "faces.zarr/ok/c/0").unlink()
     with pytest.raises(InputError, match="only a store in its place"):
-        repair(tmp_path / "faces.zarr", sharded, Crew(1))
+        repair(tmp_path / "faces.zarr", sharded, Workers(1))
 
 
 def test_a_store_of_version_1_is_built_anew(sharded: Params) -> None:
@@ -161,4 +161,4 @@ def test_a_store_of_version_1_is_built_anew(sharded: Params) -> None:
     (FACES / PASSPORT).write_text(json.dumps(values | {"schema_version": 1}))
     (FACES / "ok/c/0").unlink()
     with pytest.raises(InputError, match="of version 1"):
-        repair(FACES, sharded, Crew(1))
+        repair(FACES, sharded, Workers(1))

@@ -13,7 +13,7 @@ from manifests.core.digests import folder_hashes
 from manifests.core.errors import InputError
 from manifests.settings.params import Detection, Params
 from manifests.stores.reading import FaceStore
-from pipeline.building.crews import Crew
+from pipeline.building.workers import Workers
 from pipeline.render import render_round
 from pipeline.retry import retry_round
 from tests.conftest import lay_out
@@ -33,7 +33,7 @@ def test_retried_is_rendered_from_nothing(
     lenient = with_retries(sharded, 1.0)
     before = FaceStore.open(FACES)
     ok, images = before.ok(), before.images(0, SHARDED_ROWS)
-    said = retry_round("pool", lenient, crew=Crew(1))
+    said = retry_round("pool", lenient, workers=Workers(1))
     after, hashes = FaceStore.open(FACES), folder_hashes(FACES)
     gained = after.passport.num_ok - int(ok.sum())
     assert gained > 0 and f"{gained} of {SHARDED_ROWS - int(ok.sum())} failed" in said
@@ -42,31 +42,31 @@ def test_retried_is_rendered_from_nothing(
     monkeypatch.chdir(lay_out(tmp_path / "anew", weights))
     layout.manifest("pool").parent.mkdir(parents=True)
     layout.manifest("pool").write_bytes(manifest)
-    render_round("pool", lenient, crew=Crew(1))
+    render_round("pool", lenient, workers=Workers(1))
     assert folder_hashes(FACES) == hashes
 
 
 def test_rendering_afterwards_finds_it_done(sharded: Params) -> None:
     lenient = with_retries(sharded, 1.0)
-    retry_round("pool", lenient, crew=Crew(1))
+    retry_round("pool", lenient, workers=Workers(1))
     inode = (FACES / "images/c/0/0/0/0").stat().st_ino
-    render_round("pool", lenient, crew=Crew(1))
+    render_round("pool", lenient, workers=Workers(1))
     assert (FACES / "images/c/0/0/0/0").stat().st_ino == inode
 
 
 def test_a_second_attempt_goes_on_from_the_first(sharded: Params) -> None:
-    retry_round("pool", with_retries(sharded, 1.4), crew=Crew(1))
+    retry_round("pool", with_retries(sharded, 1.4), workers=Workers(1))
     first = FaceStore.open(FACES).passport.num_ok
-    retry_round("pool", with_retries(sharded, 1.4, 0.6), crew=Crew(1))
+    retry_round("pool", with_retries(sharded, 1.4, 0.6), workers=Workers(1))
     assert FaceStore.open(FACES).passport.num_ok > first
 
 
 def test_other_changes_are_refused(sharded: Params) -> None:
     smaller = replace(sharded.render, frame_size=48)
     with pytest.raises(InputError, match=r"change nothing else"):
-        retry_round("pool", with_retries(replace(sharded, render=smaller), 1.0), crew=Crew(1))
+        retry_round("pool", with_retries(replace(sharded, render=smaller), 1.0), workers=Workers(1))
 
 
 def test_without_a_new_attempt_there_is_nothing_to_try(sharded: Params) -> None:
     with pytest.raises(InputError, match=r"add an attempt"):
-        retry_round("pool", sharded, crew=Crew(1))
+        retry_round("pool", sharded, workers=Workers(1))

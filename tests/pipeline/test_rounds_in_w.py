@@ -16,7 +16,7 @@ from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import FaceStore
 from pipeline.arrays.frames import WIDE, to_frame
 from pipeline.arrays.numerics import in_fixed_batches
-from pipeline.building.crews import Crew
+from pipeline.building.workers import Workers
 from pipeline.generators import load_generator
 from pipeline.render import render_round
 from pipeline.sample import (
@@ -50,13 +50,13 @@ def test_a_round_in_w_holds_mapped_and_truncated_draws(in_w: Params) -> None:
     assert (recipe.latent_space, recipe.latent_width, recipe.psi) == ("w", 8, 0.7)
     assert (recipe.generator, recipe.noise_mode) == ("small", "const")
     z = torch.from_numpy(prior(ROWS, 12, "pool", 1))
-    wanted = load_generator(in_w.generator, layout.WEIGHTS).settled("w", 0.7).map(z)
+    wanted = load_generator(in_w.generator, layout.WEIGHTS).in_space("w", 0.7).map(z)
     np.testing.assert_allclose(manifest.latents, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_a_round_is_rendered_as_its_manifest_says(in_w: Params) -> None:
     save(sample_prior("pool", PriorRound(ROWS, 1), in_w))
-    render_round("pool", replace(in_w, latent_space="z", psi=1.0), crew=Crew(1))
+    render_round("pool", replace(in_w, latent_space="z", psi=1.0), workers=Workers(1))
     store = FaceStore.open(layout.faces("pool"))
     assert store.ok().all()  # aligned: nothing is detected
     manifest = LatentManifest.read(layout.manifest("pool"))
@@ -75,7 +75,7 @@ def test_other_weights_of_the_same_name_are_refused(in_w: Params) -> None:
     save(sample_prior("pool", PriorRound(3, 1), in_w))
     write_pickle(Path("small.pkl"), network_of(2, SMALL2, seed=1), SMALL2)
     with pytest.raises(InputError, match=r"latents of generator small \(\w+\), but the pipeline"):
-        render_round("pool", in_w, crew=Crew(1))
+        render_round("pool", in_w, workers=Workers(1))
 
 
 def test_the_default_generator_has_z_alone(workspace: Path) -> None:
@@ -94,7 +94,7 @@ def test_mining_draws_from_the_same_prior(in_w: Params) -> None:
 def test_each_row_has_attributes_of_its_own(tmp_path: Path) -> None:
     path = declare(tmp_path / "control.pt")
     torch.save({"g_ema": checkpoint()}, path)
-    generator = load_generator(f"gan-control:{path}", Path("weights")).settled("w", 1.0)
+    generator = load_generator(f"gan-control:{path}", Path("weights")).in_space("w", 1.0)
     latents = np.zeros((ROWS, 512), np.float32)
     found = with_drawn_attributes(generator, latents, seed=4)
     assert not found[:, :128].any() and not found[:, 384:].any()

@@ -18,7 +18,7 @@ from manifests.settings.params import Params, PriorRound, load_params
 from manifests.settings.training import Student
 from manifests.stores.latents import Recipe, build
 from manifests.stores.reading import TeacherStore
-from pipeline.building.crews import Crew
+from pipeline.building.workers import Workers
 from pipeline.embed import embed_round
 from pipeline.generators import load_generator
 from pipeline.render import render_round
@@ -60,8 +60,8 @@ def rounds_once(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path
         save(sample_prior(POOL, PriorRound(OTHERS, 1), params))
         sample_people(params)
         for name in (POOL, IDENTITIES):
-            render_round(name, params, crew=Crew(1))
-            embed_round(name, params.teacher, params, crew=Crew(1))
+            render_round(name, params, workers=Workers(1))
+            embed_round(name, params.teacher, params, workers=Workers(1))
     return root
 
 

@@ -14,10 +14,9 @@ import torch
 from manifests.core import layout
 from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.errors import InputError, pick
-from manifests.core.layout import PROBE
 from manifests.records.marks import Marks
 from manifests.settings.params import Params
-from manifests.settings.training import Run
+from manifests.settings.training import Run, check_training_rounds
 from manifests.stores.rounds import RoundFiles, check_no_face_twice, open_round, require_synthetic
 from pipeline.arrays.numerics import numerics
 from train.batching.batches import (
@@ -170,10 +169,7 @@ def open_plan(
     Raises InputError if a store changed since the last run, or if the last run's student or
     teacher is not the one that the parameters ask for.
     """
-    if PROBE in rounds or len(set(rounds)) < len(rounds):
-        raise InputError(
-            f"rounds {', '.join(rounds)}: {PROBE} is never trained on, and no round is named twice"
-        )
+    check_training_rounds(rounds)
     if after and params.train.loss.on_top:
         raise InputError(
             f"run {name}: after {after}, and on top of {params.train.loss.on_top}; a quality head "

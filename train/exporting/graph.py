@@ -22,7 +22,7 @@ from train.checkpoint import StudentCard
 
 PICTURES, EMBEDDINGS = "pictures", "embeddings"
 DTYPES = {"float32": torch.float32, "uint8": torch.uint8}
-PREFIX = "facestill."  # of what pipeline.foreign.onnx_declarations reads
+PREFIX = "facestill."  # of what pipeline.foreign.onnx reads
 PRODUCER = "facestill"
 EXAMPLE_SIDES = (96, 80)  # two lengths unlike each other, or they would be taken for one
 

@@ -45,7 +45,7 @@ class StyleGenerator(Generator):
     def prior_width(self) -> int:
         return self.network.z_dim
 
-    def settled(self, space: str, psi: float) -> StyleGenerator:
+    def in_space(self, space: str, psi: float) -> StyleGenerator:
         if space not in SPACES or psi < 0.0:
             raise InputError(
                 f"generator {self.name} in {space} with psi {psi}; expected {', '.join(SPACES)}, "

@@ -11,6 +11,7 @@ from manifests.core.errors import InputError
 from manifests.params import main
 from manifests.settings.params import Params, load_params
 from manifests.settings.presets import merge_file, merged
+from manifests.settings.training import check_training_rounds
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text()
@@ -192,3 +193,14 @@ def test_unknown_preset_is_answered_with_the_valid_ones(
     with pytest.raises(InputError, match=r"unknown preset 'huge'; valid names: .*toy"):
         main()
     assert Path("params.yaml").read_text() == TEXT
+
+
+@pytest.mark.parametrize("rounds", [[], ["pool", "pool"], ["pool", "probe"]])
+def test_rounds_that_nothing_is_trained_on_are_refused(rounds: list[str]) -> None:
+    named = ", ".join(rounds) or "none"
+    with pytest.raises(InputError, match=f"^here: rounds {named}: name .* probe is never trained"):
+        check_training_rounds(rounds, "here: ")
+
+
+def test_rounds_are_trained_on() -> None:
+    check_training_rounds(["pool", "identities"])

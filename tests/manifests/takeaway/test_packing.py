@@ -29,7 +29,7 @@ from manifests.stores.reading import read_rows
 from manifests.stores.rounds import open_round
 from manifests.takeaway.packing import export_round, teachers_of
 from manifests.takeaway.unpacking import import_round
-from tests.parcels import FEW, ROUND, TASK_ROWS, TEACHERS, checkout, make_round
+from tests.packed import FEW, ROUND, TASK_ROWS, TEACHERS, checkout, make_round
 
 COUNT = 3 * TASK_ROWS + 8
 OUT = Path("out.h5")

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from manifests.core.errors import InputError
 from manifests.takeaway.hdf5 import LAST_LINE, Form
 from manifests.takeaway.unpacking import import_round
-from tests.parcels import BAD, FEW, GOOD, LAST, SIZE, Change, forge, parcel, put, refused, swap
+from tests.packed import BAD, FEW, GOOD, LAST, SIZE, Change, forge, packed, put, refused, swap
 
 COUNT = 70
 
 
 @pytest.fixture(scope="module", autouse=True)
 def folder() -> Iterator[None]:
-    with parcel(COUNT):
+    with packed(COUNT):
         yield
 
 

@@ -15,7 +15,7 @@ import pytest
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.takeaway.unpacking import import_round
-from tests.parcels import (
+from tests.packed import (
     BAD,
     DIM,
     FEW,
@@ -24,7 +24,7 @@ from tests.parcels import (
     SIZE,
     Change,
     forge,
-    parcel,
+    packed,
     refused,
     swap,
     text,
@@ -35,7 +35,7 @@ COUNT = 70
 
 @pytest.fixture(scope="module", autouse=True)
 def folder() -> Iterator[None]:
-    with parcel(COUNT):
+    with packed(COUNT):
         yield
 
 

@@ -29,7 +29,7 @@ from pipeline.adopt import adopt_round, main
 from pipeline.adoption.crops import AdoptJob, moved
 from pipeline.arrays.align import Face, crop_photograph
 from pipeline.arrays.frames import ARCFACE112, WIDE, Frame, dlib5_in, to_frame
-from pipeline.building.crews import Crew
+from pipeline.building.workers import Workers
 from pipeline.embed import embed_round
 from pipeline.plan import rounds_here
 from pipeline.render import render_round
@@ -88,7 +88,7 @@ class TestRound:
         self, images: dict[str, np.ndarray], params: Params
     ) -> None:
         adopted(params)
-        embed_round("digi", f"onnx:{write_network(Path('toy.onnx'))}", params, crew=Crew(1))
+        embed_round("digi", f"onnx:{write_network(Path('toy.onnx'))}", params, workers=Workers(1))
         store = layout.teacher("digi", "toy")
         assert not find_faults(layout.faces("digi")) and not find_faults(store)
         files = open_round("digi", "toy")
@@ -119,7 +119,7 @@ class TestBytes:
             adopted(params)
         shutil.copytree(SET, "elsewhere")
         with shards_done(AdoptJob) as done:
-            adopt_round("digi", Path("elsewhere"), ALIGNED, params, Crew(1))
+            adopt_round("digi", Path("elsewhere"), ALIGNED, params, Workers(1))
         assert done == [2]
         assert folder_hashes(layout.faces("digi")) == wanted
         with shards_done(AdoptJob) as done:
@@ -132,8 +132,8 @@ class TestBytes:
         adopted(params)
         next((layout.faces("digi") / "images").rglob("1/0/0/0")).unlink()
         for call in (
-            lambda: repair(layout.faces("digi"), params, Crew(1)),
-            lambda: render_round("digi", params, crew=Crew(1)),
+            lambda: repair(layout.faces("digi"), params, Workers(1)),
+            lambda: render_round("digi", params, workers=Workers(1)),
         ):
             with pytest.raises(InputError, match=r"imported from images.*facestill adopt"):
                 call()

@@ -8,7 +8,7 @@ from pathlib import Path
 from manifests.settings.params import Params
 from pipeline.adopt import Origin, adopt_round
 from pipeline.arrays.frames import ARCFACE112
-from pipeline.building.crews import Crew
+from pipeline.building.workers import Workers
 
 SET = Path("digiface")
 ALIGNED = Origin("DigiFace-1M", "research only", ARCFACE112)
@@ -17,4 +17,4 @@ PEOPLE, EACH, SIDE = 11, 13, 32  # three shards of 64 rows
 
 
 def adopted(params: Params, name: str = "digi", origin: Origin = ALIGNED) -> str:
-    return adopt_round(name, SET, origin, params, Crew(1))
+    return adopt_round(name, SET, origin, params, Workers(1))

@@ -71,7 +71,7 @@ def test_every_tensor_has_its_official_name() -> None:
 
 
 def test_each_chunk_of_w_comes_from_the_same_chunk_of_z(control: GanControl) -> None:
-    in_w = control.settled("w", 1.0)
+    in_w = control.in_space("w", 1.0)
     torch.testing.assert_close(in_w.map(z_of(3)), style_by_hand(TENSORS, z_of(3)))
     other = z_of(3)
     other[:, 320:384] += 1.0  # age
@@ -81,7 +81,7 @@ def test_each_chunk_of_w_comes_from_the_same_chunk_of_z(control: GanControl) -> 
 
 @pytest.mark.parametrize("space", ["z", "w", "w+"])
 def test_attributes_are_drawn_and_identity_is_kept(control: GanControl, space: str) -> None:
-    generator = control.settled(space, 1.0)
+    generator = control.in_space(space, 1.0)
     latents, draws = generator.map(z_of(4)), z_of(4, seed=1)
     found = generator.with_attributes(latents, draws)
     wanted = latents.clone().reshape(4, -1, 512)
@@ -96,11 +96,11 @@ def test_truncation_is_towards_the_mean_over_fixed_draws(
     gan_control.mean_of_w.cache_clear()
     monkeypatch.setattr(gan_control, "MEAN_DRAWS", 256)
     mean = control.w_mean()
-    in_w = control.settled("w", 1.0)
+    in_w = control.in_space("w", 1.0)
     # Within five standard errors of the mean over other draws.
     assert ((mean - in_w.map(z_of(256)).mean(dim=0)).abs() < 5 * (2 / 256) ** 0.5).all()
     w = in_w.map(z_of(3))
-    torch.testing.assert_close(control.settled("w", 0.7).map(z_of(3)), mean + 0.7 * (w - mean))
+    torch.testing.assert_close(control.in_space("w", 0.7).map(z_of(3)), mean + 0.7 * (w - mean))
     gan_control.mean_of_w.cache_clear()
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import Identities
+from pipeline.arrays.numerics import unit_rows
 from pipeline.generators import load_generator
-from pipeline.identities.labels import unit
 from pipeline.identities.planes import moments, scale_of
 from pipeline.identities.sampling import geometry_of_pool
 from pipeline.identities.sampling_laws import LAWS, Geometry, geometry_of
@@ -36,9 +36,9 @@ def pool(
     write_pickle(path, network_of(2, SMALL2), SMALL2)
     rng = np.random.default_rng(0)
     z = rng.standard_normal((FACES, 12), dtype=np.float32)  # SMALL2's z
-    generator = load_generator(f"stylegan2:{path}", Path("weights")).settled(request.param, 0.7)
+    generator = load_generator(f"stylegan2:{path}", Path("weights")).in_space(request.param, 0.7)
     seen = z @ rng.standard_normal((z.shape[1], EMBEDDING), dtype=np.float32)
-    embeddings = unit(seen)
+    embeddings = unit_rows(seen)
     return request.param, mapped(generator, z), embeddings - embeddings.mean(axis=0)
 
 
@@ -49,7 +49,7 @@ def found(pool: tuple[str, np.ndarray, np.ndarray]) -> tuple[Geometry, np.ndarra
     usable = np.arange(10, FACES)
     scale = scale_of(latents, usable, space)
     boundaries = Boundaries(
-        np.arange(1), unit(np.ones((1, latents.shape[1]), np.float32)), np.ones(1, np.float32),
+        np.arange(1), unit_rows(np.ones((1, latents.shape[1]), np.float32)), np.ones(1, np.float32),
         ("",), space, "ridge", "ab" * 32, "cd" * 32, scale,
     )  # fmt: skip
     geometry = geometry_of_pool(latents, usable, embeddings, boundaries, 0.01, True)
@@ -69,7 +69,7 @@ def test_even_finds_two_people_of_one_distinctness(found: tuple[Geometry, np.nda
     still = Identities(**{**vars(EVEN), "jitter": 0.0})
     near = []
     for reference, normal in zip(x, normals, strict=False):
-        direction = unit(geometry.directions[:, :EMBEDDING] @ normal)
+        direction = unit_rows(geometry.directions[:, :EMBEDDING] @ normal)
         stream = [np.random.default_rng(0)]
         sides = LAWS["even"](reference, direction, geometry, stream, still)
         both = geometry.distinctness(np.concatenate([sides.similar, sides.dissimilar]))

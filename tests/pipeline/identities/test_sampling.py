@@ -24,7 +24,7 @@ from tests.pipeline.identities.toys import (
     SETTINGS,
     WIDTH,
     teacher_response,
-    unit_rows,
+    unit_priors,
 )
 
 
@@ -40,7 +40,7 @@ def boundaries(pool: LatentManifest) -> Boundaries:
     """Four boundaries of pool faces, the second one dropped; written where stages look."""
     made = Boundaries(
         pool.face_id[[3, 11, 5, 0]],
-        unit_rows(4),
+        unit_priors(4),
         np.full(4, 0.7, np.float32),
         ("", "accuracy below 0.8", "", ""),
         "z", "ridge", pool.digest, "ab" * 32, np.ones(WIDTH),

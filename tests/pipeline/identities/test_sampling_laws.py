@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.identities.labels import unit
+from pipeline.arrays.numerics import unit_rows
 from pipeline.identities.sampling_laws import (
     LAWS,
     SIDES,
@@ -27,14 +27,14 @@ from tests.pipeline.identities.toys import (
     SETTINGS,
     WIDTH,
     teacher_response,
-    unit_rows,
+    unit_priors,
 )
 
 
 def seen_normals(count: int) -> np.ndarray:
     """Unit normals in directions that the teacher sees."""
     rng = np.random.default_rng(0)
-    return unit(rng.standard_normal((count, EMBEDDING)) @ teacher_response().T)
+    return unit_rows(rng.standard_normal((count, EMBEDDING)) @ teacher_response().T)
 
 
 def streams(count: int, seed: int = 0) -> list[np.random.Generator]:
@@ -44,7 +44,7 @@ def streams(count: int, seed: int = 0) -> list[np.random.Generator]:
 @given(st.integers(0, 2**31), st.floats(0.0, 20.0), st.sampled_from(sorted(LAWS)))
 def test_laws_restore_the_norm_of_a_gaussian(seed: int, strength: float, law: str) -> None:
     geometry = geometry_of(teacher_response(), 10.0)
-    reference, normal = prior(1, WIDTH, "pool", seed=seed)[0], unit_rows(1)[0]
+    reference, normal = prior(1, WIDTH, "pool", seed=seed)[0], unit_priors(1)[0]
     settings = replace(SETTINGS, strength=strength)
     sides = LAWS[law](reference, normal, geometry, streams(4, seed), settings)
     for side in (sides.similar, sides.dissimilar):
@@ -55,7 +55,7 @@ def test_laws_restore_the_norm_of_a_gaussian(seed: int, strength: float, law: st
 def test_no_strength_stays_on_the_reference(geometry: Geometry, law: str) -> None:
     reference = prior(1, WIDTH, "pool", seed=0)[0]
     settings = replace(SETTINGS, strength=0.0)
-    sides = LAWS[law](reference, unit_rows(1)[0], geometry, streams(2), settings)
+    sides = LAWS[law](reference, unit_priors(1)[0], geometry, streams(2), settings)
     wanted = reference * 10 / np.linalg.norm(reference)
     np.testing.assert_allclose(sides.similar, [wanted] * 2, rtol=1e-5)
     assert np.array_equal(sides.similar, sides.dissimilar)
@@ -63,7 +63,7 @@ def test_no_strength_stays_on_the_reference(geometry: Geometry, law: str) -> Non
 
 @pytest.mark.parametrize("law", ["exfacegan-uniform", "along-normal"])
 def test_sides_part_along_the_normal(geometry: Geometry, law: str) -> None:
-    normal, reference = unit_rows(1)[0], prior(1, WIDTH, "pool", seed=0)[0]
+    normal, reference = unit_priors(1)[0], prior(1, WIDTH, "pool", seed=0)[0]
     sides = LAWS[law](reference, normal, geometry, streams(50), SETTINGS)
     assert ((sides.dissimilar - sides.similar) @ normal > 0).all()
     assert np.array_equal(sides.similar_step, sides.dissimilar_step)
@@ -74,7 +74,7 @@ def test_the_published_law_draws_every_coordinate_on_its_own() -> None:
     """By hand from the paper's formula: reference -/+ offset * normal, element by element."""
     reference, normal = (
         prior(1, WIDTH, "pool", seed=0)[0].astype(float),
-        unit_rows(1)[0].astype(float),
+        unit_priors(1)[0].astype(float),
     )
     raw = geometry_of(teacher_response(), None)
     sides = LAWS["exfacegan-uniform"](reference, normal, raw, streams(5), SETTINGS)
@@ -86,7 +86,7 @@ def test_the_published_law_draws_every_coordinate_on_its_own() -> None:
 
 
 def test_the_figures_law_has_no_side(geometry: Geometry) -> None:
-    reference, normal = prior(1, WIDTH, "pool", seed=0)[0], unit_rows(1)[0]
+    reference, normal = prior(1, WIDTH, "pool", seed=0)[0], unit_priors(1)[0]
     raw = geometry_of(teacher_response(), None)
     sides = LAWS["exfacegan-normal"](reference, normal, raw, streams(400), SETTINGS)
     moved = (sides.dissimilar - reference) @ normal
@@ -95,7 +95,7 @@ def test_the_figures_law_has_no_side(geometry: Geometry) -> None:
 
 
 def test_steps_along_the_normal_leave_the_line_nowhere() -> None:
-    reference, normal = prior(1, WIDTH, "pool", seed=0)[0], unit_rows(1)[0].astype(float)
+    reference, normal = prior(1, WIDTH, "pool", seed=0)[0], unit_priors(1)[0].astype(float)
     raw = geometry_of(teacher_response(), None)
     sides = LAWS["along-normal"](reference, normal, raw, streams(9), SETTINGS)
     shift = sides.dissimilar - reference
@@ -159,7 +159,7 @@ class TestEvenLaw:
         """Also where the reference is distinct by itself, and where the teacher sees no change."""
         geometry = geometry_of(teacher_response(), norm)
         reference = prior(1, WIDTH, "pool", seed=seed)[0]
-        normal = geometry.directions[:, -1] if blind else unit_rows(1)[0].astype(float)
+        normal = geometry.directions[:, -1] if blind else unit_priors(1)[0].astype(float)
         settings = replace(EVEN, strength=strength, decorrelation=power)
         sides = LAWS["even"](reference, normal, geometry, streams(3, seed), settings)
         assert (
@@ -212,5 +212,5 @@ class TestEvenLaw:
     def test_jitter_is_as_large_as_it_says(self, geometry: Geometry) -> None:
         raw = replace(geometry, norm=None)
         reference = prior(1, WIDTH, "pool", seed=0)[0]
-        sides = LAWS["even"](reference, unit_rows(1)[0], raw, streams(2000), EVEN)
+        sides = LAWS["even"](reference, unit_priors(1)[0], raw, streams(2000), EVEN)
         assert np.sqrt(sides.similar.var(axis=0).mean()) == pytest.approx(0.6, rel=0.03)

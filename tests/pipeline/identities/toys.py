@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from manifests.settings.params import Identities
+from pipeline.arrays.numerics import unit_rows
 from pipeline.sample import prior
 
 WIDTH, EMBEDDING = 100, 16
@@ -17,9 +18,8 @@ SETTINGS = Identities(
 EVEN = replace(SETTINGS, law="even", strength=1.3)
 
 
-def unit_rows(count: int) -> np.ndarray:
-    rows = prior(count, WIDTH, "pool", seed=9)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+def unit_priors(count: int) -> np.ndarray:
+    return unit_rows(prior(count, WIDTH, "pool", seed=9))
 
 
 def teacher_response() -> np.ndarray:

@@ -16,10 +16,11 @@ from manifests.settings.params import load_params
 from manifests.stores.metadata import files_of
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.reading import COLUMN_SHARD_TASKS
+from pipeline.building.embeddings import columns_of
+from pipeline.building.faces import COLUMNS
 from pipeline.generators.base import Generator
-from pipeline.planning.estimates import Estimate, Estimates, spread_over
+from pipeline.planning.estimates import Estimate, Estimates, Parts, row_bytes, spread_over
 from pipeline.planning.forecasts import Forecast, count_files, forecast, online_seconds, total
-from pipeline.planning.parts import Parts, row_bytes
 from pipeline.teachers.base import Teacher
 from tests.conftest import ROOT
 from tests.pipeline.conftest import LONG_ROWS, LONG_SHARD, SHARDED_ROWS, LongRound
@@ -77,8 +78,8 @@ class TestFiles:
             teacher = root / layout.teacher(name, parts.teacher.name)
             found = [len(list(files_of(store))) for store in (faces, teacher)]
             assert found == [
-                count_files(rows, shard_rows, parts.face_columns, pictures=True),
-                count_files(rows, shard_rows, parts.teacher_columns, pictures=False),
+                count_files(rows, shard_rows, COLUMNS, pictures=True),
+                count_files(rows, shard_rows, columns_of(parts.teacher), pictures=False),
             ]
 
     @given(
@@ -105,7 +106,7 @@ def test_pieces_are_as_large_as_rows_before_compression(
     sharded_once: Path, parts: Parts, tmp_path: Path
 ) -> None:
     piece = tmp_path / "piece.npz"
-    for columns in (parts.face_columns, parts.teacher_columns):
+    for columns in (COLUMNS, columns_of(parts.teacher)):
         rows = {c.name: np.zeros((SHARDED_ROWS, *c.shape), c.dtype) for c in columns}
         np.savez(piece, allow_pickle=False, **rows)
         overhead = 400 * len(columns)  # names and shapes

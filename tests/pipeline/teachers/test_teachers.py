@@ -24,8 +24,8 @@ from manifests.takeaway.unpacking import import_round
 from pipeline import embed, plan
 from pipeline.arrays.frames import Frame
 from pipeline.audit import audit
-from pipeline.building.crews import Crew
 from pipeline.building.embeddings import embed_faces
+from pipeline.building.workers import Workers
 from pipeline.embed import embed_round, open_embedding
 from pipeline.repair import repair
 from pipeline.screen import screen_round
@@ -71,7 +71,7 @@ def second(sharded: Params) -> Params:
     """A round with two teachers, one of them in a file; parameters that name that one."""
     FILE.parent.mkdir(parents=True)
     write_network(FILE, declared=DECLARED | {"name": NAME})
-    embed_round("pool", TEXT, sharded, crew=Crew(1))
+    embed_round("pool", TEXT, sharded, workers=Workers(1))
     return replace(sharded, teacher=NAME, teachers={NAME: TEXT})
 
 
@@ -80,7 +80,7 @@ class TestSeveralTeachers:
         before = folder_hashes(FIRST), folder_hashes(layout.faces("pool"))
         FILE.parent.mkdir(parents=True)
         write_network(FILE, declared=DECLARED | {"name": NAME})
-        embed_round("pool", TEXT, sharded, crew=Crew(1))
+        embed_round("pool", TEXT, sharded, workers=Workers(1))
         assert (folder_hashes(FIRST), folder_hashes(layout.faces("pool"))) == before
         assert teachers_of("pool") == ["dlib-resnet", NAME]
 
@@ -97,22 +97,22 @@ class TestSeveralTeachers:
         before = folder_hashes(STORE)
         shutil.rmtree(STORE)
         shutil.rmtree(layout.WORK)
-        embed_round("pool", NAME, second, crew=Crew(1))
+        embed_round("pool", NAME, second, workers=Workers(1))
         assert folder_hashes(STORE) == before
 
     def test_a_worker_elsewhere_loads_it_by_its_text(self, second: Params) -> None:
-        job = open_embedding("pool", NAME, second).job(Path("unused"))
+        job = open_embedding("pool", NAME, second).job
         found = pickle.loads(pickle.dumps(job)).embed(np.arange(9))  # noqa: S301
         assert np.array_equal(
             found.astype(np.float16), TeacherStore.open(STORE).embeddings(0, 9), equal_nan=True
         )
 
     def test_it_is_audited_and_repaired_by_its_name(self, second: Params) -> None:
-        assert audit(STORE, second, Crew(1), rows=30, seed=0).holds
+        assert audit(STORE, second, Workers(1), rows=30, seed=0).holds
         shutil.rmtree(layout.WORK)
         before = folder_hashes(STORE)
         change_byte(STORE / "embeddings/c/0/0/0")
-        assert "root as before" in repair(STORE, second, Crew(1))
+        assert "root as before" in repair(STORE, second, Workers(1))
         assert folder_hashes(STORE) == before
 
     def test_screening_and_planning_go_by_its_name(
@@ -126,7 +126,7 @@ class TestSeveralTeachers:
             monkeypatch.setattr(sys, "argv", ["plan", "pool", "--json", "plan.json", *words])
             assert plan.main() == 0
             found.append(read_json(Path("plan.json")))
-        assert [outlook["teacher"] for outlook in found] == [NAME, NAME]
+        assert [plan["teacher"] for plan in found] == [NAME, NAME]
 
     def test_an_export_takes_it_along_by_its_name(self, second: Params) -> None:
         export_round("pool", Path("pool.h5"))
@@ -146,10 +146,10 @@ class TestNames:
         before = folder_hashes(STORE)
         write_network(FILE, width=16, declared=DECLARED | {"name": NAME})
         with pytest.raises(InputError, match=r"toy_net\.v2\.zarr: by other weights called toy_net"):
-            embed_round("pool", TEXT, second, crew=Crew(1))
+            embed_round("pool", TEXT, second, workers=Workers(1))
         assert folder_hashes(STORE) == before
         shutil.rmtree(STORE)
-        embed_round("pool", TEXT, second, crew=Crew(1))
+        embed_round("pool", TEXT, second, workers=Workers(1))
         assert TeacherStore.open(STORE).width == 16
 
     def test_the_command_takes_a_file(
@@ -186,7 +186,7 @@ def test_a_frame_that_is_not_in_the_stored_crop_is_refused(
         match=r"holds frame wide \(x -8 to 120, y -4 to 124\), which does not contain that of "
         r"teacher whole-head, head \(x -30 to 142, y -40 to 132\); render wider faces",
     ):
-        embed_round("pool", "whole-head", sharded, crew=Crew(1))
+        embed_round("pool", "whole-head", sharded, workers=Workers(1))
 
 
 def test_a_teacher_of_an_installed_package_is_found(

@@ -17,7 +17,7 @@ from manifests.core.digests import folder_hashes
 from manifests.core.errors import InputError
 from manifests.core.files import put, read_json
 from manifests.records.exports import FLOAT, INT8, LATENCY, WEIGHTS, Export
-from pipeline.foreign.onnx_files import open_network
+from pipeline.foreign.onnx import open_network
 from tests.exports import RUN
 from tests.train.exporting.toys import FILES, OUT, command
 from train.checkpoint import LOG, load_student

@@ -27,13 +27,12 @@ from jaxtyping import Int
 from manifests.core import layout
 from manifests.core.digests import sha256_text
 from manifests.core.errors import InputError, Parser, pick, run_command
-from manifests.core.layout import PROBE
 from manifests.records.marks import LOW_UTILITY, Mark, Marks
 from manifests.records.qualities import QualityTable, table_of
 from manifests.settings.objectives import CertaintyRatio, Losses, Plain, Ratio
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import load_study
-from manifests.settings.training import Run
+from manifests.settings.training import Run, check_training_rounds
 from manifests.stores.rounds import RoundFiles, open_round
 from manifests.studies.cr_fiqa import Descent, Study
 from train.checkpoint import load_quality
@@ -63,13 +62,11 @@ def check_study(study: Study) -> None:
     complaints = {
         f"margin: {', '.join(term.name for term in networks.margin.terms)}, expected a margin and "
         "no more": kinds != ["Margin"],
-        f"rounds {', '.join(distilled.rounds) or 'none'}: name at least one, none twice, and never "
-        f"{PROBE}": PROBE in distilled.rounds
-            or len({*distilled.rounds}) < max(1, len(distilled.rounds)),
     }  # fmt: skip
     for complaint, holds in complaints.items():
         if holds:
             raise InputError(f"{WHERE}: {complaint}")
+    check_training_rounds(distilled.rounds, f"{WHERE}: ")
 
 
 def name_of(arm: str) -> str:

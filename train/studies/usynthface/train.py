@@ -18,10 +18,9 @@ from dataclasses import replace
 
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, pick, run_command
-from manifests.core.layout import PROBE
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import load_study
-from manifests.settings.training import Run
+from manifests.settings.training import Run, check_training_rounds
 from manifests.stores.rounds import open_faces
 from manifests.studies.usynthface import Study
 from train.batching.batches import Source, num_identities, num_usable, open_source
@@ -48,13 +47,11 @@ def check_study(study: Study) -> None:
         "size, at least 2 faces each":
             descent.batch % contrast.sub_batches != 0
             or descent.batch < 2 * contrast.sub_batches,
-        f"rounds {', '.join(study.rounds) or 'none'}: name at least one, none twice, and never "
-        f"{PROBE}":
-            PROBE in study.rounds or len({*study.rounds}) < max(1, len(study.rounds)),
     }  # fmt: skip
     for complaint, holds in complaints.items():
         if holds:
             raise InputError(f"{WHERE}: {complaint}")
+    check_training_rounds(study.rounds, f"{WHERE}: ")
 
 
 def open_untaught(arm: str, params: Params, study: Study) -> Untaught:

@@ -45,14 +45,14 @@ class TestStyleGan2InW(GeneratorContract):
     @pytest.fixture(scope="class")
     @classmethod
     def generator(cls, style2: Path) -> Generator:
-        return load(2, style2).settled("w", 0.7)
+        return load(2, style2).in_space("w", 0.7)
 
 
 class TestStyleGan3InWPlus(GeneratorContract):
     @pytest.fixture(scope="class")
     @classmethod
     def generator(cls, style3: Path) -> Generator:
-        return load(3, style3).settled("w+", 0.5)
+        return load(3, style3).in_space("w+", 0.5)
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_safetensors_with_settings_give_the_same_pictures(
 
 
 def test_w_and_z_are_two_ways_to_one_picture(style2: Path) -> None:
-    in_z = load(2, style2).settled("z", 0.6)
-    in_w, in_ws = in_z.settled("w", 0.6), in_z.settled("w+", 0.6)
+    in_z = load(2, style2).in_space("z", 0.6)
+    in_w, in_ws = in_z.in_space("w", 0.6), in_z.in_space("w+", 0.6)
     w = in_w.map(z_of(4))
     assert (in_z.latent_width, in_w.latent_width, in_ws.latent_width) == (12, 8, 48)
     pictures = in_z.render(z_of(4))
@@ -122,14 +122,14 @@ def test_truncation_goes_from_the_mean_of_w_to_w(style2: Path) -> None:
     generator = load(2, style2)
     network = generator.network
     w, mean = network.mapping(z_of(4)), network.mapping.w_avg
-    found = generator.settled("w", 0.25).map(z_of(4))
+    found = generator.in_space("w", 0.25).map(z_of(4))
     torch.testing.assert_close(found, mean + 0.25 * (w - mean))
-    torch.testing.assert_close(generator.settled("w", 0.0).map(z_of(4)), mean.expand(4, -1))
-    assert torch.equal(generator.settled("w", 1.0).map(z_of(4)), w)
+    torch.testing.assert_close(generator.in_space("w", 0.0).map(z_of(4)), mean.expand(4, -1))
+    assert torch.equal(generator.in_space("w", 1.0).map(z_of(4)), w)
 
 
 def test_layers_of_w_plus_are_the_synthesis_s_own(style2: Path) -> None:
-    generator = load(2, style2).settled("w+", 1.0)
+    generator = load(2, style2).in_space("w+", 1.0)
     latents = generator.map(z_of(1)).repeat(6, 1)
     for layer in range(6):
         latents[layer, layer * 8 : layer * 8 + 8] += 1.0

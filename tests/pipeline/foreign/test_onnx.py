@@ -13,7 +13,7 @@ import torch
 
 from manifests.core.errors import InputError
 from pipeline.arrays.numerics import BATCH
-from pipeline.foreign.onnx_files import open_network
+from pipeline.foreign.onnx import open_network
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
 from tests.contracts import TeacherContract

@@ -37,15 +37,15 @@ _ONE_AT_A_TIME = threading.Lock()  # a cluster's worker may have threads; our ba
 
 
 @dataclass(frozen=True)
-class Crew:
-    """`scheduler`: address of a cluster; without one, `workers` processes of this machine."""
+class Workers:
+    """`scheduler`: address of a cluster; without one, `processes` of this machine."""
 
-    workers: int = 1
+    processes: int = 1
     scheduler: str | None = None
 
     def run(self, job: Callable[[Task], R], tasks: Sequence[Task]) -> Iterator[R]:
         """The results of all tasks, as they come."""
-        if not self.scheduler and min(self.workers, len(tasks)) <= 1:
+        if not self.scheduler and min(self.processes, len(tasks)) <= 1:
             yield from map(job, tasks)  # in this process, with all its threads
             return
         with _client(self, len(tasks)) as client:
@@ -79,20 +79,23 @@ def _result(future: Any) -> Any:
 
 
 @contextmanager
-def _client(crew: Crew, num_tasks: int) -> Iterator[Any]:
+def _client(workers: Workers, num_tasks: int) -> Iterator[Any]:
     import dask
     from distributed import Client  # half a second that one process need not wait
 
     with dask.config.set(SETTINGS), _quiet():
-        if crew.scheduler:
-            with _connected(crew.scheduler) as client:
+        if workers.scheduler:
+            with _connected(workers.scheduler) as client:
                 yield client
             return
-        with _local_cluster(min(crew.workers, num_tasks)) as cluster, Client(cluster) as client:
+        with (
+            _local_cluster(min(workers.processes, num_tasks)) as cluster,
+            Client(cluster) as client,
+        ):
             yield client
 
 
-def _local_cluster(workers: int) -> Any:
+def _local_cluster(processes: int) -> Any:
     """Worker processes of this machine. One that dies before it is ready takes the others with
     it, so that they are started again."""
     from distributed import LocalCluster
@@ -100,7 +103,7 @@ def _local_cluster(workers: int) -> Any:
     for _ in range(DEATHS + 1):
         try:
             return LocalCluster(
-                n_workers=workers,
+                n_workers=processes,
                 threads_per_worker=1,
                 memory_limit=0,  # a worker's memory is a shard's; it is not to be spilled
                 dashboard_address="127.0.0.1:0",  # any free port: 8787 may be another run's
@@ -151,7 +154,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a dask cluster, in their place")
 
 
-def crew_of(args: argparse.Namespace) -> Crew:
+def workers_of(args: argparse.Namespace) -> Workers:
     if args.workers < 1:
         raise InputError(f"--workers {args.workers}: expected at least 1")
-    return Crew(args.workers, args.scheduler)
+    return Workers(args.workers, args.scheduler)

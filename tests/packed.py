@@ -65,7 +65,7 @@ def make_round(count: int, *, seed: int = 0, name: str = ROUND) -> None:
         "landmarks": _with_nan(rng.random((count, 5, 2), np.float32), ok),
         "quality": _with_nan(rng.random(count, np.float32), ok),
     }
-    passport = replace(PASSPORT, round=name, num_rows=count, manifest_digest=manifest.digest)
+    passport = replace(PASSPORT, round=name, manifest_digest=manifest.digest)
     attributes = {"landmark_scheme": "dlib5", "frame": asdict(WIDE.at(SIZE))}
     faces = _seal(layout.faces(name), passport, attributes, columns, ok, images)
     for at, teacher in enumerate(TEACHERS):
@@ -133,15 +133,7 @@ def _seal(
         pictures = Column("images", "uint8", images.shape[1:])
         others |= write_metadata(store, pictures, len(ok), TASK_ROWS, images=True)
     others |= write_attributes(store, attributes)
-    failed = int((~ok).sum())
-    reason = "no_face" if images is not None else "face_not_ok"
-    made = replace(
-        passport,
-        num_ok=int(ok.sum()),
-        failures={reason: failed} if failed else {},
-        shard_rows=TASK_ROWS,
-    )
-    return seal_store(store, lines, others, made)
+    return seal_store(store, lines, others, replace(passport, shard_rows=TASK_ROWS))
 
 
 Change = Callable[[h5py.File, dict[str, Any]], object]
@@ -171,7 +163,7 @@ def swap(name: str, rows: np.ndarray, **kept: Any) -> Change:
 
 
 @contextmanager
-def parcel(count: int) -> Iterator[None]:
+def packed(count: int) -> Iterator[None]:
     """A checkout with a round, and all of it in a take-away; then BAD is for forgeries of it."""
     with checkout():
         make_round(count)

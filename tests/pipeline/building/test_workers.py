@@ -14,14 +14,14 @@ from pathlib import Path
 import distributed
 import pytest
 
-import pipeline.building.crews
+import pipeline.building.workers
 import pipeline.render
 from manifests.building.writing import Task
 from manifests.core import layout
 from manifests.core.digests import folder_hashes
 from manifests.core.errors import InputError, run_command
 from manifests.settings.params import PriorRound, load_params
-from pipeline.building.crews import DEATHS, Crew, num_cores
+from pipeline.building.workers import DEATHS, Workers, num_cores
 from pipeline.sample import sample_prior, save
 from tests.campaign.processes import cluster
 from tests.conftest import lay_out
@@ -44,27 +44,27 @@ TASKS = [Task(shard, shard, shard + 1) for shard in range(6)]
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
-    root = lay_out(tmp_path_factory.mktemp("crews") / "prepared", weights)
+    root = lay_out(tmp_path_factory.mktemp("workers") / "prepared", weights)
     with contextlib.chdir(root):
         save(sample_prior("pool", PriorRound(ROWS, 3), load_params()))
     return root
 
 
-def build_both(prepared: Path, folder: Path, crew: Crew) -> dict[str, str]:
-    """Render and embed by `crew`; the hashes of both stores."""
+def build_both(prepared: Path, folder: Path, workers: Workers) -> dict[str, str]:
+    """Render and embed by these workers; the hashes of both stores."""
     if not folder.exists():
         shutil.copytree(prepared, folder, symlinks=True)
     with contextlib.chdir(folder):
         params = load_params()
         small = replace(params.render, frame_size=64, shard_rows=SHARD_ROWS)
         for stage in ("render", "embed"):
-            build(stage, replace(params, render=small), crew=crew)
+            build(stage, replace(params, render=small), workers=workers)
     return folder_hashes(folder / layout.DATA / "pool")
 
 
 @pytest.fixture(scope="module")
 def alone(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    hashes = build_both(prepared, tmp_path_factory.mktemp("alone") / "folder", Crew(1))
+    hashes = build_both(prepared, tmp_path_factory.mktemp("alone") / "folder", Workers(1))
     assert len([name for name in hashes if name.startswith("faces.zarr/images/c/")]) == 4
     return hashes
 
@@ -73,7 +73,7 @@ def alone(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 def test_any_number_of_workers_writes_the_same_bytes(
     prepared: Path, alone: dict[str, str], tmp_path: Path, workers: int
 ) -> None:
-    assert build_both(prepared, tmp_path / "folder", Crew(workers)) == alone
+    assert build_both(prepared, tmp_path / "folder", Workers(workers)) == alone
 
 
 def test_a_cluster_writes_the_same_bytes(
@@ -81,18 +81,18 @@ def test_a_cluster_writes_the_same_bytes(
 ) -> None:
     folder = Path(shutil.copytree(prepared, tmp_path / "folder", symlinks=True))
     with cluster(folder) as machines:
-        assert build_both(prepared, folder, Crew(scheduler=machines.address)) == alone
+        assert build_both(prepared, folder, Workers(scheduler=machines.address)) == alone
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_task_is_done_once(tmp_path: Path, workers: int) -> None:
-    assert sorted(Crew(workers).run(Job(tmp_path), TASKS)) == list(range(6))
+    assert sorted(Workers(workers).run(Job(tmp_path), TASKS)) == list(range(6))
     assert begun(tmp_path) == {task.shard: 1 for task in TASKS}
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's allocator")
 def test_workers_keep_the_memory_that_they_freed() -> None:
-    assert max(Crew(2).run(new_pages, TASKS)) < 100  # of 16,384
+    assert max(Workers(2).run(new_pages, TASKS)) < 100  # of 16,384
 
 
 def test_cores_are_those_allowed_or_where_that_is_unknown_the_machines(
@@ -108,18 +108,18 @@ def test_cores_are_those_allowed_or_where_that_is_unknown_the_machines(
 
 
 def test_nothing_to_do_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline.building.crews, "_client", None)
-    assert list(Crew(2).run(Job(tmp_path), [])) == []
+    monkeypatch.setattr(pipeline.building.workers, "_client", None)
+    assert list(Workers(2).run(Job(tmp_path), [])) == []
 
 
 def test_a_worker_that_dies_costs_the_task_it_was_at(tmp_path: Path) -> None:
-    assert sorted(Crew(2).run(KilledOnce(tmp_path), TASKS)) == list(range(6))
+    assert sorted(Workers(2).run(KilledOnce(tmp_path), TASKS)) == list(range(6))
     assert begun(tmp_path) == {task.shard: 1 + (task.shard == FATAL) for task in TASKS}
 
 
 def test_a_task_that_always_kills_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"4 workers died over one shard .*take fewer workers"):
-        list(Crew(2).run(Killed(tmp_path), TASKS))
+        list(Workers(2).run(Killed(tmp_path), TASKS))
     assert begun(tmp_path)[FATAL] == DEATHS + 1
 
 
@@ -139,14 +139,14 @@ def test_what_a_worker_is_refused_is_said_in_one_line(
     tmp_path: Path, job: type[Job], line: str, workers: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        run_command(lambda: list(Crew(workers).run(job(tmp_path), TASKS)) and 0)
+        run_command(lambda: list(Workers(workers).run(job(tmp_path), TASKS)) and 0)
     assert caught.value.code == 2
     assert capfd.readouterr().err == line  # of all processes
 
 
 def test_a_bug_in_a_worker_is_not_hidden(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="a bug"):
-        list(Crew(2).run(Faulty(tmp_path), TASKS))
+        list(Workers(2).run(Faulty(tmp_path), TASKS))
 
 
 def test_a_cluster_that_goes_away_is_said_in_one_line(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_cluster_that_goes_away_is_said_in_one_line(tmp_path: Path) -> None:
     folder.mkdir()
     marks.mkdir()
     with cluster(folder) as machines:
-        results = Crew(scheduler=machines.address).run(Job(marks), TASKS)
+        results = Workers(scheduler=machines.address).run(Job(marks), TASKS)
         next(results)
         machines.scheduler.kill(group=True)
         with pytest.raises(InputError, match="the cluster went away"):
@@ -177,9 +177,9 @@ def test_workers_that_die_before_they_are_ready_are_started_again(
     monkeypatch.setattr(distributed, "LocalCluster", start)
     if dies > DEATHS:
         with pytest.raises(InputError, match=r"no worker process starts .*take fewer workers"):
-            list(Crew(2).run(Job(tmp_path), TASKS))
+            list(Workers(2).run(Job(tmp_path), TASKS))
     else:
-        assert sorted(Crew(2).run(Job(tmp_path), TASKS)) == list(range(6))
+        assert sorted(Workers(2).run(Job(tmp_path), TASKS)) == list(range(6))
 
 
 def free_port() -> int:
@@ -202,7 +202,7 @@ def free_port() -> int:
     ],
     ids=["none", "less than none", "a word", "no address", "nobody there"],
 )
-def test_a_crew_that_cannot_be_is_refused_with_no_more_than_its_patience(
+def test_workers_that_cannot_be_are_refused_with_no_more_than_their_patience(
     prepared: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
 ) -> None:
     waits = []
@@ -214,7 +214,7 @@ def test_a_crew_that_cannot_be_is_refused_with_no_more_than_its_patience(
     original = distributed.Client
     monkeypatch.setattr(distributed, "Client", connect)
     monkeypatch.chdir(prepared)
-    monkeypatch.setattr(pipeline.building.crews, "PATIENCE", "1s")
+    monkeypatch.setattr(pipeline.building.workers, "PATIENCE", "1s")
     monkeypatch.setattr(sys, "argv", ["render", "pool", *options])
     with pytest.raises(InputError, match=message):
         pipeline.render.main()

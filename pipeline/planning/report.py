@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from manifests.stores.reading import CHUNK_ROWS
-from pipeline.planning.estimates import Estimates
+from pipeline.planning.estimates import Estimates, Parts
 from pipeline.planning.forecasts import ONLINE_FACES, Forecast, memory_bytes, online_seconds, total
-from pipeline.planning.parts import Parts
 from pipeline.teachers.base import VIEWS
 
 MOST_FILES = 100_000  # dvc add: 3.3 s for 5,000 files; minutes to hours from here on
@@ -24,8 +23,8 @@ SECONDS = (("days", 86_400.0), ("h", 3_600.0), ("min", 60.0), ("s", 1.0))
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """All that there is to say."""
+class Plan:
+    """What rendering and embedding would take: rounds by their names, and numbers of latents."""
 
     rounds: Sequence[Forecast]
     simulated: Sequence[Forecast]
@@ -35,24 +34,24 @@ class Outlook:
     workers: int  # processes that render at a time
 
     @property
-    def sum(self) -> list[Forecast]:
+    def together(self) -> list[Forecast]:
         return [total("all rounds", self.rounds)] if len(self.rounds) > 1 else []
 
     @property
     def wholes(self) -> list[Forecast]:
         """What has to fit together: the rounds, and each simulated number of faces."""
-        return [*(self.sum or self.rounds), *self.simulated]
+        return [*(self.together or self.rounds), *self.simulated]
 
     @property
     def fits(self) -> bool:
         return all(whole.bytes_needed <= self.free_bytes for whole in self.wholes)
 
 
-def table(outlook: Outlook) -> list[str]:
+def table(plan: Plan) -> list[str]:
     """A line for each forecast, numbers right-aligned below their heads."""
     rows = [HEADER]
-    rows += [_cells(each, known=True) for each in [*outlook.rounds, *outlook.sum]]
-    rows += [_cells(each, known=False) for each in outlook.simulated]
+    rows += [_cells(each, known=True) for each in [*plan.rounds, *plan.together]]
+    rows += [_cells(each, known=False) for each in plan.simulated]
     first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join([row[0].ljust(first), *map(str.rjust, row[1:], widths)]) for row in rows]
 
@@ -71,55 +70,48 @@ def _cells(each: Forecast, *, known: bool) -> tuple[str, ...]:
     )
 
 
-def notes(outlook: Outlook) -> Iterator[str]:
+def notes(plan: Plan) -> Iterator[str]:
     """What the table rests on, what is left to do, and whether it fits the disk."""
-    by = outlook.estimates
-    faces, embeddings = by.face_bytes, by.embedding_bytes
-    yield f"size    {in_bytes(faces.value)} a face ({faces.source})"
-    yield f"        {in_bytes(embeddings.value)} its embeddings ({embeddings.source})"
-    yield f"usable  {100 * by.usable.value:.1f} % of the latents ({by.usable.source})"
-    render, embed = by.render_rate, by.embed_rate
-    yield f"render  {render.value:,.0f} latents a second ({render.source})"
+    by = plan.estimates
     views = f"{len(VIEWS)} views each"
-    yield f"embed   {embed.value:,.0f} usable faces a second, {views} ({embed.source})"
-    if any(whole.both.num_done for whole in outlook.wholes):
-        left = outlook.wholes[0].both
+    for words, found in (
+        (f"size    {in_bytes(by.face_bytes.value)} a face", by.face_bytes),
+        (f"        {in_bytes(by.embedding_bytes.value)} its embeddings", by.embedding_bytes),
+        (f"usable  {100 * by.usable.value:.1f} % of the latents", by.usable),
+        (f"render  {by.render_rate.value:,.0f} latents a second", by.render_rate),
+        (f"embed   {by.embed_rate.value:,.0f} usable faces a second, {views}", by.embed_rate),
+    ):
+        yield f"{words} ({found.source})"
+    if any(whole.both.num_done for whole in plan.wholes):
+        left = plan.wholes[0].both
         yield (
             f"left    {in_time(left.seconds_left)} and {in_bytes(left.bytes_left)} of "
-            f"{outlook.wholes[0].name}: shards that a ledger in .work/ names are done"
+            f"{plan.wholes[0].name}: shards that a ledger in .work/ names are done"
         )
-    yield from _disk(outlook)
-    yield _online(outlook)
-
-
-def _disk(outlook: Outlook) -> Iterator[str]:
-    """Measured with DVC's hard links too: data/ and the cache share a copy, .work/ has one."""
+    # Measured with DVC's hard links too: data/ and the cache share a copy, .work/ has one.
     yield (
-        f"disk    {in_bytes(outlook.free_bytes)} free; needed at worst, with all bytes twice (in "
+        f"disk    {in_bytes(plan.free_bytes)} free; needed at worst, with all bytes twice (in "
         ".work/, and in data/ or DVC's cache if these cannot share files with it) and pieces:"
     )
-    for whole in outlook.wholes:
-        short = "" if whole.bytes_needed <= outlook.free_bytes else ": does not fit"
+    for whole in plan.wholes:
+        short = "" if whole.bytes_needed <= plan.free_bytes else ": does not fit"
         yield f"        {in_bytes(whole.bytes_needed)} for {whole.name}{short}"
-
-
-def _online(outlook: Outlook) -> str:
-    seconds = online_seconds(outlook.estimates)
+    seconds = online_seconds(plan.estimates)
     shares = (
-        f"{_three(100 * each.both.seconds / seconds)} % for {each.name}" for each in outlook.wholes
+        f"{_three(100 * each.both.seconds / seconds)} % for {each.name}" for each in plan.wholes
     )
-    return (
+    yield (
         f"online  {in_time(seconds)} for each student of an online SynthDistill run "
         f"({ONLINE_FACES / 1e6:.1f} million renders and teacher forwards, same rates); of that, "
         f"once for all students: {', '.join(shares)}"
     )
 
 
-def warnings(outlook: Outlook) -> Iterator[str]:
+def warnings(plan: Plan) -> Iterator[str]:
     """What will go badly though it may fit, a line each."""
-    forecasts = [*outlook.rounds, *outlook.simulated]
+    forecasts = [*plan.rounds, *plan.simulated]
     if any(each.render.num_shards > 1 for each in forecasts):
-        yield from _shard_size(outlook)
+        yield from _shard_size(plan)
     here = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for each in forecasts:
         if each.both.num_files > MOST_FILES:
@@ -127,16 +119,16 @@ def warnings(outlook: Outlook) -> Iterator[str]:
                 f"{each.name}: {each.both.num_files:,} files, and DVC takes minutes to hours over "
                 f"more than {MOST_FILES:,}; split it into rounds, or raise render: shard_rows"
             )
-        latents = memory_bytes(each.num_faces, outlook.parts)
-        if latents * outlook.workers > here:
+        latents = memory_bytes(each.num_faces, plan.parts)
+        if latents * plan.workers > here:
             yield (
-                f"{each.name}: its latents fill {in_bytes(latents)} in each of {outlook.workers} "
+                f"{each.name}: its latents fill {in_bytes(latents)} in each of {plan.workers} "
                 f"workers, this machine has {in_bytes(here)}; split it into rounds"
             )
 
 
-def _shard_size(outlook: Outlook) -> Iterator[str]:
-    rows, face_bytes = outlook.parts.params.render.shard_rows, outlook.estimates.face_bytes.value
+def _shard_size(plan: Plan) -> Iterator[str]:
+    rows, face_bytes = plan.parts.params.render.shard_rows, plan.estimates.face_bytes.value
     low, high = SHARD_BYTES
     if low <= rows * face_bytes <= high:
         return
@@ -169,18 +161,18 @@ def _three(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
-def as_json(outlook: Outlook) -> dict[str, Any]:
+def as_json(plan: Plan) -> dict[str, Any]:
     """The numbers, for programs."""
-    forecasts = [*outlook.rounds, *outlook.sum, *outlook.simulated]
+    forecasts = [*plan.rounds, *plan.together, *plan.simulated]
     return {
-        "generator": outlook.parts.generator.name,
-        "teacher": outlook.parts.teacher.name,
-        "shard_rows": outlook.parts.params.render.shard_rows,
-        "workers": outlook.workers,
-        "estimates": asdict(outlook.estimates),
+        "generator": plan.parts.generator.name,
+        "teacher": plan.parts.teacher.name,
+        "shard_rows": plan.parts.params.render.shard_rows,
+        "workers": plan.workers,
+        "estimates": asdict(plan.estimates),
         "forecasts": [asdict(each) | {"bytes_needed": each.bytes_needed} for each in forecasts],
-        "free_bytes": outlook.free_bytes,
-        "fits": outlook.fits,
-        "online": {"faces": ONLINE_FACES, "seconds": online_seconds(outlook.estimates)},
-        "warnings": list(warnings(outlook)),
+        "free_bytes": plan.free_bytes,
+        "fits": plan.fits,
+        "online": {"faces": ONLINE_FACES, "seconds": online_seconds(plan.estimates)},
+        "warnings": list(warnings(plan)),
     }
