@@ -28,7 +28,8 @@ from pipeline.building.faces import Faces
 from pipeline.building.shards import Making, finished_lines, open_workshop, relink, run_tasks
 from pipeline.embed import Embedding, EmbedJob, open_embedding
 from pipeline.render import Rendering, RenderJob, open_rendering
-from train.batching.batches import BatchStream, open_source
+from train.batching.batches import BatchStream
+from train.batching.sources import open_source
 
 SMALL = "small"  # the round whose faces are copied
 BATCHES = 256  # that `read` draws

@@ -27,10 +27,9 @@ from manifests.core.files import write_json
 from manifests.core.layout import PROBE
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import Fuse
-from train.batching.batches import Source, identity_labels, num_identities
+from train.batching.sources import Source, identity_labels, num_identities, open_sources
 from train.checkpoint import FILE as STUDENT
 from train.checkpoint import LOG
-from train.engine.plan import open_sources
 from train.losses.adaptors import FILE, Adaptor, Input, save_adaptor
 from train.losses.margin_heads import MarginHead
 from train.losses.prerequisites import LEAST_IDENTITIES, check_views, identity_sha256
@@ -126,7 +125,7 @@ def fuse(
         raise InputError(f"{output}: a student is here; give the adaptor a name of its own")
     if params.fuse.loss.needs_teacher:
         raise InputError("fuse.loss: a margin alone, such as elastic-arcface; change params.yaml")
-    sources, marks = open_sources(rounds, params, {}, teachers)
+    sources, marks = open_sources(rounds, teachers, params, {})
     for source in sources:
         for store in source.teachers.values():
             check_views(store)

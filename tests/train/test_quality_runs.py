@@ -33,7 +33,7 @@ from tests.toys import make_round
 from tests.train.toys import interrupted, with_engine
 from train import qualities
 from train.checkpoint import FILE, LABELLED, LOG, QUALITY, STATE, load_quality, load_student
-from train.engine.plan import open_plan
+from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 from train.losses.margin_heads import FILE as HEAD
 from train.qualities import rate_faces
@@ -123,7 +123,7 @@ def test_joint_training_moves_the_student_and_on_top_does_not(params: Params) ->
     log = read_json(layout.run("top") / LOG)
     assert log["after"] == "alone" and "runs/alone/head.safetensors" in log["header"]["stores"]
     assert log["student"]["training"] == LABELLED
-    start = stage.start_objective(open_plan("top", ["people"], None, asked(params, ON_TOP)))
+    start = open_plan("top", ["people"], None, asked(params, ON_TOP)).start_objective()
     untrained = start.state_dict()["quality.layer.weight"]
     assert not torch.equal(top.layer.weight, untrained)
     joint = load_quality(JOINTLY)

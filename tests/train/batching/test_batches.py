@@ -14,10 +14,9 @@ from manifests.core.errors import InputError
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import FaceStore, TeacherStore
 from tests.toys import make_round, toy_teacher
-from train.batching.batches import (
+from train.batching.batches import Batch, BatchStream
+from train.batching.sources import (
     NO_ROWS,
-    Batch,
-    BatchStream,
     Source,
     num_identities,
     num_usable,

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.toys import make_round
-from train.batching.batches import Batch, BatchStream, Source, open_source
+from train.batching.batches import Batch, BatchStream
 from train.batching.order import Order, Pool
+from train.batching.sources import Source, open_source
 
 WEIGHTS = st.floats(0.05, 3.5)
 

@@ -11,7 +11,8 @@ import torch
 
 from manifests.stores.rounds import open_faces
 from tests.toys import make_round
-from train.batching.batches import NO_IDENTITY, BatchStream, Source, open_source
+from train.batching.batches import BatchStream
+from train.batching.sources import NO_IDENTITY, Source, open_source
 from train.studies.usynthface.contrast import Partners
 
 IDENTITIES = 9
