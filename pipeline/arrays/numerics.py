@@ -1,4 +1,5 @@
-"""How backends are called, so that the same inputs give the same bits: one batch shape."""
+"""How backends are called, so that the same inputs give the same bits: one batch shape. And what
+one picture costs them."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from manifests.core.errors import InputError
 
@@ -67,3 +69,11 @@ def weights_path(weights: Path, file: str) -> Path:
     if not path.exists():
         raise InputError(f"{path}: missing weight file; run `facestill weights`")
     return path
+
+
+def count_macs(network: Callable[[Tensor], Any], input_size: int) -> int | None:
+    """Multiply-accumulates of convolutions and matrix products for one picture; None if torch
+    does not see them."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.zeros(1, 3, input_size, input_size))
+    return counter.get_total_flops() // 2 or None
