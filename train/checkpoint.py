@@ -24,6 +24,7 @@ from train.students import build_student
 FILE = "student.safetensors"
 LOG = "log.json"
 QUALITY = "quality.safetensors"
+SNAPSHOTS = "snapshots"  # of epochs, a student in a folder each
 STATE = "state.safetensors"  # of an unfinished run
 DISTILLED = "distilled from a teacher"
 LABELLED = "on identity labels, without a teacher"

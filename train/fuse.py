@@ -28,9 +28,8 @@ from manifests.core.layout import PROBE
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import Fuse
 from train.batching.sources import Source, identity_labels, num_identities, open_sources
-from train.checkpoint import FILE as STUDENT
-from train.checkpoint import LOG
-from train.losses.adaptors import FILE, Adaptor, Input, save_adaptor
+from train.checkpoint import FILE, LOG
+from train.losses.adaptors import ADAPTOR, Adaptor, Input, save_adaptor
 from train.losses.margin_heads import MarginHead
 from train.losses.prerequisites import LEAST_IDENTITIES, check_views, identity_sha256
 
@@ -121,7 +120,7 @@ def fuse(
         raise InputError(f"teachers {', '.join(teachers)}: name two or more, each once")
     if PROBE in rounds:
         raise InputError(f"round {PROBE} is never trained on; name others")
-    if (output / STUDENT).exists():
+    if (output / FILE).exists():
         raise InputError(f"{output}: a student is here; give the adaptor a name of its own")
     if params.fuse.loss.needs_teacher:
         raise InputError("fuse.loss: a margin alone, such as elastic-arcface; change params.yaml")
@@ -137,7 +136,7 @@ def fuse(
         )
     with timed(f"fuse@{name}"):
         adaptor, losses = make_adaptor(sources, params.fuse)
-    save_adaptor(output / FILE, adaptor)
+    save_adaptor(output / ADAPTOR, adaptor)
     stores = [store for source in sources for store in source.teachers.values()]
     roots = {store.path.as_posix(): store.root for store in stores}
     log = {

@@ -35,7 +35,7 @@ from train import qualities
 from train.checkpoint import FILE, LABELLED, LOG, QUALITY, STATE, load_quality, load_student
 from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
-from train.losses.margin_heads import FILE as HEAD
+from train.losses.margin_heads import HEAD
 from train.qualities import rate_faces
 
 COUNT, WIDTH = 80, 12

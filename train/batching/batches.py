@@ -138,7 +138,9 @@ class BatchStream:
         ends = np.cumsum([len(part.rows) for part in parts])
         images = np.empty((int(ends[-1]), size, size, 3), np.uint8)
         reading = [
-            executor.submit(_read, sources[part.source], part, images[end - len(part.rows) : end])
+            executor.submit(
+                read_block, sources[part.source], part, images[end - len(part.rows) : end]
+            )
             for part, end in zip(parts, ends.tolist(), strict=True)
         ]
         targets = {
@@ -149,7 +151,7 @@ class BatchStream:
         return Batch(torch.from_numpy(images), targets, joined(self.labels), face_ids), reading
 
 
-def _read(source: Source, part: Part, images: np.ndarray) -> None:
+def read_block(source: Source, part: Part, images: np.ndarray) -> None:
     """Puts the pixels of a part in their place. A block is read whole: it is one chunk."""
     stop = min(part.start + CHUNK_ROWS, len(source.faces))
     block = source.faces.images(part.start, stop)

@@ -42,8 +42,7 @@ from train.engine.processes import Processes
 from train.engine.steps import Learner, StepLoss, make_learner, supervised_loss
 from train.losses.certainty import QualityRegression
 from train.losses.face_weights import FaceWeights, read_tables
-from train.losses.margin_heads import FILE as HEAD
-from train.losses.margin_heads import MarginHead, save_head
+from train.losses.margin_heads import HEAD, MarginHead, save_head
 from train.losses.objectives import (
     Objective,
     embedding_width,

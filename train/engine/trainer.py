@@ -14,7 +14,16 @@ from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError
 from manifests.core.files import deliver, forget_others, read_json, write_json
-from train.checkpoint import FILE, LOG, STATE, load_state, load_student, save_state, save_student
+from train.checkpoint import (
+    FILE,
+    LOG,
+    SNAPSHOTS,
+    STATE,
+    load_state,
+    load_student,
+    save_state,
+    save_student,
+)
 from train.engine.plan import Plan
 from train.engine.preflight import INPUTS, Report, check_run, reporting
 from train.engine.processes import ALONE, Processes, together
@@ -23,7 +32,6 @@ from train.engine.steps import Learner, NotFinite, Progress, train_steps
 
 LOG_POINTS = 100
 NOT_FINITE = "not-finite.json"  # which faces a run stopped at
-SNAPSHOTS = "snapshots"
 
 
 def train_run(plan: Plan, output: Path, processes: Processes = ALONE) -> None:

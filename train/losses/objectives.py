@@ -20,12 +20,10 @@ from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
 from manifests.settings.objectives import CertaintyRatio, Grouped, Margin, Term, Tuition
 from manifests.settings.params import Params
-from train.losses.adaptors import FILE as ADAPTOR
-from train.losses.adaptors import Adaptor, load_adaptor
+from train.losses.adaptors import ADAPTOR, Adaptor, load_adaptor
 from train.losses.certainty import QualityRegression
 from train.losses.face_weights import FaceWeights
-from train.losses.margin_heads import FILE as HEAD
-from train.losses.margin_heads import MarginHead, load_head
+from train.losses.margin_heads import HEAD, MarginHead, load_head
 from train.losses.terms import PULLS, GroupedComparison, Target, comparison
 
 DEFAULT = Tuition()  # of the teacher that params.yaml names above all sections

@@ -121,6 +121,6 @@ def test_a_reader_that_fails_stops_the_stream(
     def broken(*_: object) -> None:
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr("train.batching.batches._read", broken)
+    monkeypatch.setattr("train.batching.batches.read_block", broken)
     with pytest.raises(OSError, match="the disk is gone"):
         list(islice(batches, 20))

@@ -27,8 +27,8 @@ from train.batching.sources import stored_frame
 from train.engine.plan import Plan
 from train.engine.processes import Processes
 from train.engine.steps import Learner, StepLoss, make_learner
-from train.studies.usynthface.contrast import Partners, contrastive_loss
 from train.studies.usynthface.margin_nce import MomentumContrast
+from train.studies.usynthface.pairs import Partners, contrastive_loss
 
 VERSION = 1  # raise it when the same inputs would give another student
 TRAINED = "without teacher and labels (USynthFace)"

@@ -28,7 +28,6 @@ from train.checkpoint import DISTILLED, FILE, LOG, STATE, load_student, weights_
 from train.engine import trainer
 from train.engine.steps import step_generator
 from train.engine.trainer import train_run
-from train.studies.usynthface.contrast import Partners, views
 from train.studies.usynthface.contrastive import (
     TRAINED,
     UNTRAINED,
@@ -37,6 +36,7 @@ from train.studies.usynthface.contrastive import (
     with_final_norm,
 )
 from train.studies.usynthface.margin_nce import MomentumContrast, margin_nce
+from train.studies.usynthface.pairs import Partners, views
 from train.studies.usynthface.train import check_study, open_contrastive, open_distilled
 
 OUT = Path("runs/studies/usynthface/augmentation")
