@@ -17,12 +17,11 @@ import train.engine.trainer as stage
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
-from manifests.settings.objectives import IdentityPart, Losses, Tuition
+from manifests.settings.objectives import IdentityPart, Tuition
 from manifests.settings.params import Params
 from manifests.settings.training import Run
 from tests.toys import EMBEDDING_WIDTH, make_round
-from tests.train.losses.test_prerequisites import add_teacher
-from tests.train.toys import interrupted
+from tests.train.toys import add_teacher, asked, interrupted
 from train.batching.sources import open_sources
 from train.checkpoint import LOG, STATE, load_student
 from train.engine.supervised import open_plan
@@ -63,10 +62,6 @@ def params(
     return replace(
         params, teacher="toy", train=train, fuse=replace(params.fuse, epochs=3, learning_rate=0.01)
     )
-
-
-def asked(params: Params, loss: Any, **train: Any) -> Params:
-    return replace(params, train=replace(params.train, loss=Losses.parsed(loss, "loss"), **train))
 
 
 def run(params: Params, name: str = "start", *rounds: str) -> str:

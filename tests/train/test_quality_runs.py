@@ -22,7 +22,6 @@ from manifests.core.errors import InputError
 from manifests.core.files import read_json
 from manifests.records.marks import LOW_UTILITY
 from manifests.records.qualities import QualityTable
-from manifests.settings.objectives import Losses
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import Run
 from manifests.stores.rounds import open_faces, open_round
@@ -30,7 +29,7 @@ from pipeline.arrays.frames import Frame, to_frame
 from pipeline.screen import screen_round
 from tests.conftest import ROOT
 from tests.toys import make_round
-from tests.train.toys import interrupted, with_engine
+from tests.train.toys import asked, interrupted, with_engine
 from train import qualities
 from train.checkpoint import FILE, LABELLED, LOG, QUALITY, STATE, load_quality, load_student
 from train.engine.supervised import open_plan
@@ -74,10 +73,6 @@ def params(
     shutil.copytree(trained_once, tmp_path / "checkout")
     monkeypatch.chdir(tmp_path / "checkout")
     return small(params)
-
-
-def asked(params: Params, loss: Any) -> Params:
-    return replace(params, train=replace(params.train, loss=Losses.parsed(loss, "loss")))
 
 
 def run(params: Params, loss: Any, name: str) -> Path:

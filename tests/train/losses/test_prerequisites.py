@@ -18,26 +18,15 @@ from manifests.core.errors import InputError
 from manifests.settings.objectives import IdentityPart, Losses, Tuition
 from manifests.settings.params import Params
 from manifests.settings.training import Run
-from manifests.stores.passport import Fingerprint
 from manifests.stores.reading import FaceStore
-from tests.toys import EMBEDDING_WIDTH, PASSPORT, make_round, toy_teacher
+from tests.toys import EMBEDDING_WIDTH, make_round
+from tests.train.toys import add_teacher, asked
 from train.batching.sources import open_sources
 from train.engine.supervised import Supervised, open_plan
 from train.fuse import fuse
 
 COUNT = 130
 RUN = Run(faces_seen=320, rate_from=1.0, rate_to=0.1)
-
-
-def add_teacher(round: str, name: str, width: int, *, views: int = 2, version: str = "1") -> None:
-    """Embeddings of another width beside those of `toy`."""
-    faces = FaceStore.open(layout.faces(round))
-    rng = np.random.default_rng(len(name) + width)
-    rows = rng.standard_normal((len(faces), views, width)).astype(np.float32)
-    rows[~faces.ok()] = np.nan
-    made_by = Fingerprint({"name": name, "version": version}, {"batch": 64})
-    passport = replace(PASSPORT, round=round, fingerprint=made_by)
-    toy_teacher(layout.teacher(round, name), rows, faces_root=faces.root, passport=passport)
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +51,6 @@ def params(
     small = replace(params.train.student, name="small-resnet", input_size=32, width=0.25)
     train = replace(params.train, student=small, batch=16, leave_out=(), runs={"start": RUN})
     return replace(params, teacher="toy", train=train)
-
-
-def asked(params: Params, loss: Any = "cosine", **train: Any) -> Params:
-    return replace(params, train=replace(params.train, loss=Losses.parsed(loss, "loss"), **train))
 
 
 def plan(params: Params, *rounds: str) -> Supervised:
