@@ -23,7 +23,8 @@ from manifests.settings.training import Run
 from tests.toys import EMBEDDING_WIDTH, make_round
 from tests.train.toys import add_teacher, asked, interrupted
 from train.batching.sources import open_sources
-from train.checkpoint import LOG, STATE, load_student
+from train.checkpoint import LOG, load_student
+from train.engine.state import STATE
 from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 from train.fuse import embeddings_of, fuse

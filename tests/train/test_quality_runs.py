@@ -31,7 +31,8 @@ from tests.conftest import ROOT
 from tests.toys import make_round
 from tests.train.toys import asked, interrupted, with_engine
 from train import qualities
-from train.checkpoint import FILE, LABELLED, LOG, QUALITY, STATE, load_quality, load_student
+from train.checkpoint import FILE, LABELLED, LOG, QUALITY, load_quality, load_student
+from train.engine.state import STATE
 from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 from train.losses.margin_heads import HEAD

@@ -18,10 +18,10 @@ from manifests.core.errors import InputError, pick
 from manifests.core.files import read_json
 from manifests.settings.params import Params
 from manifests.settings.training import Engine
-from train.checkpoint import STATE
 from train.engine.optimizers import OPTIMIZERS, SCHEDULES
 from train.engine.plan import Plan
 from train.engine.processes import Processes
+from train.engine.state import STATE
 from train.engine.steps import PRECISIONS, Progress
 
 INPUTS = "inputs.json"  # beside the state of an unfinished run

@@ -6,7 +6,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,11 @@ from train.batching.sources import num_usable
 from train.checkpoint import FILE, LOG, StudentCard, save_student, weights_sha256
 from train.engine.plan import Plan
 from train.engine.processes import Processes
+from train.engine.state import State
 from train.students.base import num_params
 
 METRIC, VIEWS = "cosine", "plain+flip"
 UNKNOWN = "unknown"
-
-
-@dataclass
-class State:
-    """What changes while a run goes on, beside what is trained."""
-
-    step: int
-    history: list[dict[str, int | float]]
-    seconds: float
 
 
 def card_of(plan: Plan, step: int) -> StudentCard:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,20 +13,12 @@ from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError
 from manifests.core.files import deliver, forget_others, read_json, write_json
-from train.checkpoint import (
-    FILE,
-    LOG,
-    SNAPSHOTS,
-    STATE,
-    load_state,
-    load_student,
-    save_state,
-    save_student,
-)
+from train.checkpoint import FILE, LOG, SNAPSHOTS, load_student, save_student
 from train.engine.plan import Plan
 from train.engine.preflight import INPUTS, Report, check_run, reporting
 from train.engine.processes import ALONE, Processes, together
-from train.engine.record import State, card_of, save_run
+from train.engine.record import card_of, save_run
+from train.engine.state import STATE, State, load_state, save_state
 from train.engine.steps import Learner, NotFinite, Progress, train_steps
 
 LOG_POINTS = 100
@@ -42,7 +33,7 @@ def train_run(plan: Plan, output: Path, processes: Processes = ALONE) -> None:
     """
     check_run(plan, processes)
     with together(processes, processes.device(plan.params.device)):
-        done = is_done(plan.work)
+        done = _is_done(plan.work)
         processes.wait()  # until all have looked: the first one is about to write there
         if not done:
             with timed(f"train@{plan.name}") if processes.first else nullcontext():
@@ -56,7 +47,7 @@ def train_run(plan: Plan, output: Path, processes: Processes = ALONE) -> None:
         processes.wait()
 
 
-def is_done(work: Path) -> bool:
+def _is_done(work: Path) -> bool:
     """Is a finished run here, and its student still the one that its log names?"""
     if not (work / LOG).exists():
         return False
@@ -66,15 +57,7 @@ def is_done(work: Path) -> bool:
 def _train(plan: Plan, processes: Processes) -> None:
     learner, state = plan.start(processes.device(plan.params.device)), State(0, [], 0.0)
     if (plan.work / STATE).exists():
-        state = State(
-            **load_state(
-                plan.work / STATE,
-                learner.network,
-                learner.objective,
-                learner.optimizer,
-                learner.average,
-            )
-        )
+        state = load_state(plan.work / STATE, learner)
     elif processes.first:
         write_json(plan.work / INPUTS, plan.inputs)
     live = plan.train.live and processes.first
@@ -102,10 +85,7 @@ def _go_on(
         if train.engine.keep_epochs:
             _keep_epoch(plan, learner, state.step)
         if state.step % max(1, train.checkpoint_faces // train.batch) == 0:
-            save_state(
-                plan.work / STATE, learner.network, learner.objective, learner.optimizer,
-                asdict(state), learner.average,
-            )  # fmt: skip
+            save_state(plan.work / STATE, learner, state)
 
 
 def _keep_epoch(plan: Plan, learner: Learner, step: int) -> None:

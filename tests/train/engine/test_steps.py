@@ -20,8 +20,9 @@ from pipeline.arrays.frames import ARCFACE112, WIDE
 from tests.toys import FACE_SIZE
 from tests.train.toys import OUT, interrupted, small_params, with_engine, with_train
 from train.batching.batches import Batch
-from train.checkpoint import LOG, STATE, load_student
+from train.checkpoint import LOG, load_student
 from train.engine import preflight
+from train.engine.state import STATE
 from train.engine.steps import NotFinite, make_learner, supervised_loss, train_steps
 from train.engine.supervised import open_plan
 from train.engine.trainer import NOT_FINITE, train_run

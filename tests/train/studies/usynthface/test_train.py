@@ -24,8 +24,9 @@ from pipeline.arrays.frames import ARCFACE112, Frame
 from tests.conftest import ROOT
 from tests.toys import EMBEDDING_WIDTH, make_round
 from tests.train.toys import interrupted
-from train.checkpoint import DISTILLED, FILE, LOG, STATE, load_student, weights_sha256
+from train.checkpoint import DISTILLED, FILE, LOG, load_student, weights_sha256
 from train.engine import trainer
+from train.engine.state import STATE
 from train.engine.steps import step_generator
 from train.engine.trainer import train_run
 from train.studies.usynthface.contrastive import (
