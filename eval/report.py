@@ -9,14 +9,10 @@ pairs in params.yaml.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
 from eval.reporting.curves import read_roc, roc_csv, training_csv, training_curve
 from eval.reporting.page import page_content, render_page
@@ -37,6 +33,7 @@ from manifests.core.files import write_json, write_text
 from manifests.core.layout import PROBE
 from manifests.settings.params import Params, load_params
 from manifests.stores.rounds import open_round
+from pipeline.arrays.numerics import count_macs
 from pipeline.teachers import load_teacher
 from train.checkpoint import Student, load_student
 
@@ -52,14 +49,6 @@ class Size:
 
 
 UNKNOWN = Size(None, None, None, None)
-
-
-def count_macs(network: Callable[[Tensor], Any], input_size: int) -> int | None:
-    """Multiply-accumulates of convolutions and matrix products for one picture; None if torch
-    does not see them."""
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        network(torch.zeros(1, 3, input_size, input_size))
-    return counter.get_total_flops() // 2 or None
 
 
 def size_of_student(student: Student) -> Size:

@@ -23,7 +23,7 @@ from manifests.settings.params import Params, load_params
 from manifests.settings.training import Run
 from tests.conftest import ROOT
 from tests.toys import make_round
-from train.engine.plan import open_plan
+from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 
 RUN = Path("runs/start")

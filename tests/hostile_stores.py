@@ -27,7 +27,7 @@ from manifests.core.errors import InputError
 from manifests.stores.metadata import METADATA
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.reading import FaceStore, TeacherStore
-from train.batching.batches import open_source, stored_frame
+from train.batching.sources import open_source, stored_frame
 
 ROWS, SIZE, WIDTH, TASK_ROWS = 130, 32, 16, 64  # of the stores that are forged
 MEMORY, SECONDS = 32 << 20, 60

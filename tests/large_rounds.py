@@ -27,7 +27,8 @@ from pipeline.building.shards import Build, finish, finished_lines, locked, reli
 from pipeline.building.workers import Workers, num_cores
 from pipeline.embed import EmbedJob, open_embedding
 from pipeline.render import RenderJob, open_rendering
-from train.batching.batches import BatchStream, open_source
+from train.batching.batches import BatchStream
+from train.batching.sources import open_source
 
 SMALL = "small"  # the round whose faces are copied
 BATCHES = 256  # that `read` draws

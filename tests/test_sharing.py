@@ -27,7 +27,7 @@ from tests import teams
 from tests.conftest import ROOT
 from tests.flow import run_stage
 from tests.teams import Team
-from train.engine.plan import open_plan
+from train.engine.supervised import open_plan
 
 FACES, TEACHER = layout.faces("teama/pool"), layout.teacher("teama/pool", "dlib-resnet")
 IMPORTS = [f"{path}.dvc" for path in (FACES, TEACHER, layout.manifest("teama/pool"))]

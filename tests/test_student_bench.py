@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from eval.report import count_macs
+from pipeline.arrays.numerics import count_macs
 from tests.bench.students import Setting, milliseconds, size_and_latency, training_step
 from tests.students import count
 

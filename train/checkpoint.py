@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors with string metadata, and the resumable state of a training run."""
+"""Checkpoints: a run's student and quality head, safetensors with string metadata."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -24,7 +23,7 @@ from train.students import build_student
 FILE = "student.safetensors"
 LOG = "log.json"
 QUALITY = "quality.safetensors"
-STATE = "state.safetensors"  # of an unfinished run
+SNAPSHOTS = "snapshots"  # of epochs, a student in a folder each
 DISTILLED = "distilled from a teacher"
 LABELLED = "on identity labels, without a teacher"
 
@@ -173,65 +172,3 @@ def load_quality(run: Path) -> RatedStudent:
             f"{student.sha256[:12]}; train the run again"
         )
     return RatedStudent(student, card, layer.requires_grad_(False), weights_sha256(layer))
-
-
-def save_state(
-    path: Path,
-    network: nn.Module,
-    objective: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    progress: Mapping[str, Any],
-    average: nn.Module | None = None,
-) -> None:
-    """Everything that going on needs, bit for bit; random draws are a function of the step."""
-    tensors = {
-        f"{kind}.{name}": tensor.contiguous()
-        for kind, module in _modules(network, objective, average)
-        for name, tensor in module.state_dict().items()
-    }
-    for index, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
-            if value is not None:  # the momentum of no step
-                tensors[f"optimizer.{index}.{name}"] = value.contiguous()
-    with replacing(path) as scratch:
-        save_file(tensors, scratch, {"progress": json.dumps(dict(progress))})
-
-
-def _modules(
-    network: nn.Module, objective: nn.Module, average: nn.Module | None
-) -> list[tuple[str, nn.Module]]:
-    named = [("network", network), ("objective", objective)]
-    return named if average is None else [*named, ("average", average)]
-
-
-def load_state(
-    path: Path,
-    network: nn.Module,
-    objective: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: nn.Module | None = None,
-) -> dict[str, Any]:
-    """Restores what `save_state` wrote; returns its progress."""
-    with safe_open(path, framework="pt") as opened:
-        progress: dict[str, Any] = json.loads(opened.metadata()["progress"])
-    tensors = load_file(path)
-    for kind, module in _modules(network, objective, average):
-        prefix = f"{kind}."
-        own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        module.load_state_dict(own)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
-            moments.setdefault(int(index), {})[key] = _like(parameters[int(index)], tensor)
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    return progress
-
-
-def _like(parameter: Tensor, moment: Tensor) -> Tensor:
-    """A moment in its parameter's memory layout, which the fused optimizer takes for granted."""
-    if moment.shape != parameter.shape:
-        return moment
-    return torch.empty_like(parameter).copy_(moment)

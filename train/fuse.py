@@ -26,11 +26,9 @@ from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import write_json
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import Fuse, check_training_rounds
-from train.batching.batches import Source, identity_labels, num_identities
-from train.checkpoint import FILE as STUDENT
-from train.checkpoint import LOG
-from train.engine.plan import open_sources
-from train.losses.adaptors import FILE, Adaptor, Input, save_adaptor
+from train.batching.sources import Source, identity_labels, num_identities, open_sources
+from train.checkpoint import FILE, LOG
+from train.losses.adaptors import ADAPTOR, Adaptor, Input, save_adaptor
 from train.losses.margin_heads import MarginHead
 from train.losses.prerequisites import LEAST_IDENTITIES, check_views, identity_sha256
 
@@ -120,11 +118,11 @@ def fuse(
     if len(set(teachers)) < max(2, len(teachers)):
         raise InputError(f"teachers {', '.join(teachers)}: name two or more, each once")
     check_training_rounds(rounds)
-    if (output / STUDENT).exists():
+    if (output / FILE).exists():
         raise InputError(f"{output}: a student is here; give the adaptor a name of its own")
     if params.fuse.loss.needs_teacher:
         raise InputError("fuse.loss: a margin alone, such as elastic-arcface; change params.yaml")
-    sources, marks = open_sources(rounds, params, {}, teachers)
+    sources, marks = open_sources(rounds, teachers, params, {})
     for source in sources:
         for store in source.teachers.values():
             check_views(store)
@@ -136,7 +134,7 @@ def fuse(
         )
     with timed(f"fuse@{name}"):
         adaptor, losses = make_adaptor(sources, params.fuse)
-    save_adaptor(output / FILE, adaptor)
+    save_adaptor(output / ADAPTOR, adaptor)
     stores = [store for source in sources for store in source.teachers.values()]
     roots = {store.path.as_posix(): store.root for store in stores}
     log = {

@@ -21,11 +21,9 @@ from tqdm import tqdm
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import put
-from train.checkpoint import FILE, Student, load_student
+from train.checkpoint import FILE, SNAPSHOTS, Student, load_student
 from train.exporting.facts import licence_of, store_facts
 from train.exporting.graph import declaration, declared, to_onnx
-
-SNAPSHOTS = "snapshots"
 
 
 def snapshots_of(run: Path) -> list[Path]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.settings.params import load_params
-from train.engine.plan import open_plan
 from train.engine.processes import Processes, described, keep_freed_memory
+from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 
 

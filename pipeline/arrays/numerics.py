@@ -1,5 +1,5 @@
-"""How backends are called, so that the same inputs give the same bits: one batch shape; and how
-their rows are brought to unit length."""
+"""How backends are called, so that the same inputs give the same bits: one batch shape; how their
+rows are brought to unit length; and what one picture costs them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from manifests.core.errors import InputError
 
@@ -75,3 +76,11 @@ def weights_path(weights: Path, file: str) -> Path:
     if not path.exists():
         raise InputError(f"{path}: missing weight file; run `facestill weights`")
     return path
+
+
+def count_macs(network: Callable[[Tensor], Any], input_size: int) -> int | None:
+    """Multiply-accumulates of convolutions and matrix products for one picture; None if torch
+    does not see them."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.zeros(1, 3, input_size, input_size))
+    return counter.get_total_flops() // 2 or None

@@ -28,8 +28,9 @@ from pipeline.sample import prior, sample_prior, save
 from pipeline.teachers import load_teacher
 from pipeline.weights import CACHE, FILES, gather
 from tests.bench.teacher import rate, spread
-from train.batching.batches import BatchStream, open_source
-from train.engine.steps import make_learner, train_steps
+from train.batching.batches import BatchStream
+from train.batching.sources import open_source
+from train.engine.steps import make_learner, supervised_loss, train_steps
 from train.losses.objectives import make_objective
 from train.losses.terms import Target
 from train.students import build_student
@@ -120,12 +121,17 @@ def _train() -> dict[str, float]:
     lines = train_steps(
         make_learner(network, objective, settings),
         stream.batches(),
-        stored=WIDE.at(params.render.frame_size),
-        seen=ARCFACE112.at(student.input_size),
+        supervised_loss(
+            network,
+            objective,
+            stored=WIDE.at(params.render.frame_size),
+            seen=ARCFACE112.at(student.input_size),
+            train=settings,
+            seed=1,
+            num_faces=len(source.usable),
+        ),
         train=settings,
         run=settings.runs["start"],
-        seed=1,
         steps=range(10_000),
-        num_faces=len(source.usable),
     )
     return spread(rate(lambda: list(islice(lines, STEPS)), STEPS * settings.batch))

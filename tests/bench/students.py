@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eval.report import count_macs
+from pipeline.arrays.numerics import count_macs
 from tests.bench.teacher import rate, spread
 from train.students import build_student, student_names
 from train.students.base import num_params

@@ -34,9 +34,10 @@ from pipeline.teachers import load_teacher
 from tests.bench.teacher import REPEATS, spread
 from tests.experiments.online import Loop
 from tests.process_costs import workplace
-from train.batching.batches import Batch, BatchStream, Source, open_source
+from train.batching.batches import Batch, BatchStream
+from train.batching.sources import Source, open_source
 from train.engine.processes import keep_freed_memory
-from train.engine.steps import Progress, make_learner, train_steps
+from train.engine.steps import Progress, make_learner, supervised_loss, train_steps
 from train.losses.objectives import make_objective
 from train.losses.terms import Target
 from train.students import build_student
@@ -121,13 +122,18 @@ def steps_of(
     return train_steps(
         make_learner(network, objective, train),
         batches,
-        stored=WIDE.at(params.render.frame_size),
-        seen=ARCFACE112.at(train.student.input_size),
+        supervised_loss(
+            network,
+            objective,
+            stored=WIDE.at(params.render.frame_size),
+            seen=ARCFACE112.at(train.student.input_size),
+            train=train,
+            seed=1,
+            num_faces=len(source.usable),
+        ),
         train=train,
         run=train.runs["start"],
-        seed=1,
         steps=range(10**6),
-        num_faces=len(source.usable),
     )
 
 

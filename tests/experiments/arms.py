@@ -25,10 +25,11 @@ from pipeline.embed import embed_round
 from pipeline.mining.regions import HARDNESS
 from pipeline.render import render_round
 from pipeline.screen import screen_round
-from train.batching.batches import Source
+from train.batching.sources import Source, open_sources
 from train.checkpoint import load_student
-from train.engine.plan import Plan, open_sources
+from train.engine.supervised import Supervised
 from train.engine.trainer import train_run
+from train.losses.objectives import teachers_of
 
 START = "start"  # the run that every arm goes on from
 ARM = "arm"  # the run of every arm: a run's name seeds its order and noise, which arms share
@@ -65,9 +66,11 @@ def make(name: str, params: Params) -> None:
 def train_on(output: Path, params: Params, more: Sequence[Source] = ()) -> None:
     """Goes on from the start on its own stores, the identities, and more."""
     after = load_student(layout.run(START))
-    sources, marks = open_sources([POOL, IDENTITIES], params, json.loads(after.card.stores))
+    sources, marks = open_sources(
+        [POOL, IDENTITIES], teachers_of(params), params, json.loads(after.card.stores)
+    )
     both = [*sources, *more]
-    train_run(Plan(ARM, params, both, len(more) or len(both), after, marks), output)
+    train_run(Supervised(ARM, params, both, len(more) or len(both), after, marks), output)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from pipeline.mining.mining_laws import PRIOR
 from pipeline.sample import sample_prior, save
 from tests.experiments.arms import ARM, RESULTS, START, make, measure_arm, workplace
 from tests.experiments.tables import differences, read_results, rows
-from train.engine.plan import open_plan
+from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 
 PRIOR_SEEDS = 2000  # no other round's

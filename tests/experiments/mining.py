@@ -40,10 +40,10 @@ from pipeline.teachers import load_teacher
 from tests.experiments.arms import ARM, RESULTS, START, make, measure_arm, train_on, workplace
 from tests.experiments.online import Loop
 from tests.experiments.tables import differences, read_results, rows
-from train.batching.batches import open_source
+from train.batching.sources import open_source
 from train.checkpoint import FILE, LOG, load_student, save_student, weights_sha256
-from train.engine.plan import open_plan
-from train.engine.steps import make_learner, train_steps
+from train.engine.steps import make_learner, supervised_loss, train_steps
+from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 from train.losses.objectives import make_objective
 from train.losses.terms import Target
@@ -142,9 +142,15 @@ def train_online(output: Path, seed: int, params: Params) -> Path:
     targets = {params.teacher: Target(torch.from_numpy(pool.centre()), pool.spread())}
     objective = make_objective(params, targets, num_identities=0)
     lines = train_steps(
-        make_learner(network, objective, params.train), loop.batches(network, size, seed),
-        stored=frame, seen=ARCFACE112.at(size), train=params.train, run=run, seed=seed, steps=steps,
-        num_faces=run.faces_seen,
+        make_learner(network, objective, params.train),
+        loop.batches(network, size, seed),
+        supervised_loss(
+            network, objective, stored=frame, seen=ARCFACE112.at(size), train=params.train,
+            seed=seed, num_faces=run.faces_seen,
+        ),
+        train=params.train,
+        run=run,
+        steps=steps,
     )  # fmt: skip
     for _ in tqdm(lines, total=len(steps), desc="online", unit="step"):
         pass

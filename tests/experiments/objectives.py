@@ -34,9 +34,9 @@ from manifests.stores.reading import TeacherStore
 from pipeline.building.workers import Workers, num_cores
 from pipeline.embed import embed_round
 from tests.experiments.arms import workplace
-from train.batching.batches import num_usable
+from train.batching.sources import num_usable
 from train.checkpoint import LOG
-from train.engine.plan import open_plan
+from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 from train.fuse import fuse
 from train.snapshots import export_snapshots

@@ -18,7 +18,8 @@ from pipeline.building.embeddings import embed_faces
 from pipeline.building.faces import Detector, render_faces
 from pipeline.generators.base import Generator
 from pipeline.teachers.base import Teacher
-from train.batching.batches import NO_IDENTITY, Batch
+from train.batching.batches import Batch
+from train.batching.sources import NO_IDENTITY
 
 
 @dataclass

@@ -32,7 +32,7 @@ from pipeline.sample import sample_prior, save
 from tests.experiments.arms import ARM, RESULTS, make, measure_arm, workplace
 from tests.experiments.tables import Results, differences, read_results, rows
 from train.checkpoint import LOG
-from train.engine.plan import open_plan
+from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 
 SCRATCH = layout.WORK / "experiments" / "recipes"

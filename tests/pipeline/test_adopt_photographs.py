@@ -25,7 +25,7 @@ from pipeline.adopt_photographs import make_round
 from pipeline.building.workers import Workers
 from tests.networks import write_network
 from tests.pipeline.adoption.toys import PEOPLE, SET
-from train.engine.plan import open_plan
+from train.engine.supervised import open_plan
 
 STATEMENT = "volunteers of the test suite, who agreed"
 NAMED = RealFaces(str(SET), True, STATEMENT, "this test alone", "arcface112")

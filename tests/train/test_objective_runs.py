@@ -17,14 +17,15 @@ import train.engine.trainer as stage
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
-from manifests.settings.objectives import IdentityPart, Losses, Tuition
+from manifests.settings.objectives import IdentityPart, Tuition
 from manifests.settings.params import Params
 from manifests.settings.training import Run
 from tests.toys import EMBEDDING_WIDTH, make_round
-from tests.train.losses.test_prerequisites import add_teacher
-from tests.train.toys import interrupted
-from train.checkpoint import LOG, STATE, load_student
-from train.engine.plan import open_plan, open_sources
+from tests.train.toys import add_teacher, asked, interrupted
+from train.batching.sources import open_sources
+from train.checkpoint import LOG, load_student
+from train.engine.state import STATE
+from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 from train.fuse import embeddings_of, fuse
 from train.losses.adaptors import load_adaptor
@@ -62,10 +63,6 @@ def params(
     return replace(
         params, teacher="toy", train=train, fuse=replace(params.fuse, epochs=3, learning_rate=0.01)
     )
-
-
-def asked(params: Params, loss: Any, **train: Any) -> Params:
-    return replace(params, train=replace(params.train, loss=Losses.parsed(loss, "loss"), **train))
 
 
 def run(params: Params, name: str = "start", *rounds: str) -> str:
@@ -169,7 +166,7 @@ class TestFusing:
         deeper = replace(params, fuse=replace(params.fuse, kind=kind))
         fuse("both", ["toy", "wide"], ["people"], deeper, layout.run("both"))
         adaptor = load_adaptor(layout.run("both"))
-        source = open_sources(["people"], params, {}, ["toy", "wide"])[0][0]
+        source = open_sources(["people"], ["toy", "wide"], params, {})[0][0]
         fused = adaptor.fused(embeddings_of([source], [source.usable]))
         torch.testing.assert_close(fused.norm(dim=1), torch.ones(len(fused)))
         torch.testing.assert_close(fused.mean(dim=0), adaptor.target.centre)

@@ -22,7 +22,6 @@ from manifests.core.errors import InputError
 from manifests.core.files import read_json
 from manifests.records.marks import LOW_UTILITY
 from manifests.records.qualities import QualityTable
-from manifests.settings.objectives import Losses
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import Run
 from manifests.stores.rounds import open_faces, open_round
@@ -30,12 +29,13 @@ from pipeline.arrays.frames import Frame, to_frame
 from pipeline.screen import screen_round
 from tests.conftest import ROOT
 from tests.toys import make_round
-from tests.train.toys import interrupted, with_engine
+from tests.train.toys import asked, interrupted, with_engine
 from train import qualities
-from train.checkpoint import FILE, LABELLED, LOG, QUALITY, STATE, load_quality, load_student
-from train.engine.plan import open_plan
+from train.checkpoint import FILE, LABELLED, LOG, QUALITY, load_quality, load_student
+from train.engine.state import STATE
+from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
-from train.losses.margin_heads import FILE as HEAD
+from train.losses.margin_heads import HEAD
 from train.qualities import rate_faces
 
 COUNT, WIDTH = 80, 12
@@ -74,10 +74,6 @@ def params(
     shutil.copytree(trained_once, tmp_path / "checkout")
     monkeypatch.chdir(tmp_path / "checkout")
     return small(params)
-
-
-def asked(params: Params, loss: Any) -> Params:
-    return replace(params, train=replace(params.train, loss=Losses.parsed(loss, "loss")))
 
 
 def run(params: Params, loss: Any, name: str) -> Path:
@@ -123,7 +119,7 @@ def test_joint_training_moves_the_student_and_on_top_does_not(params: Params) ->
     log = read_json(layout.run("top") / LOG)
     assert log["after"] == "alone" and "runs/alone/head.safetensors" in log["header"]["stores"]
     assert log["student"]["training"] == LABELLED
-    start = stage.start_objective(open_plan("top", ["people"], None, asked(params, ON_TOP)))
+    start = open_plan("top", ["people"], None, asked(params, ON_TOP)).start_objective()
     untrained = start.state_dict()["quality.layer.weight"]
     assert not torch.equal(top.layer.weight, untrained)
     joint = load_quality(JOINTLY)

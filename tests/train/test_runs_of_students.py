@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 from tests.students import pictures
 from tests.toys import make_round
 from train.checkpoint import load_student
-from train.engine.plan import open_plan
+from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 
 OUT = Path("runs/start")

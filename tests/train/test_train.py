@@ -24,7 +24,7 @@ from tests.toys import make_round
 from tests.train.toys import interrupted
 from train.checkpoint import FILE, LOG, load_student
 from train.engine.optimizers import learning_rate
-from train.engine.plan import open_plan
+from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 
 OUT = Path("runs/start")

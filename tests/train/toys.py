@@ -15,14 +15,19 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 import yaml
 
+from manifests.core import layout
+from manifests.settings.objectives import Losses
 from manifests.settings.params import Params, load_params
 from manifests.settings.presets import merged
 from manifests.settings.training import Run
+from manifests.stores.passport import Fingerprint
+from manifests.stores.reading import FaceStore
 from tests.conftest import ROOT
-from tests.toys import make_round
+from tests.toys import PASSPORT, make_round, toy_teacher
 
 OUT = Path("runs/start")
 STEPS, LONGER = 10, 40
@@ -60,6 +65,22 @@ def with_train(params: Params, **changes: Any) -> Params:
 
 def with_engine(params: Params, **changes: Any) -> Params:
     return with_train(params, engine=replace(params.train.engine, **changes))
+
+
+def asked(params: Params, loss: Any = "cosine", **train: Any) -> Params:
+    """With another loss, as params.yaml would say it."""
+    return with_train(params, loss=Losses.parsed(loss, "loss"), **train)
+
+
+def add_teacher(round: str, name: str, width: int, *, views: int = 2, version: str = "1") -> None:
+    """Embeddings of another width beside those of `toy`."""
+    faces = FaceStore.open(layout.faces(round))
+    rng = np.random.default_rng(len(name) + width)
+    rows = rng.standard_normal((len(faces), views, width)).astype(np.float32)
+    rows[~faces.ok()] = np.nan
+    made_by = Fingerprint({"name": name, "version": version}, {"batch": 64})
+    passport = replace(PASSPORT, round=round, fingerprint=made_by)
+    toy_teacher(layout.teacher(round, name), rows, faces_root=faces.root, passport=passport)
 
 
 def write_params(**engine: Any) -> None:

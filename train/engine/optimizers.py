@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from manifests.settings.training import Engine, Run, Train
-from train.losses.objectives import Objective
 
 BETAS = (0.9, 0.99)  # of AdamW
 
 
-def make_optimizer(network: nn.Module, objective: Objective, train: Train) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, objective: nn.Module, train: Train) -> torch.optim.Optimizer:
     """AdamW, or SGD with momentum; no decay on biases and normalisation."""
     parameters = [*network.parameters(), *objective.parameters()]
     parameters = [parameter for parameter in parameters if parameter.requires_grad]

@@ -18,9 +18,9 @@ from manifests.core.errors import InputError, pick
 from manifests.core.files import read_json
 from manifests.settings.params import Params
 from manifests.settings.training import Engine
-from train.checkpoint import STATE
 from train.engine.plan import Plan
 from train.engine.processes import Processes
+from train.engine.state import STATE
 from train.engine.steps import Progress
 
 INPUTS = "inputs.json"  # beside the state of an unfinished run
@@ -28,7 +28,7 @@ INPUTS = "inputs.json"  # beside the state of an unfinished run
 
 def check_run(plan: Plan, processes: Processes) -> None:
     """Raises InputError, in one line, for whatever would stop the run later."""
-    train = plan.params.train
+    train = plan.train
     processes.device(plan.params.device)
     _check_engine(train.engine)
     check_round_weights(plan.params, plan.rounds)
@@ -41,20 +41,21 @@ def check_run(plan: Plan, processes: Processes) -> None:
         )
     if train.live:
         check_installed()
-    _check_unfinished(plan)
+    _check_unfinished(plan.name, plan.work, plan.inputs)
 
 
 def _check_engine(engine: Engine) -> None:
     if list(engine.drops) != sorted(engine.drops):
         raise InputError(f"train.engine.drops: {list(engine.drops)}, expected them ascending")
-    if engine.compile and not _compiler():
+    if engine.compile and not compiler():
         raise InputError(
             "train.engine.compile: true, but no C++ compiler (g++, clang++, or $CXX) is here; "
             "install one, or say false"
         )
 
 
-def _compiler() -> str | None:
+def compiler() -> str | None:
+    """The C++ compiler that torch.compile would find."""
     return shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
 
 
@@ -67,16 +68,15 @@ def check_round_weights(params: Params, rounds: list[str]) -> None:
         pick("round in train.round_weights", name, dict.fromkeys(known))
 
 
-def _check_unfinished(plan: Plan) -> None:
+def _check_unfinished(name: str, work: Path, inputs: Mapping[str, Any]) -> None:
     """An unfinished run of this name, but of other inputs, is neither gone on with nor lost."""
-    for state in sorted(plan.work.parent.glob(f"*/{STATE}")):
+    for state in sorted(work.parent.glob(f"*/{STATE}")):
         folder = state.parent
-        if folder == plan.work or not (folder / INPUTS).exists():
+        if folder == work or not (folder / INPUTS).exists():
             continue
-        before, now = read_json(folder / INPUTS), plan.inputs
-        for key, old, new in differences(before, now):
+        for key, old, new in differences(read_json(folder / INPUTS), inputs):
             raise InputError(
-                f"{folder}: run {plan.name} stopped there unfinished with {key} {old}, now it is "
+                f"{folder}: run {name} stopped there unfinished with {key} {old}, now it is "
                 f"{new}; put it back to go on, or remove that folder to begin anew"
             )
 

@@ -5,44 +5,35 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from manifests.core import layout
 from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.files import write_json
 from pipeline.arrays.frames import ARCFACE112
-from train.batching.batches import num_usable
+from train.batching.sources import num_usable
 from train.checkpoint import FILE, LOG, StudentCard, save_student, weights_sha256
 from train.engine.plan import Plan
 from train.engine.processes import Processes
+from train.engine.state import State
 from train.students.base import num_params
 
 METRIC, VIEWS = "cosine", "plain+flip"
 UNKNOWN = "unknown"
 
 
-@dataclass
-class State:
-    """What changes while a run goes on, beside what is trained."""
-
-    step: int
-    history: list[dict[str, int | float]]
-    seconds: float
-
-
 def card_of(plan: Plan, step: int) -> StudentCard:
     """Of the student after so many steps."""
-    settings = plan.params.train
-    seen_before = plan.after.card.faces_seen if plan.after else 0
+    student = plan.train.student
     return StudentCard(
-        name=settings.student.name,
-        input_size=settings.student.input_size,
-        width=settings.student.width,
+        name=student.name,
+        input_size=student.input_size,
+        width=student.width,
         embedding_width=plan.embedding_width,
         frame=ARCFACE112.name,
         metric=METRIC,
@@ -50,8 +41,8 @@ def card_of(plan: Plan, step: int) -> StudentCard:
         stores=json.dumps(plan.stores),
         params_sha256=sha256_text(canonical_json(plan.settings)),
         git_commit=git_commit(),
-        faces_seen=step * settings.batch + seen_before,
-        projected_from=settings.student.projected_from or 0,
+        faces_seen=plan.faces_seen(step),
+        projected_from=student.projected_from or 0,
         training=plan.how_trained,
     )
 
@@ -62,12 +53,14 @@ def save_run(plan: Plan, network: nn.Module, state: State, processes: Processes)
     save_student(plan.work / FILE, network, card)
     student = asdict(card)
     student |= {"num_params": num_params(network), "sha256": weights_sha256(network)}
+    seeds = {"train.seed": plan.train.seed, "run": plan.seed}
+    device = processes.device(plan.params.device)
     log: dict[str, Any] = {
-        "header": header(plan, card, state, processes),
+        "header": header(card, plan.stores, seeds, state.seconds, device, processes.count),
         "student": student,
-        "rounds": [layout.round_of(source.faces.path) for source in plan.sources],
+        "rounds": plan.rounds,
         "num_faces": num_usable(plan.sources),
-        "after": Path(plan.after.folder).name if plan.after else None,
+        **plan.facts,
         "params": plan.settings,
         "history": state.history,
         "train_seconds": round(state.seconds, 1),
@@ -75,23 +68,29 @@ def save_run(plan: Plan, network: nn.Module, state: State, processes: Processes)
     write_json(plan.work / LOG, log)
 
 
-def header(plan: Plan, card: StudentCard, state: State, processes: Processes) -> dict[str, Any]:
+def header(
+    card: StudentCard,
+    stores: Mapping[str, str],
+    seeds: Mapping[str, int],
+    seconds: float,
+    device: torch.device,
+    processes: int,
+) -> dict[str, Any]:
     """What anyone must know to compare this run with another, or to do it again."""
-    device = processes.device(plan.params.device)
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "git_commit": None if card.git_commit == UNKNOWN else card.git_commit,
         "params_sha256": card.params_sha256,
-        "stores": plan.stores,
-        "seeds": {"train.seed": plan.params.train.seed, "run": plan.seed},
+        "stores": stores,
+        "seeds": seeds,
         "num_seeds": 1,
-        "seconds": round(state.seconds, 1),
+        "seconds": round(seconds, 1),
         "hardware": {
             "machine": platform.machine(),
             "processor": _processor(),
             "device": gpu or device.type,
             "threads": torch.get_num_threads(),
-            "processes": processes.count,
+            "processes": processes,
         },
         "torch": torch.__version__,
     }

@@ -1,10 +1,10 @@
-"""The arithmetic of training: one step, and what is trained in it."""
+"""The arithmetic of training: one step, what is trained in it, and the loss of supervised ones."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,13 @@ from train.augmentation.noise import student_views
 from train.batching.batches import Batch
 from train.engine.optimizers import Average, learning_rate, make_optimizer
 from train.engine.processes import ALONE, Processes
-from train.losses.objectives import Lesson, Objective
+from train.losses.objectives import Objective, Supervision
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 FLIPPED = 0.5  # share of faces that are shown mirrored
+
+# The loss of a step by its number and batch, and figures of it that the log keeps by name.
+StepLoss = Callable[[int, Batch], tuple[Tensor, Mapping[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class Progress:
     faces_seen: int
     loss: float
     learning_rate: float
+    figures: Mapping[str, float] = field(default_factory=dict)  # of this kind of run, beside
+
+    def line(self) -> dict[str, int | float]:
+        own = {"faces_seen": self.faces_seen, "loss": self.loss}
+        return {**own, "learning_rate": self.learning_rate, **self.figures}
 
 
 class NotFinite(Exception):
@@ -49,9 +57,13 @@ class Learner:
     """All that changes in training."""
 
     network: nn.Module
-    objective: Objective
+    objective: nn.Module  # with whatever is trained or kept beside the network
     optimizer: torch.optim.Optimizer
     average: Average | None  # of the network's weights; if there is one, it is the student
+
+    @property
+    def trains_network(self) -> bool:
+        return any(parameter.requires_grad for parameter in self.network.parameters())
 
     @property
     def student(self) -> nn.Module:
@@ -64,75 +76,55 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(mixed)
 
 
-def make_learner(network: nn.Module, objective: Objective, train: Train) -> Learner:
-    if not objective.trains_student:
-        network.requires_grad_(False)
+def make_learner(network: nn.Module, objective: nn.Module, train: Train) -> Learner:
     average = Average(network, train.engine.ema) if train.engine.ema else None
     return Learner(network, objective, make_optimizer(network, objective, train), average)
-
-
-class Pass(nn.Module):
-    """Network and objective as one, from pictures to the loss: what several processes share."""
-
-    def __init__(self, learner: Learner, precision: torch.dtype | None, *, compiled: bool) -> None:
-        super().__init__()
-        self.network, self.objective, self.precision = learner.network, learner.objective, precision
-        self.run = torch.compile(self.network) if compiled else self.network
-
-    def forward(self, views: Tensor, lesson: Lesson) -> Tensor:
-        with torch.autocast(views.device.type, self.precision, enabled=self.precision is not None):
-            embeddings = self.run(views)
-        loss: Tensor = self.objective(embeddings.float(), lesson)
-        return loss
 
 
 def train_steps(
     learner: Learner,
     batches: Iterator[Batch],
+    loss_of: StepLoss,
     *,
-    stored: Frame,
-    seen: Frame,
     train: Train,
     run: Run,
-    seed: int,
     steps: range,
-    num_faces: int,
     processes: Processes = ALONE,
 ) -> Iterator[Progress]:
-    """Trains in place, one step an item; `stored`, `seen`: the frames of store and student;
-    `num_faces`: of an epoch. Raises NotFinite before a step that would spoil the student."""
-    engine = train.engine
-    device = next(learner.network.parameters()).device
-    whole = Pass(learner, PRECISIONS[engine.precision], compiled=engine.compile)
-    once = processes.joined(whole, device)
+    """Trains in place, one step an item. Raises NotFinite before a step that would spoil the
+    student."""
     parameters = [p for group in learner.optimizer.param_groups for p in group["params"]]
-    _begin(learner, engine.batch_norm)
+    _begin(learner, train.engine.batch_norm)
     before: list[int] = []
     for step, batch in zip(steps, batches, strict=False):
-        count = len(batch.images)
-        draws = Draws(step_generator(seed, step), count, processes.rows(count))
-        views, lesson = shown(
-            batch, draws, stored, seen, train, device, epoch=step * train.batch // num_faces
-        )
-        rate = learning_rate(step, steps.stop, run, train)
-        for group in learner.optimizer.param_groups:
-            group["lr"] = rate
-        loss = once(views, lesson)
+        loss, figures = loss_of(step, batch)
         mean = processes.mean(loss.detach().clone())
-        progress = Progress((step + 1) * train.batch, mean, rate)
+        rate = learning_rate(step, steps.stop, run, train)
+        progress = Progress((step + 1) * train.batch, mean, rate, figures)
         face_ids = batch.face_ids.tolist()
         if not math.isfinite(mean):
             raise NotFinite(f"loss is {mean}", progress, face_ids, before)
         learner.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = clip(parameters, engine.clip_norm)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = clip(parameters, train.engine.clip_norm)
         if not math.isfinite(norm):
             raise NotFinite(f"the gradient's norm is {norm}", progress, face_ids, before)
+        for group in learner.optimizer.param_groups:
+            group["lr"] = rate
         learner.optimizer.step()
         if learner.average is not None:
             learner.average.update(learner.network, step)
         before = face_ids
         yield progress
+
+
+def _begin(learner: Learner, batch_norm: str) -> None:
+    learner.network.train(learner.trains_network)
+    learner.objective.train()
+    if batch_norm == "frozen":
+        for module in learner.network.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
 
 
 def clip(parameters: list[nn.Parameter], most: float) -> float:
@@ -141,6 +133,51 @@ def clip(parameters: list[nn.Parameter], most: float) -> float:
     if most:
         nn.utils.clip_grads_with_norm_(parameters, most, norm)
     return norm.item()
+
+
+class WithLoss(nn.Module):
+    """A network with its objective, from pictures to the loss: what several processes share."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        precision: torch.dtype | None,
+        compiled: bool,
+    ) -> None:
+        super().__init__()
+        self.network, self.objective, self.precision = network, objective, precision
+        self.run = torch.compile(network) if compiled else network
+
+    def forward(self, views: Tensor, supervision: Supervision) -> Tensor:
+        with torch.autocast(views.device.type, self.precision, enabled=self.precision is not None):
+            embeddings = self.run(views)
+        loss: Tensor = self.objective(embeddings.float(), supervision)
+        return loss
+
+
+def supervised_loss(
+    network: nn.Module,
+    objective: Objective,
+    *,
+    stored: Frame,
+    seen: Frame,
+    train: Train,
+    seed: int,
+    num_faces: int,
+    processes: Processes = ALONE,
+) -> StepLoss:
+    """`stored`, `seen`: the frames of store and student; `num_faces`: of an epoch."""
+    engine, device = train.engine, next(network.parameters()).device
+    whole = WithLoss(network, objective, PRECISIONS[engine.precision], compiled=engine.compile)
+    joined = processes.joined(whole, device)
+
+    def loss_of(step: int, batch: Batch) -> tuple[Tensor, Mapping[str, float]]:
+        draws = Draws(step_generator(seed, step), len(batch), processes.rows(len(batch)))
+        epoch = step * train.batch // num_faces
+        return joined(*shown(batch, draws, stored, seen, train, device, epoch=epoch)), {}
+
+    return loss_of
 
 
 def shown(
@@ -152,28 +189,19 @@ def shown(
     device: torch.device,
     *,
     epoch: int,
-) -> tuple[Tensor, Lesson]:
-    """This process's share of a batch, as the student sees it, and what it is to learn of it."""
+) -> tuple[Tensor, Supervision]:
+    """This process's share of a batch, as the student sees it, and what the loss is told of it."""
     rows = draws.rows
     flips = torch.rand(draws.count, generator=draws.generator)[rows] < FLIPPED
     places = torch.arange(draws.count)[rows]
     # A mirrored face is taught with the mirrored view's own embedding.
     targets = {
-        name: stored_views[places, flips.long()].to(device)
+        name: stored_views[places, flips.long()].to(device, torch.float32)
         for name, stored_views in batch.targets.items()
     }
     images = batch.images[rows].to(device)
     views = student_views(images, flips, stored, seen, train.noise, draws)
     layout = torch.channels_last if train.engine.channels_last else torch.contiguous_format
     labels, face_ids = (each[rows].to(device) for each in (batch.labels, batch.face_ids))
-    lesson = Lesson(targets, labels, epoch, face_ids)
-    return views.contiguous(memory_format=layout), lesson
-
-
-def _begin(learner: Learner, batch_norm: str) -> None:
-    learner.network.train(learner.objective.trains_student)
-    learner.objective.train()
-    if batch_norm == "frozen":
-        for module in learner.network.modules():
-            if isinstance(module, _BatchNorm):
-                module.eval()
+    supervision = Supervision(targets, labels, epoch, face_ids)
+    return views.contiguous(memory_format=layout), supervision

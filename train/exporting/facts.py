@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from manifests.cards.facts import NOT_STATED, leaves
 from manifests.core import layout
@@ -21,6 +19,7 @@ from manifests.records.exports import StoreFacts, StudentFacts, Training
 from manifests.stores.passport import Passport
 from manifests.stores.reading import FaceStore, TeacherStore
 from manifests.stores.rounds import read_manifest
+from pipeline.arrays.numerics import count_macs
 from train.checkpoint import LOG, Student
 from train.students.base import num_params
 
@@ -65,13 +64,6 @@ def student_facts(student: Student) -> StudentFacts:
     return StudentFacts(
         **own, sha256=student.sha256, num_params=num_params(student.network), macs=macs
     )
-
-
-def count_macs(network: nn.Module, input_size: int) -> int | None:
-    """Multiply-accumulates of convolutions and matrix products for one picture."""
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        network(torch.zeros(1, 3, input_size, input_size))
-    return counter.get_total_flops() // 2 or None
 
 
 def trained_on(student: Student) -> dict[str, str]:

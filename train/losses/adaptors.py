@@ -23,7 +23,7 @@ from manifests.core.errors import InputError, pick
 from manifests.core.files import replacing
 from train.losses.terms import Target
 
-FILE = "adaptor.safetensors"
+ADAPTOR = "adaptor.safetensors"
 SLOPE, DROPOUT = 0.01, 0.2
 KINDS = ("single-linear", "double-linear", "double-linear-dropout")
 
@@ -93,7 +93,7 @@ def save_adaptor(path: Path, adaptor: Adaptor) -> None:
 
 def load_adaptor(run: Path) -> Adaptor:
     """The adaptor of a run of train.fuse. Raises InputError if there is none."""
-    path = run / FILE
+    path = run / ADAPTOR
     if not path.exists():
         raise InputError(f"{path}: no adaptor here; run `facestill fuse {run.name}` first")
     try:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.records.qualities import QualityTable
-from train.batching.batches import Source
+from train.batching.sources import Source
 
 
 class FaceWeights(nn.Module):

@@ -27,7 +27,7 @@ from train.losses.margins import (
     norm_qualities,
 )
 
-FILE = "head.safetensors"
+HEAD = "head.safetensors"
 INITIAL_SPREAD = 0.01  # of a prototype's coordinates
 UNKNOWN = float("nan")  # a running figure before the first batch
 
@@ -114,7 +114,7 @@ def load_head(run: Path) -> tuple[MarginHead, str]:
 
     Raises InputError if there is none.
     """
-    path = run / FILE
+    path = run / HEAD
     if not path.exists():
         raise InputError(
             f"{path}: no margin head here; name a run that was trained with a margin on identities"

@@ -20,20 +20,18 @@ from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
 from manifests.settings.objectives import CertaintyRatio, Grouped, Margin, Term, Tuition
 from manifests.settings.params import Params
-from train.losses.adaptors import FILE as ADAPTOR
-from train.losses.adaptors import Adaptor, load_adaptor
+from train.losses.adaptors import ADAPTOR, Adaptor, load_adaptor
 from train.losses.certainty import QualityRegression
 from train.losses.face_weights import FaceWeights
-from train.losses.margin_heads import FILE as HEAD
-from train.losses.margin_heads import MarginHead, load_head
+from train.losses.margin_heads import HEAD, MarginHead, load_head
 from train.losses.terms import PULLS, GroupedComparison, Target, comparison
 
 DEFAULT = Tuition()  # of the teacher that params.yaml names above all sections
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What is known of a batch, on the student's device."""
+class Supervision:
+    """What the loss is told of a batch, on the student's device."""
 
     targets: Mapping[str, Float[Tensor, "batch _"]]  # by teacher: raw, of the chosen view
     labels: Int[Tensor, " batch"]  # of identities, or -1
@@ -42,13 +40,13 @@ class Lesson:
 
 
 class Objective(nn.Module, ABC):
-    """Promise: `objective(embeddings, lesson)` is a scalar to minimise, the batch's mean."""
+    """Promise: `objective(embeddings, supervision)` is a scalar to minimise, the batch's mean."""
 
     trains_student = True  # or only its own parameters, the student staying as it is
 
     @abstractmethod
     def forward(
-        self, embeddings: Float[Tensor, "batch _"], lesson: Lesson
+        self, embeddings: Float[Tensor, "batch _"], supervision: Supervision
     ) -> Float[Tensor, ""]: ...
 
 
@@ -75,16 +73,16 @@ class Teaching(nn.Module):
     def forward(
         self,
         embeddings: Float[Tensor, "batch _"],
-        lesson: Lesson,
+        supervision: Supervision,
         weights: Float[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, ""]:
-        turn = lesson.epoch if len(self.names) > 1 else 0
-        raw, target = lesson.targets[self.names[turn]], self.targets[turn]
+        turn = supervision.epoch if len(self.names) > 1 else 0
+        raw, target = supervision.targets[self.names[turn]], self.targets[turn]
         projected = embeddings if self.projection is None else self.projection(embeddings)
         losses = []
         for weight, compare in zip(self.weights, self.comparisons, strict=True):
             outputs = embeddings if compare.pairwise else projected
-            losses.append(weight * compare(outputs, raw, lesson.labels, target, weights))
+            losses.append(weight * compare(outputs, raw, supervision.labels, target, weights))
         return self.weight * torch.stack(losses).sum()
 
 
@@ -99,10 +97,10 @@ class Fused(nn.Module):
     def forward(
         self,
         embeddings: Float[Tensor, "batch _"],
-        lesson: Lesson,
+        supervision: Supervision,
         weights: Float[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, ""]:
-        one = Lesson({"fused": self.adaptor.fused(lesson.targets)}, lesson.labels, 0)
+        one = Supervision({"fused": self.adaptor.fused(supervision.targets)}, supervision.labels, 0)
         loss: Tensor = self.teaching(embeddings, one, weights)
         return loss
 
@@ -123,21 +121,23 @@ class Distillation(Objective):
         self.quality, self.face_weights = quality, face_weights
         self.trains_student = quality is None or quality.below is None
 
-    def forward(self, embeddings: Float[Tensor, "batch _"], lesson: Lesson) -> Float[Tensor, ""]:
+    def forward(
+        self, embeddings: Float[Tensor, "batch _"], supervision: Supervision
+    ) -> Float[Tensor, ""]:
         weights = None
         if self.face_weights is not None:
-            assert lesson.face_ids is not None
-            weights = self.face_weights(lesson.face_ids)
-        losses = [teaching(embeddings, lesson, weights) for teaching in self.teachings]
+            assert supervision.face_ids is not None
+            weights = self.face_weights(supervision.face_ids)
+        losses = [teaching(embeddings, supervision, weights) for teaching in self.teachings]
         if self.head is not None:
-            loss, logits = self.head(embeddings, lesson.labels)
+            loss, logits = self.head(embeddings, supervision.labels)
             losses.append(self.head.margin.weight * loss)
             if self.grouped is not None:
-                (raw,) = lesson.targets.values()
-                loss = self.grouped(logits, raw, lesson.labels, lesson.epoch)
+                (raw,) = supervision.targets.values()
+                loss = self.grouped(logits, raw, supervision.labels, supervision.epoch)
                 losses.append(self.grouped.term.weight * loss)
         if self.quality is not None:
-            loss = self.quality(embeddings, lesson.labels, self.head)
+            loss = self.quality(embeddings, supervision.labels, self.head)
             losses.append(self.quality.term.weight * loss)
         return torch.stack(losses).sum()
 

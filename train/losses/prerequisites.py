@@ -11,7 +11,7 @@ from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.errors import InputError
 from manifests.settings.params import Params
 from manifests.stores.reading import TeacherStore
-from train.batching.batches import Source, num_identities, usable_identities
+from train.batching.sources import Source, num_identities, usable_identities
 from train.checkpoint import Student
 from train.losses.adaptors import load_adaptor
 from train.losses.margin_heads import load_head

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from eval.report import UNKNOWN, count_macs, size_of_teacher
+from eval.report import UNKNOWN, size_of_teacher
 from eval.reporting.mistakes import equal_error_threshold, find_mistakes, wrong
 from eval.scoring.scored import ScoredPairs
 from manifests.core.errors import InputError
+from pipeline.arrays.numerics import count_macs
 
 
 def pairs(scores: list[float], same: list[bool], left: str = "l") -> ScoredPairs:

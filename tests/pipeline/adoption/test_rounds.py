@@ -38,7 +38,7 @@ from tests.networks import write_network
 from tests.pipeline.adoption.toys import ALIGNED, FOUND, PEOPLE, SET, SIDE, adopted
 from tests.pipeline.conftest import Interrupted, shards_done
 from tests.toys import make_round
-from train.engine.plan import open_sources
+from train.batching.sources import open_sources
 
 
 class TestRound:
@@ -95,7 +95,7 @@ class TestRound:
         assert (files.num_imported, files.synthetic_source) == (143, "DigiFace-1M")
         settings = replace(params.train, leave_out=())
         known = replace(params, teacher="toy", train=settings)
-        (source,), _ = open_sources(["digi"], known, {})
+        (source,), _ = open_sources(["digi"], [known.teacher], known, {})
         assert len(source.usable) == 143
 
     def test_images_in_no_folder_have_no_identity(
@@ -239,5 +239,5 @@ def test_imported_faces_of_unstated_origin_are_not_trained_on(
     with pytest.raises(
         InputError, match=r"round strangers: 40 imported faces that may be photographs of real"
     ):
-        open_sources(["strangers"], known, {})
+        open_sources(["strangers"], [known.teacher], known, {})
     assert os.listdir(layout.MANIFESTS) == ["strangers.parquet"]

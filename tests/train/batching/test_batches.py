@@ -13,16 +13,13 @@ from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import FaceStore, TeacherStore
-from tests.toys import make_round, toy_teacher
-from train.batching.batches import (
-    NO_ROWS,
-    Batch,
-    BatchStream,
+from tests.toys import make_round
+from train.batching.batches import Batch, BatchStream
+from train.batching.sources import (
     Source,
     num_identities,
     num_usable,
     open_source,
-    stored_frame,
 )
 
 
@@ -35,12 +32,10 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Source]:
     ]
 
 
-def taught(
-    faces: FaceStore, teacher: TeacherStore, leave_out: np.ndarray = NO_ROWS, name: str = ""
-) -> Source:
+def taught(faces: FaceStore, teacher: TeacherStore, name: str = "") -> Source:
     """A round with one teacher; `name`: the round whose manifest is to be read."""
     manifest = LatentManifest.read(layout.manifest(name)) if name else None
-    return open_source(faces, {"toy": teacher}, leave_out, manifest)
+    return open_source(faces, {"toy": teacher}, manifest=manifest)
 
 
 def stream(sources: list[Source], seed: int = 5) -> BatchStream:
@@ -97,40 +92,6 @@ def test_rounds_are_mixed(sources: list[Source]) -> None:
 def test_fewer_faces_than_a_batch_is_refused(sources: list[Source]) -> None:
     with pytest.raises(InputError, match="fewer than one batch of 32"):
         stream([sources[1]])
-
-
-def test_a_usable_face_must_have_an_embedding(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    faces, teacher = make_round("a", 200, failed=0.0)
-    rows = teacher.embeddings().astype(np.float32)
-    rows[[7, 150], 1, 3] = np.nan, np.inf
-    holed = toy_teacher(tmp_path / "holed.zarr", rows, faces_root=faces.root)
-    with pytest.raises(InputError, match=r"holed\.zarr: row 7 is a usable face, its embedding"):
-        taught(faces, holed)
-    with pytest.raises(InputError, match=r"row 150 "):
-        taught(faces, holed, leave_out=np.array([7]))
-    assert len(taught(faces, holed, leave_out=np.array([7, 150])).usable) == 198
-
-
-def test_faces_and_embeddings_must_be_as_many(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (faces, _), (_, shorter) = make_round("a", 70), make_round("b", 69)
-    with pytest.raises(InputError, match=r"toy\.zarr: 69 rows, .*a/faces\.zarr has 70"):
-        taught(faces, shorter)
-
-
-def test_all_sources_must_share_a_frame(
-    sources: list[Source], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert stored_frame(sources).size == 32
-    monkeypatch.setattr("tests.toys.FACE_SIZE", 48)
-    other = taught(*make_round("c", 70))
-    with pytest.raises(InputError, match="wide at 32 px, wide at 48 px"):
-        stored_frame([*sources, other])
 
 
 def test_labels_number_the_identities_of_all_rounds(

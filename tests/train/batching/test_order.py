@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.toys import make_round
-from train.batching.batches import Batch, BatchStream, Source, open_source
+from train.batching.batches import Batch, BatchStream
 from train.batching.order import Order, Pool
+from train.batching.sources import Source, open_source
 
 WEIGHTS = st.floats(0.05, 3.5)
 
@@ -120,6 +121,6 @@ def test_a_reader_that_fails_stops_the_stream(
     def broken(*_: object) -> None:
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr("train.batching.batches._read", broken)
+    monkeypatch.setattr("train.batching.batches.read_block", broken)
     with pytest.raises(OSError, match="the disk is gone"):
         list(islice(batches, 20))

@@ -15,7 +15,7 @@ from manifests.settings.params import load_params
 from manifests.settings.training import Run, Train
 from tests.conftest import ROOT
 from train.engine.optimizers import Average, learning_rate, make_optimizer
-from train.losses.objectives import Lesson, Objective
+from train.losses.objectives import Objective, Supervision
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_every_schedule_warms_up(train: Train) -> None:
 class Length(Objective):
     """Of the outputs, without parameters of its own."""
 
-    def forward(self, embeddings: Tensor, lesson: Lesson) -> Tensor:
+    def forward(self, embeddings: Tensor, supervision: Supervision) -> Tensor:
         return embeddings.norm()
 
 

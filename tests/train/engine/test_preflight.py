@@ -13,9 +13,9 @@ import train.engine.trainer as trainer
 from manifests.core.errors import InputError
 from manifests.settings.params import Params
 from tests.train.toys import OUT, small_params, with_engine, with_train
-from train.engine.plan import open_plan
 from train.engine.preflight import differences
 from train.engine.processes import Processes
+from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 
 

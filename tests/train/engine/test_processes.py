@@ -15,8 +15,9 @@ import torch
 from manifests.core.errors import InputError
 from tests.toys import make_round
 from tests.train.toys import LONGER, OUT, start, write_params
-from train.checkpoint import LOG, STATE, load_student
+from train.checkpoint import LOG, load_student
 from train.engine.processes import Processes, described
+from train.engine.state import STATE
 
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
 

@@ -20,12 +20,13 @@ from pipeline.arrays.frames import ARCFACE112, WIDE
 from tests.toys import FACE_SIZE
 from tests.train.toys import OUT, interrupted, small_params, with_engine, with_train
 from train.batching.batches import Batch
-from train.checkpoint import LOG, STATE, load_student
+from train.checkpoint import LOG, load_student
 from train.engine import preflight
-from train.engine.plan import open_plan
-from train.engine.steps import NotFinite, make_learner, train_steps
+from train.engine.state import STATE
+from train.engine.steps import NotFinite, make_learner, supervised_loss, train_steps
+from train.engine.supervised import open_plan
 from train.engine.trainer import NOT_FINITE, train_run
-from train.losses.objectives import Lesson, Objective
+from train.losses.objectives import Objective, Supervision
 from train.students import build_student
 
 
@@ -81,7 +82,7 @@ def test_the_average_is_what_is_exported(params: Params) -> None:
         return learners[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "make_learner", noted)
+        patch.setattr("train.engine.supervised.make_learner", noted)
         trained(own)
     (learner,) = learners
     assert learner.average is not None
@@ -132,7 +133,7 @@ class Spoilt(nn.Module):
 
 
 class Square(Objective):
-    def forward(self, embeddings: torch.Tensor, lesson: Lesson) -> torch.Tensor:
+    def forward(self, embeddings: torch.Tensor, supervision: Supervision) -> torch.Tensor:
         return embeddings.square().mean()
 
 
@@ -148,7 +149,7 @@ def batches(count: int, size: int = 8) -> Iterator[Batch]:
 class Steep(Objective):
     """A loss of 0, whose gradient is no number there."""
 
-    def forward(self, embeddings: torch.Tensor, lesson: Lesson) -> torch.Tensor:
+    def forward(self, embeddings: torch.Tensor, supervision: Supervision) -> torch.Tensor:
         return (embeddings - embeddings.detach()).square().sum().sqrt()
 
 
@@ -156,11 +157,15 @@ def go(
     network: nn.Module, params: Params, count: int = 4, objective: type[Objective] = Square
 ) -> list[float]:
     """Losses of steps on random pictures."""
-    learner = make_learner(network, objective(), params.train)
+    learning = objective()
+    learner = make_learner(network, learning, params.train)
     lines = train_steps(
-        learner, batches(count), stored=WIDE.at(FACE_SIZE), seen=ARCFACE112.at(32),
-        train=params.train, run=params.train.runs["start"], seed=1, steps=range(count),
-        num_faces=16,
+        learner, batches(count),
+        supervised_loss(
+            network, learning, stored=WIDE.at(FACE_SIZE), seen=ARCFACE112.at(32),
+            train=params.train, seed=1, num_faces=16,
+        ),
+        train=params.train, run=params.train.runs["start"], steps=range(count),
     )  # fmt: skip
     return [line.loss for line in lines]
 
@@ -197,7 +202,7 @@ def test_a_diverged_run_leaves_the_ids_of_its_faces(params: Params) -> None:
     assert len(kept["face_ids"]) == 16 and set(kept["face_ids"]) <= known
 
 
-@pytest.mark.skipif(not preflight._compiler(), reason="no C++ compiler")
+@pytest.mark.skipif(not preflight.compiler(), reason="no C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch.compile's own, of itself
 def test_a_compiled_network_learns_the_same(params: Params) -> None:
     losses = []

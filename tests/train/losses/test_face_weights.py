@@ -21,10 +21,10 @@ from manifests.stores.rounds import open_faces
 from tests.references import losses as slow
 from tests.toys import make_round
 from tests.train.toys import with_train
-from train.engine.plan import Plan, open_plan
 from train.engine.preflight import check_round_weights
+from train.engine.supervised import Supervised, open_plan
 from train.losses.face_weights import FaceWeights
-from train.losses.objectives import Lesson, make_objective
+from train.losses.objectives import Supervision, make_objective
 from train.losses.regression import cosine, mse, unit_squared_distance
 from train.losses.terms import Target
 
@@ -56,14 +56,14 @@ def test_an_objective_weighs_what_pulls_and_leaves_pairs(params: Params) -> None
     ids = torch.tensor([1, 2, 3, 4])
     weights = FaceWeights(ids.numpy(), np.array([0.0, 0.0, 0.0, 4.0]))
     raw = {params.teacher: drawn(2, 4, 6).float()}
-    lesson = Lesson(raw, torch.full((4,), -1), 0, ids)
+    supervision = Supervision(raw, torch.full((4,), -1), 0, ids)
     outputs = drawn(1, 4, 6).float()
     targets = {params.teacher: Target(torch.zeros(6), 1.0)}
 
     def value(loss: str, weights: FaceWeights | None) -> float:
         wanted = with_train(params, loss=Losses.parsed(loss, "loss"))
         made = make_objective(wanted, targets, num_identities=0, face_weights=weights)
-        return float(made(outputs, lesson))
+        return float(made(outputs, supervision))
 
     (target,) = raw.values()
     last = slow.mse(outputs[3:].numpy(), target[3:].numpy())
@@ -92,7 +92,7 @@ class TestOfARun:
         made = QualityTable(recipe.face_id, quality, "r", "a", "b", "paper", faces.root)
         replace(made, **changes).write(Path(FILE))  # type: ignore[arg-type]
 
-    def plan(self, wanted: Params) -> Plan:
+    def plan(self, wanted: Params) -> Supervised:
         return open_plan("start", ["pool", "mined-1"], None, wanted)
 
     def test_only_the_named_rounds_faces_are_weighed(self, wanted: Params) -> None:

@@ -17,7 +17,14 @@ from tests.references import losses as slow
 from train.losses.adaptors import Adaptor, Input
 from train.losses.margin_heads import MarginHead, running
 from train.losses.margins import labelled_cross_entropy
-from train.losses.objectives import Fused, Lesson, Objective, Teaching, make_objective, teachers_of
+from train.losses.objectives import (
+    Fused,
+    Objective,
+    Supervision,
+    Teaching,
+    make_objective,
+    teachers_of,
+)
 from train.losses.terms import GroupedComparison, RankComparison, Target
 
 WIDTH, OTHER, BATCH, IDENTITIES = 6, 9, 8, 4
@@ -43,12 +50,12 @@ def objective(params: Params, loss: Any, **train: Any) -> Objective:
     return make_objective(replace(params, train=changed), TARGETS, num_identities=IDENTITIES)
 
 
-def value(objective: Objective, outputs: Tensor = OUTPUTS, **lesson: Any) -> float:
+def value(objective: Objective, outputs: Tensor = OUTPUTS, **supervision: Any) -> float:
     with torch.no_grad():
-        return float(objective(outputs, Lesson(**{**LESSON, **lesson})))
+        return float(objective(outputs, Supervision(**{**GIVEN, **supervision})))
 
 
-LESSON: Mapping[str, Any] = {"targets": RAW, "labels": LABELS, "epoch": 0}
+GIVEN: Mapping[str, Any] = {"targets": RAW, "labels": LABELS, "epoch": 0}
 
 
 class TestOneTeacher:
@@ -98,7 +105,7 @@ class TestSeveralTeachers:
         projected = OUTPUTS @ weight.T + bias
         expected = slow.mse(projected.detach().numpy(), RAW["other"].numpy() / 0.5)
         assert value(made) == pytest.approx(expected, rel=1e-5)
-        made(OUTPUTS, Lesson(**LESSON)).backward()
+        made(OUTPUTS, Supervision(**GIVEN)).backward()
         assert weight.grad is not None and weight.grad.abs().sum() > 0
 
     def test_pairs_are_compared_past_the_projection(self, params: Params) -> None:
@@ -113,7 +120,7 @@ class TestSeveralTeachers:
         made = Teaching(["e0", "e1"], targets, terms)
         raw = {"e0": drawn(4, BATCH, WIDTH), "e1": drawn(5, BATCH, WIDTH)}
         for epoch, wanted in enumerate([raw["e0"], (raw["e1"] - 1.0) / 2.0]):
-            found = made(OUTPUTS, Lesson(raw, LABELS, epoch))
+            found = made(OUTPUTS, Supervision(raw, LABELS, epoch))
             assert float(found) == pytest.approx(slow.mse(OUTPUTS.numpy(), wanted.numpy()))
 
     @pytest.mark.parametrize(
@@ -145,11 +152,11 @@ class TestMargins:
     ) -> None:
         outputs = OUTPUTS.clone().requires_grad_(True)
         made = objective(params, name, embedding_width=WIDTH)
-        made(outputs, Lesson(**LESSON)).backward()
+        made(outputs, Supervision(**GIVEN)).backward()
         assert outputs.grad is not None
         moved = outputs.grad.abs().sum(dim=1) > 0
         assert moved.tolist() == (LABELS >= 0).tolist()
-        nobody = Lesson(RAW, torch.full((BATCH,), -1), 0)
+        nobody = Supervision(RAW, torch.full((BATCH,), -1), 0)
         loss = objective(params, name, embedding_width=WIDTH)(outputs, nobody)
         assert float(loss.detach()) == 0.0
 
@@ -258,7 +265,7 @@ class TestFused:
         torch.testing.assert_close(adaptor.fused(RAW), expected)
         made = Fused(adaptor, Losses.parsed("mse", "loss").terms)
         outputs = OUTPUTS.clone().requires_grad_(True)
-        loss = made(outputs, Lesson(**LESSON))
+        loss = made(outputs, Supervision(**GIVEN))
         loss.backward()
         assert float(loss.detach()) == pytest.approx(slow.mse(OUTPUTS.numpy(), expected.numpy()))
         assert outputs.grad is not None and first.weight.grad is None
@@ -277,7 +284,7 @@ def test_following_the_gradient_lowers_every_objective(params: Params, loss: Any
     losses = []
     for _ in range(60):
         optimizer.zero_grad()
-        found = made(outputs, Lesson(**LESSON))
+        found = made(outputs, Supervision(**GIVEN))
         found.backward()
         optimizer.step()
         losses.append(float(found.detach()))

@@ -18,26 +18,15 @@ from manifests.core.errors import InputError
 from manifests.settings.objectives import IdentityPart, Losses, Tuition
 from manifests.settings.params import Params
 from manifests.settings.training import Run
-from manifests.stores.passport import Fingerprint
 from manifests.stores.reading import FaceStore
-from tests.toys import EMBEDDING_WIDTH, PASSPORT, make_round, toy_teacher
-from train.engine.plan import Plan, open_plan, open_sources
-from train.engine.trainer import start_objective
+from tests.toys import EMBEDDING_WIDTH, make_round
+from tests.train.toys import add_teacher, asked
+from train.batching.sources import open_sources
+from train.engine.supervised import Supervised, open_plan
 from train.fuse import fuse
 
 COUNT = 130
 RUN = Run(faces_seen=320, rate_from=1.0, rate_to=0.1)
-
-
-def add_teacher(round: str, name: str, width: int, *, views: int = 2, version: str = "1") -> None:
-    """Embeddings of another width beside those of `toy`."""
-    faces = FaceStore.open(layout.faces(round))
-    rng = np.random.default_rng(len(name) + width)
-    rows = rng.standard_normal((len(faces), views, width)).astype(np.float32)
-    rows[~faces.ok()] = np.nan
-    made_by = Fingerprint({"name": name, "version": version}, {"batch": 64})
-    passport = replace(PASSPORT, round=round, fingerprint=made_by)
-    toy_teacher(layout.teacher(round, name), rows, faces_root=faces.root, passport=passport)
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +53,7 @@ def params(
     return replace(params, teacher="toy", train=train)
 
 
-def asked(params: Params, loss: Any = "cosine", **train: Any) -> Params:
-    return replace(params, train=replace(params.train, loss=Losses.parsed(loss, "loss"), **train))
-
-
-def plan(params: Params, *rounds: str) -> Plan:
+def plan(params: Params, *rounds: str) -> Supervised:
     return open_plan("start", rounds or ("pool", "people"), None, params)
 
 
@@ -241,7 +226,7 @@ class TestParts:
             runs = {"start": replace(RUN, identities=part)}
             opened = plan(asked(params, "arcface", embedding_width=8, runs=runs), "people")
             (source,) = opened.sources
-            head = start_objective(opened).head
+            head = opened.start_objective().head
             return set(source.identities[source.usable].tolist()), len(head.prototypes)
 
         parts = [seen(IdentityPart(part, 2)) for part in range(2)]
@@ -259,7 +244,9 @@ class TestParts:
             "more", COUNT, seed=3, origin="boundary",
             identity_id=np.ma.masked_less(np.arange(COUNT) % 4, 1),
         )  # fmt: skip
-        sources, _ = open_sources(["people", "pool", "more"], params, {})
-        opened = Plan("start", asked(params, "arcface", embedding_width=8), sources, 3, None, {})
-        head = start_objective(opened).head
+        sources, _ = open_sources(["people", "pool", "more"], [params.teacher], params, {})
+        opened = Supervised(
+            "start", asked(params, "arcface", embedding_width=8), sources, 3, None, {}
+        )
+        head = opened.start_objective().head
         assert len(head.prototypes) == 5 + 0 + 3

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import layer_norm
 
-from eval.report import count_macs
+from pipeline.arrays.numerics import count_macs
 from tests.students import StudentContract, build, count
 from train.students.edgeface import ChannelAttention, linear, position_waves
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from eval.report import count_macs
+from pipeline.arrays.numerics import count_macs
 from tests.students import StudentContract, build, count
 from train.students.base import num_params
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from eval.report import count_macs
 from manifests.core.errors import InputError
+from pipeline.arrays.numerics import count_macs
 from tests.students import StudentContract, build, count, pictures
 from train.students import build_student
 from train.students.base import num_params

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from eval.report import count_macs
+from pipeline.arrays.numerics import count_macs
 from tests.students import StudentContract, build, count, pictures
 from train.students.tinyfar import SqueezeExcite
 

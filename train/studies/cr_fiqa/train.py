@@ -36,7 +36,7 @@ from manifests.settings.training import Run, check_training_rounds
 from manifests.stores.rounds import RoundFiles, open_round
 from manifests.studies.cr_fiqa import Descent, Study
 from train.checkpoint import load_quality
-from train.engine.plan import Plan, open_plan
+from train.engine.supervised import Supervised, open_plan
 from train.engine.trainer import train_run
 from train.qualities import quality_table
 
@@ -85,7 +85,7 @@ def loss_of(arm: str, study: Study) -> Losses:
     return Losses((*teaching, *networks.margin.terms, head))
 
 
-def open_network(arm: str, params: Params, study: Study) -> Plan:
+def open_network(arm: str, params: Params, study: Study) -> Supervised:
     """The run of a network that learns quality; all see the same faces.
 
     Raises InputError if the round has too few identities for the margin.
@@ -140,7 +140,7 @@ def marks_of(
     return Marks(tuple(marks), files.faces.root, files.teacher.root, rule)
 
 
-def open_student(arm: str, seed: int, params: Params, study: Study) -> Plan:
+def open_student(arm: str, seed: int, params: Params, study: Study) -> Supervised:
     """The run of a distilled student; students of one seed begin with the same weights.
 
     Raises InputError if the tables are of other faces than those at hand.
@@ -158,7 +158,7 @@ def open_student(arm: str, seed: int, params: Params, study: Study) -> Plan:
     return without_marked(plan, MARKS / arm) if arm in (QUARANTINED, RANDOM) else plan
 
 
-def without_marked(plan: Plan, folder: Path) -> Plan:
+def without_marked(plan: Supervised, folder: Path) -> Supervised:
     """The same run without the faces that the marks in `folder` name."""
     sources, digests = [], dict(plan.marks)
     for source, name in zip(plan.sources, plan.rounds, strict=True):

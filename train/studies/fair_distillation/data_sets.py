@@ -21,7 +21,7 @@ from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
 from manifests.records.attributes import MEASURED, AttributeTable
 from manifests.studies.fair_distillation import ALL, SOME, WHERE, DataSet, Group
-from train.batching.batches import NO_IDENTITY, Source, num_usable, usable_identities
+from train.batching.sources import NO_IDENTITY, Source, num_usable, usable_identities
 
 # Steele, Lea & Flood, "Fast splittable pseudorandom number generators" (OOPSLA 2014): SplitMix64.
 STEP, FIRST, SECOND = (

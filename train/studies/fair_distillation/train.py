@@ -25,11 +25,12 @@ from manifests.settings.params import Params, load_params
 from manifests.settings.study import load_study
 from manifests.settings.training import Run
 from manifests.studies.fair_distillation import NAME, WHERE, Cell, Study, check_study, expand
-from train.batching.batches import Source, check_one_teacher, num_usable
+from train.batching.sources import Source, check_one_teacher, num_usable, open_sources
 from train.checkpoint import DISTILLED
-from train.engine.plan import Plan, open_sources
 from train.engine.processes import keep_freed_memory
+from train.engine.supervised import Supervised
 from train.engine.trainer import train_run
+from train.losses.objectives import teachers_of
 from train.losses.prerequisites import check_objective
 from train.studies.fair_distillation.data_sets import Chosen, choose_faces
 
@@ -66,7 +67,7 @@ def cell_params(cell: Cell, seed: int, params: Params, study: Study) -> Params:
     return replace(params, train=train)
 
 
-def open_cell(cell: Cell, seed: int, params: Params, study: Study) -> Plan:
+def open_cell(cell: Cell, seed: int, params: Params, study: Study) -> Supervised:
     """The run of one student: as stage train's, on the faces that the data set's shares choose.
     Its targets are centred by the mean of the pool's faces, whatever it is trained on.
 
@@ -78,7 +79,7 @@ def open_cell(cell: Cell, seed: int, params: Params, study: Study) -> Plan:
     pool = pool_of(own) if cell.distilled else None
     for name, store in pool.teachers.items() if pool else ():
         check_one_teacher([store, *(source.teachers[name] for source in chosen.sources)])
-    plan = Plan(
+    plan = Supervised(
         run_name(cell, seed),
         own,
         chosen.sources,
@@ -96,7 +97,9 @@ def open_cell(cell: Cell, seed: int, params: Params, study: Study) -> Plan:
 def open_data_set(name: str, params: Params, study: Study) -> tuple[Chosen, dict[str, str]]:
     """Its faces, and {path: digest} of the marks that some were left out by."""
     data = study.data[name]
-    sources, marks = open_sources(data.rounds, params, {}, real_faces=study.real_faces.allow)
+    sources, marks = open_sources(
+        data.rounds, teachers_of(params), params, {}, real_faces=study.real_faces.allow
+    )
     _check_real_faces(sources, study)
     total = study.faces if data.faces is None else data.faces
     chosen = choose_faces(name, data, sources, total, study.choice_seed)
@@ -122,7 +125,7 @@ def _check_real_faces(sources: Sequence[Source], study: Study) -> None:
 def pool_of(params: Params) -> Source:
     """The pool with its teacher's embeddings; no face of it is left out of the mean."""
     whole = replace(params, train=replace(params.train, leave_out=()))
-    return open_sources([POOL], whole, {})[0][0]
+    return open_sources([POOL], teachers_of(params), whole, {})[0][0]
 
 
 def training_words(cell: Cell, params: Params, chosen: Chosen) -> str:

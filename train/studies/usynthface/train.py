@@ -23,10 +23,11 @@ from manifests.settings.study import load_study
 from manifests.settings.training import Run, check_training_rounds
 from manifests.stores.rounds import open_faces
 from manifests.studies.usynthface import Study
-from train.batching.batches import Source, num_identities, num_usable, open_source
-from train.engine.plan import Plan, open_plan
+from train.batching.sources import Source, num_identities, num_usable, open_source
+from train.engine.plan import Plan
+from train.engine.supervised import Supervised, open_plan
 from train.engine.trainer import train_run
-from train.studies.usynthface.untaught import Untaught, train_untaught
+from train.studies.usynthface.contrastive import Contrastive, recipe_of, with_study
 
 NAME = "usynthface"
 WHERE = layout.study_params(NAME)
@@ -54,7 +55,7 @@ def check_study(study: Study) -> None:
     check_training_rounds(study.rounds, f"{WHERE}: ")
 
 
-def open_untaught(arm: str, params: Params, study: Study) -> Untaught:
+def open_contrastive(arm: str, params: Params, study: Study) -> Contrastive:
     """A run without teacher; the untrained network's is short and learns at a rate of 0.
 
     Raises InputError if the data are too few for the queue, or have no identities to pair.
@@ -64,14 +65,15 @@ def open_untaught(arm: str, params: Params, study: Study) -> Untaught:
     if arm == UNTRAINED:
         settling = replace(study.descent, learning_rate=0.0)
         study = replace(study, faces_seen=SETTLING_STEPS * settling.batch, descent=settling)
-    name = layout.study_run(NAME, arm).relative_to(layout.RUNS).as_posix()
-    run = Untaught(name, params, study, sources, arm == IDENTITIES)
-    if run.by_identity and not num_identities(sources):
+    by_identity = arm == IDENTITIES
+    if by_identity and not num_identities(sources):
         raise InputError(
             f"{WHERE}: rounds {', '.join(study.rounds)} name no identities, of which this arm "
             f"pairs two faces; add {layout.IDENTITIES}"
         )
-    return run
+    name = layout.study_run(NAME, arm).relative_to(layout.RUNS).as_posix()
+    recipe = recipe_of(params.train, study, by_identity=by_identity)
+    return Contrastive(name, with_study(params, study, name), sources, study, by_identity, recipe)
 
 
 def _faces_alone(name: str) -> Source:
@@ -90,7 +92,7 @@ def _check_queue(sources: Sequence[Source], study: Study) -> None:
         )
 
 
-def open_distilled(params: Params, study: Study) -> Plan:
+def open_distilled(params: Params, study: Study) -> Supervised:
     """The run of stage train on the same faces, as many of them: none is left out.
 
     Raises InputError if its student would be of another size.
@@ -114,11 +116,11 @@ def main() -> None:
     pick("arm", arm, dict.fromkeys(ARMS))
     params, study = load_params(), load_study(NAME, Study)
     check_study(study)
-    output = layout.study_run(NAME, arm)
     if arm == DISTILLED:
-        train_run(open_distilled(params, study), output)
+        plan: Plan = open_distilled(params, study)
     else:
-        train_untaught(open_untaught(arm, params, study), output)
+        plan = open_contrastive(arm, params, study)
+    train_run(plan, layout.study_run(NAME, arm))
 
 
 if __name__ == "__main__":

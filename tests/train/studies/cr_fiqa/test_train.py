@@ -24,8 +24,8 @@ from manifests.studies.cr_fiqa import Study
 from tests.conftest import ROOT
 from tests.toys import EMBEDDING_WIDTH, make_round
 from train.checkpoint import load_quality, load_student
-from train.engine.plan import Plan
-from train.engine.trainer import start_network, train_run
+from train.engine.supervised import Supervised
+from train.engine.trainer import train_run
 from train.studies.cr_fiqa import train as cr_fiqa
 from train.studies.cr_fiqa.train import (
     MARKS,
@@ -99,7 +99,7 @@ def test_networks_see_the_same_faces_and_begin_alike(workshop: tuple[Params, Stu
     assert len({plan.work for plan in plans.values()}) == len(NETWORKS)
     usable = {plan.sources[0].usable.tobytes() for plan in plans.values()}
     assert len(usable) == 1
-    starts = [start_network(plan).state_dict() for arm, plan in plans.items() if arm != "on-top"]
+    starts = [plan.start_network().state_dict() for arm, plan in plans.items() if arm != "on-top"]
     assert all(np.array_equal(a, b) for start in starts[1:]
                for a, b in zip(starts[0].values(), start.values(), strict=True))  # fmt: skip
     terms = {arm: [t.name for t in p.params.train.loss.terms] for arm, p in plans.items()}
@@ -128,7 +128,7 @@ def test_a_network_on_top_has_the_backbones_weights(own_workshop: tuple[Params, 
     assert load_quality(output).student.sha256 == backbone.sha256
 
 
-def students(workshop: tuple[Params, Study]) -> dict[str, Plan]:
+def students(workshop: tuple[Params, Study]) -> dict[str, Supervised]:
     return {arm: open_student(arm, 0, *workshop) for arm in cr_fiqa.STUDENTS}
 
 
@@ -153,7 +153,7 @@ def test_students_differ_in_the_faces_alone(workshop: tuple[Params, Study]) -> N
 
 def test_a_seed_is_another_start(workshop: tuple[Params, Study]) -> None:
     plans = [open_student("plain", seed, *workshop) for seed in (0, 1)]
-    first, other = (next(iter(start_network(plan).parameters())) for plan in plans)
+    first, other = (next(iter(plan.start_network().parameters())) for plan in plans)
     assert not np.array_equal(first.detach(), other.detach())
     assert plans[0].name == "studies/cr-fiqa/plain/0"
 

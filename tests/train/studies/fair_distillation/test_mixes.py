@@ -15,7 +15,7 @@ from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.stores.rounds import open_round
 from tests.toys import make_round
-from train.batching.batches import Source, open_source
+from train.batching.sources import Source, open_source
 from train.studies.fair_distillation.data_sets import (
     Portion,
     chosen,

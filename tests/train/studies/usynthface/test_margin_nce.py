@@ -15,13 +15,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manifests.core.errors import InputError
+from manifests.settings.params import Params
+from manifests.settings.training import Run
 from manifests.studies.usynthface import Contrast, Descent
 from tests.references import after_fifo, margin_nce, moco_logits
+from train.engine.optimizers import learning_rate, make_optimizer
 from train.students import build_student
 from train.studies.usynthface import margin_nce as module
-from train.studies.usynthface.contrast import learning_rate, make_optimizer
+from train.studies.usynthface.contrastive import (
+    folded,
+    published_sgd,
+    with_descent,
+    with_final_norm,
+)
 from train.studies.usynthface.margin_nce import MomentumContrast, follow, in_parts, margin_logits
-from train.studies.usynthface.untaught import folded, with_final_norm
 
 SETTINGS = Contrast(
     margin=0.1, temperature=0.07, queue=7, replacement="fifo", momentum=0.9, sub_batches=1
@@ -144,16 +151,19 @@ class TestSteps:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_it_learns_to_find_faces_by_their_other_view(optimizer: str) -> None:
+def test_it_learns_to_find_faces_by_their_other_view(optimizer: str, params: Params) -> None:
     """What two views share is one of three colours; the others are noise to be left aside."""
     descent = Descent(optimizer, 16, {"sgd": 0.3, "adamw": 0.03}[optimizer], 0.9, 1e-4, 0)
     query = encoder().train()
     study = contrast(query, queue=64, margin=0.0)
-    trained = make_optimizer(query, descent)
+    train, run = with_descent(params.train, descent), Run(60 * 16, rate_from=1.0, rate_to=0.0)
+    trained = make_optimizer(query, study, train)
+    if optimizer == "sgd":
+        trained = published_sgd(query, descent)
     losses = []
     for step in range(60):
         for group in trained.param_groups:
-            group["lr"] = learning_rate(step, 60, descent)
+            group["lr"] = learning_rate(step, 60, run, train)
         views = [pictures(16, 1000 + 2 * step + view) for view in (0, 1)]
         for view in views:
             view[:, 0] = 2 * pictures(16, step)[:, 0]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from manifests.core import layout
 from manifests.core.costs import seconds_by_stage
@@ -19,14 +20,25 @@ from manifests.core.errors import InputError
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import load_study
 from manifests.studies.usynthface import Study
+from pipeline.arrays.frames import ARCFACE112, Frame
 from tests.conftest import ROOT
 from tests.toys import EMBEDDING_WIDTH, make_round
 from tests.train.toys import interrupted
-from train.checkpoint import DISTILLED, FILE, LOG, load_student
+from train.checkpoint import DISTILLED, FILE, LOG, load_student, weights_sha256
+from train.engine import trainer
+from train.engine.state import STATE
+from train.engine.steps import step_generator
 from train.engine.trainer import train_run
-from train.studies.usynthface import untaught
-from train.studies.usynthface.train import check_study, open_distilled, open_untaught
-from train.studies.usynthface.untaught import TRAINED, UNTRAINED, train_untaught
+from train.studies.usynthface.contrastive import (
+    TRAINED,
+    UNTRAINED,
+    Contrastive,
+    folded,
+    with_final_norm,
+)
+from train.studies.usynthface.margin_nce import MomentumContrast, margin_nce
+from train.studies.usynthface.pairs import Partners, views
+from train.studies.usynthface.train import check_study, open_contrastive, open_distilled
 
 OUT = Path("runs/studies/usynthface/augmentation")
 
@@ -63,22 +75,22 @@ def weights(folder: Path) -> str:
 
 
 def test_an_interrupted_run_ends_at_the_same_bits(params: Params, study: Study) -> None:
-    train_untaught(open_untaught("identities", params, study), OUT)
+    train_run(open_contrastive("identities", params, study), OUT)
     straight = weights(OUT)
-    run = open_untaught("identities", params, study)
+    run = open_contrastive("identities", params, study)
     (run.work / LOG).unlink()
 
-    with interrupted(untaught, "contrast_steps", at=3):
-        train_untaught(run, OUT)
-    assert (run.work / untaught.STATE).exists()
-    train_untaught(open_untaught("identities", params, study), OUT)
+    with interrupted(trainer, "train_steps", at=3):
+        train_run(run, OUT)
+    assert (run.work / STATE).exists()
+    train_run(open_contrastive("identities", params, study), OUT)
     assert weights(OUT) == straight
 
 
 def test_no_teacher_is_opened_and_the_card_says_so(params: Params, study: Study) -> None:
     for name in study.rounds:
         shutil.rmtree(layout.teacher(name, "toy"))
-    train_untaught(open_untaught("identities", params, study), OUT)
+    train_run(open_contrastive("identities", params, study), OUT)
     student = load_student(OUT)
     assert student.card.training == TRAINED and "without teacher" in TRAINED
     assert student.card.faces_seen == 96
@@ -95,11 +107,11 @@ def test_the_untrained_network_keeps_its_weights(
 ) -> None:
     """All but the last layer, into which the normalisation is folded, and running statistics."""
     monkeypatch.setattr("train.studies.usynthface.train.SETTLING_STEPS", 3)
-    run = open_untaught("untrained", params, study)
-    train_untaught(run, OUT)
+    run = open_contrastive("untrained", params, study)
+    train_run(run, OUT)
     student = load_student(OUT)
     assert student.card.training == UNTRAINED and student.card.faces_seen == 0
-    before = untaught.start_network(run)
+    before = run.new_network()
     found = dict(student.network.named_parameters())
     for name, tensor in list(before.named_parameters())[:-2]:
         assert torch.equal(tensor, found[name]), name
@@ -107,9 +119,9 @@ def test_the_untrained_network_keeps_its_weights(
 
 def test_arms_begin_alike_and_are_runs_of_their_own(params: Params, study: Study) -> None:
     runs = [
-        open_untaught(arm, params, study) for arm in ("untrained", "augmentation", "identities")
+        open_contrastive(arm, params, study) for arm in ("untrained", "augmentation", "identities")
     ]
-    starts = [untaught.weights_sha256(untaught.start_network(run)) for run in runs]
+    starts = [weights_sha256(run.new_network()) for run in runs]
     assert len({*starts}) == 1
     assert len({run.work for run in runs}) == 3
 
@@ -120,7 +132,7 @@ def test_the_distilled_student_is_of_their_size_and_sees_as_many_faces(
     plan = open_distilled(params, study)
     output = layout.study_run("usynthface", "distilled")
     train_run(plan, output)
-    train_untaught(open_untaught("augmentation", params, study), OUT)
+    train_run(open_contrastive("augmentation", params, study), OUT)
     taught, alone = load_student(output), load_student(OUT)
     assert taught.card.training == DISTILLED
     assert taught.card.faces_seen == alone.card.faces_seen == 96
@@ -157,13 +169,13 @@ def test_numbers_that_no_run_can_have_are_refused(
 def test_a_queue_larger_than_the_data_is_refused(params: Params, study: Study) -> None:
     greedy = replace(study, contrast=replace(study.contrast, queue=120))
     with pytest.raises(InputError, match=r"queue of 120 keys is larger than the data, \d+ usable"):
-        open_untaught("augmentation", params, greedy)
+        open_contrastive("augmentation", params, greedy)
 
 
 def test_pairs_of_an_identity_need_identities(params: Params, study: Study) -> None:
     alone = replace(study, rounds=("pool",), contrast=replace(study.contrast, queue=8))
     with pytest.raises(InputError, match="rounds pool name no identities, of which this arm"):
-        open_untaught("identities", params, alone)
+        open_contrastive("identities", params, alone)
 
 
 def test_a_student_of_another_size_is_no_comparison(params: Params, study: Study) -> None:
@@ -174,13 +186,62 @@ def test_a_student_of_another_size_is_no_comparison(params: Params, study: Study
 def test_a_diverged_loss_stops_the_run(params: Params, study: Study) -> None:
     wild = replace(study, descent=replace(study.descent, optimizer="sgd", learning_rate=1e30))
     with pytest.raises(InputError, match="lower descent: learning_rate"):
-        train_untaught(open_untaught("augmentation", params, wild), OUT)
+        train_run(open_contrastive("augmentation", params, wild), OUT)
 
 
 def test_a_student_of_before_cards_said_so_was_distilled(params: Params, study: Study) -> None:
-    train_untaught(open_untaught("augmentation", params, study), OUT)
+    train_run(open_contrastive("augmentation", params, study), OUT)
     student = load_student(OUT)
     facts = {key: str(value) for key, value in asdict(student.card).items() if key != "training"}
     tensors = {name: t.contiguous() for name, t in student.network.state_dict().items()}
     save_file(tensors, OUT / FILE, facts)
     assert load_student(OUT).card == replace(student.card, training=DISTILLED)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_run_of_the_engine_is_the_obvious_loop(
+    params: Params, study: Study, optimizer: str
+) -> None:
+    own = replace(study, descent=replace(study.descent, optimizer=optimizer))
+    run = open_contrastive("identities", params, own)
+    train_run(run, OUT)
+    twin = student_of_the_obvious_loop(run, own)
+    found = load_student(OUT).network.state_dict()
+    for name, tensor in twin.state_dict().items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+def student_of_the_obvious_loop(run: Contrastive, study: Study) -> nn.Module:
+    """Trained without the engine. Adam divides gradients that are rounding alone by themselves,
+    so that no other order of summation than the fused one's would end near."""
+    descent, query = study.descent, with_final_norm(run.new_network()).train()
+    keys = torch.Generator().manual_seed(run.seed)
+    contrast = MomentumContrast(query, study.contrast, EMBEDDING_WIDTH, keys)
+    learnt = [p for p in query.parameters() if p.requires_grad]
+    plain = [p for p in learnt if p.ndim <= 1 and descent.optimizer == "adamw"]
+    groups = [
+        {"params": [p for p in learnt if all(p is not q for q in plain)]},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    decay = descent.weight_decay
+    optimizer: torch.optim.Optimizer
+    if descent.optimizer == "sgd":
+        optimizer = torch.optim.SGD(groups, momentum=descent.momentum, weight_decay=decay)
+    else:
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=decay, fused=True)
+    partners, stored = Partners(run.sources), Frame(**run.sources[0].faces.frame)
+    for step, batch in zip(range(run.num_steps), run.stream().batches(), strict=False):
+        generator = step_generator(run.seed, step)
+        others = partners.images(batch, generator)
+        pairs = [
+            views(images, stored, ARCFACE112.at(32), study.augmentation, generator)
+            for images in (batch.images, others)
+        ]
+        order = torch.randperm(len(others), generator=generator)
+        warm = min(1.0, (step + 1) * descent.batch / descent.warmup_faces)
+        for group in optimizer.param_groups:
+            group["lr"] = descent.learning_rate * warm * (1 - step / run.num_steps)
+        optimizer.zero_grad()
+        margin_nce(contrast(query, *pairs, order)).backward()
+        optimizer.step()
+    return folded(query)

@@ -11,8 +11,9 @@ import torch
 
 from manifests.stores.rounds import open_faces
 from tests.toys import make_round
-from train.batching.batches import NO_IDENTITY, BatchStream, Source, open_source
-from train.studies.usynthface.contrast import Partners
+from train.batching.batches import BatchStream
+from train.batching.sources import NO_IDENTITY, Source, open_source
+from train.studies.usynthface.pairs import Partners
 
 IDENTITIES = 9
 
@@ -74,7 +75,7 @@ def test_draws_depend_on_the_generator_alone(sources: list[Source]) -> None:
 
 
 def test_few_chunks_are_kept(sources: list[Source], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.studies.usynthface.contrast.CHUNKS_KEPT", 1)
+    monkeypatch.setattr("train.studies.usynthface.pairs.CHUNKS_KEPT", 1)
     partners = Partners(sources)
     stream = BatchStream(sources, batch=64, pool_rows=512, seed=1)
     batch = next(stream.batches())

@@ -1,12 +1,12 @@
-"""The steps of momentum contrast: two views of every face, a line of the log each.
+"""The loss of a step of momentum contrast: two views of every face.
+
 The second picture of a face may be another face of the same identity.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,11 +14,12 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from manifests.stores.reading import CHUNK_ROWS
-from manifests.studies.usynthface import Augmentation, Descent, Study
+from manifests.studies.usynthface import Augmentation
 from pipeline.arrays.frames import Frame, to_frame
 from train.augmentation.randaugment import rand_augment
-from train.batching.batches import NO_IDENTITY, Batch, Source, identity_labels
-from train.engine.steps import step_generator
+from train.batching.batches import Batch
+from train.batching.sources import NO_IDENTITY, Source, identity_labels
+from train.engine.steps import StepLoss, step_generator
 from train.studies.usynthface.margin_nce import MomentumContrast, margin_nce
 
 CHUNKS_KEPT = 256  # decoded, 450 MB at 96 px: partners lie near those whom a batch shows
@@ -82,86 +83,33 @@ class Partners:
         return self.chunks[chunk][row % CHUNK_ROWS]
 
 
-@dataclass(frozen=True)
-class Progress:
-    """A line of the log."""
-
-    faces_seen: int
-    loss: float
-    learning_rate: float
-    found: float  # share of the batch whose positive beats every negative
-
-
-def sgd(parameters: Sequence[Tensor], descent: Descent) -> torch.optim.Optimizer:
-    """With momentum; weight decay on all parameters, as published."""
-    return torch.optim.SGD(
-        parameters, lr=0.0, momentum=descent.momentum, weight_decay=descent.weight_decay
-    )
-
-
-def adamw(parameters: Sequence[Tensor], descent: Descent) -> torch.optim.Optimizer:
-    """As distilled students are trained; no decay on biases and normalisation."""
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": descent.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.99), fused=True)
-
-
-OPTIMIZERS: dict[str, Callable[[Sequence[Tensor], Descent], torch.optim.Optimizer]] = {
-    "sgd": sgd,
-    "adamw": adamw,
-}
-
-
-def make_optimizer(query: nn.Module, descent: Descent) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in query.parameters() if parameter.requires_grad]
-    return OPTIMIZERS[descent.optimizer](parameters, descent)
-
-
-def learning_rate(step: int, num_steps: int, descent: Descent) -> float:
-    """A straight line to nothing after a warm-up from zero. The paper lowers its rate when its
-    accuracy on photographs stops rising; here nothing that is trained may look at those."""
-    warmup = min(1.0, (step + 1) * descent.batch / max(1, descent.warmup_faces))
-    return descent.learning_rate * warmup * (1.0 - step / max(1, num_steps))
-
-
-def contrast_steps(
+def contrastive_loss(
     query: nn.Module,
     contrast: MomentumContrast,
-    optimizer: torch.optim.Optimizer,
-    batches: Iterator[Batch],
     partners: Partners | None,
     *,
     stored: Frame,
     seen: Frame,
-    study: Study,
+    augmentation: Augmentation,
     seed: int,
-    steps: range,
-) -> Iterator[Progress]:
-    """Trains both encoders in place, one step an item; `stored`, `seen`: the frames of store and
-    student. Without `partners`, both views are of one picture."""
+) -> StepLoss:
+    """`stored`, `seen`: the frames of store and student. Without `partners`, both views are of one
+    picture. The figure `found`: the share of the batch whose positive beats every negative."""
     device = next(query.parameters()).device
-    query.train()
-    contrast.train()
-    for step, batch in zip(steps, batches, strict=False):
+
+    def loss_of(step: int, batch: Batch) -> tuple[Tensor, Mapping[str, float]]:
         generator = step_generator(seed, step)
         others = batch.images if partners is None else partners.images(batch, generator)
         first, second = (
-            views(images.to(device), stored, seen, study.augmentation, generator)
+            views(images.to(device), stored, seen, augmentation, generator)
             for images in (batch.images, others)
         )
         order = torch.randperm(len(first), generator=generator).to(device)
-        rate = learning_rate(step, steps.stop, study.descent)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
         logits = contrast(query, first, second, order)
-        loss = margin_nce(logits)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
         found = (logits.detach().argmax(dim=1) == 0).float().mean()
-        yield Progress((step + 1) * len(first), float(loss.detach()), rate, float(found))
+        return margin_nce(logits), {"found": float(found)}
+
+    return loss_of
 
 
 def views(
