@@ -19,7 +19,6 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from eval.photos.listings import read_qualities
 from eval.reporting.figures import STUDENT
 from eval.reporting.outputs import check_outputs, write_outputs
 from eval.scoring.intervals import RESAMPLES, Resampled, Statistic, identity_bootstrap
@@ -28,6 +27,7 @@ from eval.scoring.roc import RankedPairs
 from eval.scoring.scored import ScoredPairs, read_scores
 from eval.scoring.subjects import PairSubjects
 from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.photographs.lists import read_qualities
 
 GRID = np.arange(20) / 20  # 0, 0.05, … 0.95 of the pairs
 PARTIAL = 0.3  # the partial area ends here

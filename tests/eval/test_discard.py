@@ -22,10 +22,10 @@ from eval.discard import (
     main,
     pair_quality,
 )
-from eval.photos.listings import read_qualities
 from eval.scoring.roc import roc
 from eval.scoring.scored import ScoredPairs, read_scores
 from manifests.core.errors import InputError
+from manifests.photographs.lists import read_qualities
 from tests.references import fnmr_after_discarding
 from tests.results import people_pairs, people_table, write_result
 

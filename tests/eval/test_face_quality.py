@@ -16,12 +16,12 @@ from torch import nn
 
 from eval import discard, face_quality
 from eval.benchmarks import open_benchmark
-from eval.photos.listings import read_qualities
 from eval.photos.models import load_model
 from eval.photos.rating import detector_scores, look_at, rating_model, sharpness_model
 from eval.verify import finder, verify_models, write
 from manifests.core import layout
 from manifests.core.errors import InputError
+from manifests.photographs.lists import read_qualities
 from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
 from pipeline.arrays.frames import ARCFACE112
 from tests.references import sharpness
