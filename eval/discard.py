@@ -21,11 +21,10 @@ from matplotlib.ticker import PercentFormatter
 
 from eval.reporting.figures import STUDENT
 from eval.reporting.outputs import check_outputs, write_outputs
-from eval.scoring.intervals import RESAMPLES, Resampled, Statistic, identity_bootstrap
+from eval.scoring.intervals import RESAMPLES, PairSubjects, Resampled, Statistic, identity_bootstrap
 from eval.scoring.metrics import require_impostors
 from eval.scoring.roc import RankedPairs
 from eval.scoring.scored import ScoredPairs, read_scores
-from eval.scoring.subjects import PairSubjects
 from manifests.core.errors import InputError, Parser, pick, run_command
 from manifests.photographs.lists import read_qualities
 

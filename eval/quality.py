@@ -36,6 +36,7 @@ from manifests.settings.params import Params, Quality, load_params
 from manifests.stores.reading import CHUNK_ROWS, FaceStore, TeacherStore
 from manifests.stores.rounds import RoundFiles, open_round
 from pipeline.arrays.frames import Frame, to_frame
+from pipeline.arrays.numerics import unit_rows
 from train.checkpoint import FILE, load_student
 
 TEACHER, INDEPENDENT = "teacher", "independent"
@@ -79,7 +80,7 @@ def open_identities(name: str, teacher: str) -> Round:
 def seen_by_teacher(found: Round, params: Params) -> Float[np.ndarray, "face width"]:
     """Unit embeddings, centred as those that drew the boundaries: by the pool's mean."""
     centre = TeacherStore.open(layout.teacher(POOL, params.teacher)).centre()
-    return _unit(found.files.teacher.embeddings()[found.rows, 0].astype(np.float64) - centre)
+    return unit_rows(found.files.teacher.embeddings()[found.rows, 0].astype(np.float64) - centre)
 
 
 def seen_by(model: Model, faces: FaceStore, rows: Int[np.ndarray, " face"]) -> np.ndarray:
@@ -92,7 +93,7 @@ def seen_by(model: Model, faces: FaceStore, rows: Int[np.ndarray, " face"]) -> n
         crops = to_frame(images.permute(0, 3, 1, 2).float(), stored, model.frame)
         parts.append(model.embed(crops))
     found = np.concatenate(parts)
-    return _unit(found if model.metric == "cosine" else found - found.mean(axis=0))
+    return unit_rows(found if model.metric == "cosine" else found - found.mean(axis=0))
 
 
 def require_independent(judge: str, name: str, teacher: str) -> None:
@@ -198,10 +199,6 @@ def report_of(found: Round, verdicts: Mapping[str, Verdict], settings: Quality) 
         },
         "broken": broken(kept, found.share_kept, settings),
     }
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def write(report: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> None:

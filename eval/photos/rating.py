@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eval.annotators.measured import SIZE, sharpness
 from eval.benchmarks.base import Protocol
-from eval.photos.embedding import Finder, declared_views, embed_protocol
+from eval.photos.embedding import Finder, embed_protocol
 from eval.photos.models import Model
 from manifests.core.digests import canonical_json, sha256_text
 from pipeline.arrays.align import Face
@@ -66,7 +66,7 @@ def look_at(protocol: Protocol, models: Mapping[str, Model], find: Finder) -> Se
         faces.append(find(picture))
         return faces[-1]
 
-    views = [declared_views(model) for model in models.values()]
+    views = [model.views for model in models.values()]
     embedded, _ = embed_protocol(protocol, [*models.values()], views, finding)
     rows = {name: own.views[view] for name, own, view in zip(models, embedded, views, strict=True)}
     return SeenPhotographs(rows, detector_scores(faces))

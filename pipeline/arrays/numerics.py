@@ -1,4 +1,5 @@
-"""How backends are called, so that the same inputs give the same bits: one batch shape."""
+"""How backends are called, so that the same inputs give the same bits: one batch shape; and how
+their rows are brought to unit length."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from manifests.core.errors import InputError
@@ -29,6 +32,11 @@ def in_fixed_batches(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tens
         if not parts:  # no rows: the shape of a row still has to be right
             return function(rows.new_zeros((BATCH, *rows.shape[1:])))[:0]
     return torch.cat(parts)
+
+
+def unit_rows(rows: Float[np.ndarray, "*rows width"]) -> Float[np.ndarray, "*rows width"]:
+    """Rows at length 1, in their own dtype; a row of zeros stays one."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
 def numerics(device: str) -> dict[str, Any]:

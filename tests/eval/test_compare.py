@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from eval.compare import compare, main, paired
-from eval.scoring.intervals import identity_bootstrap
+from eval.scoring.intervals import PairSubjects, identity_bootstrap
 from eval.scoring.results import read_result
-from eval.scoring.subjects import PairSubjects
 from manifests.core.errors import InputError
 from tests.conftest import ROOT
 from tests.results import people_table, write_result

@@ -9,12 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from eval.discard import FIXED, GRID, PARTIAL, RE_ESTIMATED, RULES, fnmr_statistic
-from eval.photos.models import Model
-from eval.scoring.intervals import Resampled, Statistic, identity_bootstrap
+from eval.scoring.intervals import PairSubjects, Resampled, Statistic, identity_bootstrap
 from eval.scoring.metrics import require_impostors
-from eval.scoring.pooling import prepared
 from eval.scoring.scored import ScoredPairs
-from eval.scoring.subjects import PairSubjects
+from eval.scoring.similarity import prepared, similarity
 from manifests.core.errors import InputError
 from manifests.photographs.scores import subject_of
 
@@ -25,7 +23,7 @@ AUC = len(GRID)  # its place among the figures
 def all_pairs(
     images: Sequence[str],
     embeddings: Float[np.ndarray, "image width"],
-    model: Model,
+    metric: str,
     rule: str,
     *,
     most_impostors: int,
@@ -48,11 +46,11 @@ def all_pairs(
         strangers = np.random.default_rng(seed).choice(strangers, most_impostors, replace=False)
     chosen = np.sort(np.concatenate([np.flatnonzero(same), strangers]))
     left, right, same = left[chosen], right[chosen], same[chosen]
-    rows, count = prepared(embeddings, model.metric), len(chosen)
+    rows, count = prepared(embeddings.astype(np.float64), metric), len(chosen)
     names = np.asarray(images, dtype=object)
     return ScoredPairs(
         np.arange(count), np.zeros(count, int), names[left].tolist(), names[right].tolist(),
-        same, model.similarity(rows[left], rows[right]), np.zeros(count, bool),
+        same, similarity(rows[left], rows[right], metric), np.zeros(count, bool),
     )  # fmt: skip
 
 

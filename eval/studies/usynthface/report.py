@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from eval.benchmarks import open_protocols
 from eval.compare import check_alike, paired
 from eval.photos.models import load_model
+from eval.photos.verification import verify_models
 from eval.reporting.figures import data_uri, png
 from eval.scoring.results import Result, read_result
 from eval.studies.usynthface.figures import arms_figure
-from eval.verify import open_protocols, verify_models, write
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
@@ -122,7 +123,7 @@ def verify_arms(students: Mapping[str, Student], params: Params) -> list[str]:
     for name, protocol in protocols.items():
         done = verify_models(models, protocol)
         for arm, verification in zip(students, done, strict=True):
-            write(verification, layout.study_results(NAME) / name / arm)
+            verification.write(layout.study_results(NAME) / name / arm)
     return list(protocols)
 
 
