@@ -10,19 +10,15 @@ metrics.json that says otherwise is refused, and so are results on unlike protoc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from eval.reporting.outputs import check_outputs, write_outputs
-from eval.scoring.intervals import RESAMPLES, Statistic, identity_bootstrap, mcnemar
-from eval.scoring.metrics import FARS, FIGURES, PLACE, enough_impostors, verification_statistic
-from eval.scoring.results import Result, read_result
+from eval.scoring.results import Result, check_same_pairs, paired, read_result
 from manifests.core.errors import InputError, Parser, run_command
 
 INK, MUTED, RULE, DOT = "#1c2430", "#5d6878", "#d9dee5", "#1f5f99"
@@ -127,74 +123,10 @@ def _shortened(name: str) -> str:
     return name if len(name) <= LONGEST else "…" + name[1 - LONGEST :]
 
 
-def check_alike(results: Sequence[Result]) -> None:
-    """Raises InputError, naming both, unless all are on one protocol and one list of pairs."""
-    first = results[0]
-    for other in results[1:]:
-        if other.protocol != first.protocol:
-            raise InputError(
-                f"unlike protocols: {first.folder} was measured on {first.protocol[:12]}, "
-                f"{other.folder} on {other.protocol[:12]}; measure both on one benchmark"
-            )
-        difference = _first_difference(first, other)
-        if difference is not None:
-            raise InputError(
-                f"unlike pair lists under one protocol: {first.folder} and {other.folder} differ "
-                f"in {difference}; run eval.verify again"
-            )
-
-
-def _first_difference(first: Result, other: Result) -> str | None:
-    if len(first.pairs) != len(other.pairs):
-        return f"their number, {len(first.pairs)} and {len(other.pairs)}"
-    for name in ("pair_id", "fold", "left", "right", "same"):
-        both = [np.asarray(getattr(result.pairs, name)) for result in (first, other)]
-        rows = np.flatnonzero(both[0] != both[1])
-        if len(rows):
-            return f"{name} of row {rows[0]}"
-    return None
-
-
-def paired(a: Result, b: Result, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
-    """A less B: differences of figures with intervals over identities, both models' figures
-    computed from the same resampled people, and McNemar's test of the held-out decisions."""
-    decisions = a.decisions(), b.decisions()
-    statistics = [
-        verification_statistic(result.pairs, correct)
-        for result, correct in zip((a, b), decisions, strict=True)
-    ]
-    resampled = identity_bootstrap(
-        difference(*statistics), a.pairs.subjects(a.subject_rule), resamples=resamples, seed=seed
-    )
-    impostors = int((~a.pairs.same).sum())
-    tars = [f"tar@{far:g}" for far in FARS if enough_impostors(impostors, far)]
-    return {
-        "a": a.label,
-        "b": b.label,
-        "difference": {
-            name: {
-                "value": float(resampled.point[PLACE[name]]),
-                "ci95_identity": list(resampled.interval(PLACE[name])),
-            }
-            for name in ("accuracy", "auc", "eer", *tars)
-        },
-        "mcnemar": asdict(mcnemar(*decisions)),
-    }
-
-
-def difference(a: Statistic, b: Statistic) -> Statistic:
-    """FIGURES of A less those of B at the same pair weights."""
-
-    def statistic(weights: Float[np.ndarray, " pair"]) -> Float[np.ndarray, " figure"]:
-        return (a(weights) - b(weights))[: len(FIGURES)]
-
-    return statistic
-
-
 def compare(results: Sequence[Result]) -> dict[str, Any]:
     """All results by falling accuracy; of two the pair in the order given, of more each one
     against the first of the board. Raises InputError for results that are not comparable."""
-    check_alike(results)
+    check_same_pairs(results)
     ranked = sorted(results, key=lambda result: -result.figures["accuracy"])
     pairs = [tuple(results)] if len(results) == 2 else [(ranked[0], lower) for lower in ranked[1:]]
     return {

@@ -118,11 +118,7 @@ class GroupFigures:
 
     def summary(self, name: str) -> dict[str, Any] | None:
         """One of SUMMARIES; None where it does not exist."""
-        place = self.errors.num_groups + SUMMARIES.index(name)
-        value = float(self.resampled.point[place])
-        if not np.isfinite(value):
-            return None
-        return {"value": value, "ci95_identity": list(self.resampled.interval(place))}
+        return self.resampled.figure(self.errors.num_groups + SUMMARIES.index(name))
 
 
 def by_group(

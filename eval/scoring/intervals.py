@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -86,6 +87,13 @@ class Resampled:
             return float(self.point[figure]), float(self.point[figure])
         low, high = np.quantile(known, (self.tail, 1.0 - self.tail))
         return float(low), float(high)
+
+    def figure(self, figure: int) -> dict[str, Any] | None:
+        """Its value and interval, as reports have them; None where it does not exist."""
+        value = float(self.point[figure])
+        if not np.isfinite(value):
+            return None
+        return {"value": value, "ci95_identity": list(self.interval(figure))}
 
 
 def identity_bootstrap(

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.discard import (
+from eval.discard import main
+from eval.scoring.discarding import (
     FIXED,
     GRID,
     RE_ESTIMATED,
     discard_figures,
     fnmr_statistic,
-    main,
     pair_quality,
 )
 from eval.scoring.roc import roc

@@ -19,7 +19,6 @@ from jaxtyping import Float
 
 from eval.benchmarks import open_protocols
 from eval.benchmarks.base import Protocol
-from eval.discard import pair_quality
 from eval.photos.embedding import finder
 from eval.photos.models import Model, load_model
 from eval.photos.rating import (
@@ -27,13 +26,13 @@ from eval.photos.rating import (
     look_at,
     rating_model,
     rating_sha256,
-    sharpness_model,
 )
 from eval.photos.verification import verify_models
+from eval.scoring.discarding import pair_quality
 from eval.scoring.results import Result, read_result
 from eval.studies.cr_fiqa.figures import rated_faces
 from eval.studies.cr_fiqa.page import content_of
-from eval.studies.cr_fiqa.rated_pairs import all_pairs, compare_qualities
+from eval.studies.cr_fiqa.rated_pairs import all_pairs, compare_qualities, sharpness_model
 from eval.studies.cr_fiqa.seed_effects import effects
 from manifests.core import layout
 from manifests.core.costs import timed

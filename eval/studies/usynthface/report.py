@@ -14,11 +14,10 @@ from dataclasses import asdict
 from typing import Any
 
 from eval.benchmarks import open_protocols
-from eval.compare import check_alike, paired
 from eval.photos.models import load_model
 from eval.photos.verification import verify_models
 from eval.reporting.figures import data_uri, png
-from eval.scoring.results import Result, read_result
+from eval.scoring.results import Result, check_same_pairs, paired, read_result
 from eval.studies.usynthface.figures import arms_figure
 from manifests.core import layout
 from manifests.core.costs import timed
@@ -82,7 +81,7 @@ def arm_facts(arm: str, student: Student) -> dict[str, Any]:
 def measured(benchmark: str, params: Params) -> dict[str, Any]:
     """Every arm's figures on one protocol, and its differences from the two ends, paired."""
     results = {arm: read_result(layout.study_results(NAME) / benchmark / arm) for arm in ARMS}
-    check_alike(list(results.values()))
+    check_same_pairs(list(results.values()))
     arms = {arm: figures(result) for arm, result in results.items()}
     return {
         "protocol_sha256": results[UNTRAINED].protocol,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eval.discard import discard_figures
+from eval.scoring.discarding import discard_figures
 from eval.scoring.scored import ScoredPairs
 from eval.studies.cr_fiqa.rated_pairs import all_pairs, compare_qualities
 from manifests.core.errors import InputError
