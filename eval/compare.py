@@ -17,13 +17,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from eval.reporting.outputs import check_outputs, write_outputs
+from eval.reporting.style import (
+    STUDENT,
+    bare,
+    canvas,
+    check_outputs,
+    name_rows,
+    write_outputs,
+)
 from eval.scoring.results import Result, check_same_pairs, paired, read_result
 from manifests.core.errors import InputError, Parser, run_command
 
-INK, MUTED, RULE, DOT = "#1c2430", "#5d6878", "#d9dee5", "#1f5f99"
-ROW_HEIGHT, MARGIN, WIDTH = 0.42, 1.3, 8.0  # inches
-DPI = 180
+ROW_HEIGHT, MARGIN = 0.42, 1.3  # inches
 LONGEST = 40  # letters of a result's name in the picture; its end tells most
 
 
@@ -95,27 +100,19 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def leaderboard_figure(found: Mapping[str, Any]) -> Figure:
     """Accuracy with its interval over identities, a line a result, the best on top."""
     board = found["leaderboard"]
-    figure = Figure((WIDTH, MARGIN + ROW_HEIGHT * len(board)), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
+    figure = canvas(MARGIN + ROW_HEIGHT * len(board), 8.0)
+    axes = bare(
+        figure.add_subplot(),
+        f"10-fold accuracy, 95 % interval over {found['num_subjects']} people; "
+        f"{found['num_pairs']} pairs, protocol {found['protocol_sha256'][:12]}",
+    )
     accuracy = np.array([row["accuracy"] for row in board])
     ends = np.array([row["accuracy_ci95_identity"] for row in board])
     heights = np.arange(len(board))
-    axes.hlines(heights, ends[:, 0], ends[:, 1], color=DOT, linewidth=2)
-    axes.plot(accuracy, heights, "o", color=DOT, markersize=6)
-    axes.set_yticks(heights, [_shortened(row["result"]) for row in board], color=INK, fontsize=9)
-    axes.set_ylim(len(board) - 0.5, -0.5)
+    axes.hlines(heights, ends[:, 0], ends[:, 1], color=STUDENT, linewidth=2)
+    axes.plot(accuracy, heights, "o", color=STUDENT, markersize=6)
+    name_rows(axes, [_shortened(row["result"]) for row in board])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-    axes.set_xlabel(
-        f"10-fold accuracy, 95 % interval over {found['num_subjects']} people; "
-        f"{found['num_pairs']} pairs, protocol {found['protocol_sha256'][:12]}",
-        color=MUTED, fontsize=9,
-    )  # fmt: skip
-    axes.grid(axis="x", color=RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(RULE)
     return figure
 
 

@@ -17,8 +17,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from eval.reporting.figures import STUDENT
-from eval.reporting.outputs import check_outputs, write_outputs
+from eval.reporting.style import (
+    RULE,
+    STUDENT,
+    canvas,
+    check_outputs,
+    framed,
+    legend,
+    write_outputs,
+)
 from eval.scoring.discarding import (
     FIXED,
     GRID,
@@ -55,22 +62,20 @@ def _with_interval(value: float, ends: Sequence[float]) -> str:
 
 def discard_figure(found: Mapping[str, Any]) -> Figure:
     """FNMR over the share discarded with its interval; dashed, discarding at random."""
-    figure = Figure((7.0, 4.0), dpi=180, layout="constrained")
-    axes = figure.add_subplot()
+    figure = canvas(4.0, 7.0)
+    fnmr = f"FNMR at FMR {found['fmr']:g}"
+    axes = framed(figure.add_subplot(), "pairs discarded, lowest quality first", fnmr)
     low, high = np.array(found["fnmr_ci95_identity"]).T
     axes.fill_between(GRID, low, high, color=STUDENT, alpha=0.15, linewidth=0)
     axes.plot(GRID, found["fnmr"], color=STUDENT, linewidth=1.8, label="by quality")
     axes.axhline(
         found["fnmr"][0], color=STUDENT, linewidth=1, linestyle=(0, (5, 3)), label="random"
     )
-    axes.axvline(PARTIAL, color="#d9dee5", linewidth=1, zorder=0)
+    axes.axvline(PARTIAL, color=RULE, linewidth=1, zorder=0)
     axes.set(xlim=(0.0, GRID[-1]), ylim=(0.0, None))
-    axes.set_xlabel("pairs discarded, lowest quality first")
-    axes.set_ylabel(f"FNMR at FMR {found['fmr']:g}")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    legend(axes, "best")
     return figure
 
 

@@ -22,7 +22,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from eval.photos.models import Model, load_model
-from eval.reporting.figures import png, separability_figure
+from eval.reporting.figures import separability_figure
+from eval.reporting.style import picture
 from eval.scoring.separability import Looks, Measured, measure
 from manifests.core import layout
 from manifests.core.costs import timed
@@ -205,7 +206,7 @@ def write(report: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> None:
     figure = separability_figure({who: own.parts["kept"] for who, own in verdicts.items()})
     write_json(layout.quality_report(), report)
     with replacing(layout.quality_figure()) as scratch:
-        scratch.write_bytes(png(figure))
+        scratch.write_bytes(picture(figure))
 
 
 def main() -> int:

@@ -10,24 +10,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from eval.reporting.figures import DPI, INK, MUTED, RULE, STUDENT
+from eval.reporting.style import MUTED, STUDENT, bare, canvas, name_rows
 
-WIDTH, ROW_HEIGHT, MARGIN = 9.6, 0.36, 0.85  # inches
+ROW_HEIGHT, MARGIN = 0.36, 0.85  # inches
 CHANCE = 0.5
 
 
 def arms_figure(arms: Mapping[str, Mapping[str, Any]]) -> Figure:
     """`arms`: {name: figures of metrics.json}, the first on top; chance is at the left."""
-    height = MARGIN + ROW_HEIGHT * len(arms)
-    figure = Figure((WIDTH, height), dpi=DPI, layout="constrained", facecolor="white")
+    figure = canvas(MARGIN + ROW_HEIGHT * len(arms))
     left, right = figure.subplots(1, 2, sharey=True)
-    _draw(left, arms, "accuracy")
-    _draw(right, arms, "auc")
-    left.set_xlabel("10-fold accuracy", color=MUTED, fontsize=9)
+    _draw(bare(left, "10-fold accuracy"), arms, "accuracy")
+    _draw(bare(right, "area under the ROC curve"), arms, "auc")
     left.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    right.set_xlabel("area under the ROC curve", color=MUTED, fontsize=9)
-    left.set_yticks(np.arange(len(arms)), list(arms), color=INK, fontsize=9)
-    left.set_ylim(len(arms) - 0.5, -0.5)
+    name_rows(left, list(arms))
     return figure
 
 
@@ -38,8 +34,3 @@ def _draw(axes: Axes, arms: Mapping[str, Mapping[str, Any]], name: str) -> None:
     axes.plot([own[name] for own in arms.values()], heights, "o", color=STUDENT, markersize=6)
     axes.axvline(CHANCE, color=MUTED, linewidth=1, linestyle=(0, (4, 2)))
     axes.set_xlim(min(0.48, float(ends.min()) - 0.01), 1.0)
-    axes.grid(axis="x", color=RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(RULE)

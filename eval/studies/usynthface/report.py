@@ -16,7 +16,7 @@ from typing import Any
 from eval.benchmarks import open_protocols
 from eval.photos.models import load_model
 from eval.photos.verification import verify_models
-from eval.reporting.figures import data_uri, png
+from eval.reporting.style import data_uri
 from eval.scoring.results import Result, check_same_pairs, paired, read_result
 from eval.studies.usynthface.figures import arms_figure
 from manifests.core import layout
@@ -151,7 +151,7 @@ def section(found: Mapping[str, Any]) -> dict[str, Any]:
     """What page.html.jinja shows."""
     rows = [(arm, name, found["arms"][arm]) for arm, name in ARMS.items()]
     images = {
-        name: data_uri(png(arms_figure({shown: own["arms"][arm] for arm, shown in ARMS.items()})))
+        name: data_uri(arms_figure({shown: own["arms"][arm] for arm, shown in ARMS.items()}))
         for name, own in found["benchmarks"].items()
     }
     return {"rows": rows, "benchmarks": found["benchmarks"], "images": images, "fars": fars(found)}
