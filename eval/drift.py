@@ -17,9 +17,8 @@ from eval.attributes.coverage import (
     NUM_DRAWS,
     SEED,
     FaceSet,
-    check_distinct,
+    check_comparable,
     check_enough,
-    check_one_annotator,
     check_stores,
     chosen,
     compare,
@@ -44,8 +43,7 @@ def drift(
     Raises InputError for sets that cannot be compared, or a named attribute that cannot.
     """
     tables = [table for faces in (*reals, synthetic) for table in faces.tables]
-    check_one_annotator(tables)
-    check_distinct(tables)
+    check_comparable(tables)
     attributes = chosen(tables[0].attributes, names)
     check_enough([*reals, synthetic])
     return {

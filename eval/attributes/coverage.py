@@ -69,8 +69,9 @@ class FaceSet:
         return {"name": self.name, "sources": sources}
 
 
-def check_one_annotator(tables: Sequence[AttributeTable]) -> None:
-    """Raises InputError unless all tables were made by one annotator with the same bins."""
+def check_comparable(tables: Sequence[AttributeTable]) -> None:
+    """Raises InputError unless all tables were made by one annotator with the same bins, of
+    faces that are there once."""
     first = tables[0]
     for table in tables[1:]:
         for what in ("annotator", "attributes"):
@@ -80,6 +81,12 @@ def check_one_annotator(tables: Sequence[AttributeTable]) -> None:
                     f"attributes of {first.source.name} and {table.source.name}: of unlike "
                     f"{what} ({_short(first)} and {_short(table)}); annotate both by the same one"
                 )
+    seen: dict[str, str] = {}
+    for table in tables:
+        digest, name = table.source.digest, table.source.name
+        if digest in seen:
+            raise InputError(f"attributes of {seen[digest]} and {name}: of the same faces")
+        seen[digest] = name
 
 
 def _plain(value: Any) -> Any:
@@ -88,16 +95,6 @@ def _plain(value: Any) -> Any:
 
 def _short(table: AttributeTable) -> str:
     return f"{table.annotator.get('name')} version {table.annotator.get('version')}"
-
-
-def check_distinct(tables: Sequence[AttributeTable]) -> None:
-    """Raises InputError if the same faces are there twice."""
-    seen: dict[str, str] = {}
-    for table in tables:
-        digest, name = table.source.digest, table.source.name
-        if digest in seen:
-            raise InputError(f"attributes of {seen[digest]} and {name}: of the same faces")
-        seen[digest] = name
 
 
 def check_stores(tables: Sequence[AttributeTable]) -> None:

@@ -81,66 +81,6 @@ def read_result(folder: Path) -> Result:
     return Result(folder, {name: metadata[name] for name in FACTS}, rule, pairs, figures)
 
 
-def check_same_pairs(results: Sequence[Result]) -> None:
-    """Raises InputError, naming both, unless all are on one protocol and one list of pairs."""
-    first = results[0]
-    for other in results[1:]:
-        if other.protocol != first.protocol:
-            raise InputError(
-                f"unlike protocols: {first.folder} was measured on {first.protocol[:12]}, "
-                f"{other.folder} on {other.protocol[:12]}; measure both on one benchmark"
-            )
-        difference = _first_difference(first, other)
-        if difference is not None:
-            raise InputError(
-                f"unlike pair lists under one protocol: {first.folder} and {other.folder} differ "
-                f"in {difference}; run eval.verify again"
-            )
-
-
-def _first_difference(first: Result, other: Result) -> str | None:
-    if len(first.pairs) != len(other.pairs):
-        return f"their number, {len(first.pairs)} and {len(other.pairs)}"
-    for name in ("pair_id", "fold", "left", "right", "same"):
-        both = [np.asarray(getattr(result.pairs, name)) for result in (first, other)]
-        rows = np.flatnonzero(both[0] != both[1])
-        if len(rows):
-            return f"{name} of row {rows[0]}"
-    return None
-
-
-def paired(a: Result, b: Result, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
-    """A less B: differences of figures with intervals over identities, both models' figures
-    computed from the same resampled people, and McNemar's test of the held-out decisions."""
-    decisions = a.decisions(), b.decisions()
-    statistics = [
-        verification_statistic(result.pairs, correct)
-        for result, correct in zip((a, b), decisions, strict=True)
-    ]
-    resampled = identity_bootstrap(
-        difference(*statistics), a.pairs.subjects(a.subject_rule), resamples=resamples, seed=seed
-    )
-    impostors = int((~a.pairs.same).sum())
-    tars = [f"tar@{far:g}" for far in FARS if enough_impostors(impostors, far)]
-    return {
-        "a": a.label,
-        "b": b.label,
-        "difference": {
-            name: resampled.figure(PLACE[name]) for name in ("accuracy", "auc", "eer", *tars)
-        },
-        "mcnemar": asdict(mcnemar(*decisions)),
-    }
-
-
-def difference(a: Statistic, b: Statistic) -> Statistic:
-    """FIGURES of A less those of B at the same pair weights."""
-
-    def statistic(weights: Float[np.ndarray, " pair"]) -> Float[np.ndarray, " figure"]:
-        return (a(weights) - b(weights))[: len(FIGURES)]
-
-    return statistic
-
-
 def _read_metrics(path: Path) -> Mapping[str, Any]:
     try:
         if path.stat().st_size > LARGEST_JSON:
@@ -209,3 +149,63 @@ def _equal(said: Any, found: Any) -> bool:
             numeric = isinstance(said, int | float) and not isinstance(said, bool)
             return numeric and bool(np.isclose(said, found, rtol=0.0, atol=TOLERANCE))
     return bool(said == found)
+
+
+def check_same_pairs(results: Sequence[Result]) -> None:
+    """Raises InputError, naming both, unless all are on one protocol and one list of pairs."""
+    first = results[0]
+    for other in results[1:]:
+        if other.protocol != first.protocol:
+            raise InputError(
+                f"unlike protocols: {first.folder} was measured on {first.protocol[:12]}, "
+                f"{other.folder} on {other.protocol[:12]}; measure both on one benchmark"
+            )
+        difference = _first_difference(first, other)
+        if difference is not None:
+            raise InputError(
+                f"unlike pair lists under one protocol: {first.folder} and {other.folder} differ "
+                f"in {difference}; run eval.verify again"
+            )
+
+
+def _first_difference(first: Result, other: Result) -> str | None:
+    if len(first.pairs) != len(other.pairs):
+        return f"their number, {len(first.pairs)} and {len(other.pairs)}"
+    for name in ("pair_id", "fold", "left", "right", "same"):
+        both = [np.asarray(getattr(result.pairs, name)) for result in (first, other)]
+        rows = np.flatnonzero(both[0] != both[1])
+        if len(rows):
+            return f"{name} of row {rows[0]}"
+    return None
+
+
+def paired(a: Result, b: Result, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+    """A less B: differences of figures with intervals over identities, both models' figures
+    computed from the same resampled people, and McNemar's test of the held-out decisions."""
+    decisions = a.decisions(), b.decisions()
+    statistics = [
+        verification_statistic(result.pairs, correct)
+        for result, correct in zip((a, b), decisions, strict=True)
+    ]
+    resampled = identity_bootstrap(
+        difference(*statistics), a.pairs.subjects(a.subject_rule), resamples=resamples, seed=seed
+    )
+    impostors = int((~a.pairs.same).sum())
+    tars = [f"tar@{far:g}" for far in FARS if enough_impostors(impostors, far)]
+    return {
+        "a": a.label,
+        "b": b.label,
+        "difference": {
+            name: resampled.figure(PLACE[name]) for name in ("accuracy", "auc", "eer", *tars)
+        },
+        "mcnemar": asdict(mcnemar(*decisions)),
+    }
+
+
+def difference(a: Statistic, b: Statistic) -> Statistic:
+    """FIGURES of A less those of B at the same pair weights."""
+
+    def statistic(weights: Float[np.ndarray, " pair"]) -> Float[np.ndarray, " figure"]:
+        return (a(weights) - b(weights))[: len(FIGURES)]
+
+    return statistic
