@@ -25,11 +25,11 @@ from eval.scoring.metrics import figures_in_short, figures_of_pairs
 from eval.scoring.pooling import pool_templates, undetected
 from eval.scoring.ranking import identification_figures
 from eval.scoring.scored import ScoredPairs
-from eval.scoring.similarity import Faces, prepared, score_pairs
+from eval.scoring.similarity import faces_of, score_pairs
 from manifests.core.files import write_json
 from manifests.core.tables import write_table
 from manifests.photographs.images import DECODER
-from manifests.photographs.scores import KIND, subject_of
+from manifests.photographs.scores import KIND
 
 FACTS = ("model", "model_sha256", "metric", "views", "benchmark", "protocol_sha256", "subject_rule")
 
@@ -137,21 +137,13 @@ def _failed(protocol: Protocol, detected: Bool[np.ndarray, " image"]) -> np.ndar
     return undetected(templates, protocol.benchmark.images, detected) if templates else ~detected
 
 
-def _faces(protocol: Protocol, rows: np.ndarray, metric: str, names: Sequence[str]) -> Faces:
-    """The named ones of what is compared; subjects are numbered alike in every call."""
-    compared = protocol.benchmark.compared
-    subjects = [subject_of(name, protocol.subject_rule) for name in compared]
-    number = np.unique(subjects, return_inverse=True)[1]
-    place = {name: row for row, name in enumerate(compared)}
-    chosen = np.array([place[name] for name in names])
-    return Faces(prepared(rows[chosen].astype(np.float64), metric), number[chosen])
-
-
 def _all_pairs(protocol: Protocol, rows: np.ndarray, metric: str) -> dict[str, Any]:
     """Over all pairs of images, where the benchmark allows it."""
     if not protocol.all_pairs:
         return {}
-    return figures_among(_faces(protocol, rows, metric, protocol.benchmark.compared), metric)
+    benchmark = protocol.benchmark
+    faces = faces_of(benchmark, benchmark.compared, rows, metric, protocol.subject_rule)
+    return figures_among(faces, metric)
 
 
 def _identification(protocol: Protocol, rows: np.ndarray, metric: str) -> dict[str, Any]:
@@ -160,7 +152,8 @@ def _identification(protocol: Protocol, rows: np.ndarray, metric: str) -> dict[s
     if templates is None or not templates.gallery:
         return {}
     probes, gallery = (
-        _faces(protocol, rows, metric, part) for part in (templates.probes, templates.gallery)
+        faces_of(protocol.benchmark, names, rows, metric, protocol.subject_rule)
+        for names in (templates.probes, templates.gallery)
     )
     return {"identification": identification_figures(probes, gallery, metric)}
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from eval.scoring.scored import ScoredPairs, check_pairs
 from manifests.photographs.protocols import Benchmark
+from manifests.photographs.scores import subject_of
 from pipeline.arrays.numerics import unit_rows
 
 BLOCK = 1024  # rows a side: a block of float64 scores is 8 MB
@@ -69,6 +70,22 @@ class Faces:
 
     def __len__(self) -> int:
         return len(self.subject)
+
+
+def faces_of(
+    benchmark: Benchmark,
+    names: Sequence[str],
+    rows: Float[np.ndarray, "compared width"],
+    metric: str,
+    rule: str,
+) -> Faces:
+    """The named ones of what the benchmark compares, prepared, in double precision; subjects are
+    numbered alike in every call."""
+    compared = benchmark.compared
+    number = np.unique([subject_of(name, rule) for name in compared], return_inverse=True)[1]
+    place = {name: row for row, name in enumerate(compared)}
+    chosen = np.array([place[name] for name in names])
+    return Faces(prepared(rows[chosen].astype(np.float64), metric), number[chosen])
 
 
 @dataclass(frozen=True)
