@@ -15,12 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from eval.attributes.head_files import (
-    SUFFIX,
-    HeadsPassport,
-    described,
-    save_heads,
-)
+from eval.attributes.head_files import SUFFIX, HeadsPassport, described, save_heads
 from eval.attributes.head_training import make_heads
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command

@@ -11,10 +11,7 @@ import torch
 from jaxtyping import Float, Int
 
 from eval.attributes.divergence import numbered
-from eval.attributes.head_files import (
-    HeadsPassport,
-    require_teacher,
-)
+from eval.attributes.head_files import HeadsPassport, require_teacher
 from eval.attributes.head_networks import SHARED, Heads, fit_heads, probabilities
 from eval.attributes.held_out import HeadResult, hold_out, judge, used
 from eval.attributes.labels import FACE_ID, Labels, read_labels

@@ -32,7 +32,6 @@ def effects(
 
     subjects = every[0].pairs.subjects(every[0].subject_rule)
     found = identity_bootstrap(statistic, subjects, resamples=resamples, seed=seed)
-
     width, half = len(FIGURES), len(results) * len(FIGURES)
     rows = {}
     for row, (arm, own) in enumerate(results.items()):

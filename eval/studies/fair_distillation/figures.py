@@ -43,8 +43,7 @@ def fairness_figure(points: Sequence[Point], teacher: Mapping[str, Any]) -> Figu
     the teacher. Lines join a student without distillation and the same one with it."""
     students = list(dict.fromkeys(point.student for point in points))
     data = list(dict.fromkeys(point.data for point in points))
-    height = 2 * (MARGIN + ROW_HEIGHT * len(data)) + 0.3
-    figure = canvas(height)
+    figure = canvas(2 * (MARGIN + ROW_HEIGHT * len(data)) + 0.3)
     panels = figure.subplots(2, len(students), sharey=True, sharex="row", squeeze=False)
     for row, (name, title) in enumerate(PANELS.items()):
         for column, student in enumerate(students):
