@@ -36,7 +36,7 @@ def canvas(height: float, width: float = WIDTH) -> Figure:
     return Figure((width, height), dpi=DPI, layout="constrained", facecolor="white")
 
 
-def framed(axes: Axes, x_label: str = "", y_label: str = "", *, size: float = 9) -> Axes:
+def framed(axes: Axes, x_label: str = "", y_label: str = "", *, size: int = 9) -> Axes:
     """For curves and histograms: both axes' lines and ticks, rules at the heights."""
     _named(axes, x_label, y_label)
     axes.tick_params(colors=MUTED, labelsize=size, width=0.8)
