@@ -10,24 +10,25 @@ again; a metrics.json that says otherwise is refused, and so are results on unli
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from eval.reporting.outputs import check_outputs, write_outputs
-from eval.scoring.intervals import RESAMPLES, Statistic, identity_bootstrap, mcnemar
-from eval.scoring.metrics import FARS, FIGURES, PLACE, enough_impostors, verification_statistic
-from eval.scoring.results import Result, read_result
+from eval.reporting.style import (
+    STUDENT,
+    bare,
+    canvas,
+    check_outputs,
+    name_rows,
+    write_outputs,
+)
+from eval.scoring.results import Result, check_same_pairs, paired, read_result
 from manifests.core.errors import InputError, Parser, run_command
 
-INK, MUTED, RULE, DOT = "#1c2430", "#5d6878", "#d9dee5", "#1f5f99"
-ROW_HEIGHT, MARGIN, WIDTH = 0.42, 1.3, 8.0  # inches
-DPI = 180
+ROW_HEIGHT, MARGIN = 0.42, 1.3  # inches
 LONGEST = 40  # letters of a result's name in the picture; its end tells most
 
 
@@ -99,27 +100,19 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def leaderboard_figure(found: Mapping[str, Any]) -> Figure:
     """Accuracy with its interval over identities, a line a result, the best on top."""
     board = found["leaderboard"]
-    figure = Figure((WIDTH, MARGIN + ROW_HEIGHT * len(board)), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
+    figure = canvas(MARGIN + ROW_HEIGHT * len(board), 8.0)
+    axes = bare(
+        figure.add_subplot(),
+        f"10-fold accuracy, 95 % interval over {found['num_subjects']} people; "
+        f"{found['num_pairs']} pairs, protocol {found['protocol_sha256'][:12]}",
+    )
     accuracy = np.array([row["accuracy"] for row in board])
     ends = np.array([row["accuracy_ci95_identity"] for row in board])
     heights = np.arange(len(board))
-    axes.hlines(heights, ends[:, 0], ends[:, 1], color=DOT, linewidth=2)
-    axes.plot(accuracy, heights, "o", color=DOT, markersize=6)
-    axes.set_yticks(heights, [_shortened(row["result"]) for row in board], color=INK, fontsize=9)
-    axes.set_ylim(len(board) - 0.5, -0.5)
+    axes.hlines(heights, ends[:, 0], ends[:, 1], color=STUDENT, linewidth=2)
+    axes.plot(accuracy, heights, "o", color=STUDENT, markersize=6)
+    name_rows(axes, [_shortened(row["result"]) for row in board])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-    axes.set_xlabel(
-        f"10-fold accuracy, 95 % interval over {found['num_subjects']} people; "
-        f"{found['num_pairs']} pairs, protocol {found['protocol_sha256'][:12]}",
-        color=MUTED, fontsize=9,
-    )  # fmt: skip
-    axes.grid(axis="x", color=RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(RULE)
     return figure
 
 
@@ -127,74 +120,10 @@ def _shortened(name: str) -> str:
     return name if len(name) <= LONGEST else "…" + name[1 - LONGEST :]
 
 
-def check_alike(results: Sequence[Result]) -> None:
-    """Raises InputError, naming both, unless all are on one protocol and one list of pairs."""
-    first = results[0]
-    for other in results[1:]:
-        if other.protocol != first.protocol:
-            raise InputError(
-                f"unlike protocols: {first.folder} was measured on {first.protocol[:12]}, "
-                f"{other.folder} on {other.protocol[:12]}; measure both on one benchmark"
-            )
-        difference = _first_difference(first, other)
-        if difference is not None:
-            raise InputError(
-                f"unlike pair lists under one protocol: {first.folder} and {other.folder} differ "
-                f"in {difference}; run facestill verify again"
-            )
-
-
-def _first_difference(first: Result, other: Result) -> str | None:
-    if len(first.pairs) != len(other.pairs):
-        return f"their number, {len(first.pairs)} and {len(other.pairs)}"
-    for name in ("pair_id", "fold", "left", "right", "same"):
-        both = [np.asarray(getattr(result.pairs, name)) for result in (first, other)]
-        rows = np.flatnonzero(both[0] != both[1])
-        if len(rows):
-            return f"{name} of row {rows[0]}"
-    return None
-
-
-def paired(a: Result, b: Result, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
-    """A less B: differences of figures with intervals over identities, both models' figures
-    computed from the same resampled people, and McNemar's test of the held-out decisions."""
-    decisions = a.decisions(), b.decisions()
-    statistics = [
-        verification_statistic(result.pairs, correct)
-        for result, correct in zip((a, b), decisions, strict=True)
-    ]
-    resampled = identity_bootstrap(
-        difference(*statistics), a.pairs.subjects(a.subject_rule), resamples=resamples, seed=seed
-    )
-    impostors = int((~a.pairs.same).sum())
-    tars = [f"tar@{far:g}" for far in FARS if enough_impostors(impostors, far)]
-    return {
-        "a": a.label,
-        "b": b.label,
-        "difference": {
-            name: {
-                "value": float(resampled.point[PLACE[name]]),
-                "ci95_identity": list(resampled.interval(PLACE[name])),
-            }
-            for name in ("accuracy", "auc", "eer", *tars)
-        },
-        "mcnemar": asdict(mcnemar(*decisions)),
-    }
-
-
-def difference(a: Statistic, b: Statistic) -> Statistic:
-    """FIGURES of A less those of B at the same pair weights."""
-
-    def statistic(weights: Float[np.ndarray, " pair"]) -> Float[np.ndarray, " figure"]:
-        return (a(weights) - b(weights))[: len(FIGURES)]
-
-    return statistic
-
-
 def compare(results: Sequence[Result]) -> dict[str, Any]:
     """All results by falling accuracy; of two the pair in the order given, of more each one
     against the first of the board. Raises InputError for results that are not comparable."""
-    check_alike(results)
+    check_same_pairs(results)
     ranked = sorted(results, key=lambda result: -result.figures["accuracy"])
     pairs = [tuple(results)] if len(results) == 2 else [(ranked[0], lower) for lower in ranked[1:]]
     return {

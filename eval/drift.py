@@ -10,17 +10,16 @@ what synthetic ones lack, D(synthetic || real) where synthetic faces have what r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eval.attributes.coverage import (
-    FEWEST,
     NUM_DRAWS,
     SEED,
     FaceSet,
+    check_comparable,
+    check_enough,
+    check_stores,
     chosen,
     compare,
     lacking,
@@ -29,64 +28,12 @@ from eval.attributes.coverage import (
 from eval.attributes.divergence import SMOOTHING
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import require_file_place, write_json
-from manifests.records.attributes import FACES, MEASURED, Attribute, AttributeTable
+from manifests.records.attributes import MEASURED, Attribute, AttributeTable
 from manifests.settings.params import load_params
-from manifests.stores.rounds import open_faces
 
 MOST_LACKING = 24  # bins that are listed
-
-
-def check_alike(tables: Sequence[AttributeTable]) -> None:
-    """Raises InputError unless all tables were made by one annotator with the same bins."""
-    first = tables[0]
-    for table in tables[1:]:
-        for what in ("annotator", "attributes"):
-            one, other = (canonical_json(_plain(getattr(own, what))) for own in (first, table))
-            if one != other:
-                raise InputError(
-                    f"attributes of {first.source.name} and {table.source.name}: of unlike "
-                    f"{what} ({_short(first)} and {_short(table)}); annotate both by the same one"
-                )
-
-
-def _plain(value: Any) -> Any:
-    return [asdict(own) for own in value] if isinstance(value, tuple) else dict(value)
-
-
-def _short(table: AttributeTable) -> str:
-    return f"{table.annotator.get('name')} version {table.annotator.get('version')}"
-
-
-def check_distinct(tables: Sequence[AttributeTable]) -> None:
-    """Raises InputError if the same faces are there twice."""
-    seen: dict[str, str] = {}
-    for table in tables:
-        digest, name = table.source.digest, table.source.name
-        if digest in seen:
-            raise InputError(f"attributes of {seen[digest]} and {name}: of the same faces")
-        seen[digest] = name
-
-
-def check_stores(tables: Sequence[AttributeTable]) -> None:
-    """Raises InputError for a table of another store than the one that lies at its place."""
-    for table in tables:
-        if table.source.kind == FACES and layout.faces(table.source.name).exists():
-            manifest, faces = open_faces(table.source.name)
-            if manifest is not None:
-                table.require_faces(manifest.face_id, faces.root)
-
-
-def check_enough(sets: Sequence[FaceSet]) -> None:
-    """Raises InputError for a set of too few faces to say anything of."""
-    for faces in sets:
-        known = (~np.isnan(np.concatenate([table.values for table in faces.tables]))).any(axis=1)
-        if known.sum() < FEWEST:
-            raise InputError(
-                f"{faces.name}: {known.sum()} faces with attributes, {FEWEST} are needed"
-            )
 
 
 def drift(
@@ -98,8 +45,7 @@ def drift(
     Raises InputError for sets that cannot be compared, or a named attribute that cannot.
     """
     tables = [table for faces in (*reals, synthetic) for table in faces.tables]
-    check_alike(tables)
-    check_distinct(tables)
+    check_comparable(tables)
     attributes = chosen(tables[0].attributes, names)
     check_enough([*reals, synthetic])
     return {

@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from eval.benchmarks import open_benchmark
+from eval.photos.embedding import finder
 from eval.photos.rating import look_at, rating_model
-from eval.verify import finder
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import require_file_place
 from manifests.core.tables import write_table

@@ -30,7 +30,7 @@ from manifests.stores.reading import CHUNK_ROWS, FaceStore, TeacherStore
 from manifests.stores.rounds import open_round
 from pipeline.arrays.frames import Frame, to_frame
 from pipeline.arrays.neighbours import disagreement
-from pipeline.arrays.numerics import device_of, in_fixed_batches
+from pipeline.arrays.numerics import device_of, in_fixed_batches, unit_rows
 from train.checkpoint import Student, load_student
 
 READ_ROWS = 16 * CHUNK_ROWS
@@ -103,15 +103,11 @@ def gap_table(
     both = gaps(outputs, targets)
     margins = impostor_margins(outputs[:, 0], targets[:, 0])
     unassigned = np.full(len(both), -1, np.int32)
-    flipped = disagreement(unit(targets[:, 0]), unit(outputs[:, 0]), NEIGHBOURS)
+    flipped = disagreement(unit_rows(targets[:, 0]), unit_rows(outputs[:, 0]), NEIGHBOURS)
     return GapTable(
         manifest.face_id[ok], both[:, 0], both[:, 1], margins, unassigned, flipped,
         student.sha256, teacher.root,
     )  # fmt: skip
-
-
-def unit(rows: Float[np.ndarray, "face width"]) -> Float[np.ndarray, "face width"]:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def check_never_trained_on(student: Student, teacher: TeacherStore) -> None:

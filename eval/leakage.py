@@ -24,8 +24,9 @@ from eval.photos.real_faces import RealFaces, embed_real
 from eval.photos.stored_faces import group_numbers, listed, stored_frame, synthetic_blocks
 from eval.scoring.allpairs import all_pairs_figures
 from eval.scoring.metrics import MIN_FALSE_ACCEPTS
-from eval.scoring.ranking import Faces, identify
-from eval.scoring.search import Closest, closest, distribution, genuine_scores, prepared, share
+from eval.scoring.ranking import identify
+from eval.scoring.search import Closest, closest, distribution, genuine_scores, share
+from eval.scoring.similarity import Faces, prepared
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import require_writable, write_json

@@ -25,6 +25,7 @@ from eval.photos.folders import crop_of, embed_folder, write_embeddings
 from eval.photos.models import Model, load_model
 from eval.scoring.metrics import threshold_at
 from eval.scoring.scored import read_scores
+from eval.scoring.similarity import similarity
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import read_json
@@ -144,7 +145,7 @@ def compare(left: Path, right: Path, model: Model, aligner: Aligner, at: Operati
     """The verdict on the photographs in two files."""
     crops, detected = zip(*(crop_of(path, model, aligner) for path in (left, right)), strict=True)
     rows = model.embed(torch.stack(crops))
-    (score,) = model.similarity(rows[:1], rows[1:])
+    (score,) = similarity(rows[:1], rows[1:], model.metric)
     if not np.isfinite(score):
         raise InputError(f"model {model.name}: the score of these photographs is not finite")
     return decide(float(score), model.metric, detected, at)

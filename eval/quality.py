@@ -22,7 +22,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from eval.photos.models import Model, load_model
-from eval.reporting.figures import png, separability_figure
+from eval.reporting.figures import separability_figure
+from eval.reporting.style import picture
 from eval.scoring.separability import Looks, Measured, measure
 from manifests.core import layout
 from manifests.core.costs import timed
@@ -36,6 +37,7 @@ from manifests.settings.params import Params, Quality, load_params
 from manifests.stores.reading import CHUNK_ROWS, FaceStore, TeacherStore
 from manifests.stores.rounds import RoundFiles, open_round
 from pipeline.arrays.frames import Frame, to_frame
+from pipeline.arrays.numerics import unit_rows
 from train.checkpoint import FILE, load_student
 
 TEACHER, INDEPENDENT = "teacher", "independent"
@@ -79,7 +81,7 @@ def open_identities(name: str, teacher: str) -> Round:
 def seen_by_teacher(found: Round, params: Params) -> Float[np.ndarray, "face width"]:
     """Unit embeddings, centred as those that drew the boundaries: by the pool's mean."""
     centre = TeacherStore.open(layout.teacher(POOL, params.teacher)).centre()
-    return _unit(found.files.teacher.embeddings()[found.rows, 0].astype(np.float64) - centre)
+    return unit_rows(found.files.teacher.embeddings()[found.rows, 0].astype(np.float64) - centre)
 
 
 def seen_by(model: Model, faces: FaceStore, rows: Int[np.ndarray, " face"]) -> np.ndarray:
@@ -92,7 +94,7 @@ def seen_by(model: Model, faces: FaceStore, rows: Int[np.ndarray, " face"]) -> n
         crops = to_frame(images.permute(0, 3, 1, 2).float(), stored, model.frame)
         parts.append(model.embed(crops))
     found = np.concatenate(parts)
-    return _unit(found if model.metric == "cosine" else found - found.mean(axis=0))
+    return unit_rows(found if model.metric == "cosine" else found - found.mean(axis=0))
 
 
 def require_independent(judge: str, name: str, teacher: str) -> None:
@@ -200,15 +202,11 @@ def report_of(found: Round, verdicts: Mapping[str, Verdict], settings: Quality) 
     }
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
 def write(report: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> None:
     figure = separability_figure({who: own.parts["kept"] for who, own in verdicts.items()})
     write_json(layout.quality_report(), report)
     with replacing(layout.quality_figure()) as scratch:
-        scratch.write_bytes(png(figure))
+        scratch.write_bytes(picture(figure))
 
 
 def main() -> int:

@@ -24,16 +24,11 @@ from manifests.core.layout import POOL, PROBE
 from manifests.settings.params import Params, load_params
 from manifests.stores.reading import FaceStore, TeacherStore
 from manifests.stores.rounds import open_round
-from pipeline.arrays.numerics import device_of
+from pipeline.arrays.numerics import device_of, unit_rows
 from train.checkpoint import Student, load_student
 
 NEIGHBOURS = (1, 5, 10, 50)
 VIEWS = ("plain", "mirrored")
-
-
-def unit(rows: Float[np.ndarray, "*rest width"]) -> Float[np.ndarray, "*rest width"]:
-    """Rows of length one; a row of zeros stays."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
 def neighbour_overlaps(
@@ -75,7 +70,7 @@ def retention_figures(
     count = len(outputs)
     if not count:
         return {"num_faces": 0}
-    student, teacher = unit(outputs.astype(np.float64)), unit(targets.astype(np.float64))
+    student, teacher = (unit_rows(rows.astype(np.float64)) for rows in (outputs, targets))
     cosine = (student * teacher).sum(axis=2)
     possible = [k for k in neighbours if k < count]
     overlaps = neighbour_overlaps(student[:, 0], teacher[:, 0], possible)

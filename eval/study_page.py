@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from eval import studies
-from eval.reporting import figures
 from eval.reporting.page import render_page
+from eval.reporting.style import COLOURS
 from manifests.core import layout
 from manifests.core.backends import find_backend
 from manifests.core.errors import InputError, Parser, run_command
@@ -44,7 +44,7 @@ def study_content(report: StudyReport) -> dict[str, Any]:
 def page_content(reports: Sequence[StudyReport]) -> Mapping[str, Any]:
     contents = [study_content(report) for report in reports]
     titles = {each["name"]: each["title"] for each in contents}
-    return {"studies": contents, "titles": titles, "colours": figures.COLOURS}
+    return {"studies": contents, "titles": titles, "colours": COLOURS}
 
 
 def main() -> None:

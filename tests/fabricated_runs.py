@@ -17,8 +17,7 @@ from eval.benchmarks.base import Protocol
 from eval.drift import drift
 from eval.photos.embedding import Embedded
 from eval.photos.models import Model
-from eval.scoring.verification import Verification, verify
-from eval.verify import write
+from eval.photos.verification import Verification, verify
 from manifests.core import layout
 from manifests.core.digests import canonical_json
 from manifests.core.files import read_json, write_json
@@ -154,8 +153,8 @@ def make_verification(protocol: Protocol, student_sha256: str) -> None:
         if key not in MEASURED:
             MEASURED[key] = _measure(protocol, role, seed)
         done = MEASURED[key]
-        done = Verification(done.scores, {**done.metrics, "model_sha256": sha256})
-        write(done, layout.verification(protocol.benchmark.name, role))
+        done = Verification(done.pairs, {**done.metrics, "model_sha256": sha256})
+        done.write(layout.verification(protocol.benchmark.name, role))
 
 
 def _measure(protocol: Protocol, role: str, seed: int) -> Verification:

@@ -23,7 +23,7 @@ from PIL import Image
 from eval.benchmarks import open_benchmark
 from eval.photos.embedding import embed_protocol, placed
 from eval.photos.models import Model
-from eval.scoring.verification import Verification, verify
+from eval.photos.verification import Verification, verify
 from pipeline.arrays.frames import ARCFACE112, DLIB150, Frame
 
 RED, CYAN, GREEN = (255, 128, 128), (1, 128, 128), (128, 255, 128)

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import norm
 
+from eval.scoring.intervals import PairSubjects
 from eval.scoring.metrics import figures_of
 from eval.scoring.results import Result
 from eval.scoring.scored import ScoredPairs, parse_scores
-from eval.scoring.subjects import PairSubjects
 from manifests.core.files import write_json
 from manifests.core.tables import write_table
 from manifests.photographs.scores import KIND, SCHEMA

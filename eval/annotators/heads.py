@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 
 from eval.annotators.base import AlignedFaces, EmbeddingAnnotator
-from eval.attributes.network_files import SUFFIX, load_heads
-from eval.attributes.networks import probabilities
+from eval.attributes.head_files import SUFFIX, load_heads
+from eval.attributes.head_networks import probabilities
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.records.attributes import Attribute

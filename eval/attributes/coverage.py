@@ -22,8 +22,11 @@ from eval.attributes.divergence import (
     sample_of,
     smoothed,
 )
+from manifests.core import layout
+from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError
-from manifests.records.attributes import Attribute, AttributeTable
+from manifests.records.attributes import FACES, Attribute, AttributeTable
+from manifests.stores.rounds import open_faces
 
 FEWEST = 30  # faces of a set that an attribute is defined on; of fewer a histogram says nothing
 NUM_DRAWS, SEED = 1000, 2026
@@ -64,6 +67,53 @@ class FaceSet:
     def facts(self) -> dict[str, Any]:
         sources = [asdict(table.source) | {"rows": len(table)} for table in self.tables]
         return {"name": self.name, "sources": sources}
+
+
+def check_comparable(tables: Sequence[AttributeTable]) -> None:
+    """Raises InputError unless all tables were made by one annotator with the same bins, of
+    faces that are there once."""
+    first = tables[0]
+    for table in tables[1:]:
+        for what in ("annotator", "attributes"):
+            one, other = (canonical_json(_plain(getattr(own, what))) for own in (first, table))
+            if one != other:
+                raise InputError(
+                    f"attributes of {first.source.name} and {table.source.name}: of unlike "
+                    f"{what} ({_short(first)} and {_short(table)}); annotate both by the same one"
+                )
+    seen: dict[str, str] = {}
+    for table in tables:
+        digest, name = table.source.digest, table.source.name
+        if digest in seen:
+            raise InputError(f"attributes of {seen[digest]} and {name}: of the same faces")
+        seen[digest] = name
+
+
+def _plain(value: Any) -> Any:
+    return [asdict(own) for own in value] if isinstance(value, tuple) else dict(value)
+
+
+def _short(table: AttributeTable) -> str:
+    return f"{table.annotator.get('name')} version {table.annotator.get('version')}"
+
+
+def check_stores(tables: Sequence[AttributeTable]) -> None:
+    """Raises InputError for a table of another store than the one that lies at its place."""
+    for table in tables:
+        if table.source.kind == FACES and layout.faces(table.source.name).exists():
+            manifest, faces = open_faces(table.source.name)
+            if manifest is not None:
+                table.require_faces(manifest.face_id, faces.root)
+
+
+def check_enough(sets: Sequence[FaceSet]) -> None:
+    """Raises InputError for a set of too few faces to say anything of."""
+    for faces in sets:
+        known = (~np.isnan(np.concatenate([table.values for table in faces.tables]))).any(axis=1)
+        if known.sum() < FEWEST:
+            raise InputError(
+                f"{faces.name}: {known.sum()} faces with attributes, {FEWEST} are needed"
+            )
 
 
 def chosen(attributes: Sequence[Attribute], names: Sequence[str]) -> list[Attribute]:

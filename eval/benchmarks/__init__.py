@@ -9,6 +9,7 @@ from eval.benchmarks.base import DISJOINT, Protocol, require_disjoint
 from manifests.core.backends import find_backend
 from manifests.core.errors import InputError
 from manifests.photographs.protocols import Benchmark
+from manifests.settings.params import Params
 
 
 def open_benchmark(text: str) -> Protocol:
@@ -34,3 +35,21 @@ def require_frozen(protocol: Protocol, frozen: Benchmark, path: Path) -> None:
             require_disjoint(protocol.benchmark, protocol.subject_rule)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def open_protocols(params: Params) -> dict[str, Protocol]:
+    """orl and, where params name a folder, pairs: {name: protocol}."""
+    protocols = {"orl": open_benchmark("orl")}
+    if params.verify.pairs is not None:
+        protocols["pairs"] = open_benchmark(f"pairs:{params.verify.pairs}")
+        _check_protocol(protocols["pairs"], params.verify.pairs, params.verify.protocol)
+    return protocols
+
+
+def _check_protocol(protocol: Protocol, folder: str, wanted: str | None) -> None:
+    found = protocol.benchmark.protocol_sha256
+    if wanted is not None and found != wanted:
+        raise InputError(
+            f"{folder}: protocol {found[:12]}, params.yaml says {wanted[:12]}; "
+            "bring that folder or change verify.protocol"
+        )

@@ -12,9 +12,9 @@ from eval.benchmarks.base import (
     need_folder,
     parse_fold,
 )
-from eval.photos.listings import read_csv
 from manifests.core.errors import InputError
 from manifests.photographs.images import ImageFolder, image_hashes
+from manifests.photographs.lists import read_csv
 from manifests.photographs.protocols import ALIGNMENT
 
 COLUMNS = ["fold", "left", "right", "same"]

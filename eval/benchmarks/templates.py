@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from eval.benchmarks.base import NUM_FOLDS, Protocol, need_folder, parse_fold
-from eval.photos.listings import has_list, read_list
 from manifests.core.errors import InputError
 from manifests.photographs.images import ImageFolder, image_hashes
+from manifests.photographs.lists import has_list, read_list
 from manifests.photographs.protocols import Benchmark, TemplateSet
 
 MEMBERS = ("template_id", "subject_id", "media_id", "image")

@@ -8,28 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
 from eval.benchmarks.base import Protocol
-from eval.photos.models import Model
+from eval.photos.models import BOTH, PLAIN, VIEWS, Model, Views
+from manifests.core import layout
 from manifests.core.errors import InputError
-from manifests.photographs.images import decode
-from pipeline.arrays.align import Face, crop_photograph
+from manifests.photographs.images import DETECT_THRESHOLD, decode
+from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
 from pipeline.arrays.frames import Frame, dlib5_in
-from pipeline.arrays.numerics import BATCH, in_fixed_batches
+from pipeline.arrays.numerics import BATCH
 
 BLOCK = 4 * BATCH  # crops held at a time: whole batches, so that blocks change no bit
 MOST_FOR_BOTH_VIEWS = 20_000  # images that a second pass is made for, of models that use one view
-PLAIN, BOTH = "plain", "plain+flip"
-VIEWS = (PLAIN, BOTH)
 
 Finder = Callable[[UInt8[np.ndarray, "height width 3"]], Face]
-Views = dict[str, Float[np.ndarray, "_ width"]]  # rows as the network gives them, by VIEWS
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,11 @@ class Embedded:
     views: Views
 
 
-def declared_views(model: Model) -> str:
-    return BOTH if model.mirrored else PLAIN
+def finder(protocol: Protocol) -> Finder:
+    """Where the face is: as declared for aligned images, detected in photographs."""
+    if protocol.frame is not None:
+        return partial(placed, protocol.frame)
+    return partial(find_in_photograph, Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD))
 
 
 def placed(frame: Frame, picture: UInt8[np.ndarray, "height width 3"]) -> Face:
@@ -74,7 +76,7 @@ def embed_protocol(
     for block, faces, crops in _blocks(protocol, models, find):
         detected += [face.detected for face in faces]
         for model, wanted, part, cut in zip(models, passes, parts, crops, strict=True):
-            part.append(_embed(model, torch.stack(cut), wanted))
+            part.append(model.outputs(torch.stack(cut), wanted))
             _require_finite(model, block, part[-1])
     done = [
         Embedded(model, {view: np.concatenate([each[view] for each in part]) for view in wanted})
@@ -104,19 +106,6 @@ def _blocks(
                     cut.append(crop_photograph(picture, faces[-1], model.frame))
                 bar.update()
             yield block, faces, crops
-
-
-def _embed(model: Model, crops: Float[Tensor, "image 3 size size"], wanted: Sequence[str]) -> Views:
-    plain = in_fixed_batches(lambda batch: model.network(_laid_out(batch)), crops)
-    views = {PLAIN: plain.cpu().numpy()}
-    if BOTH in wanted:
-        flip = in_fixed_batches(lambda batch: model.network(_laid_out(batch.flip(3))), crops)
-        views[BOTH] = (plain + flip).cpu().numpy()
-    return views
-
-
-def _laid_out(batch: Tensor) -> Tensor:
-    return batch.contiguous(memory_format=torch.channels_last)
 
 
 def _require_finite(model: Model, names: Sequence[str], views: Views) -> None:

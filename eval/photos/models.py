@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from eval.scoring.similarity import prepared
 from manifests.core.errors import InputError
 from pipeline.arrays.frames import Frame
 from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.teachers import load_teacher
 from pipeline.teachers.onnx import load_file
 from train.checkpoint import load_student
+
+PLAIN, BOTH = "plain", "plain+flip"
+VIEWS = (PLAIN, BOTH)
+Views = Mapping[str, Float[np.ndarray, "_ width"]]  # rows as the network gives them, by VIEWS
 
 
 @dataclass(frozen=True)
@@ -30,28 +35,31 @@ class Model:
     mirrored: bool  # plain and mirrored outputs are summed
     network: Callable[[Tensor], Tensor]
 
+    @property
+    def views(self) -> str:
+        """Those that it declares: one of VIEWS."""
+        return BOTH if self.mirrored else PLAIN
+
+    def outputs(
+        self, crops: Float[Tensor, "face 3 size size"], wanted: Sequence[str] = VIEWS
+    ) -> Views:
+        """What the network makes of crops in its frame: of them as they are, and summed with what
+        it makes of their mirror images."""
+        plain = in_fixed_batches(lambda batch: self.network(_laid_out(batch)), crops)
+        views = {PLAIN: plain}
+        if BOTH in wanted:
+            flip = in_fixed_batches(lambda batch: self.network(_laid_out(batch.flip(3))), crops)
+            views[BOTH] = plain + flip
+        return {name: views[name].cpu().numpy() for name in wanted}
+
     def embed(self, crops: Float[Tensor, "face 3 size size"]) -> Float[np.ndarray, "face width"]:
-        """Embeddings of crops in the model's frame; unit length for the cosine metric."""
+        """Embeddings by its own views, in double precision; unit length for the cosine metric."""
+        rows = self.outputs(crops, [self.views])[self.views]
+        return prepared(rows.astype(np.float64), self.metric)
 
-        def views(batch: Tensor) -> Tensor:
-            plain = self.network(batch.contiguous(memory_format=torch.channels_last))
-            if not self.mirrored:
-                return plain
-            flip = batch.flip(3).contiguous(memory_format=torch.channels_last)
-            return plain + self.network(flip)
 
-        rows = in_fixed_batches(views, crops).cpu().numpy().astype(np.float64)
-        if self.metric == "cosine":
-            rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-        return rows
-
-    def similarity(
-        self, left: Float[np.ndarray, "pair width"], right: Float[np.ndarray, "pair width"]
-    ) -> Float[np.ndarray, " pair"]:
-        """Higher is more alike: cosine, or the negated Euclidean distance."""
-        if self.metric == "cosine":
-            return (left * right).sum(axis=-1)
-        return -np.linalg.norm(left - right, axis=-1)
+def _laid_out(batch: Tensor) -> Tensor:
+    return batch.contiguous(memory_format=torch.channels_last)
 
 
 def load_model(text: str, weights: Path) -> Model:
@@ -68,13 +76,13 @@ def load_model(text: str, weights: Path) -> Model:
         )
     if kind == "onnx" and name:
         file = load_file(Path(name))
-        mirrored = file.verification_views == "plain+flip"
+        mirrored = file.verification_views == BOTH
         return Model(text, file.weights_sha256, file.frame, file.metric, mirrored, file.embed)
     if name:
         raise InputError(
             f"unknown model {text!r}; valid: a run directory, teacher:NAME, or onnx:PATH"
         )
     student = load_student(Path(text))
-    mirrored = student.card.views == "plain+flip"
+    mirrored = student.card.views == BOTH
     card = student.card
     return Model(text, student.sha256, card.input_frame, card.metric, mirrored, student.network)

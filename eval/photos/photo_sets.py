@@ -8,12 +8,20 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from manifests.core import layout
 from manifests.core.digests import merkle_root, sha256_file
 from manifests.core.errors import InputError
-from manifests.photographs.images import DETECT_THRESHOLD, ENDINGS, ImageFolder, decode
-from pipeline.arrays.align import Aligner, Face, find_in_photograph
+from manifests.photographs.images import (
+    DETECT_THRESHOLD,
+    ENDINGS,
+    ImageFolder,
+    ImageSource,
+    decode,
+)
+from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
+from pipeline.arrays.frames import ARCFACE112
 
 KINDS = ("orl", "pairs", "folder")
 
@@ -74,3 +82,12 @@ def found_faces(photographs: PhotographSet) -> Iterator[tuple[np.ndarray, Face]]
     for name in photographs.images:
         picture = decode(source.read(name), source.where(name))
         yield picture, find_in_photograph(aligner, picture)
+
+
+def face_picture(
+    source: ImageSource, name: str, aligner: Aligner
+) -> UInt8[np.ndarray, "size size 3"]:
+    """The most central face of a photograph, cut as networks see it, to be looked at."""
+    picture = decode(source.read(name), source.where(name))
+    crop = crop_photograph(picture, find_in_photograph(aligner, picture), ARCFACE112)
+    return crop.permute(1, 2, 0).byte().numpy()

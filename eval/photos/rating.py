@@ -1,4 +1,7 @@
-"""Qualities of photographs: by a student's quality head, and by what needs no such head."""
+"""Photographs rated: what a student's quality head, other networks and the detector say of them.
+
+Stored faces are rated by train.qualities, which training may read; nothing reads what is here.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from eval.annotators.measured import SIZE, sharpness
 from eval.benchmarks.base import Protocol
-from eval.photos.embedding import Finder, declared_views, embed_protocol
+from eval.photos.embedding import Finder, embed_protocol
 from eval.photos.models import Model
 from manifests.core.digests import canonical_json, sha256_text
 from pipeline.arrays.align import Face
-from pipeline.arrays.frames import ARCFACE112
 from train.checkpoint import RatedStudent
 
 
@@ -39,16 +40,6 @@ def rating_sha256(rated: RatedStudent) -> str:
     return sha256_text(canonical_json([rated.student.sha256, rated.sha256]))
 
 
-def sharpness_model() -> Model:
-    """A model whose output is the variance of the Laplacian of the aligned crop."""
-
-    def network(crops: Tensor) -> Tensor:
-        pixels = crops.permute(0, 2, 3, 1).to(torch.uint8).numpy()
-        return torch.from_numpy(sharpness(pixels)[:, None])
-
-    return Model("sharpness", "", ARCFACE112.at(SIZE), "cosine", False, network)
-
-
 @dataclass(frozen=True)
 class SeenPhotographs:
     """What models and the detector say of a benchmark's images, in the order of their names."""
@@ -66,7 +57,7 @@ def look_at(protocol: Protocol, models: Mapping[str, Model], find: Finder) -> Se
         faces.append(find(picture))
         return faces[-1]
 
-    views = [declared_views(model) for model in models.values()]
+    views = [model.views for model in models.values()]
     embedded, _ = embed_protocol(protocol, [*models.values()], views, finding)
     rows = {name: own.views[view] for name, own, view in zip(models, embedded, views, strict=True)}
     return SeenPhotographs(rows, detector_scores(faces))

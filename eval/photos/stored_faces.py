@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from eval.scoring.search import Pairs, prepared
+from eval.scoring.search import Pairs
+from eval.scoring.similarity import prepared
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError
 from manifests.stores.rounds import RoundFiles, check_no_face_twice
@@ -52,7 +53,7 @@ def synthetic_blocks(
         for at in range(0, len(usable), BLOCK):
             ok = usable[at : at + BLOCK]
             rows = files.teacher.embeddings(at, at + BLOCK)[ok, VIEWS.index("plain")]
-            yield start + at + np.flatnonzero(ok), prepared(rows, metric)
+            yield start + at + np.flatnonzero(ok), prepared(rows.astype(np.float32), metric)
         start += len(usable)
 
 

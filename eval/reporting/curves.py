@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
-from sklearn.metrics import roc_curve
 
 from eval.reporting.summary import RunLog
+from eval.scoring.roc import roc
+from eval.scoring.scored import read_scores
 from manifests.core.errors import InputError
-from manifests.core.tables import read_table
-from manifests.photographs.scores import KIND, SCHEMA
 from manifests.records.gaps import GapTable
 
 ROC_POINTS = 400
@@ -68,9 +67,9 @@ def roc_points(
     scores: Float[np.ndarray, " pair"], same: Bool[np.ndarray, " pair"], limit: int = ROC_POINTS
 ) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
     """FAR and the best TAR at it: at most `limit` points, evenly spread over log FAR."""
-    far, tar, _ = roc_curve(same, scores, drop_intermediate=False)
-    last = np.append(np.diff(far) > 0, True)  # of the thresholds with equal FAR the lowest
-    far, tar = far[last], tar[last]
+    curve = roc(scores, same)
+    last = np.append(np.diff(curve.far) > 0, True)  # of the thresholds with equal FAR the lowest
+    far, tar = curve.far[last], curve.tar[last]
     if len(far) <= limit:
         return far, tar
     wanted = np.append(0.0, np.geomspace(far[1], 1.0, limit - 1))
@@ -80,10 +79,9 @@ def roc_points(
 
 def read_roc(folder: Path, benchmark: str, model: str) -> Roc:
     """The curve of the scores.parquet in `folder`."""
-    table, _, _ = read_table(folder / "scores.parquet", KIND, SCHEMA)
-    same = table["same"].to_numpy()
-    far, tar = roc_points(table["score"].to_numpy(), same)
-    return Roc(benchmark, model, far, tar, int((~same).sum()))
+    pairs, _ = read_scores(folder / "scores.parquet")
+    far, tar = roc_points(pairs.score, pairs.same)
+    return Roc(benchmark, model, far, tar, int((~pairs.same).sum()))
 
 
 def region_gaps(before: GapTable, after: GapTable, mined: Collection[int]) -> list[RegionGap]:

@@ -1,62 +1,42 @@
-"""The report's figures. Drawn with the font that comes with matplotlib: same bytes anywhere."""
+"""The report's figures."""
 
 from __future__ import annotations
 
-import io
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
-from PIL import Image
 from scipy.special import ndtri
 
 from eval.reporting.curves import RegionGap, Roc, TrainingPoint
+from eval.reporting.style import (
+    BEFORE,
+    COLOURS,
+    DASHES,
+    INK,
+    MUTED,
+    RULE,
+    SHADE,
+    STUDENT,
+    above,
+    canvas,
+    framed,
+    legend,
+    name_rows,
+)
 from eval.scoring.separability import Measured
 
-STUDENT, TEACHER = "#1f5f99", "#96590c"  # as text on white 6.6 and 5.5 to 1
-BEFORE = "#8a94a3"
-INK, MUTED, RULE, SHADE = "#1c2430", "#5d6878", "#d9dee5", "#f1ece2"
-COLOURS = {"student": STUDENT, "teacher": TEACHER}
-DASHES = {"student": "solid", "teacher": (0, (5, 2))}
-DPI = 180
-GUTTER = 4  # clear pixels between the faces of a strip
 DET_TICKS, DET_MOST = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.4), 0.5
 SMOOTHED = 7  # logged losses in a running mean
 
 
-def data_uri(content: bytes, kind: str = "image/png") -> str:
-    """A file as the address of itself."""
-    return f"data:{kind};base64,{b64encode(content).decode()}"
-
-
-def png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def strip(faces: UInt8[np.ndarray, "face size size 3"], slots: int) -> bytes:
-    """Faces side by side on nothing, WebP; places that no face fills stay empty."""
-    size = faces.shape[1]
-    canvas = np.zeros((size, slots * (size + GUTTER) - GUTTER, 4), np.uint8)
-    for place, face in enumerate(faces[:slots]):
-        left = place * (size + GUTTER)
-        canvas[:, left : left + size, :3] = face
-        canvas[:, left : left + size, 3] = 255
-    buffer = io.BytesIO()
-    Image.fromarray(canvas).save(buffer, "WEBP", quality=90)
-    return buffer.getvalue()
-
-
 def roc_figure(curves: Sequence[Roc]) -> Figure:
     """TAR over FAR (log) of one benchmark, a line a model."""
-    figure = _figure(5.0, 3.9)
-    axes = _axes(figure.add_subplot(), "false accept rate", "true accept rate")
+    figure = canvas(3.9, 5.0)
+    axes = framed(figure.add_subplot(), "false accept rate", "true accept rate")
     smallest = 1.0 / max(1, *(curve.num_impostors for curve in curves))
     for curve in curves:
         inside = curve.far > 0  # FAR 0 lies outside a log axis
@@ -66,14 +46,14 @@ def roc_figure(curves: Sequence[Roc]) -> Figure:
         )  # fmt: skip
     axes.set(xscale="log", xlim=(smallest, 1.0), ylim=(0.0, 1.02))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    _legend(axes, "lower right")
+    legend(axes, "lower right")
     return figure
 
 
 def det_figure(curves: Sequence[Roc]) -> Figure:
     """FNMR over FMR of one benchmark on normal deviates (Martin et al. 1997), a line a model."""
-    figure = _figure(5.0, 3.9)
-    axes = _axes(figure.add_subplot(), "false match rate", "false non-match rate")
+    figure = canvas(3.9, 5.0)
+    axes = framed(figure.add_subplot(), "false match rate", "false non-match rate")
     axes.grid(axis="x", color=RULE, linewidth=0.7)
     least = 0.5 / max(2, *(curve.num_impostors for curve in curves))
     for curve in curves:
@@ -89,14 +69,14 @@ def det_figure(curves: Sequence[Roc]) -> Figure:
     axes.set_yticks(ndtri(ticks), labels)
     limits = ndtri([least, DET_MOST])
     axes.set(xlim=limits, ylim=limits)
-    _legend(axes, "upper right")
+    legend(axes, "upper right")
     return figure
 
 
 def fold_figure(accuracies: Mapping[str, Sequence[float]]) -> Figure:
     """Accuracy on every fold of one benchmark, a row a model, and their means."""
-    figure = _figure(9.6, 0.9 + 0.55 * len(accuracies))
-    axes = _axes(figure.add_subplot(), "accuracy on a fold", "")
+    figure = canvas(0.9 + 0.55 * len(accuracies))
+    axes = framed(figure.add_subplot(), "accuracy on a fold", "")
     axes.grid(axis="x", color=RULE, linewidth=0.7)
     axes.grid(axis="y", visible=False)
     for row, (model, values) in enumerate(accuracies.items()):
@@ -105,8 +85,7 @@ def fold_figure(accuracies: Mapping[str, Sequence[float]]) -> Figure:
                   markeredgewidth=0)  # fmt: skip
         mean = float(np.mean(values))
         axes.plot([mean, mean], [row - 0.36, row + 0.36], color=colour, linewidth=2.2)
-    axes.set_yticks(range(len(accuracies)), list(accuracies), color=INK)
-    axes.set_ylim(len(accuracies) - 0.5, -0.5)
+    name_rows(axes, list(accuracies))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 2):g}%"))
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -131,10 +110,10 @@ def training_figure(
 
     `ends` gives the faces seen when each run ended.
     """
-    figure = _figure(9.6, 4.9)
+    figure = canvas(4.9)
     upper, lower = figure.subplots(2, sharex=True, height_ratios=[1.7, 1])
-    _draw_losses(_axes(upper, "", "training loss"), points)
-    _draw_gaps(_axes(lower, "faces seen", "mean gap, probe"), ends, gaps)
+    _draw_losses(framed(upper, "", "training loss"), points)
+    _draw_gaps(framed(lower, "faces seen", "mean gap, probe"), ends, gaps)
     for axes in (upper, lower):
         for end in list(ends.values())[:-1]:
             axes.axvline(end, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
@@ -183,8 +162,10 @@ def _draw_gaps(axes: Axes, ends: Mapping[str, int], gaps: Mapping[str, Mapping[s
 
 def region_figure(regions: Sequence[RegionGap]) -> Figure:
     """Mean gap of the probe's faces region by region, before and after, in the given order."""
-    figure = _figure(9.6, 3.9)
-    axes = _axes(figure.add_subplot(), "region, largest gap before mining first", "mean gap, probe")
+    figure = canvas(3.9)
+    axes = framed(
+        figure.add_subplot(), "region, largest gap before mining first", "mean gap, probe"
+    )
     places = np.arange(len(regions))
     before, after = ([getattr(item, name) for item in regions] for name in ("before", "after"))
     for place, item in enumerate(regions):
@@ -198,16 +179,13 @@ def region_figure(regions: Sequence[RegionGap]) -> Figure:
     axes.set_xticks(places, [str(item.region) for item in regions])
     axes.tick_params(axis="x", labelsize=7 if len(regions) > 24 else 9, length=0)
     axes.set_xlim(-0.6, len(regions) - 0.4)
-    axes.legend(
-        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False, fontsize=9,
-        labelcolor=INK, borderaxespad=0.0,
-    )  # fmt: skip
+    above(axes, 3)
     return figure
 
 
 def separability_figure(judges: Mapping[str, Measured]) -> Figure:
     """For each judge the cosines of genuine and impostor pairs, and of each identity's mean."""
-    figure = _figure(9.0, 0.6 + 2.5 * len(judges))
+    figure = canvas(0.6 + 2.5 * len(judges), 9.0)
     for row, (judge, found) in enumerate(judges.items()):
         left, right = (figure.add_subplot(len(judges), 2, 2 * row + place) for place in (1, 2))
         for scores, label, colour in (
@@ -217,26 +195,6 @@ def separability_figure(judges: Mapping[str, Measured]) -> Figure:
             bins = np.linspace(-1.0, 1.0, 81).tolist()
             left.hist(scores, bins, density=True, histtype="step", label=label, color=colour)
         right.hist(found.identity_means, np.linspace(0.0, 1.0, 41).tolist(), color=STUDENT)
-        _legend(_axes(left, f"cosine of two faces ({judge})", "density"), "upper left")
-        _axes(right, f"mean cosine within an identity ({judge})", "identities")
+        legend(framed(left, f"cosine of two faces ({judge})", "density"), "upper left")
+        framed(right, f"mean cosine within an identity ({judge})", "identities")
     return figure
-
-
-def _legend(axes: Axes, place: Literal["lower right", "upper right", "upper left"]) -> None:
-    axes.legend(loc=place, frameon=False, fontsize=9, labelcolor=INK)
-
-
-def _figure(width: float, height: float) -> Figure:
-    return Figure((width, height), dpi=DPI, layout="constrained", facecolor="white")
-
-
-def _axes(axes: Axes, x_label: str, y_label: str) -> Axes:
-    """The same axes in the report's style."""
-    axes.set_xlabel(x_label, color=MUTED, fontsize=9)
-    axes.set_ylabel(y_label, color=MUTED, fontsize=9)
-    axes.tick_params(colors=MUTED, labelsize=9, width=0.8)
-    axes.grid(axis="y", color=RULE, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set(color=RULE)
-    return axes

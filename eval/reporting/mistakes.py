@@ -14,13 +14,12 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from eval.benchmarks.base import Protocol
-from eval.reporting.figures import data_uri, strip
+from eval.photos.photo_sets import face_picture
+from eval.reporting.pictures import strip
 from eval.scoring.roc import ROUNDING, roc
 from eval.scoring.scored import ScoredPairs
 from manifests.core.errors import InputError
-from manifests.photographs.images import decode
-from pipeline.arrays.align import Aligner, crop_photograph, find_in_photograph
-from pipeline.arrays.frames import ARCFACE112
+from pipeline.arrays.align import Aligner
 
 NUM_SHOWN = 12
 
@@ -94,11 +93,6 @@ def mistake_strips(protocol: Protocol, mistakes: Sequence[Mistake], aligner: Ali
 
     @cache
     def face(name: str) -> UInt8[np.ndarray, "size size 3"]:
-        picture = decode(protocol.images.read(name), protocol.images.where(name))
-        crop = crop_photograph(picture, find_in_photograph(aligner, picture), ARCFACE112)
-        return crop.permute(1, 2, 0).byte().numpy()
+        return face_picture(protocol.images, name, aligner)
 
-    return [
-        data_uri(strip(np.stack([face(pair.left), face(pair.right)]), 2), "image/webp")
-        for pair in mistakes
-    ]
+    return [strip(np.stack([face(pair.left), face(pair.right)]), 2) for pair in mistakes]

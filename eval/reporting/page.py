@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from eval.reporting import figures, sections
+from eval.reporting import sections
 from eval.reporting.drift_section import drift_section
 from eval.reporting.sections import Results
+from eval.reporting.style import COLOURS
 from eval.reporting.summary import ORL, PAIRS
 from manifests.core.layout import PROBE
 from manifests.settings.params import Params
@@ -50,7 +51,7 @@ def page_content(results: Results, params: Params) -> dict[str, Any]:
         "benchmarks": measured,
         "names": NAMES,
         "fars": sections.fars_of(measured),
-        "colours": figures.COLOURS,
+        "colours": COLOURS,
         "curves": sections.curve_section(results, measured),
         "folds": sections.fold_section(measured),
         "mistakes": sections.mistake_section(results, params),

@@ -3,14 +3,16 @@ faces come at even spacing from all that are usable."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
+from PIL import Image
 
 from eval.reporting.curves import RegionGap
-from eval.reporting.figures import data_uri, strip
+from eval.reporting.style import data_uri
 from manifests.records.boundaries import Boundaries
 from manifests.records.gaps import GapTable
 from manifests.stores.latents import DISSIMILAR, SIMILAR, LatentManifest
@@ -21,6 +23,7 @@ NUM_BOUNDARIES, FACES_A_SIDE = 5, 6
 NUM_REGIONS, FACES_A_REGION = 4, 10
 NUM_MINED = 12
 SIDES = (SIMILAR, DISSIMILAR)
+GUTTER = 4  # clear pixels between the faces of a strip
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,22 @@ def read_faces(
     return found
 
 
+def strip(faces: UInt8[np.ndarray, "face size size 3"], slots: int) -> str:
+    """Faces side by side on nothing, as the address of a WebP; places that no face fills stay
+    empty."""
+    size = faces.shape[1]
+    canvas = np.zeros((size, slots * (size + GUTTER) - GUTTER, 4), np.uint8)
+    for place, face in enumerate(faces[:slots]):
+        left = place * (size + GUTTER)
+        canvas[:, left : left + size, :3] = face
+        canvas[:, left : left + size, 3] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(canvas).save(buffer, "WEBP", quality=90)
+    return data_uri(buffer.getvalue(), "image/webp")
+
+
 def face_strip(faces: FaceStore, rows: Int[np.ndarray, " face"], slots: int) -> str:
-    return data_uri(strip(read_faces(faces, rows), slots), "image/webp")
+    return strip(read_faces(faces, rows), slots)
 
 
 def row_of(manifest: LatentManifest, face_id: Int[np.ndarray, " face"]) -> np.ndarray:
@@ -155,8 +172,7 @@ def mined_pairs(
         strict=True,
     )
     return [
-        MinedPair(data_uri(strip(np.stack(pair), 2), "image/webp"), *row)
-        for pair, row in zip(pictures, facts, strict=True)
+        MinedPair(strip(np.stack(pair), 2), *row) for pair, row in zip(pictures, facts, strict=True)
     ]
 
 

@@ -6,14 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from eval.benchmarks import open_benchmark
 from eval.reporting import figures
 from eval.reporting.break_even import BreakEven, break_even, measured_rates
 from eval.reporting.curves import Roc, mean_gaps, region_gaps, training_curve
 from eval.reporting.mistakes import find_mistakes, mistake_strips
 from eval.reporting.pictures import identity_rows, mined_pairs, region_rows
+from eval.reporting.style import data_uri
 from eval.reporting.summary import PAIRS, ROLES, RunLog
 from eval.scoring.scored import read_scores
 from manifests.core import layout
@@ -51,17 +50,12 @@ class Results:
         return self.rounds[self.chain[0].rounds[0]]
 
 
-def picture_of(figure: Figure) -> str:
-    """A figure as the address of itself."""
-    return figures.data_uri(figures.png(figure))
-
-
 def training_section(results: Results) -> dict[str, str]:
     """The figure of losses and gaps."""
     ends = {run.name: int(run.student["faces_seen"]) for run in results.chain}
     points = training_curve(results.chain)
     figure = figures.training_figure(points, ends, results.summary["gap"])
-    return {"image": picture_of(figure)}
+    return {"image": data_uri(figure)}
 
 
 def curve_section(results: Results, benchmarks: Collection[str]) -> dict[str, dict[str, str]]:
@@ -70,7 +64,7 @@ def curve_section(results: Results, benchmarks: Collection[str]) -> dict[str, di
     for name in benchmarks:
         curves = [curve for curve in results.curves if curve.benchmark == name]
         drawn = {"roc": figures.roc_figure(curves), "det": figures.det_figure(curves)}
-        found[name] = {kind: picture_of(figure) for kind, figure in drawn.items()}
+        found[name] = {kind: data_uri(figure) for kind, figure in drawn.items()}
     return found
 
 
@@ -79,7 +73,7 @@ def fold_section(benchmarks: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     found = {}
     for name, roles in benchmarks.items():
         accuracies = {role: own["accuracy_by_fold"] for role, own in roles.items()}
-        found[name] = picture_of(figures.fold_figure(accuracies))
+        found[name] = data_uri(figures.fold_figure(accuracies))
     return found
 
 
@@ -124,7 +118,7 @@ def region_section(results: Results) -> dict[str, Any] | None:
         return None
     return {
         "round": first.name,
-        "image": picture_of(figures.region_figure(regions)),
+        "image": data_uri(figures.region_figure(regions)),
         "mined": mean_gaps(region for region in regions if region.mined),
         "others": mean_gaps(region for region in regions if not region.mined),
         "faces": region_rows(regions, before, probe),
@@ -163,7 +157,7 @@ def quality_of(files: RoundFiles) -> dict[str, Any] | None:
     report = read_json(path)
     if (report["faces_root"], report["teacher_root"]) != (files.faces.root, files.teacher.root):
         return None
-    image = figures.data_uri(layout.quality_figure().read_bytes())
+    image = data_uri(layout.quality_figure().read_bytes())
     return {**report, "image": image}
 
 

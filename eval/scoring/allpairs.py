@@ -14,9 +14,16 @@ from jaxtyping import Float, Int
 
 from eval.scoring.intervals import wilson
 from eval.scoring.metrics import FARS, enough_impostors
-from eval.scoring.ranking import BLOCK, Faces, score_blocks
+from eval.scoring.ranking import identify, rank_figures
+from eval.scoring.similarity import BLOCK, Faces, score_blocks
 
 BINS = 1 << 16
+
+
+def figures_among(faces: Faces, metric: str) -> dict[str, Any]:
+    """TAR@FAR and rank-1 of every face with every other."""
+    found = identify(faces, faces, metric, itself=True)
+    return {**all_pairs_figures(faces, metric), **rank_figures(found, faces.subject, (1,))}
 
 
 def all_pairs_figures(

@@ -10,24 +10,25 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from eval.scoring.folds import check_folds, insightface_accuracy
-from eval.scoring.intervals import RESAMPLES, Resampled, at_least, identity_bootstrap, wilson
+from eval.scoring.intervals import (
+    RESAMPLES,
+    PairSubjects,
+    Resampled,
+    at_least,
+    identity_bootstrap,
+    wilson,
+)
 from eval.scoring.metrics import enough_impostors
 from eval.scoring.roc import roc
 from eval.scoring.scored import ScoredPairs, check_pairs
-from eval.scoring.subjects import PairSubjects
 from manifests.core.errors import InputError
 
 GLOBAL_FMRS = (0.01, 0.001)
 
 
-def skewed_error_ratio(accuracy: Float[np.ndarray, " group"]) -> float:
-    """SER: the largest group's error over the smallest one's, 1 if fair (Wang & Deng 2020).
-    NaN where a group has no error."""
-    return worst_over_best(1.0 - accuracy)
-
-
 def worst_over_best(rate: Float[np.ndarray, " group"]) -> float:
-    """The largest error rate over the smallest one; NaN where the smallest is 0."""
+    """The largest error rate over the smallest one, 1 if fair; of errors of accuracy the skewed
+    error ratio, SER (Wang & Deng 2020). NaN where the smallest is 0."""
     return float(rate.max() / rate.min()) if rate.min() > 0 else float("nan")
 
 
@@ -117,11 +118,7 @@ class GroupFigures:
 
     def summary(self, name: str) -> dict[str, Any] | None:
         """One of SUMMARIES; None where it does not exist."""
-        place = self.errors.num_groups + SUMMARIES.index(name)
-        value = float(self.resampled.point[place])
-        if not np.isfinite(value):
-            return None
-        return {"value": value, "ci95_identity": list(self.resampled.interval(place))}
+        return self.resampled.figure(self.errors.num_groups + SUMMARIES.index(name))
 
 
 def by_group(

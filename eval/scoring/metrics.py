@@ -21,15 +21,15 @@ from eval.scoring.folds import (
 )
 from eval.scoring.intervals import (
     RESAMPLES,
+    PairSubjects,
     Resampled,
     Statistic,
     at_least,
     identity_bootstrap,
     wilson,
 )
-from eval.scoring.roc import RankedPairs
+from eval.scoring.roc import RankedPairs, roc
 from eval.scoring.scored import ScoredPairs, check_pairs, parse_scores
-from eval.scoring.subjects import PairSubjects
 from manifests.core.errors import InputError
 
 MIN_FALSE_ACCEPTS = 10  # a FAR is not reported where fewer impostors would pass by chance
@@ -89,6 +89,13 @@ def figures_of_pairs(
         "num_folds": pairs.num_folds,
         "num_pairs_failed": int(pairs.failed.sum()),
     }
+
+
+def figures_in_short(pairs: ScoredPairs, metric: str) -> dict[str, float]:
+    """Accuracy, AUC and EER without intervals, of pairs in at least two folds."""
+    curve, folds = roc(pairs.score, pairs.same), fold_results(pairs, metric)
+    assert folds is not None
+    return {"accuracy": float(folds[0].accuracies.mean()), "auc": curve.auc(), "eer": curve.eer()}
 
 
 def fold_results(pairs: ScoredPairs, metric: str) -> tuple[FoldResult, FoldResult] | None:

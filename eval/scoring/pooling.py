@@ -7,20 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from eval.scoring.similarity import prepared
 from manifests.photographs.protocols import TemplateSet
 
 ROWS = 8192  # members gathered at a time
-
-
-def unit(rows: Float[np.ndarray, "face width"]) -> Float[np.ndarray, "face width"]:
-    """In double precision, divided by their length."""
-    wide = rows.astype(np.float64)
-    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
-
-
-def prepared(rows: Float[np.ndarray, "face width"], metric: str) -> Float[np.ndarray, "face width"]:
-    """Embeddings as the metric compares them: of unit length for cosine, raw for euclidean."""
-    return unit(rows) if metric == "cosine" else rows.astype(np.float64)
 
 
 def pool_templates(
@@ -58,7 +48,7 @@ def _means(
     sums = np.zeros((count, rows.shape[1]))
     for at in range(0, len(row), ROWS):
         part = slice(at, at + ROWS)
-        np.add.at(sums, into[part], prepared(rows[row[part]], metric))
+        np.add.at(sums, into[part], prepared(rows[row[part]].astype(np.float64), metric))
     return sums / np.bincount(into, minlength=count)[:, None]
 
 

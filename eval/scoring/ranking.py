@@ -12,57 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval.scoring.intervals import RESAMPLES, at_least, identity_bootstrap, wilson
+from eval.scoring.intervals import RESAMPLES, PairSubjects, at_least, identity_bootstrap, wilson
 from eval.scoring.metrics import enough_impostors
-from eval.scoring.subjects import PairSubjects
+from eval.scoring.similarity import BLOCK, Block, Faces, score_blocks
 
-BLOCK = 1024  # rows a side: a block of float64 scores is 8 MB
-
-
-@dataclass(frozen=True)
-class Faces:
-    """Embeddings with the subject of each; two galleries number their subjects alike."""
-
-    embeddings: Float[np.ndarray, "face width"]
-    subject: Int[np.ndarray, " face"]
-
-    def __len__(self) -> int:
-        return len(self.subject)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Scores of some probes against some of the gallery."""
-
-    row: int  # of the first probe
-    column: int  # of the first gallery face
-    scores: Float[np.ndarray, "probe gallery"]
-
-
-def score_blocks(
-    probes: Float[np.ndarray, "probe width"],
-    gallery: Float[np.ndarray, "gallery width"],
-    metric: str,
-    *,
-    block: int = BLOCK,
-    upper: bool = False,
-) -> Iterator[Block]:
-    """All scores (higher: more alike), a block at a time, row by row of blocks.
-
-    `metric` is cosine (embeddings are of unit length) or euclidean (negated distances).
-    With `upper` only blocks that reach above the diagonal.
-    """
-    squares = [(side**2).sum(axis=1) for side in (probes, gallery)]
-    for row in range(0, len(probes), block):
-        for column in range(row if upper else 0, len(gallery), block):
-            rows, columns = slice(row, row + block), slice(column, column + block)
-            scores = probes[rows] @ gallery[columns].T
-            if metric != "cosine":
-                scores *= -2.0
-                scores += squares[0][rows, None]
-                scores += squares[1][columns]
-                scores = -np.sqrt(np.maximum(scores, 0.0, out=scores))
-            yield Block(row, column, scores)
+RANKS, FPIRS = (1, 5, 10), (0.1, 0.01)
 
 
 @dataclass(frozen=True)
@@ -115,11 +69,6 @@ def rank_k(found: Identification, k: int) -> float:
     return float((ranks <= k).mean()) if len(ranks) else 0.0
 
 
-def cmc(found: Identification, limit: int) -> Float[np.ndarray, " rank"]:
-    """The cumulative match characteristic: rank_k for k = 1 … limit."""
-    return np.array([rank_k(found, k) for k in range(1, limit + 1)])
-
-
 def rank_figures(
     found: Identification,
     subject: Int[np.ndarray, " probe"],
@@ -163,6 +112,18 @@ def tpir_at_fpir(found: Identification, fpir: float) -> dict[str, object] | None
         "value": identified / int(mated.sum()),
         "ci95": list(wilson(identified, int(mated.sum()))),
         "threshold": float(threshold),
+    }
+
+
+def identification_figures(probes: Faces, gallery: Faces, metric: str) -> dict[str, object]:
+    """Closed and open set: every probe searched for in the gallery."""
+    found = identify(probes, gallery, metric)
+    return {
+        "num_gallery": len(gallery),
+        "num_probes": len(probes),
+        "num_probes_without_mate": int((~found.mated).sum()),
+        **rank_figures(found, probes.subject, RANKS),
+        "tpir_at_fpir": {f"{fpir:g}": tpir_at_fpir(found, fpir) for fpir in FPIRS},
     }
 
 

@@ -1,16 +1,26 @@
-"""A result folder of eval.verify, proven: what metrics.json says must follow from its scores."""
+"""Result folders of eval.verify, proven and paired: what metrics.json says must follow from its
+scores, and two models are compared on the same pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from eval.scoring.folds import insightface_accuracy
-from eval.scoring.metrics import figures_of_pairs
+from eval.scoring.intervals import RESAMPLES, Statistic, identity_bootstrap, mcnemar
+from eval.scoring.metrics import (
+    FARS,
+    FIGURES,
+    PLACE,
+    enough_impostors,
+    figures_of_pairs,
+    verification_statistic,
+)
 from eval.scoring.scored import ScoredPairs, read_scores
 from manifests.core.errors import InputError, pick
 from manifests.core.files import parse_json
@@ -141,3 +151,63 @@ def _equal(said: Any, found: Any) -> bool:
             numeric = isinstance(said, int | float) and not isinstance(said, bool)
             return numeric and bool(np.isclose(said, found, rtol=0.0, atol=TOLERANCE))
     return bool(said == found)
+
+
+def check_same_pairs(results: Sequence[Result]) -> None:
+    """Raises InputError, naming both, unless all are on one protocol and one list of pairs."""
+    first = results[0]
+    for other in results[1:]:
+        if other.protocol != first.protocol:
+            raise InputError(
+                f"unlike protocols: {first.folder} was measured on {first.protocol[:12]}, "
+                f"{other.folder} on {other.protocol[:12]}; measure both on one benchmark"
+            )
+        difference = _first_difference(first, other)
+        if difference is not None:
+            raise InputError(
+                f"unlike pair lists under one protocol: {first.folder} and {other.folder} differ "
+                f"in {difference}; run facestill verify again"
+            )
+
+
+def _first_difference(first: Result, other: Result) -> str | None:
+    if len(first.pairs) != len(other.pairs):
+        return f"their number, {len(first.pairs)} and {len(other.pairs)}"
+    for name in ("pair_id", "fold", "left", "right", "same"):
+        both = [np.asarray(getattr(result.pairs, name)) for result in (first, other)]
+        rows = np.flatnonzero(both[0] != both[1])
+        if len(rows):
+            return f"{name} of row {rows[0]}"
+    return None
+
+
+def paired(a: Result, b: Result, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+    """A less B: differences of figures with intervals over identities, both models' figures
+    computed from the same resampled people, and McNemar's test of the held-out decisions."""
+    decisions = a.decisions(), b.decisions()
+    statistics = [
+        verification_statistic(result.pairs, correct)
+        for result, correct in zip((a, b), decisions, strict=True)
+    ]
+    resampled = identity_bootstrap(
+        difference(*statistics), a.pairs.subjects(a.subject_rule), resamples=resamples, seed=seed
+    )
+    impostors = int((~a.pairs.same).sum())
+    tars = [f"tar@{far:g}" for far in FARS if enough_impostors(impostors, far)]
+    return {
+        "a": a.label,
+        "b": b.label,
+        "difference": {
+            name: resampled.figure(PLACE[name]) for name in ("accuracy", "auc", "eer", *tars)
+        },
+        "mcnemar": asdict(mcnemar(*decisions)),
+    }
+
+
+def difference(a: Statistic, b: Statistic) -> Statistic:
+    """FIGURES of A less those of B at the same pair weights."""
+
+    def statistic(weights: Float[np.ndarray, " pair"]) -> Float[np.ndarray, " figure"]:
+        return (a(weights) - b(weights))[: len(FIGURES)]
+
+    return statistic

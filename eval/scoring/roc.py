@@ -1,4 +1,4 @@
-"""Operating curves of weighted pairs: ROC, DET, AUC, EER and TAR at a FAR.
+"""Operating curves of weighted pairs: ROC, AUC, EER and TAR at a FAR.
 
 A pair is accepted where its score is above the threshold, so that pairs of equal score are
 accepted together: no curve depends on the order of tied pairs.
@@ -81,10 +81,3 @@ class RankedPairs:
 def roc(scores: Float[np.ndarray, " pair"], same: Bool[np.ndarray, " pair"]) -> Curve:
     """The operating curve of pairs that count once each."""
     return RankedPairs.of(scores, same).curve()
-
-
-def det_points(
-    curve: Curve,
-) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
-    """FMR and FNMR of every operating point: the DET curve, FMR rising (Martin et al. 1997)."""
-    return curve.far, 1.0 - curve.tar

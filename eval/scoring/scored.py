@@ -1,8 +1,8 @@
-"""Scored pairs: a scores table parsed and checked, once, for everything that is computed of it."""
+"""Scored pairs: what every figure is computed from, and what a scores table holds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
-from eval.scoring.subjects import PairSubjects, pair_subjects
+from eval.scoring.intervals import PairSubjects, pair_subjects
 from manifests.core.errors import InputError
 from manifests.core.tables import read_table
 from manifests.photographs.scores import KIND, SCHEMA
@@ -22,8 +22,8 @@ class ScoredPairs:
 
     pair_id: Int[np.ndarray, " pair"]
     fold: Int[np.ndarray, " pair"]
-    left: list[str]
-    right: list[str]
+    left: Sequence[str]
+    right: Sequence[str]
     same: Bool[np.ndarray, " pair"]
     score: Float[np.ndarray, " pair"]  # higher: more alike
     failed: Bool[np.ndarray, " pair"]
@@ -37,6 +37,11 @@ class ScoredPairs:
 
     def subjects(self, rule: str) -> PairSubjects:
         return pair_subjects(self.left, self.right, self.same, rule)
+
+    def table(self) -> pa.Table:
+        """scores.parquet, that `parse_scores` reads."""
+        arrays = [pa.array(getattr(self, field.name), field.type) for field in SCHEMA]
+        return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
 def check_pairs(scores: Float[np.ndarray, " pair"], same: Bool[np.ndarray, " pair"]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from eval.scoring.intervals import at_least, wilson
+from eval.scoring.similarity import similarity
 from pipeline.arrays.neighbours import FLAT_ROWS, QUERIES, nearest
 
 SLACK = 16  # candidates beside the wanted ones: float32 may order near ties otherwise
@@ -51,14 +52,6 @@ class Closest:
     best_real: Int[np.ndarray, " face"]  # row of that one
     top: Pairs  # of all pairs
     covered: Float[np.ndarray, " real"]  # score of each real face with its nearest synthetic one
-
-
-def prepared(rows: Float[np.ndarray, "face width"], metric: str) -> Float[np.ndarray, "face width"]:
-    """Embeddings as they are compared: of unit length for the cosine."""
-    rows = rows.astype(np.float32)
-    if metric != "cosine":
-        return rows
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-12))
 
 
 def closest(
@@ -108,16 +101,9 @@ def _ranked(
     starts = range(0, len(base), base_rows)
     found = [nearest(base[at : at + base_rows], queries, count)[1] + at for at in starts]
     hits = np.concatenate(found, axis=1)
-    scores = np.stack([_score(queries, base[column], metric) for column in hits.T], axis=1)
+    scores = np.stack([similarity(queries, base[column], metric) for column in hits.T], axis=1)
     order = np.lexsort((hits, -scores), axis=1)[:, :count]
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(hits, order, axis=1)
-
-
-def _score(left: np.ndarray, right: np.ndarray, metric: str) -> np.ndarray:
-    one, other = left.astype(np.float64), right.astype(np.float64)
-    if metric == "cosine":
-        return (one * other).sum(axis=1)
-    return -np.linalg.norm(one - other, axis=1)
 
 
 def genuine_scores(
@@ -128,7 +114,7 @@ def genuine_scores(
     order = np.argsort(subject, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(subject[order])) + 1):
         left, right = np.triu_indices(len(rows), 1)
-        found.append(_score(real[rows[left]], real[rows[right]], metric))
+        found.append(similarity(real[rows[left]], real[rows[right]], metric))
     return np.concatenate(found)
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from eval.scoring.metrics import enough_impostors
 from eval.scoring.roc import roc
 from manifests.core.errors import InputError
+from pipeline.arrays.numerics import unit_rows
 
 IMPOSTORS = 0  # what a random stream is for, beside its seed
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -111,8 +112,7 @@ def mean_faces(looks: Looks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     numbers, first, home = np.unique(looks.identity, return_index=True, return_inverse=True)
     total = np.zeros((len(numbers), looks.units.shape[1]))
     np.add.at(total, home, looks.units)
-    lengths = np.linalg.norm(total, axis=1, keepdims=True)
-    return numbers, looks.reference[first], total / np.maximum(lengths, 1e-12)
+    return numbers, looks.reference[first], unit_rows(total)
 
 
 def duplicates(looks: Looks, least_cosine: float) -> list[tuple[int, int, float]]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from eval.scoring.intervals import Statistic, at_least, identity_bootstrap, wilson
+from eval.scoring.intervals import PairSubjects, Statistic, at_least, identity_bootstrap, wilson
 from eval.scoring.roc import RankedPairs
-from eval.scoring.subjects import PairSubjects
 from tests.results import ACCURACY, AUC, sample
 
 TRIALS, RESAMPLES = 200, 300

@@ -19,8 +19,9 @@ import pyarrow as pa
 from eval.scoring.allpairs import all_pairs_figures
 from eval.scoring.intervals import RESAMPLES, identity_bootstrap
 from eval.scoring.metrics import figures_of, fold_results, verification_statistic
-from eval.scoring.ranking import Faces, identify, nearest
+from eval.scoring.ranking import identify, nearest
 from eval.scoring.scored import parse_scores
+from eval.scoring.similarity import Faces
 from manifests.photographs.scores import SCHEMA
 from tests.process_costs import python
 

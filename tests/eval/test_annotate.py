@@ -12,8 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
-from eval.annotate import align, annotate, annotate_rows, cut_to, main, place_in, stacked
-from eval.annotators import load_annotator
+from eval.annotate import main
+from eval.annotators import (
+    align,
+    annotate,
+    annotate_rows,
+    cut_to,
+    load_annotator,
+    place_in,
+    stacked,
+)
 from eval.annotators.base import AlignedFaces, Annotator
 from manifests.core.errors import InputError
 from manifests.core.layout import manifest as manifest_path

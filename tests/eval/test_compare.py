@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eval.compare import compare, main, paired
-from eval.scoring.intervals import identity_bootstrap
-from eval.scoring.results import read_result
-from eval.scoring.subjects import PairSubjects
+from eval.compare import compare, main
+from eval.scoring.intervals import PairSubjects, identity_bootstrap
+from eval.scoring.results import paired, read_result
 from manifests.core.errors import InputError
 from tests.conftest import ROOT
 from tests.results import people_table, write_result

@@ -13,19 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.discard import (
+from eval.discard import main
+from eval.scoring.discarding import (
     FIXED,
     GRID,
     RE_ESTIMATED,
     discard_figures,
     fnmr_statistic,
-    main,
     pair_quality,
 )
-from eval.photos.listings import read_qualities
 from eval.scoring.roc import roc
 from eval.scoring.scored import ScoredPairs, read_scores
 from manifests.core.errors import InputError
+from manifests.photographs.lists import read_qualities
 from tests.references import fnmr_after_discarding
 from tests.results import people_pairs, people_table, write_result
 

@@ -16,12 +16,14 @@ from torch import nn
 
 from eval import discard, face_quality
 from eval.benchmarks import open_benchmark
-from eval.photos.listings import read_qualities
+from eval.photos.embedding import finder
 from eval.photos.models import load_model
-from eval.photos.rating import detector_scores, look_at, rating_model, sharpness_model
-from eval.verify import finder, verify_models, write
+from eval.photos.rating import detector_scores, look_at, rating_model
+from eval.photos.verification import verify_models
+from eval.studies.cr_fiqa.rated_pairs import sharpness_model
 from manifests.core import layout
 from manifests.core.errors import InputError
+from manifests.photographs.lists import read_qualities
 from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
 from pipeline.arrays.frames import ARCFACE112
 from tests.references import sharpness
@@ -95,8 +97,8 @@ def test_every_photograph_is_rated_as_it_is_verified(
     said = pq.read_schema(out).metadata[b"facestill"].decode()
     assert rated.student.sha256 in said and rated.sha256 in said and "paper" in said
     (done,) = verify_models([load_model(str(RUN), layout.WEIGHTS)], open_benchmark("pairs:photos"))
-    write(done, Path("verified"))
-    monkeypatch.setattr(discard, "require_impostors", lambda count, fmr: None)
+    done.write(Path("verified"))
+    monkeypatch.setattr("eval.scoring.discarding.require_impostors", lambda count, fmr: None)
     arguments = ["verified/scores.parquet", "--quality", str(out), "--fmr", "0.3"]
     monkeypatch.setattr(sys, "argv", ["discard", *arguments])
     discard.main()

@@ -132,7 +132,7 @@ def test_what_was_changed_is_refused_by_name_before_measuring(
     change(folder)
     arguments = ["--benchmark", f"pairs:{folder}", "--protocol", frozen, "--out", tmp_path / "out"]
     monkeypatch.setattr(verify, "load_model", lambda *_: colours())
-    monkeypatch.setattr(verify, "finder", lambda _: pytest.fail("measuring has begun"))
+    monkeypatch.setattr(verify, "verify_models", lambda *_: pytest.fail("measuring has begun"))
     with pytest.raises(InputError, match=message):
         run(verify.main, "--model", "colours", *arguments)
     assert not (tmp_path / "out").exists()

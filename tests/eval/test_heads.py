@@ -13,16 +13,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from eval import annotate, heads
+from eval import annotate, annotators, heads
 from eval.annotators import load_annotator
 from eval.annotators.base import Annotator
 from eval.annotators.heads import HeadsAnnotator
-from eval.attributes.network_files import load_heads, save_heads
-from eval.attributes.networks import Heads, probabilities
+from eval.attributes import head_training
+from eval.attributes.head_files import load_heads, save_heads
+from eval.attributes.head_networks import Heads, probabilities
+from eval.attributes.labels import read_labels
 from eval.photos.photo_sets import open_photographs
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.records.attributes import AttributeTable
+from manifests.settings.heads import DEFAULTS
 from manifests.stores.latents import LatentManifest
 from manifests.stores.passport import Fingerprint
 from manifests.stores.reading import FaceStore
@@ -31,7 +34,7 @@ from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
 from tests.conftest import ROOT
 from tests.contracts import AnnotatorContract
-from tests.eval.attributes.test_networks import passport
+from tests.eval.attributes.test_head_networks import passport
 from tests.toys import EMBEDDING_WIDTH, PASSPORT, make_round, toy_teacher
 
 COUNT = 500
@@ -55,7 +58,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A round that the toy teacher embedded, and a table of two of its faces' attributes."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    monkeypatch.setattr(heads, "load_teacher", lambda name, weights: ToyTeacher())
+    monkeypatch.setattr(head_training, "load_teacher", lambda name, weights: ToyTeacher())
     embed_round()
     ids = LatentManifest.read(layout.manifest("pool")).face_id
     told = embeddings()[:, 0]
@@ -186,7 +189,7 @@ def test_another_teachers_embeddings_are_refused(
     embed_round(weights_sha256="6" * 64)
     message = r"toy\.zarr: its embeddings are of another teacher than the toy that heads read"
     with pytest.raises(InputError, match=message):
-        annotate.annotate("pool", load_annotator("heads:h.safetensors"))
+        annotators.annotate("pool", load_annotator("heads:h.safetensors"))
     with pytest.raises(InputError, match=message):
         run(monkeypatch, "labels.csv", "--faces", "pool", "--out", "h.safetensors")
 
@@ -233,19 +236,19 @@ def test_photographs_are_embedded_by_the_real_teacher(
     (workspace / "album/nobody.pgm").write_bytes(b"P5 40 40 255\n" + bytes(1600))
     rows = [f"{name},{1 if name.startswith('s1') else -1}" for name in [*names, "nobody.pgm"]]
     Path("labels.csv").write_text("\n".join(["image,Eyeglasses", *rows]))
-    monkeypatch.setattr(heads, "FEWEST", 4)
+    monkeypatch.setattr(head_training, "FEWEST", 4)
     teacher = load_teacher("dlib-resnet", layout.WEIGHTS)
-    found = heads.open_labelled(heads.read_labels(Path("labels.csv")), "folder:album", teacher)
+    found = head_training.open_labelled(read_labels(Path("labels.csv")), "folder:album", teacher)
     assert found.rows.tolist() == list(range(6))  # nobody has no embedding
     assert len(np.unique(found.person)) == 3  # by folder: the table names nobody
-    embedded = heads.embed_photographs(open_photographs("folder:album"), teacher)
+    embedded = head_training.embed_photographs(open_photographs("folder:album"), teacher)
     np.testing.assert_array_equal(found.embeddings[3], embedded[1])  # s1/1.pgm
     near, far = (np.linalg.norm(found.embeddings[0] - found.embeddings[at]) for at in (1, 2))
     assert near < far
 
-    made, results = heads.train_heads(found, replace(heads.DEFAULTS, epochs=1, held_out=0.4))
-    card = heads.passport_of(found, results, teacher, teacher.name, heads.DEFAULTS)
+    made, results = head_training.train_heads(found, replace(DEFAULTS, epochs=1, held_out=0.4))
+    card = head_training.passport_of(found, results, teacher, teacher.name, DEFAULTS)
     save_heads(Path("h.safetensors"), made, replace(card, used=card.attributes))
-    table = annotate.annotate("folder:album", load_annotator("heads:h.safetensors"))
+    table = annotators.annotate("folder:album", load_annotator("heads:h.safetensors"))
     np.testing.assert_array_equal(table.values, probabilities(made, embedded))
     assert np.isnan(table.values[table.image.index("nobody.pgm")]).all()  # type: ignore[union-attr]

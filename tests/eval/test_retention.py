@@ -15,8 +15,8 @@ from eval.retention import (
     retention_figures,
     retention_text,
     round_figures,
-    unit,
 )
+from pipeline.arrays.numerics import unit_rows
 from tests.eval.test_gap import student
 from tests.references import nearest_rows
 from tests.toys import make_round
@@ -37,7 +37,7 @@ def test_cosine_by_hand() -> None:
 @given(st.integers(0, 10_000))
 def test_overlaps_are_what_counting_gives(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    student, teacher = (unit(rng.standard_normal((20, width))) for width in (3, 5))
+    student, teacher = (unit_rows(rng.standard_normal((20, width))) for width in (3, 5))
     found = neighbour_overlaps(student, teacher, (1, 4))
     for k in (1, 4):
         both = zip(nearest_rows(student, k), nearest_rows(teacher, k), strict=True)

@@ -14,8 +14,9 @@ import pytest
 
 from eval.benchmarks import open_benchmark
 from eval.photos.models import load_model
+from eval.photos.verification import verify_models
 from eval.scoring.metrics import figures_of
-from eval.verify import _check_folder, verify_models, write
+from eval.verify import _check_folder
 from manifests.core.errors import InputError
 from tests.conftest import ROOT
 
@@ -29,7 +30,7 @@ def orl(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         (done,) = verify_models([load_model("teacher:dlib-resnet", weights)], open_benchmark("orl"))
-        write(done, Path("out"))
+        done.write(Path("out"))
         return root, done.metrics
 
 

@@ -13,9 +13,8 @@ import numpy as np
 from eval.benchmarks import open_benchmark
 from eval.gap import measure
 from eval.photos.models import load_model
+from eval.photos.verification import verify_models
 from eval.scoring.folds import insightface_accuracy
-from eval.scoring.scored import parse_scores
-from eval.verify import verify_models
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.layout import IDENTITIES, POOL, PROBE
@@ -88,7 +87,7 @@ def measure_arm(folder: Path, params: Params, benchmarks: dict[str, str]) -> Out
     correct = {}
     for name, text in benchmarks.items():
         (done,) = verify_models([model], open_benchmark(text))
-        pairs = parse_scores(done.scores)
+        pairs = done.pairs
         found = insightface_accuracy(pairs.score, pairs.same, pairs.fold, model.metric)
         correct[name] = found.correct
     return Outcome(HARDNESS["gap"](tables[PROBE]), correct)

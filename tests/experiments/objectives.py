@@ -22,7 +22,7 @@ import torch
 
 from eval.benchmarks import open_benchmark
 from eval.photos.models import load_model
-from eval.verify import verify_models
+from eval.photos.verification import verify_models
 from manifests.core import layout
 from manifests.core.errors import Parser, run_command
 from manifests.core.files import read_json, write_json

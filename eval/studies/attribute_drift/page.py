@@ -6,9 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.attributes.maad_face import GROUPS, LABEL_QUALITY
-from eval.reporting.drift_figure import drift_figure
-from eval.reporting.drift_section import MOST_SHOWN, alternative, number, range_of, ranked
-from eval.reporting.figures import data_uri, png
+from eval.reporting.drift_section import (
+    MOST_SHOWN,
+    alternative,
+    drift_figure,
+    number,
+    range_of,
+    ranked,
+)
+from eval.reporting.style import data_uri
 from eval.studies.attribute_drift.figures import rates_figure
 
 PAIRS_SHOWN = 3
@@ -31,7 +37,7 @@ def annotator_content(own: Mapping[str, Any], strips: Mapping[str, str]) -> dict
     return {
         "name": own["name"],
         "binary": binary,
-        "image": None if binary or not filled else data_uri(png(drift_figure(filled))),
+        "image": None if binary or not filled else data_uri(drift_figure(filled)),
         "alt": "" if binary or not filled else alternative(filled),
         "num_synthetic": sum(source["rows"] for source in own["synthetic"]),
         "sets": [
@@ -106,7 +112,7 @@ def rates_of(order: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         (name, share_of(own["real"]["counts"]), share_of(own["synthetic"]["counts"]))
         for name, own in order
     ]
-    return data_uri(png(rates_figure(rates)))
+    return data_uri(rates_figure(rates))
 
 
 def rounds_of(order: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, list[float | None]]:

@@ -13,11 +13,16 @@ from dataclasses import asdict
 from typing import Any
 
 from eval.annotators import load_annotator
-from eval.attributes.coverage import FaceSet, chosen
+from eval.attributes.coverage import (
+    FaceSet,
+    check_comparable,
+    check_enough,
+    check_stores,
+    chosen,
+)
 from eval.attributes.divergence import SMOOTHING
+from eval.attributes.head_files import load_heads
 from eval.attributes.maad_face import NAMES
-from eval.attributes.network_files import load_heads
-from eval.drift import check_alike, check_distinct, check_enough, check_stores
 from eval.photos.photo_sets import is_photographs
 from eval.reporting.drift_section import FACES_SHOWN, MOST_SHOWN, strip_of
 from eval.studies.attribute_drift.figures import may_show, photograph_strip
@@ -68,8 +73,7 @@ def tables_of(study: Study, annotator: str) -> Tables:
     """
     made = {text: table_path(annotator, text) for text in (*study.rounds, *study.real)}
     tables = {text: AttributeTable.read(path) for text, path in made.items()}
-    check_alike(list(tables.values()))
-    check_distinct(list(tables.values()))
+    check_comparable(list(tables.values()))
     check_stores(list(tables.values()))
     return tables
 

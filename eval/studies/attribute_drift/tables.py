@@ -12,11 +12,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.annotate import annotate
-from eval.annotators import load_annotator
+from eval.annotators import annotate, load_annotator
 from eval.annotators.base import Annotator
-from eval.attributes.network_files import SUFFIX, save_heads
-from eval.heads import make_heads
+from eval.attributes.head_files import SUFFIX, save_heads
+from eval.attributes.head_training import make_heads
 from eval.photos.photo_sets import is_photographs
 from manifests.core import layout
 from manifests.core.costs import timed

@@ -12,12 +12,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from eval.reporting.figures import BEFORE, DPI, INK, MUTED, RULE, STUDENT, TEACHER
 from eval.reporting.pictures import face_strip, showable
+from eval.reporting.style import BEFORE, MUTED, RULE, STUDENT, TEACHER, bare, canvas, legend
 from manifests.records.qualities import QualityTable, table_of
 from manifests.stores.rounds import open_round
 
-WIDTH, HEIGHT = 9.6, 4.3  # inches
+HEIGHT = 4.3  # inches
 # Colour and dash of a curve: the learnt ones by colour, simple baselines grey by dash.
 LEARNT = ((STUDENT, "solid"), (TEACHER, "solid"), (TEACHER, (0, (5, 2))), (STUDENT, (0, (5, 2))),
           (STUDENT, (0, (1, 1.5))))  # fmt: skip
@@ -31,8 +31,9 @@ def discard_curves(
 ) -> Figure:
     """FNMR over the share discarded; `learnt` and `simple` name the qualities that are drawn,
     {name: what it is called}. The first one's interval is shaded."""
-    figure = Figure((WIDTH, HEIGHT), dpi=DPI, layout="constrained", facecolor="white")
-    axes = figure.add_subplot()
+    figure = canvas(HEIGHT)
+    fnmr = f"FNMR at FMR {found['fmr']:g}"
+    axes = bare(figure.add_subplot(), "pairs discarded, lowest quality first", fnmr, rules="y")
     share, qualities = found["discarded"], found["qualities"]
     low, high = np.array(qualities[next(iter(learnt))]["fnmr_ci95_identity"]).T
     axes.fill_between(share, low, high, color=STUDENT, alpha=0.12, linewidth=0)
@@ -44,18 +45,9 @@ def discard_curves(
             )  # fmt: skip
     axes.axvline(found["partial_to"], color=RULE, linewidth=1, zorder=0)
     axes.set(xlim=(0.0, share[-1]), ylim=(0.0, None))
-    axes.set_xlabel("pairs discarded, lowest quality first", color=MUTED, fontsize=9)
-    axes.set_ylabel(f"FNMR at FMR {found['fmr']:g}", color=MUTED, fontsize=9)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-    axes.grid(axis="y", color=RULE, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(RULE)
-    axes.legend(
-        loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9, labelcolor=INK
-    )
+    legend(axes, "center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eval.reporting.figures import data_uri, png
+from eval.reporting.style import data_uri
 from eval.studies.cr_fiqa.figures import discard_curves
 
 LEARNT = {
@@ -70,7 +70,7 @@ def curve_content(name: str, role: str, own: Mapping[str, Any]) -> dict[str, Any
     return {
         "title": BENCHMARKS[name],
         "role": role,
-        "image": data_uri(png(discard_curves(own, learnt, simple))),
+        "image": data_uri(discard_curves(own, learnt, simple)),
         "rows": rows,
         "verdict": verdict(titles, own),
         **{fact: own[fact] for fact in facts},

@@ -6,26 +6,47 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
+from torch import Tensor
 
-from eval.discard import FIXED, GRID, PARTIAL, RE_ESTIMATED, RULES, fnmr_statistic
+from eval.annotators.measured import SIZE, sharpness
 from eval.photos.models import Model
-from eval.scoring.intervals import Resampled, Statistic, identity_bootstrap
+from eval.scoring.discarding import (
+    AREAS,
+    FIXED,
+    GRID,
+    PARTIAL,
+    RE_ESTIMATED,
+    RULES,
+    curve_figures,
+    fnmr_statistic,
+)
+from eval.scoring.intervals import PairSubjects, Statistic, identity_bootstrap
 from eval.scoring.metrics import require_impostors
-from eval.scoring.pooling import prepared
 from eval.scoring.scored import ScoredPairs
-from eval.scoring.subjects import PairSubjects
+from eval.scoring.similarity import prepared, similarity
 from manifests.core.errors import InputError
 from manifests.photographs.scores import subject_of
+from pipeline.arrays.frames import ARCFACE112
 
-AREAS = ("auc", "pauc", "auc_over_random", "pauc_over_random")  # after the curve's points
 AUC = len(GRID)  # its place among the figures
+
+
+def sharpness_model() -> Model:
+    """A model whose output is the variance of the Laplacian of the aligned crop."""
+
+    def network(crops: Tensor) -> Tensor:
+        pixels = crops.permute(0, 2, 3, 1).to(torch.uint8).numpy()
+        return torch.from_numpy(sharpness(pixels)[:, None])
+
+    return Model("sharpness", "", ARCFACE112.at(SIZE), "cosine", False, network)
 
 
 def all_pairs(
     images: Sequence[str],
     embeddings: Float[np.ndarray, "image width"],
-    model: Model,
+    metric: str,
     rule: str,
     *,
     most_impostors: int,
@@ -48,11 +69,11 @@ def all_pairs(
         strangers = np.random.default_rng(seed).choice(strangers, most_impostors, replace=False)
     chosen = np.sort(np.concatenate([np.flatnonzero(same), strangers]))
     left, right, same = left[chosen], right[chosen], same[chosen]
-    rows, count = prepared(embeddings, model.metric), len(chosen)
+    rows, count = prepared(embeddings.astype(np.float64), metric), len(chosen)
     names = np.asarray(images, dtype=object)
     return ScoredPairs(
         np.arange(count), np.zeros(count, int), names[left].tolist(), names[right].tolist(),
-        same, model.similarity(rows[left], rows[right]), np.zeros(count, bool),
+        same, similarity(rows[left], rows[right], metric), np.zeros(count, bool),
     )  # fmt: skip
 
 
@@ -86,7 +107,7 @@ def compare_qualities(
         figures[name] = curve_figures(found, place * width)
         figures[name]["auc_re_estimated"] = _re_estimated(pairs, draws, fmr)
     less = {
-        name: _figure(found, len(names) * width + place)
+        name: found.figure(len(names) * width + place)
         for place, name in enumerate(names) if name != own
     }  # fmt: skip
     return {
@@ -103,17 +124,6 @@ def compare_qualities(
     }
 
 
-def curve_figures(found: Resampled, start: int) -> dict[str, Any]:
-    """Of one quality, whose figures begin at `start`."""
-    points = range(start, start + len(GRID))
-    areas = {name: _figure(found, start + len(GRID) + place) for place, name in enumerate(AREAS)}
-    return {
-        "fnmr": [float(found.point[point]) for point in points],
-        "fnmr_ci95_identity": [list(found.interval(point)) for point in points],
-        **areas,
-    }
-
-
 def _averaged(statistics: Sequence[Statistic]) -> Statistic:
     return lambda weights: np.mean([each(weights) for each in statistics], axis=0)
 
@@ -126,13 +136,6 @@ def _joined(statistics: Sequence[Statistic], own: int) -> Statistic:
         return np.concatenate([figures.reshape(-1), figures[own, AUC] - figures[:, AUC]])
 
     return statistic
-
-
-def _figure(found: Resampled, place: int) -> dict[str, Any] | None:
-    value = float(found.point[place])
-    if not np.isfinite(value):
-        return None
-    return {"value": value, "ci95_identity": list(found.interval(place))}
 
 
 def _re_estimated(pairs: ScoredPairs, draws: Sequence[np.ndarray], fmr: float) -> float:

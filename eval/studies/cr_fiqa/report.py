@@ -16,22 +16,23 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from eval.benchmarks import open_protocols
 from eval.benchmarks.base import Protocol
-from eval.discard import pair_quality
+from eval.photos.embedding import finder
 from eval.photos.models import Model, load_model
 from eval.photos.rating import (
     SeenPhotographs,
     look_at,
     rating_model,
     rating_sha256,
-    sharpness_model,
 )
+from eval.photos.verification import verify_models
+from eval.scoring.discarding import pair_quality
 from eval.scoring.results import Result, read_result
 from eval.studies.cr_fiqa.figures import rated_faces
 from eval.studies.cr_fiqa.page import content_of
-from eval.studies.cr_fiqa.rated_pairs import all_pairs, compare_qualities
+from eval.studies.cr_fiqa.rated_pairs import all_pairs, compare_qualities, sharpness_model
 from eval.studies.cr_fiqa.seed_effects import effects
-from eval.verify import finder, open_protocols, verify_models, write
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import Parser, pick, run_command
@@ -97,7 +98,7 @@ def measured(
     found = {}
     for role, model in models.items():
         pairs = all_pairs(
-            images, seen.rows[role], model, protocol.subject_rule,
+            images, seen.rows[role], model.metric, protocol.subject_rule,
             most_impostors=curves.impostors, seed=curves.seed,
         )  # fmt: skip
         of_pairs = {
@@ -146,7 +147,7 @@ def verify_students(
         found[name] = {arm: [] for arm in STUDENTS}
         for (arm, seed), done in zip(runs, verify_models(models, protocol), strict=True):
             folder = layout.study_results(NAME) / name / arm / seed
-            write(done, folder)
+            done.write(folder)
             found[name][arm].append(read_result(folder))
     return found
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from eval.compare import check_alike
 from eval.scoring.intervals import Statistic, identity_bootstrap
 from eval.scoring.metrics import PLACE, verification_statistic
-from eval.scoring.results import Result
+from eval.scoring.results import Result, check_same_pairs
 
 FIGURES = ("accuracy", "auc")
 
@@ -24,7 +23,7 @@ def effects(
     Raises InputError for results that are not of the same pairs.
     """
     every = [result for own in results.values() for result in own]
-    check_alike(every)
+    check_same_pairs(every)
     means = {arm: _mean(own) for arm, own in results.items()}
 
     def statistic(weights: np.ndarray) -> np.ndarray:
@@ -33,21 +32,14 @@ def effects(
 
     subjects = every[0].pairs.subjects(every[0].subject_rule)
     found = identity_bootstrap(statistic, subjects, resamples=resamples, seed=seed)
-
-    def figure(place: int) -> dict[str, Any]:
-        return {
-            "value": float(found.point[place]),
-            "ci95_identity": list(found.interval(place)),
-        }
-
     width, half = len(FIGURES), len(results) * len(FIGURES)
     rows = {}
     for row, (arm, own) in enumerate(results.items()):
         rows[arm] = {
-            name: figure(row * width + at) for at, name in enumerate(FIGURES)
+            name: found.figure(row * width + at) for at, name in enumerate(FIGURES)
         } | {
             "less_first": {
-                name: figure(half + row * width + at) for at, name in enumerate(FIGURES)
+                name: found.figure(half + row * width + at) for at, name in enumerate(FIGURES)
             },
             "accuracy_by_seed": [float(each.figures["accuracy"]) for each in own],
         }  # fmt: skip

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval.reporting.figures import BEFORE, DPI, INK, MUTED, RULE, STUDENT, TEACHER
+from eval.reporting.style import BEFORE, INK, MUTED, RULE, STUDENT, TEACHER, bare, canvas, name_rows
 
-WIDTH, ROW_HEIGHT, MARGIN = 9.6, 0.30, 0.95  # inches
+ROW_HEIGHT, MARGIN = 0.30, 0.95  # inches
 SHIFT = 0.16  # of a row, between several losses of one data set
 PANELS = {"mean": "mean accuracy over the groups, %", "std": "standard deviation of it, points"}
 MARKS: Mapping[str, Mapping[str, Any]] = {
@@ -44,8 +43,7 @@ def fairness_figure(points: Sequence[Point], teacher: Mapping[str, Any]) -> Figu
     the teacher. Lines join a student without distillation and the same one with it."""
     students = list(dict.fromkeys(point.student for point in points))
     data = list(dict.fromkeys(point.data for point in points))
-    height = 2 * (MARGIN + ROW_HEIGHT * len(data)) + 0.3
-    figure = Figure((WIDTH, height), dpi=DPI, layout="constrained", facecolor="white")
+    figure = canvas(2 * (MARGIN + ROW_HEIGHT * len(data)) + 0.3)
     panels = figure.subplots(2, len(students), sharey=True, sharex="row", squeeze=False)
     for row, (name, title) in enumerate(PANELS.items()):
         for column, student in enumerate(students):
@@ -56,11 +54,10 @@ def fairness_figure(points: Sequence[Point], teacher: Mapping[str, Any]) -> Figu
                 axes.axvline(
                     100 * teacher[name]["value"], color=TEACHER, linewidth=1, linestyle=(0, (4, 2))
                 )
-            axes.set_xlabel(title, color=MUTED, fontsize=9)
+            bare(axes, title)
             if not row:
                 axes.set_title(student, color=INK, fontsize=10)
-    panels[0, 0].set_yticks(np.arange(len(data)), data)
-    panels[0, 0].set_ylim(len(data) - 0.5, -0.5)
+    name_rows(panels[0, 0], data)
     _legend(figure, points)
     return figure
 
@@ -85,11 +82,6 @@ def _draw(axes: Axes, points: Sequence[Point], data: Sequence[str], name: str) -
                 0.02, place, "not trained", transform=axes.get_yaxis_transform(), color=MUTED,
                 fontsize=8, va="center", style="italic", backgroundcolor="white",
             )  # fmt: skip
-    axes.grid(axis="x", color=RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(RULE)
 
 
 def _legend(figure: Figure, points: Sequence[Point]) -> None:

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-from jaxtyping import Bool, Float
-
-from eval.benchmarks import open_benchmark
+from eval.benchmarks import open_benchmark, open_protocols
 from eval.benchmarks.base import Protocol
-from eval.photos.embedding import Embedded, declared_views, embed_protocol
+from eval.photos.embedding import embed_protocol, finder
 from eval.photos.models import Model
 from eval.scoring.folds import insightface_accuracy
-from eval.scoring.pooling import prepared
-from eval.scoring.scored import ScoredPairs, parse_scores
-from eval.scoring.verification import score_table
+from eval.scoring.similarity import score_pairs
 from eval.studies.fair_distillation.people_groups import GroupedPairs, grouped_pairs
 from eval.studies.fair_distillation.spreads import Figures, Settings, fair_figures
-from eval.verify import finder, open_protocols
 from manifests.core.errors import InputError
 from manifests.core.tables import write_table
-from manifests.photographs.protocols import Benchmark
 from manifests.photographs.scores import KIND
 from manifests.settings.params import Params
 from manifests.studies.fair_distillation import WHERE, Fairness
@@ -62,16 +53,18 @@ def measure(
     out: Path,
 ) -> dict[str, Figures]:
     """{run: figures} of all models on one benchmark; their scores go to OUT/NAME/RUN."""
-    views = [declared_views(model) for model in models.values()]
+    views = [model.views for model in models.values()]
     embedded, detected = embed_protocol(protocol, [*models.values()], views, finder(protocol))
     settings = Settings(fairness.fmr[name], fairness.resamples, fairness.seed)
     found: dict[str, Figures] = {}
     for run, each, view in zip(models, embedded, views, strict=True):
-        table, pairs = scores_of(grouped.benchmark, protocol, each, view, detected)
-        _, own = scores_of(protocol.benchmark, protocol, each, view, detected)
+        rows, metric = each.views[view], each.model.metric
+        pairs, own = (
+            score_pairs(benchmark, protocol.benchmark.images, rows, ~detected, metric)
+            for benchmark in (grouped.benchmark, protocol.benchmark)
+        )
         facts = facts_of(each.model, grouped.benchmark.protocol_sha256, protocol.subject_rule)
-        write_table(out / name / run / "scores.parquet", KIND, table, facts)
-        metric = each.model.metric
+        write_table(out / name / run / "scores.parquet", KIND, pairs.table(), facts)
         whole = insightface_accuracy(own.score, own.same, own.fold, metric).accuracies
         found[run] = {
             "accuracy": {"value": float(whole.mean())},
@@ -88,30 +81,3 @@ def facts_of(model: Model, protocol_sha256: str, rule: str) -> dict[str, str]:
         "protocol_sha256": protocol_sha256,
         "subject_rule": rule,
     }
-
-
-def scores_of(
-    pairs: Benchmark,
-    protocol: Protocol,
-    embedded: Embedded,
-    views: str,
-    detected: Bool[np.ndarray, " image"],
-) -> tuple[pa.Table, ScoredPairs]:
-    """`pairs`: of images of the protocol, for which `embedded` and `detected` have a row each."""
-    images = protocol.benchmark.images
-    scores = pair_scores(pairs, images, embedded.model, embedded.views[views])
-    found = dict(zip(images, detected.tolist(), strict=True))
-    failed = np.array([not found[name] for name in pairs.images])
-    table = score_table(replace(protocol, benchmark=pairs), scores, failed)
-    return table, parse_scores(table)
-
-
-def pair_scores(
-    pairs: Benchmark, images: list[str], model: Model, rows: Float[np.ndarray, "image width"]
-) -> Float[np.ndarray, " pair"]:
-    """`rows`: an embedding of each of `images`."""
-    row_of = {name: row for row, name in enumerate(images)}
-    sides = (np.array([row_of[name] for name in side]) for side in (pairs.left, pairs.right))
-    ready = prepared(rows, model.metric)
-    left, right = (ready[side] for side in sides)
-    return model.similarity(left, right)

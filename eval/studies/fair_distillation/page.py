@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eval.reporting.figures import data_uri, png
+from eval.reporting.style import data_uri
 from eval.studies.fair_distillation.figures import Point, fairness_figure
 
 Grid = Sequence[Mapping[str, Any]]  # facts of every place, as the grid first names them
@@ -96,7 +96,7 @@ def benchmark_content(name: str, own: Mapping[str, Any], grid: Grid) -> dict[str
         "teacher": own["teacher"],
         "kd": [row for row in own["kd"] if any(row["less"].values())],
         "gaps": gap_rows(own["gaps"]),
-        "image": data_uri(png(fairness_figure(points, own["teacher"]))),
+        "image": data_uri(fairness_figure(points, own["teacher"])),
     }
 
 

@@ -18,8 +18,8 @@ from jaxtyping import Int
 from scipy.stats import t
 
 from eval.scoring.fairness import by_group
+from eval.scoring.intervals import PairSubjects
 from eval.scoring.scored import ScoredPairs
-from eval.scoring.subjects import PairSubjects
 from eval.studies.fair_distillation.people_groups import GroupedPairs
 from manifests.studies.fair_distillation import Cell
 

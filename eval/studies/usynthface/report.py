@@ -13,12 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from eval.compare import check_alike, paired
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from eval.benchmarks import open_protocols
 from eval.photos.models import load_model
-from eval.reporting.figures import data_uri, png
-from eval.scoring.results import Result, read_result
-from eval.studies.usynthface.figures import arms_figure
-from eval.verify import open_protocols, verify_models, write
+from eval.photos.verification import verify_models
+from eval.reporting.style import MUTED, STUDENT, bare, canvas, data_uri, name_rows
+from eval.scoring.results import Result, check_same_pairs, paired, read_result
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
@@ -38,6 +42,7 @@ ARMS = {
     DISTILLED: "Distilled",
 }
 CHANCE = 0.5
+ROW_HEIGHT, MARGIN = 0.36, 0.85  # inches
 PAIRS = "pairs"
 SHOWN = ("accuracy", "accuracy_facexzoo", "auc", "eer", "tar_at_far", "num_pairs", "num_subjects")
 INTERVALS = ("accuracy_ci95", "accuracy_ci95_identity", "auc_ci95_identity", "eer_ci95_identity")
@@ -81,7 +86,7 @@ def arm_facts(arm: str, student: Student) -> dict[str, Any]:
 def measured(benchmark: str, params: Params) -> dict[str, Any]:
     """Every arm's figures on one protocol, and its differences from the two ends, paired."""
     results = {arm: read_result(layout.study_results(NAME) / benchmark / arm) for arm in ARMS}
-    check_alike(list(results.values()))
+    check_same_pairs(list(results.values()))
     arms = {arm: figures(result) for arm, result in results.items()}
     return {
         "protocol_sha256": results[UNTRAINED].protocol,
@@ -122,7 +127,7 @@ def verify_arms(students: Mapping[str, Student], params: Params) -> list[str]:
     for name, protocol in protocols.items():
         done = verify_models(models, protocol)
         for arm, verification in zip(students, done, strict=True):
-            write(verification, layout.study_results(NAME) / name / arm)
+            verification.write(layout.study_results(NAME) / name / arm)
     return list(protocols)
 
 
@@ -151,10 +156,30 @@ def section(found: Mapping[str, Any]) -> dict[str, Any]:
     """What page.html.jinja shows."""
     rows = [(arm, name, found["arms"][arm]) for arm, name in ARMS.items()]
     images = {
-        name: data_uri(png(arms_figure({shown: own["arms"][arm] for arm, shown in ARMS.items()})))
+        name: data_uri(arms_figure({shown: own["arms"][arm] for arm, shown in ARMS.items()}))
         for name, own in found["benchmarks"].items()
     }
     return {"rows": rows, "benchmarks": found["benchmarks"], "images": images, "fars": fars(found)}
+
+
+def arms_figure(arms: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """`arms`: {name: figures of metrics.json}, the first on top; chance is at the left."""
+    figure = canvas(MARGIN + ROW_HEIGHT * len(arms))
+    left, right = figure.subplots(1, 2, sharey=True)
+    _draw(bare(left, "10-fold accuracy"), arms, "accuracy")
+    _draw(bare(right, "area under the ROC curve"), arms, "auc")
+    left.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    name_rows(left, list(arms))
+    return figure
+
+
+def _draw(axes: Axes, arms: Mapping[str, Mapping[str, Any]], name: str) -> None:
+    heights = np.arange(len(arms))
+    ends = np.array([own[f"{name}_ci95_identity"] for own in arms.values()])
+    axes.hlines(heights, ends[:, 0], ends[:, 1], color=STUDENT, linewidth=2)
+    axes.plot([own[name] for own in arms.values()], heights, "o", color=STUDENT, markersize=6)
+    axes.axvline(CHANCE, color=MUTED, linewidth=1, linestyle=(0, (4, 2)))
+    axes.set_xlim(min(0.48, float(ends.min()) - 0.01), 1.0)
 
 
 def fars(found: Mapping[str, Any]) -> Sequence[str]:

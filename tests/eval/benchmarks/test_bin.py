@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from eval.benchmarks import open_benchmark
-from eval.verify import verify_models
+from eval.photos.verification import verify_models
 from manifests.core.errors import InputError
 from manifests.photographs.protocols import ALIGNED
 from tests.protocols import (

@@ -31,10 +31,10 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 def test_media_count_once_however_many_images_they_have(made: Path) -> None:
     done = measure(f"templates:{made}")
-    scores = done.scores["score"].to_numpy().reshape(10, 4)
+    scores = done.pairs.score.reshape(10, 4)
     # RED's length is not GREEN's unless every image counts as a unit vector
     np.testing.assert_allclose(scores, np.tile([HALF, HALF, 0.0, -1.0], (10, 1)), atol=1e-6)
-    assert done.scores["left"][0].as_py() == "a/1"
+    assert done.pairs.left[0] == "a/1"
     assert (done.metrics["num_images"], done.metrics["num_subjects"]) == (6, 3)
     # One of three impostor pairs ties with the genuine one: AUC (1/2 + 1 + 1) / 3
     assert done.metrics["auc"] == pytest.approx(2.5 / 3, abs=1e-12)

@@ -15,8 +15,7 @@ from eval.benchmarks.base import Protocol
 from eval.photos import embedding
 from eval.photos.embedding import embed_protocol, frame_coverage, placed
 from eval.photos.models import Model
-from eval.scoring.verification import verify
-from eval.verify import verify_models
+from eval.photos.verification import verify, verify_models
 from manifests.core.errors import InputError
 from manifests.photographs.images import decode
 from pipeline.arrays.align import Face, crop_photograph
@@ -83,14 +82,14 @@ def test_a_second_pass_is_made_only_for_few_images_or_models_that_want_it(
 def test_views_replace_the_declared_ones(
     protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eval.verify.finder", lambda _: FIND)
+    monkeypatch.setattr("eval.photos.verification.finder", lambda _: FIND)
     (plain,) = verify_models([SIDES], protocol)
     (both,) = verify_models([SIDES], protocol, "plain+flip")
     for done, views in ((plain, "plain"), (both, "plain+flip")):
         assert done.metrics["views"] == views
         assert done.metrics["by_views"][views]["accuracy"] == done.metrics["accuracy"]
         assert done.metrics["by_views"] == plain.metrics["by_views"]
-    assert plain.scores["score"] != both.scores["score"]
+    assert (plain.pairs.score != both.pairs.score).any()
 
 
 def test_an_embedding_that_is_not_finite_is_named(protocol: Protocol) -> None:
@@ -116,7 +115,7 @@ def test_undetected_faces_are_counted_and_kept(protocol: Protocol) -> None:
     of_it = [
         name in pair for pair in zip(protocol.benchmark.left, protocol.benchmark.right, strict=True)
     ]
-    assert result.scores["failed"].to_pylist() == of_it and any(of_it)
+    assert result.pairs.failed.tolist() == of_it and any(of_it)
 
 
 def test_an_aligned_crop_goes_to_a_frame_as_stores_do() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from eval.photos.models import load_model
+from eval.scoring.similarity import similarity
 from manifests.core.errors import InputError
 from tests.networks import DECLARED, write_network
 from train.checkpoint import FILE, StudentCard, load_student, save_student
@@ -50,7 +51,7 @@ def test_an_exported_student_scores_as_its_run_directory(tmp_path: Path, weights
     scores = []
     for model in (run, exported):
         rows = model.embed(crops)
-        scores.append(model.similarity(rows[:-1], rows[1:]))
+        scores.append(similarity(rows[:-1], rows[1:], model.metric))
     assert np.std(scores[0]) > 0.05  # not all alike, or agreeing would be no wonder
     assert np.abs(scores[0] - scores[1]).max() < 1e-4
 
@@ -63,7 +64,7 @@ def test_a_file_is_compared_as_it_declares(tmp_path: Path, weights: Path, views:
     rows = model.network(crops) + (model.network(crops.flip(3)) if views == "plain+flip" else 0)
     np.testing.assert_allclose(model.embed(crops), rows.numpy(), rtol=1e-5)
     distance = np.sqrt(((model.embed(crops)[0] - model.embed(crops)[1]) ** 2).sum())
-    score = model.similarity(model.embed(crops)[:1], model.embed(crops)[1:2])
+    score = similarity(model.embed(crops)[:1], model.embed(crops)[1:2], model.metric)
     assert score == pytest.approx(-distance)
 
 

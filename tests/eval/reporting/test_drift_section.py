@@ -13,9 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eval.attributes.coverage import FaceSet
 from eval.drift import drift
-from eval.reporting.drift_figure import drift_figure, shares
-from eval.reporting.drift_section import drift_section, number, range_of
-from eval.reporting.figures import png
+from eval.reporting.drift_section import drift_figure, drift_section, number, range_of, shares
+from eval.reporting.style import picture
 from manifests.core.layout import manifest as manifest_path
 from manifests.records.attributes import FACES, Attribute, AttributeTable, Source
 from manifests.stores.latents import LatentManifest
@@ -83,7 +82,7 @@ def test_the_figure_has_axes_for_every_attribute_and_a_legend(report: dict[str, 
     assert [axes.get_title(loc="left") for axes in shown] == ["yaw"]
     (legend,) = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
     assert [text.get_text() for text in legend.get_texts()] == ["synthetic faces", "orl (real)"]
-    assert png(figure) == png(drift_figure(report["real"]))
+    assert picture(figure) == picture(drift_figure(report["real"]))
 
 
 def test_shares_count_what_lies_beyond() -> None:

@@ -10,8 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.scoring.intervals import at_least, identity_bootstrap, mcnemar, wilson
-from eval.scoring.subjects import PairSubjects, pair_subjects
+from eval.scoring.intervals import (
+    PairSubjects,
+    at_least,
+    identity_bootstrap,
+    mcnemar,
+    pair_subjects,
+    wilson,
+)
 from manifests.core.errors import InputError
 from tests.references import repeated_pairs
 from tests.results import ACCURACY, SHIFT, sample

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from eval.scoring.folds import facexzoo_accuracy, insightface_accuracy, squared_distances
+from eval.scoring.intervals import pair_subjects
 from eval.scoring.metrics import figures_of, threshold_at
 from eval.scoring.roc import roc
 from eval.scoring.scored import check_pairs, parse_scores
-from eval.scoring.subjects import pair_subjects
 from manifests.core.errors import InputError
 from tests.references import facexzoo_folds, insightface_folds
 from tests.results import people_pairs, people_table, scores_table, write_result

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.scoring.roc import RankedPairs, det_points, roc
+from eval.scoring.roc import RankedPairs, roc
 from tests import references
 
 Pairs = tuple[np.ndarray, np.ndarray]
@@ -92,9 +92,3 @@ def test_equal_error_rate_of_separable_and_of_inverted_scores() -> None:
     same = np.array([True, True, False, False])
     assert roc(np.array([4.0, 3.0, 2.0, 1.0]), same).eer() == 0.0
     assert roc(np.array([1.0, 2.0, 3.0, 4.0]), same).eer() == 1.0
-
-
-def test_det_points_are_both_errors() -> None:
-    fmr, fnmr = det_points(roc(np.array([3.0, 2.0, 1.0]), np.array([True, False, True])))
-    assert fmr.tolist() == [0.0, 0.0, 1.0, 1.0]
-    assert fnmr.tolist() == [1.0, 0.5, 0.5, 0.0]

@@ -15,22 +15,27 @@ from eval.scoring.search import (
     closest,
     distribution,
     genuine_scores,
-    prepared,
     share,
 )
+from eval.scoring.similarity import prepared
 from tests import references
 
 METRICS = ["cosine", "euclidean"]
 
 
+def single(rows: np.ndarray, metric: str) -> np.ndarray:
+    """Embeddings as they are searched: prepared, in single precision."""
+    return prepared(rows.astype(np.float32), metric)
+
+
 def searched(
     synthetic: np.ndarray, real: np.ndarray, metric: str, num_pairs: int, block: int, base: int
 ) -> Closest:
-    rows = prepared(synthetic, metric)
+    rows = single(synthetic, metric)
     numbers = 3 * np.arange(len(rows))
     blocks = ((numbers[at : at + block], rows[at : at + block])
               for at in range(0, len(rows), block))  # fmt: skip
-    return closest(blocks, prepared(real, metric), metric, num_pairs, base_rows=base)
+    return closest(blocks, single(real, metric), metric, num_pairs, base_rows=base)
 
 
 @settings(max_examples=40)
@@ -50,7 +55,7 @@ def test_search_is_looking_at_every_pair(
     synthetic, real = (rng.integers(-1, 2, (rows, 3)) + np.eye(3)[0] * 2 for rows in shape)
     found = searched(synthetic, real, metric, num_pairs, block, base)
     best, top, covered = references.closest_pairs(
-        prepared(synthetic, metric), prepared(real, metric), metric, num_pairs
+        single(synthetic, metric), single(real, metric), metric, num_pairs
     )
     assert found.best.tolist() == [score for score, _ in best]
     assert found.best_real.tolist() == [row for _, row in best]
@@ -123,7 +128,7 @@ class TestShares:
 @pytest.mark.parametrize("metric", METRICS)
 def test_genuine_scores_are_those_of_pairs_of_one_person(metric: str) -> None:
     rng = np.random.default_rng(3)
-    rows, subject = prepared(rng.standard_normal((12, 4)), metric), rng.integers(0, 4, 12)
+    rows, subject = single(rng.standard_normal((12, 4)), metric), rng.integers(0, 4, 12)
     wanted = [
         references.similarity(rows[a].astype(float), rows[b].astype(float), metric)
         for a in range(12) for b in range(a) if subject[a] == subject[b]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from eval import annotate, study_page
-from eval.annotators import load_annotator
+from eval import study_page
+from eval.annotators import annotate, load_annotator
 from eval.attributes import coverage
 from eval.attributes.maad_face import NAMES
 from eval.studies.attribute_drift import findings, joint
@@ -58,7 +58,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
         patch.chdir(root)
         for name, count in ROUNDS.items():
             first = embed(name, count)
-            table = annotate.annotate(name, load_annotator("measured"))
+            table = annotate(name, load_annotator("measured"))
             table.write(layout.attributes(name, "measured"))
             if name == "pool":
                 ids = LatentManifest.read(layout.manifest(name)).face_id.tolist()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.compare import paired
-from eval.scoring.results import Result
+from eval.scoring.results import Result, paired
 from eval.studies.cr_fiqa.seed_effects import effects
 from manifests.core.errors import InputError
 from tests.results import PROTOCOL, made_result, people_table

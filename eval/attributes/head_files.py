@@ -11,7 +11,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from eval.attributes.networks import SHARED, Heads
+from eval.attributes.head_networks import SHARED, Heads
 from manifests.core.digests import canonical_json, sha256_file
 from manifests.core.errors import InputError, pick
 from manifests.core.files import parse_json, replacing

@@ -16,7 +16,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from manifests.core.errors import pick
-from manifests.studies.attribute_drift import HeadSettings
+from manifests.settings.heads import HeadSettings
 from pipeline.arrays.numerics import in_fixed_batches
 
 BRANCH, DROPOUT = 128, 0.5

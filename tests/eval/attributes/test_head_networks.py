@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from eval.attributes.head_files import KEY, KIND, HeadsPassport, load_heads, save_heads
+from eval.attributes.head_networks import SHARED, Heads, fit_heads, masked_loss, probabilities
 from eval.attributes.held_out import LEAST, hold_out, judge
-from eval.attributes.network_files import KEY, KIND, HeadsPassport, load_heads, save_heads
-from eval.attributes.networks import SHARED, Heads, fit_heads, masked_loss, probabilities
 from manifests.core.errors import InputError
-from manifests.studies.attribute_drift import HeadSettings
+from manifests.settings.heads import HeadSettings
 from tests import references
 
 WIDTH = 6

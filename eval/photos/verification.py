@@ -1,0 +1,166 @@
+"""Verification of models on a benchmark: its pairs scored, and the figures that follow.
+
+Photographs become embeddings (eval.photos.embedding), these what is compared, that scored pairs
+(eval.scoring.similarity), and every figure follows from pairs (eval.scoring.metrics). The table of
+scores is made last, where it is written.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from eval.benchmarks.base import Protocol
+from eval.photos.embedding import Embedded, embed_protocol, finder, frame_coverage
+from eval.photos.models import BOTH, Model, Views
+from eval.scoring.allpairs import figures_among
+from eval.scoring.fairness import by_group
+from eval.scoring.metrics import figures_in_short, figures_of_pairs
+from eval.scoring.pooling import pool_templates, undetected
+from eval.scoring.ranking import identification_figures
+from eval.scoring.scored import ScoredPairs
+from eval.scoring.similarity import faces_of, score_pairs
+from manifests.core.files import write_json
+from manifests.core.tables import write_table
+from manifests.photographs.images import DECODER
+from manifests.photographs.scores import KIND
+
+FACTS = ("model", "model_sha256", "metric", "views", "benchmark", "protocol_sha256", "subject_rule")
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Scored pairs, and the figures that follow from them."""
+
+    pairs: ScoredPairs
+    metrics: dict[str, Any]
+
+    def write(self, out: Path) -> None:
+        """metrics.json and scores.parquet, and a line to read."""
+        metrics = self.metrics
+        facts = {name: str(metrics[name]) for name in FACTS}
+        write_table(out / "scores.parquet", KIND, self.pairs.table(), facts)
+        write_json(out / "metrics.json", metrics)
+        low, high = metrics["accuracy_ci95"]
+        print(
+            f"{metrics['model']} on {metrics['benchmark']}: accuracy {metrics['accuracy']:.4f} "
+            f"[{low:.4f}, {high:.4f}], {metrics['num_pairs']} pairs"
+        )
+
+
+def verify_models(
+    models: Sequence[Model], protocol: Protocol, views: str | None = None
+) -> list[Verification]:
+    """Every model on the same found faces, by its own views unless others are named."""
+    used = [views or model.views for model in models]
+    for model in models:
+        _warn_of_edges(model, protocol)
+    embedded, detected = embed_protocol(protocol, models, used, finder(protocol))
+    return [verify(protocol, each, detected, use) for each, use in zip(embedded, used, strict=True)]
+
+
+def _warn_of_edges(model: Model, protocol: Protocol) -> None:
+    if protocol.frame is None:
+        return
+    covered = frame_coverage(protocol.frame, model.frame)
+    if covered < 1.0:
+        print(
+            f"warning: {model.name} looks at the frame {model.frame.name}, of which the images "
+            f"(crops in {protocol.frame.name}) hold {covered:.1%}; their edges are repeated for "
+            "the rest (frame_coverage in metrics.json)",
+            file=sys.stderr,
+        )
+
+
+def verify(
+    protocol: Protocol, embedded: Embedded, detected: Bool[np.ndarray, " image"], views: str
+) -> Verification:
+    """One model, by these views of it, on the embedded images of a protocol."""
+    model, benchmark = embedded.model, protocol.benchmark
+    compared, failed = _compared(protocol, embedded), _failed(protocol, detected)
+    pairs = {
+        name: score_pairs(benchmark, benchmark.compared, rows, failed, model.metric)
+        for name, rows in compared.items()
+    }
+    own, rows = pairs[views], compared[views]
+    metrics = {
+        **_facts(protocol, model, views),
+        "num_images": len(detected),
+        "num_failed": int((~detected).sum()),
+        **figures_of_pairs(own, model.metric, protocol.subject_rule),
+        **_all_pairs(protocol, rows, model.metric),
+        **_identification(protocol, rows, model.metric),
+        **_groups(protocol, own, model.metric),
+        "by_views": {name: figures_in_short(each, model.metric) for name, each in pairs.items()},
+    }
+    return Verification(own, metrics)
+
+
+def _facts(protocol: Protocol, model: Model, views: str) -> dict[str, Any]:
+    source = protocol.frame
+    return {
+        "model": model.name,
+        "model_sha256": model.sha256,
+        "metric": model.metric,
+        "views": views,
+        "mirrored_view_added": views == BOTH,
+        "benchmark": protocol.benchmark.name,
+        "protocol_sha256": protocol.benchmark.protocol_sha256,
+        "alignment": protocol.benchmark.alignment,
+        "frame": model.frame.name,
+        "frame_coverage": 1.0 if source is None else frame_coverage(source, model.frame),
+        "decoder": DECODER,
+        "subject_rule": protocol.subject_rule,
+    }
+
+
+def _compared(protocol: Protocol, embedded: Embedded) -> Views:
+    """What pairs are made of, by views: the images, or templates pooled from them."""
+    templates, images = protocol.benchmark.templates, protocol.benchmark.images
+    if templates is None:
+        return embedded.views
+    metric = embedded.model.metric
+    return {
+        name: pool_templates(templates, images, rows, metric)
+        for name, rows in embedded.views.items()
+    }
+
+
+def _failed(protocol: Protocol, detected: Bool[np.ndarray, " image"]) -> np.ndarray:
+    templates = protocol.benchmark.templates
+    return undetected(templates, protocol.benchmark.images, detected) if templates else ~detected
+
+
+def _all_pairs(protocol: Protocol, rows: np.ndarray, metric: str) -> dict[str, Any]:
+    """Over all pairs of images, where the benchmark allows it."""
+    if not protocol.all_pairs:
+        return {}
+    benchmark = protocol.benchmark
+    faces = faces_of(benchmark, benchmark.compared, rows, metric, protocol.subject_rule)
+    return figures_among(faces, metric)
+
+
+def _identification(protocol: Protocol, rows: np.ndarray, metric: str) -> dict[str, Any]:
+    """1:N: every probe template against the gallery."""
+    templates = protocol.benchmark.templates
+    if templates is None or not templates.gallery:
+        return {}
+    probes, gallery = (
+        faces_of(protocol.benchmark, names, rows, metric, protocol.subject_rule)
+        for names in (templates.probes, templates.gallery)
+    )
+    return {"identification": identification_figures(probes, gallery, metric)}
+
+
+def _groups(protocol: Protocol, pairs: ScoredPairs, metric: str) -> dict[str, Any]:
+    """Figures by group of people, which is the first folder of an image's name."""
+    if not protocol.grouped:
+        return {}
+    groups = [name.split("/")[0] for name in pairs.left]
+    return {"by_group": by_group(pairs, groups, metric, pairs.subjects(protocol.subject_rule))}
