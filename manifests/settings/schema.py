@@ -1,7 +1,7 @@
 """params.yaml as a JSON Schema (draft 2020-12), for editors.
 
 It is made from the dataclasses: their types, bounds, names and the comments beside their fields.
-What hangs on two values at once is left to `manifests.core.parsing`.
+What hangs on two values at once is left to `manifests.core.parsing`, which also tells 2 from 2.0.
 """
 
 from __future__ import annotations
@@ -88,8 +88,12 @@ def comments_of(kind: type) -> dict[str, str]:
     found = {"": " ".join((ast.get_docstring(made) or "").split())}
     for node in made.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            told = [*_above(node.lineno, lines, remarks), remarks.get(node.end_lineno or 0, "")]
-            found[node.target.id] = " ".join(filter(None, told))
+            own = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+            told = [
+                *_above(node.lineno, lines, remarks),
+                *(remarks[at] for at in own if at in remarks),
+            ]
+            found[node.target.id] = " ".join(told)
     return {name: text for name, text in found.items() if text}
 
 
