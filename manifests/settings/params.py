@@ -134,9 +134,8 @@ class Mine:
     shrinkage: NotNegative  # faces: a region's mean gap is pulled to the overall mean by as many
     false_discovery_rate: Share  # of regions called hard, the share that may be so by chance
     hardness: Literal["gap", "margin", "neighbours"]  # of one face
-    hard_share: (
-        PositiveShare  # of a hard region's faces, the hardest ones, that parents are drawn from
-    )
+    # of a hard region's faces, the hardest ones, that parents are drawn from
+    hard_share: PositiveShare
     law: Literal["dynamic", "hard-near", "boundary-walk", "interpolate", "prior"]
     coefficient: Step  # dynamic: c of the SynthDistill rule
     near_step: Step  # hard-near: standard deviations

@@ -88,8 +88,12 @@ def comments_of(kind: type) -> dict[str, str]:
     found = {"": " ".join((ast.get_docstring(made) or "").split())}
     for node in made.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            told = [*_above(node.lineno, lines, remarks), remarks.get(node.end_lineno or 0, "")]
-            found[node.target.id] = " ".join(filter(None, told))
+            own = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+            told = [
+                *_above(node.lineno, lines, remarks),
+                *(remarks[at] for at in own if at in remarks),
+            ]
+            found[node.target.id] = " ".join(told)
     return {name: text for name, text in found.items() if text}
 
 

@@ -246,8 +246,3 @@ class TestLeavingFacesOut:
         layout.marks("pool", "toy").unlink()
         with pytest.raises(InputError, match=r"run `facestill screen pool`"):
             open_plan("start", ["pool"], None, choosy)
-
-    def test_an_unknown_reason_lists_the_valid_ones(self, choosy: Params) -> None:
-        odd = replace(choosy, train=replace(choosy.train, leave_out=("ugly",)))
-        with pytest.raises(InputError, match="'ugly'; valid names: low_quality, low_utility"):
-            open_plan("start", ["pool"], None, odd)

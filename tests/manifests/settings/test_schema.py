@@ -111,7 +111,9 @@ class Told:
     above: int
     beside: int  # third
     # fourth
-    both: int = 0  # fifth
+    both: (
+        int  # fifth
+    ) = 0
 
 
 def test_a_comment_belongs_to_the_field_below_or_beside_it() -> None:
