@@ -11,7 +11,7 @@ tests of several packages are made of:
 
     toys              small manifests and stores, made by the code that makes the real ones
     large_rounds      large rounds without the hours: the faces of a small one, over and over
-    parcels           a round with all that one may have, packed, and packed files with one lie each
+    packed           a round with all that one may have, packed, and packed files with one lie each
     hostile_stores    stores as a stranger with bad intentions would make them
     fabricated_runs   finished runs of which no network was trained
     exports           runs to export, and records of exports

@@ -88,9 +88,11 @@ def test_the_overview_has_every_verb_once_and_the_flow_first(
     assert listed.index("usynthface-train") < listed.index("usynthface-report")
 
 
-@pytest.mark.parametrize("file", ["dvc.yaml", "params/studies/dvc.yaml"])
-def test_every_stage_is_a_verb(file: str) -> None:
-    stages = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["stages"]
+@pytest.mark.parametrize(
+    "file", [ROOT / "dvc.yaml", *(ROOT / "params/studies/stages").glob("*.yaml")], ids=str
+)
+def test_every_stage_is_a_verb(file: Path) -> None:
+    stages = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"]
     for stage in stages.values():
         program, name, *_ = stage.get("do", stage)["cmd"].split()
         assert program == "facestill" and name in VERBS

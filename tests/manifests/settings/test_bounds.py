@@ -14,8 +14,7 @@ import pytest
 import yaml
 from annotated_types import Interval
 
-from eval.attributes.networks import SHARED
-from eval.heads import HeadSettings
+from eval.attributes.head_networks import SHARED
 from manifests.cards.verifications import Figures, OperatingPoint
 from manifests.core import layout
 from manifests.core.bounds import limits_of
@@ -23,6 +22,7 @@ from manifests.core.errors import InputError
 from manifests.core.parsing import parse
 from manifests.records.exports import Export
 from manifests.records.marks import REASONS
+from manifests.settings.heads import HeadSettings
 from manifests.settings.objectives import TERMS, Losses, UnitMse
 from manifests.settings.params import (
     BoundaryParams,
