@@ -9,7 +9,7 @@ own, never a copy (the two views of the dlib teacher have a centred cosine of 0.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +90,8 @@ def _build_of(name: str, faces: FaceStore, teacher: Teacher, text: str, device: 
 
 def _attributes(embedding: Build, faces: FaceStore, teacher: Teacher) -> dict[str, Any]:
     """What the store says of its embeddings once all are there."""
-    mean, spread = centre_and_spread(
-        lambda: read_pieces(embedding.work, embedding.tasks, "embeddings"), teacher.width
-    )
+    pieces = partial(read_pieces, embedding.work, embedding.tasks, "embeddings")
+    mean, spread = centre_and_spread(pieces, teacher.width)
     if spread <= 0:
         raise InputError(f"{faces.path}: all embeddings by {teacher.name} are alike")
     return {"views": list(VIEWS), "mean": mean.tolist(), "spread": spread}
