@@ -9,7 +9,7 @@ own, never a copy (the two views of the dlib teacher have a centred cosine of 0.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,8 @@ def open_embedding(name: str, teacher_name: str, params: Params) -> Build:
 
 def _build_of(name: str, faces: FaceStore, teacher: Teacher, text: str, device: str) -> Build:
     made_by = Fingerprint(teacher.identity(), numerics(device))
+    inputs = {"version": VERSION, "faces": faces.root, **asdict(made_by)}
+    work = scratch_folder(f"embed-{name}-{teacher.name}", inputs)
     job = EmbedJob(
         faces=faces.path,
         faces_root=faces.root,
@@ -70,12 +72,12 @@ def _build_of(name: str, faces: FaceStore, teacher: Teacher, text: str, device: 
         teacher=text,
         device=device,
         numerics=tuple(made_by.numerics.items()),
+        input_hash=work.name,
     )
-    inputs = {"version": VERSION, "faces": faces.root, **asdict(made_by)}
     return Build(
         verb="embed",
         name=name,
-        work=scratch_folder(f"embed-{name}-{teacher.name}", inputs),
+        work=work,
         output=layout.teacher(name, teacher.name),
         job=job,
         count=count,
@@ -90,9 +92,8 @@ def _build_of(name: str, faces: FaceStore, teacher: Teacher, text: str, device: 
 
 def _attributes(embedding: Build, faces: FaceStore, teacher: Teacher) -> dict[str, Any]:
     """What the store says of its embeddings once all are there."""
-    mean, spread = centre_and_spread(
-        lambda: read_pieces(embedding.work, embedding.tasks, "embeddings"), teacher.width
-    )
+    pieces = partial(read_pieces, embedding.work, embedding.tasks, "embeddings")
+    mean, spread = centre_and_spread(pieces, teacher.width)
     if spread <= 0:
         raise InputError(f"{faces.path}: all embeddings by {teacher.name} are alike")
     return {"views": list(VIEWS), "mean": mean.tolist(), "spread": spread}
@@ -131,6 +132,7 @@ class EmbedJob:
     teacher: str  # by which it is loaded
     device: str
     numerics: tuple[tuple[str, Any], ...]  # which every worker must compute with
+    input_hash: str  # a worker that lives on must not take other weights for these
 
     def __call__(self, rows: np.ndarray) -> Arrays:
         embeddings = self.embed(rows)

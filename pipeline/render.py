@@ -45,6 +45,9 @@ def open_rendering(name: str, params: Params) -> Build:
     manifest = read_manifest(name)
     generator = open_generator(name, manifest, params)
     made_by = fingerprint(generator, params.render, params.device)
+    inputs = {"version": VERSION, "manifest": manifest.digest, **asdict(made_by)}
+    inputs["shard_rows"] = params.render.shard_rows
+    work = scratch_folder(f"render-{name}", inputs)
     job = RenderJob(
         manifest=layout.manifest(name),
         manifest_digest=manifest.digest,
@@ -53,9 +56,8 @@ def open_rendering(name: str, params: Params) -> Build:
         render=params.render,
         device=params.device,
         numerics=tuple(made_by.numerics.items()),
+        input_hash=work.name,
     )
-    inputs = {"version": VERSION, "manifest": manifest.digest, **asdict(made_by)}
-    inputs["shard_rows"] = params.render.shard_rows
     return face_build(
         manifest,
         made_by,
@@ -63,7 +65,7 @@ def open_rendering(name: str, params: Params) -> Build:
         params.render,
         verb="render",
         name=name,
-        work=scratch_folder(f"render-{name}", inputs),
+        work=work,
         licences={generator.name: generator.licence},
     )
 
@@ -99,6 +101,7 @@ class RenderJob:
     render: Render
     device: str
     numerics: tuple[tuple[str, Any], ...]  # which every worker must compute with
+    input_hash: str  # a worker that lives on must not take other weights for these
 
     def __call__(self, rows: np.ndarray) -> Arrays:
         return vars(self.faces(rows))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -96,8 +96,8 @@ def estimate(parts: Parts) -> Estimates:
     """From the stores and recorded builds of this checkout, else from a sample made now."""
     settings, teacher = parts.params, parts.teacher
     made_by = fingerprint(parts.generator, settings.render, settings.device)
-    faces = list(_stores(layout.faces, made_by.identity))
-    embedded = list(_stores(lambda name: layout.teacher(name, teacher.name), teacher.identity()))
+    faces = _stores(layout.faces, made_by.identity)
+    embedded = _stores(lambda name: layout.teacher(name, teacher.name), teacher.identity())
     pictures = pictures_of(settings.render.frame_size)
     return Estimates(
         face_bytes=_stored(faces, row_bytes([pictures, *COLUMNS])),
@@ -122,33 +122,33 @@ def spread_over(estimates: Estimates, workers: int, cores: int) -> Estimates:
     return replace(estimates, render_rate=render, embed_rate=embed)
 
 
-def _stores(
-    path_of: Callable[[str], Path], identity: Mapping[str, Any]
-) -> Iterator[tuple[Path, Passport]]:
+def _stores(path_of: Callable[[str], Path], identity: Mapping[str, Any]) -> dict[Path, Passport]:
     """This checkout's sealed stores that the same parts made, with faces in them."""
-    for path in (path_of(folder.name) for folder in sorted(layout.DATA.glob("*/"))):
-        if (path / PASSPORT).exists():
-            passport = Passport.read(path)
-            if passport.fingerprint.identity == identity and passport.num_rows:
-                yield path, passport
+    paths = [path_of(folder.name) for folder in sorted(layout.DATA.glob("*/"))]
+    found = {path: Passport.read(path) for path in paths if (path / PASSPORT).exists()}
+    return {
+        path: passport
+        for path, passport in found.items()
+        if passport.fingerprint.identity == identity and passport.num_rows
+    }
 
 
-def _stored(stores: Sequence[tuple[Path, Passport]], uncompressed: int) -> Estimate:
+def _stored(stores: Mapping[Path, Passport], uncompressed: int) -> Estimate:
     """Bytes of a row as stored on this disk."""
     if not stores:
         return Estimate(float(uncompressed), "uncompressed, an upper bound: no such store is here")
-    files = (file for path, _ in stores for file in path.rglob("*") if file.is_file())
-    num_rows = sum(passport.num_rows for _, passport in stores)
-    source = f"measured, {num_rows:,} rows in {_several(stores, 'store')}"
-    return Estimate(sum(file.stat().st_size for file in files) / num_rows, source)
+    num_bytes = sum(f.stat().st_size for path in stores for f in path.rglob("*") if f.is_file())
+    return _a_row(stores, num_bytes, "measured, {} rows in {}")
 
 
-def _found(stores: Sequence[tuple[Path, Passport]]) -> Estimate | None:
-    if not stores:
-        return None
-    usable = sum(passport.num_ok for _, passport in stores)
-    num_rows = sum(passport.num_rows for _, passport in stores)
-    return Estimate(usable / num_rows, f"of {num_rows:,} in {_several(stores, 'store')}")
+def _found(stores: Mapping[Path, Passport]) -> Estimate | None:
+    usable = sum(passport.num_ok for passport in stores.values())
+    return _a_row(stores, usable, "of {} in {}") if stores else None
+
+
+def _a_row(stores: Mapping[Path, Passport], total: int, source: str) -> Estimate:
+    num_rows = sum(passport.num_rows for passport in stores.values())
+    return Estimate(total / num_rows, source.format(f"{num_rows:,}", _several(stores, "store")))
 
 
 def _recorded(rates: Sequence[float]) -> Estimate | None:
@@ -156,7 +156,7 @@ def _recorded(rates: Sequence[float]) -> Estimate | None:
     return Estimate(median(rates), f"median of {_several(rates, 'build')} here") if rates else None
 
 
-def _several(things: Sequence[object], name: str) -> str:
+def _several(things: Sized, name: str) -> str:
     return f"{len(things)} {name}{'s' if len(things) != 1 else ''}"
 
 
