@@ -178,17 +178,27 @@ class Params:
     latent_space: Literal["z", "w", "w+"] = "z"  # of the latents that are sampled and mined
     psi: Real = 1.0  # truncation of the generator's mapping; 1: none
 
-    def __post_init__(self) -> None:
-        known = [START]
+    @classmethod
+    def parsed(cls, value: Any, where: str) -> Params:
+        """Raises InputError also for rounds and runs that do not go together."""
+        found: Params = parse_fields(cls, value, where)
+        found.check_names(where)
+        return found
+
+    def check_names(self, where: str) -> None:
+        known, taken = [START], [*self.train.runs, *self.sample, IDENTITIES]
         for name, mined in self.mined.items():
             if mined.prev not in known:
                 raise InputError(
-                    f"mined: {name}: prev {mined.prev!r}, expected {START} or a round above it: "
+                    f"{where}: mined: {name}: prev: {mined.prev!r}, expected one of "
                     f"{', '.join(known)}"
                 )
+            if name in taken:
+                raise InputError(f"{where}: mined: {name}: a round or run of that name is there")
             known.append(name)
         if self.report not in self.runs:
-            raise InputError(f"report: {self.report!r}; valid names: {', '.join(self.runs)}")
+            valid = ", ".join(self.runs)
+            raise InputError(f"{where}: report: {self.report!r}, expected one of {valid}")
 
     @property
     def runs(self) -> dict[str, Run]:

@@ -9,7 +9,7 @@ import pytest
 
 from manifests.core.errors import InputError
 from manifests.settings.params import Params, load_params
-from manifests.settings.training import Run, Student
+from manifests.settings.training import MinedRun, Run, Student
 from tests.conftest import ROOT
 from tests.students import pictures
 from tests.toys import make_round
@@ -27,10 +27,9 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     monkeypatch.chdir(tmp_path)
     make_round("pool", 60, seed=1)
     run = Run(faces_seen=8, rate_from=1.0, rate_to=0.1)
-    train = replace(
-        params.train, batch=4, pool_rows=64, leave_out=(), runs={"start": run, "mined-1": run}
-    )
-    return replace(params, teacher="toy", train=train)
+    train = replace(params.train, batch=4, pool_rows=64, leave_out=(), runs={"start": run})
+    mined = {"mined-1": MinedRun("start", 8, 1.0, 0.1)}
+    return replace(params, teacher="toy", train=train, mined=mined, report="mined-1")
 
 
 def taught(params: Params, student: Student) -> Params:

@@ -17,7 +17,7 @@ from manifests.core.errors import InputError
 from manifests.records.marks import Mark, Marks
 from manifests.settings.objectives import IdentityPart, Losses
 from manifests.settings.params import Params, load_params
-from manifests.settings.training import Run
+from manifests.settings.training import MinedRun, Run
 from manifests.stores.rounds import open_round
 from tests.conftest import ROOT
 from tests.toys import make_round
@@ -39,9 +39,10 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     run = Run(faces_seen=16 * 12, rate_from=1.0, rate_to=0.1)
     train = replace(
         params.train, student=small, batch=16, pool_rows=64, warmup_faces=32, checkpoint_faces=64,
-        runs={"start": run, "mined-1": run}, leave_out=(),
+        runs={"start": run}, leave_out=(),
     )  # fmt: skip
-    return replace(params, teacher="toy", train=train)
+    mined = {"mined-1": MinedRun("start", 16 * 12, 1.0, 0.1)}
+    return replace(params, teacher="toy", train=train, mined=mined, report="mined-1")
 
 
 def with_runs(params: Params, run: Run) -> Params:

@@ -23,7 +23,7 @@ from manifests.core import layout
 from manifests.settings.objectives import Losses
 from manifests.settings.params import Params, load_params
 from manifests.settings.presets import merged
-from manifests.settings.training import Run
+from manifests.settings.training import MinedRun, Run
 from manifests.stores.passport import Fingerprint
 from manifests.stores.reading import FaceStore
 from tests.conftest import ROOT
@@ -41,9 +41,10 @@ def small_params() -> Params:
     run = Run(faces_seen=16 * STEPS, rate_from=1.0, rate_to=0.1)
     train = replace(
         params.train, student=small, batch=16, pool_rows=64, warmup_faces=32, checkpoint_faces=32,
-        runs={"start": run, "mined-1": run}, leave_out=(),
+        runs={"start": run}, leave_out=(),
     )  # fmt: skip
-    return replace(params, teacher="toy", train=train)
+    mined = {"mined-1": MinedRun("start", 16 * STEPS, 1.0, 0.1)}
+    return replace(params, teacher="toy", train=train, mined=mined, report="mined-1")
 
 
 @contextmanager

@@ -8,12 +8,15 @@ import pytest
 import yaml
 
 from manifests.core.errors import InputError
+from manifests.core.parsing import parse
 from manifests.params import main
 from manifests.settings.params import Params, load_params
 from manifests.settings.presets import merge_file, merged
-from manifests.settings.training import check_training_rounds
+from manifests.settings.training import Run, check_training_rounds
 from tests.conftest import ROOT
 
+RUN = {"prev": "start", "faces_seen": 64, "rate_from": 0.5, "rate_to": 0.0}
+NO_ROUND = {"faces_seen": 64, "rate_from": 0.5, "rate_to": 0.0}
 TEXT = (ROOT / "params.yaml").read_text()
 
 
@@ -204,3 +207,27 @@ def test_rounds_that_nothing_is_trained_on_are_refused(rounds: list[str]) -> Non
 
 def test_rounds_are_trained_on() -> None:
     check_training_rounds(["pool", "identities"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"mined": {"mined-1": {"prev": "mined-2"}}}, "mined: mined-1: prev: 'mined-2', expected"),
+        ({"mined": {"pool": RUN}}, "mined: pool: a round or run of that name is there"),
+        ({"train": {"runs": {"mined-2": NO_ROUND}}}, "mined: mined-2: a round or run of that"),
+        ({"report": "mined-3"}, "report: 'mined-3', expected one of start, mined-1, mined-2"),
+    ],
+)
+def test_rounds_and_runs_that_do_not_go_together_are_refused(
+    changes: dict[str, Any], complaint: str
+) -> None:
+    values = merged(yaml.safe_load(TEXT), changes)
+    with pytest.raises(InputError, match=f"here: {complaint}"):
+        parse(Params, values, "here")
+
+
+def test_one_more_round_is_one_line() -> None:
+    values = merged(yaml.safe_load(TEXT), {"mined": {"mined-3": RUN}})
+    found = parse(Params, {**values, "report": "mined-3"}, "here")
+    assert found.runs["mined-3"] == Run(64, 0.5, 0.0)
+    assert found.trained_rounds[-1] == "mined-3"
