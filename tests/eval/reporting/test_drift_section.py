@@ -17,6 +17,7 @@ from eval.reporting.drift_section import drift_figure, drift_section, number, ra
 from eval.reporting.style import picture
 from manifests.core.layout import manifest as manifest_path
 from manifests.records.attributes import FACES, Attribute, AttributeTable, Source
+from manifests.settings.params import Params
 from manifests.stores.latents import LatentManifest
 from manifests.stores.rounds import open_round
 from tests.conftest import ROOT
@@ -106,7 +107,7 @@ def test_probabilities_are_told_with_more_digits() -> None:
     assert number(1234.56, {"edges": [0.0, 2000.0]}) == "1,234.6"
 
 
-def test_the_report_of_the_flow_compares_every_round_that_is_annotated() -> None:
-    rounds = STAGES["annotate"]["foreach"]
-    command = STAGES["drift"]["cmd"]
-    assert all(f"data/{name}/attributes/measured.parquet" in command for name in rounds)
+def test_the_flow_compares_every_round_that_is_annotated(params: Params) -> None:
+    assert STAGES["annotate-mined"]["foreach"] == "${mined}"
+    assert [*STAGES["annotate"]["foreach"], *params.mined] == params.trained_rounds
+    assert "--synthetic" not in STAGES["drift"]["cmd"]  # by default those of the flow
