@@ -200,9 +200,8 @@ class TestRefused:
 
     def test_rounds_that_cannot_be_mined(self, refused: Callable[..., str]) -> None:
         for name in ("pool", "identities", "mined-9", "../x"):
-            assert f"{name}: mined rounds are keys of train.runs" in refused(
-                name, "--gaps", "start"
-            )
+            wanted = f"unknown mined round {name!r}; valid names: mined-1, mined-2"
+            assert wanted in refused(name, "--gaps", "start")
         wanted = "--gaps mined-1: that run trains on this round; name the run before"
         assert wanted in refused("mined-1", "--gaps", "mined-1")
 
