@@ -122,11 +122,13 @@ def answer(root: Path, words: Sequence[str]) -> int | None:
             raise InputError(f"which shell? facestill completion {'|'.join(SHELLS)}")
         print(completion(arguments[0], verbs))
     elif name in verbs:
+        if root in Path.cwd().parents and not {"-h", "--help"} & set(arguments):
+            raise InputError(f"paths are those of the checkout's root; run it in {root}")
         sys.argv = [f"facestill {name}", *arguments]
         status: int | None = importlib.import_module(verbs[name].module).main()
         return status
     else:
-        near = difflib.get_close_matches(name, verbs, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name, verbs, n=1, cutoff=0.6)
         hint = f"; did you mean {near[0]}?" if near else ";"
         raise InputError(f"no verb {name[:80]!r}{hint} `facestill` lists them all")
     return None

@@ -4,9 +4,9 @@
     facestill mine summary mined-1         what a reviewer wants to know of a round
     facestill mine explain FACE_ID         a face's lineage, back to the prior
 
-Its regions go into data/mined-K/regions.parquet. How hard a region is, is measured on the probe,
-which is never trained on; parents are the pool's faces in the hard regions. A round is empty where
-mining has nothing left to gain.
+Its regions go into data/gaps/regions/mined-K.parquet. How hard a region is, is measured on the
+probe, which is never trained on; parents are the pool's faces in the hard regions. A round is
+empty where mining has nothing left to gain.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ FOLDERS = "manifests|pipeline|train|eval|tests|docs|params"
 # A path of this repository; and, after a colon, what the file has.
 PATH = re.compile(rf"(?<![\w./-])((?:{FOLDERS})/[\w./*-]*)(?:: (\w+))?")
 MODULE = re.compile(rf"(?<![\w./-])((?:{FOLDERS})(?:\.\w+)+)")
-MADE = "manifests/rounds/"  # by the flow
+MADE = "manifests/rounds"  # by the flow
 # A word that the reader replaces: ROUND, NAME, my_name, second (the example of docs/SHARING.md).
 STANDS_FOR = re.compile(r"\b[A-Z]{3,}\b|\bmy[_-]name\b|…|teachers/second|\bmined-K\b")
 

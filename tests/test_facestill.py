@@ -159,13 +159,20 @@ def another_checkout(folder: Path) -> Path:
     return folder
 
 
-def test_a_checkout_s_own_code_runs_in_it_and_below(tmp_path: Path) -> None:
+def test_a_checkout_s_own_code_runs_in_it(tmp_path: Path) -> None:
     other = another_checkout(tmp_path)
-    (other / "docs").mkdir()
-    for folder in (other, other / "docs"):
-        done = run("params", folder=folder)
-        assert done.stdout == f"{other / 'manifests/params.py'}\n", done.stderr
+    done = run("params", folder=other)
+    assert done.stdout == f"{other / 'manifests/params.py'}\n", done.stderr
     assert run(folder=other).stdout.count("Say where this code lies.") == 1
+
+
+def test_below_a_checkout_s_root_it_says_where_to_stand(tmp_path: Path) -> None:
+    folder = another_checkout(tmp_path) / "docs"
+    folder.mkdir()
+    done = run("params", folder=folder)
+    expected = f"error: paths are those of the checkout's root; run it in {folder.parent}\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+    assert "Say where this code lies." in run(folder=folder).stdout
 
 
 def test_nobody_who_reads_on_is_no_error() -> None:

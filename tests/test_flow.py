@@ -123,6 +123,14 @@ def made_from(name: str, seen: set[str]) -> set[str]:
     return seen
 
 
+def test_without_a_mined_round_all_that_is_depended_on_is_made() -> None:
+    stages = [own.get("do", own) for own in STAGES.values() if own.get("foreach") != "${mined}"]
+    made = {unrolled(out) for stage in stages for out in outputs(stage)}
+    for dep in (unrolled(dep) for stage in stages for dep in stage["deps"]):
+        if dep.startswith(("data/", "runs/", "reports/")):
+            assert any(covers(out, dep) or covers(dep, out) for out in made), dep
+
+
 @pytest.mark.parametrize("name", sorted(set(STAGES) - MEASURES_PHOTOGRAPHS - {"report"}))
 def test_nothing_that_trains_or_mines_comes_from_photographs(name: str) -> None:
     assert not made_from(name, set()) & MEASURES_PHOTOGRAPHS

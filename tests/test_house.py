@@ -94,7 +94,7 @@ def test_every_folder_is_a_room_of_the_table() -> None:
         for path in (ROOT / package).iterdir()
         if path.is_dir() and path.name != "__pycache__"
     }
-    assert folders - set(rooms()) == DATA
+    assert folders - set(rooms()) <= DATA  # a clone has no rounds yet
 
 
 def test_a_study_has_one_name_in_every_role() -> None:

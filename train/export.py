@@ -59,7 +59,7 @@ def main() -> None:
         "--pixels", choices=DTYPES, default="float32", help="type of the graph's input, 0...255"
     )
     parser.add_argument("--int8", choices=METHODS, default=STATIC, help="how 8 bits are chosen")
-    parser.add_argument("--no-card", action="store_true", help="as manifests.model_card writes it")
+    parser.add_argument("--no-card", action="store_true", help="without a model card")
     args = parser.parse_args()
     output = args.out or layout.export(args.run.resolve().name)
     check_output(output)

@@ -1,6 +1,6 @@
 """Photographs rated: what a student's quality head, other networks and the detector say of them.
 
-Stored faces are rated by train.qualities, which training may read; nothing reads what is here.
+Stored faces are rated by `facestill qualities`, which training may read; nothing reads these.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Result folders of eval.verify, proven and paired: what metrics.json says must follow from its
-scores, and two models are compared on the same pairs."""
+"""Result folders of `facestill verify`, proven and paired: what metrics.json says must follow from
+its scores, and two models are compared on the same pairs."""
 
 from __future__ import annotations
 

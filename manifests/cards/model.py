@@ -109,7 +109,7 @@ def _makers(stores: Sequence[StoreFacts]) -> list[str]:
 
 
 def networks(export: Export) -> dict[str, str]:
-    """{sha256 of a model: which network it is}, as the results of eval.verify name models."""
+    """{sha256 of a model: which network it is}, as `facestill verify` names models."""
     names = {FLOAT: FLOAT_NETWORK, INT8: INT8_NETWORK}
     files = {
         export.files[file].sha256: name for file, name in names.items() if file in export.files

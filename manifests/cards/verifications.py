@@ -1,4 +1,4 @@
-"""Results of eval.verify, as a model card repeats them: figures, intervals, operating points."""
+"""Results of `facestill verify` as a model card repeats them: figures and their intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from manifests.core.files import parse_json
 from manifests.core.parsing import parse
 
 METRICS = "metrics.json"
-LARGEST = 1 << 24  # bytes; one that eval.verify writes has a few thousand
+LARGEST = 1 << 24  # bytes; one that `facestill verify` writes has a few thousand
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def read_verification(folder: Path, networks: Mapping[str, str]) -> Verification
     """The result in `folder`; `networks`: {sha256: float or int8} of what the card is about.
 
     Raises InputError for the result of another model, and for a file that is none of
-    eval.verify's.
+    `facestill verify`'s.
     """
     path = folder / METRICS
     said = _read(path)

@@ -24,6 +24,13 @@ STUDY_REPORTS = REPORTS / STUDIES
 POOL, PROBE, IDENTITIES = "pool", "probe", "identities"
 START = "start"  # the run that the others continue; it sees the pool
 FACES = "faces.zarr"
+CHILDREN, REGIONS = "children", "regions"  # beside the runs' gaps
+# Rounds and runs of the flow stand in paths and commands.
+NAME = re.compile(r"[A-Za-z][\w.-]*")
+TAKEN = {
+    "weights", "gaps", "attributes", "photographs", "studies", "costs", "exports", "teachers",
+    CHILDREN, REGIONS,
+}  # fmt: skip
 MANIFESTS = Path("manifests/rounds")
 # pool, or teamA/pool: the round of another team, imported under that team's name
 ROUND = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -99,12 +106,12 @@ def gap_table(run: str, round: str) -> Path:
 
 
 def regions(round: str) -> Path:
-    return DATA / round / "regions.parquet"
+    return DATA / "gaps" / REGIONS / f"{_checked(round)}.parquet"
 
 
 def children_gaps(round: str) -> Path:
     """Of a mined round's faces, by the student that they were mined for."""
-    return DATA / "children" / f"{_checked(round)}.parquet"
+    return DATA / "gaps" / CHILDREN / f"{_checked(round)}.parquet"
 
 
 def run(name: str) -> Path:
@@ -112,12 +119,12 @@ def run(name: str) -> Path:
 
 
 def export(run: str) -> Path:
-    """What train.export makes of a run."""
+    """What `facestill export` makes of a run."""
     return RUNS / "exports" / run
 
 
 def trained_teachers(run: str) -> Path:
-    """What train.snapshots makes of a run."""
+    """What `facestill snapshots` makes of a run."""
     return RUNS / "teachers" / run
 
 

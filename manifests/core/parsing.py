@@ -4,6 +4,7 @@ outside the field's bound is an error."""
 from __future__ import annotations
 
 import math
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -11,6 +12,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from manifests.core.bounds import check_bound
 from manifests.core.errors import InputError
+
+EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
 def parse(kind: Any, value: Any, where: str) -> Any:
@@ -48,6 +51,10 @@ def parse(kind: Any, value: Any, where: str) -> Any:
 def _plain(kind: Any, value: Any, where: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if kind is float and isinstance(value, str) and EXPONENT.fullmatch(value):
+        value = float(
+            value
+        )  # 2e-3: a number of YAML 1.2, which DVC and editors read, a text of 1.1
     if type(value) is not kind:
         raise InputError(f"{where}: {value!r} is a {type(value).__name__}, not {kind.__name__}")
     if kind is float and not math.isfinite(value):

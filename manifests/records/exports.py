@@ -1,4 +1,4 @@
-"""An exported student: the folder that train.export makes, and its record, export.json.
+"""An exported student: the folder that `facestill export` makes, and its record, export.json.
 
 The record is a function of the run, the stores and the machine kind: it holds no time. What a
 face costs on the machine of the export is latency.json.
@@ -36,7 +36,7 @@ class StudentFacts:
     params_sha256: str
     git_commit: str
     faces_seen: Count
-    sha256: str  # of the weights, as in the results of eval.verify
+    sha256: str  # of the weights, as in the results of `facestill verify`
     num_params: Count
     macs: Count | None  # multiply-accumulates of one view; None where torch does not see them
     projected_from: PositiveInt | None = (

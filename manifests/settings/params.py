@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from annotated_types import Interval
 
+from manifests.core import layout
 from manifests.core.bounds import (
     Cosine,
     Count,
@@ -22,7 +23,7 @@ from manifests.core.bounds import (
     Share,
 )
 from manifests.core.errors import InputError
-from manifests.core.layout import IDENTITIES, POOL, START
+from manifests.core.layout import IDENTITIES, POOL, PROBE, START
 from manifests.core.parsing import parse, parse_fields
 from manifests.settings.training import Fuse, MinedRun, Run, Train
 
@@ -162,7 +163,7 @@ class Params:
     generator: str
     teacher: str  # whose stores are used
     teachers: Mapping[str, str]  # which file a teacher lies in: NAME: onnx:PATH
-    device: str
+    device: Literal["auto", "cpu", "cuda"]
     sample: Mapping[str, PriorRound]
     render: Render
     screen: Screen
@@ -186,6 +187,20 @@ class Params:
         return found
 
     def check_names(self, where: str) -> None:
+        for part, found, needed in (
+            ("sample", self.sample, (POOL, PROBE)),
+            ("train: runs", self.train.runs, (START,)),
+        ):
+            missing = [name for name in needed if name not in found]
+            if missing:
+                raise InputError(f"{where}: {part}: missing key {missing[0]!r}")
+        for name in (*self.sample, *self.runs):
+            if not layout.NAME.fullmatch(name) or name in layout.TAKEN:
+                raise InputError(
+                    f"{where}: round or run {name[:80]!r}: a name begins with a letter, has "
+                    "letters, digits, dots, dashes and underscores, and is none of "
+                    f"{', '.join(sorted(layout.TAKEN))}"
+                )
         known, taken = [START], [*self.train.runs, *self.sample, IDENTITIES]
         for name, mined in self.mined.items():
             if mined.prev not in known:

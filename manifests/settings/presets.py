@@ -57,7 +57,8 @@ def merge_file(path: Path, over: Path, kind: type) -> None:
     parse(kind, values, str(over))
     lines = _edited(text, over).splitlines(keepends=True)
     lines.insert(lines[0].startswith(EDITORS), f"# {path.name} with {over} {MERGED}\n")
-    assert yaml.safe_load("".join(lines)) == values
+    if yaml.safe_load("".join(lines)) != values:
+        raise InputError(f"{path}: anchors (&, *) share values; write them out before a preset")
     write_text(path, "".join(lines))
 
 

@@ -76,10 +76,11 @@ class MinedRun:
     faces_seen: Count
     rate_from: Share  # shares of the peak, as in Run
     rate_to: Share
+    identities: IdentityPart | None = None  # that its run sees, as in Run
 
     @property
     def run(self) -> Run:
-        return Run(self.faces_seen, self.rate_from, self.rate_to)
+        return Run(self.faces_seen, self.rate_from, self.rate_to, self.identities)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,9 @@ class Train:
     engine: Engine
     loss: Losses
     teachers: Mapping[str, Tuition]  # by the names of their stores; none: the default teacher
-    adaptor: str | None  # the run of train.fuse that makes one target of all teachers' embeddings
+    adaptor: (
+        str | None
+    )  # the run of `facestill fuse` that makes one target of all teachers' embeddings
     snapshots: tuple[str, ...]  # one teacher's stores, each for an epoch; instead of `teachers`
     embedding_width: PositiveInt | None  # of the student; null: that of what it is taught
     batch: PositiveInt
@@ -116,7 +119,9 @@ class Train:
     weight_decay: NotNegative
     warmup_faces: Count
     round_weights: Mapping[str, Times]  # times that an epoch shows a round's faces; unnamed: 1
-    face_weights: Mapping[str, str]  # a round's table of train.qualities; unnamed: faces weigh 1
+    face_weights: Mapping[
+        str, str
+    ]  # a round's table of `facestill qualities`; unnamed: faces weigh 1
     pool_rows: PositiveInt  # faces that are shuffled together in memory
     readers: PositiveInt  # threads that decode faces
     seed: Seed
@@ -128,7 +133,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Fuse:
-    """Of an adaptor of several teachers: train.fuse."""
+    """Of an adaptor of several teachers: `facestill fuse`."""
 
     kind: Literal["single-linear", "double-linear", "double-linear-dropout"]
     embedding_width: PositiveInt

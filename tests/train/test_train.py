@@ -94,6 +94,15 @@ def test_an_empty_mined_round_passes_the_last_student_on(params: Params) -> None
     assert load_student(Path("runs/mined-1")).card.faces_seen == 192
 
 
+def test_rounds_that_the_run_before_saw_are_no_new_ones(params: Params) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    with pytest.raises(InputError, match="pool: run start was trained on all of them; name a new"):
+        open_plan("mined-1", ["pool"], "start", params)
+    make_round("mined-1", 100, seed=9, origin="mined")
+    plan = open_plan("mined-1", ["pool", "mined-1"], "start", params)
+    assert (plan.rounds, plan.num_new) == (["pool", "mined-1"], 1)
+
+
 def test_a_later_run_continues_on_the_earlier_rounds(params: Params) -> None:
     train_run(open_plan("start", ["pool"], None, params), OUT)
     make_round("mined-1", 100, seed=9, origin="mined")

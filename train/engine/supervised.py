@@ -207,7 +207,7 @@ def open_plan(
     student = load_student(layout.run(after)) if after else None
     known: Mapping[str, str] = json.loads(student.card.stores) if student else {}
     earlier = [layout.round_of(Path(path)) for path in known if Path(path).name == layout.FACES]
-    rounds = [name for name in rounds if name not in earlier]
+    rounds = _unseen(rounds, earlier, after)
     if student is not None:
         check_same_kind(student, earlier[0], known, params)
     sources, marks = open_sources([*earlier, *rounds], teachers_of(params), params, known)
@@ -223,6 +223,16 @@ def open_plan(
         check_same_width(student, plan.embedding_width)
     check_objective(params, sources, plan.targets, plan.num_epochs)
     return plan
+
+
+def _unseen(rounds: Sequence[str], earlier: Sequence[str], after: str | None) -> list[str]:
+    """The rounds that the run before did not see: of those it sees all again in any case."""
+    found = [name for name in rounds if name not in earlier]
+    if not found:
+        raise InputError(
+            f"rounds {', '.join(rounds)}: run {after} was trained on all of them; name a new one"
+        )
+    return found
 
 
 def _check_asked(name: str, rounds: Sequence[str], after: str | None, params: Params) -> None:

@@ -92,7 +92,7 @@ def save_adaptor(path: Path, adaptor: Adaptor) -> None:
 
 
 def load_adaptor(run: Path) -> Adaptor:
-    """The adaptor of a run of train.fuse. Raises InputError if there is none."""
+    """The adaptor of a run of `facestill fuse`. Raises InputError if there is none."""
     path = run / ADAPTOR
     if not path.exists():
         raise InputError(f"{path}: no adaptor here; run `facestill fuse {run.name}` first")

@@ -40,7 +40,7 @@ def open_all(params: Params, fairness: Fairness) -> dict[str, tuple[Protocol, Gr
 
 
 def photographs_of(name: str, params: Params) -> str:
-    """What eval.annotate calls the photographs of a benchmark."""
+    """What `facestill annotate` calls the photographs of a benchmark."""
     return f"{name}:{params.verify.pairs}" if name == PAIRS else name
 
 

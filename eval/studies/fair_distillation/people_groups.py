@@ -184,7 +184,7 @@ MOST = 0.5  # of the people: of fewer an attribute says nothing
 
 def grouped_pairs(protocol: Protocol, photographs: str, fairness: Fairness) -> GroupedPairs:
     """Pairs within groups of people: a benchmark's own ones, or by the first attribute that is
-    measured on most of its people. `photographs`: what eval.annotate calls them.
+    measured on most of its people. `photographs`: what `facestill annotate` calls them.
 
     Raises InputError for a table of other photographs, for people of whom too little is known,
     and for a group with too few pairs.

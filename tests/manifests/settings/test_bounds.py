@@ -49,7 +49,6 @@ from train.engine.optimizers import OPTIMIZERS, SCHEDULES
 from train.engine.steps import PRECISIONS
 from train.losses.adaptors import KINDS
 from train.losses.regression import CONVENTIONS
-from train.studies.usynthface import contrast
 from train.studies.usynthface.margin_nce import REPLACEMENTS
 
 STUDIES = sorted(
@@ -133,7 +132,6 @@ def names_of(kind: type, field: str) -> set[str]:
         (names_of(Mine, "law"), {**MINING_LAWS, PRIOR: None}),
         (names_of(Mine, "hardness"), HARDNESS),
         (set(get_args(Optimizer)), OPTIMIZERS),
-        (set(get_args(Optimizer)), contrast.OPTIMIZERS),
         (names_of(Engine, "schedule"), SCHEDULES),
         (names_of(Engine, "precision"), PRECISIONS),
         (names_of(Fuse, "kind"), KINDS),

@@ -143,7 +143,7 @@ def test_a_preset_changes_values_in_their_places(
     for old, new in zip(before[1:], others, strict=True):
         assert new.partition(":")[0] == old.partition(":")[0]
         assert new.partition(" #")[2] == old.partition(" #")[2]
-    assert "  adaptor: null # a run of train.fuse" in "\n".join(others)
+    assert "  adaptor: null # a run of `facestill fuse`" in "\n".join(others)
 
 
 def test_presets_do_not_stack(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +215,9 @@ def test_rounds_are_trained_on() -> None:
         ({"mined": {"mined-1": {"prev": "mined-2"}}}, "mined: mined-1: prev: 'mined-2', expected"),
         ({"mined": {"pool": RUN}}, "mined: pool: a round or run of that name is there"),
         ({"train": {"runs": {"mined-2": NO_ROUND}}}, "mined: mined-2: a round or run of that"),
+        ({"mined": {"a; b": RUN}}, "round or run 'a; b': a name begins with a letter"),
+        ({"mined": {"gaps": RUN}}, "round or run 'gaps': a name begins with a letter"),
+        ({"sample": {"../x": {"count": 1, "seed": 1}}}, r"round or run '\.\./x': a name begins"),
         ({"report": "mined-3"}, "report: 'mined-3', expected one of start, mined-1, mined-2"),
     ],
 )
@@ -231,3 +234,16 @@ def test_one_more_round_is_one_line() -> None:
     found = parse(Params, {**values, "report": "mined-3"}, "here")
     assert found.runs["mined-3"] == Run(64, 0.5, 0.0)
     assert found.trained_rounds[-1] == "mined-3"
+
+
+def test_a_file_with_anchors_takes_no_preset(tmp_path: Path) -> None:
+    shared = TEXT.replace("pool: {", "pool: &p {").replace(
+        "probe: {count: 2048, seed: 2}", "probe: *p"
+    )
+    assert "&p" in shared and "*p" in shared
+    path, preset = tmp_path / "params.yaml", tmp_path / "preset.yaml"
+    path.write_text(shared)
+    preset.write_text("sample: {pool: {count: 3}}\n")
+    with pytest.raises(InputError, match=r"params\.yaml: anchors \(&, \*\) share values"):
+        merge_file(path, preset, Params)
+    assert path.read_text() == shared

@@ -240,7 +240,9 @@ def test_data_sets_that_cannot_be_are_refused(
 def test_a_table_of_groups_must_be_there(params: Params, study: Study) -> None:
     parts = (Part(("identities",), 1.0, Group("skin angle", low=0.0)),)
     odd = replace(study, data={"prior": DataSet("all", parts)})
-    with pytest.raises(InputError, match=r"measured\.parquet: no such file; run `facestill ann"):
+    with pytest.raises(
+        InputError, match=r"measured/identities\.parquet: no such file; run `facestill ann"
+    ):
         open_cell(place("prior"), 1, params, odd)
 
 
