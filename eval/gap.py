@@ -29,8 +29,8 @@ from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import CHUNK_ROWS, FaceStore, TeacherStore
 from manifests.stores.rounds import open_round
 from pipeline.arrays.frames import Frame, to_frame
-from pipeline.arrays.neighbours import disagreement
-from pipeline.arrays.numerics import device_of, in_fixed_batches, unit_rows
+from pipeline.arrays.neighbours import disagreement, unit_rows
+from pipeline.arrays.numerics import device_of, in_fixed_batches
 from train.checkpoint import Student, load_student
 
 READ_ROWS = 16 * CHUNK_ROWS

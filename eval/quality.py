@@ -37,7 +37,7 @@ from manifests.settings.params import Params, Quality, load_params
 from manifests.stores.reading import CHUNK_ROWS, FaceStore, TeacherStore
 from manifests.stores.rounds import RoundFiles, open_round
 from pipeline.arrays.frames import Frame, to_frame
-from pipeline.arrays.numerics import unit_rows
+from pipeline.arrays.neighbours import unit_rows
 from train.checkpoint import FILE, load_student
 
 TEACHER, INDEPENDENT = "teacher", "independent"

@@ -24,7 +24,8 @@ from manifests.core.layout import POOL, PROBE
 from manifests.settings.params import Params, load_params
 from manifests.stores.reading import FaceStore, TeacherStore
 from manifests.stores.rounds import open_round
-from pipeline.arrays.numerics import device_of, unit_rows
+from pipeline.arrays.neighbours import unit_rows
+from pipeline.arrays.numerics import device_of
 from train.checkpoint import Student, load_student
 
 NEIGHBOURS = (1, 5, 10, 50)

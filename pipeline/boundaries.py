@@ -21,7 +21,7 @@ from manifests.core.layout import POOL
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import BoundaryParams, Params, load_params
 from manifests.stores.rounds import open_round
-from pipeline.arrays.numerics import unit_rows
+from pipeline.arrays.neighbours import unit_rows
 from pipeline.identities.labels import Split, label_blocks, usable_rows
 from pipeline.identities.planes import SOLVERS, held_out_accuracy, scale_of
 from pipeline.screen import near_duplicates

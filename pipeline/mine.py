@@ -28,7 +28,7 @@ from manifests.records.gaps import GapTable
 from manifests.settings.params import Params, load_params
 from manifests.stores.latents import LatentManifest, build, empty
 from manifests.stores.rounds import RoundFiles, open_round
-from pipeline.arrays.numerics import unit_rows
+from pipeline.arrays.neighbours import unit_rows
 from pipeline.mining.lineage import describe, trace
 from pipeline.mining.mining_laws import PRIOR
 from pipeline.mining.proposals import Pool, PriorDraw, Proposals, propose

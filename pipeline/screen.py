@@ -32,7 +32,7 @@ from manifests.records.marks import (
 from manifests.records.qualities import QualityTable
 from manifests.settings.params import Params, Screen, load_params
 from manifests.stores.rounds import RoundFiles, open_round
-from pipeline.arrays.numerics import unit_rows
+from pipeline.arrays.neighbours import unit_rows
 
 WORST = 0.1  # share of the faces that are of low utility, where a table of qualities is named
 QUERIES = 1024  # rows searched at a time: their hits are in memory

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from eval.scoring.metrics import enough_impostors
 from eval.scoring.roc import roc
 from manifests.core.errors import InputError
-from pipeline.arrays.numerics import unit_rows
+from pipeline.arrays.neighbours import unit_rows
 
 IMPOSTORS = 0  # what a random stream is for, beside its seed
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from eval.scoring.scored import ScoredPairs, check_pairs
 from manifests.photographs.protocols import Benchmark
 from manifests.photographs.scores import subject_of
-from pipeline.arrays.numerics import unit_rows
+from pipeline.arrays.neighbours import unit_rows
 
 BLOCK = 1024  # rows a side: a block of float64 scores is 8 MB
 PAIRS = 1 << 16  # scored at a time

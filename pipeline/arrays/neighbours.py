@@ -16,6 +16,11 @@ PROBED = 32  # cells of the inverted file that a query looks into
 SEED = 20
 
 
+def unit_rows(rows: Float[np.ndarray, "*rows width"]) -> Float[np.ndarray, "*rows width"]:
+    """Rows at length 1, in their own dtype; a row of zeros stays one."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+
+
 def nearest(
     base: Float[np.ndarray, "row width"], queries: Float[np.ndarray, "query width"], count: int
 ) -> tuple[Float[np.ndarray, "query k"], Int[np.ndarray, "query k"]]:

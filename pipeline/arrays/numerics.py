@@ -1,5 +1,5 @@
-"""How backends are called, so that the same inputs give the same bits: one batch shape; how their
-rows are brought to unit length; and what one picture costs them."""
+"""How backends are called, so that the same inputs give the same bits: one batch shape. And what
+one picture costs them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -33,11 +31,6 @@ def in_fixed_batches(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tens
         if not parts:  # no rows: the shape of a row still has to be right
             return function(rows.new_zeros((BATCH, *rows.shape[1:])))[:0]
     return torch.cat(parts)
-
-
-def unit_rows(rows: Float[np.ndarray, "*rows width"]) -> Float[np.ndarray, "*rows width"]:
-    """Rows at length 1, in their own dtype; a row of zeros stays one."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
 def numerics(device: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from manifests.core.errors import InputError
 from manifests.settings.params import BoundaryParams, Mine
-from pipeline.arrays.numerics import unit_rows
+from pipeline.arrays.neighbours import unit_rows
 from pipeline.identities.labels import Split, label_blocks
 from pipeline.identities.planes import ridge
 from pipeline.mining.guards import (

@@ -13,7 +13,7 @@ import numpy as np
 
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import BoundaryParams, Threshold
-from pipeline.arrays.numerics import unit_rows
+from pipeline.arrays.neighbours import unit_rows
 from pipeline.boundaries import draw_boundaries
 from pipeline.identities.labels import Split, label_blocks
 from pipeline.identities.planes import SOLVERS, held_out_accuracy

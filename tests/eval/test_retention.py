@@ -16,7 +16,7 @@ from eval.retention import (
     retention_text,
     round_figures,
 )
-from pipeline.arrays.numerics import unit_rows
+from pipeline.arrays.neighbours import unit_rows
 from tests.eval.test_gap import student
 from tests.references import nearest_rows
 from tests.toys import make_round

@@ -31,7 +31,8 @@ from manifests.settings.params import Identities, Params, load_params
 from manifests.stores.rounds import open_round
 from pipeline.arrays.align import load_aligner
 from pipeline.arrays.frames import WIDE, to_frame
-from pipeline.arrays.numerics import in_fixed_batches, unit_rows
+from pipeline.arrays.neighbours import unit_rows
+from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.boundaries import boundaries_of_pool
 from pipeline.building.faces import Detector, Faces, render_faces
 from pipeline.building.workers import num_cores

@@ -11,7 +11,7 @@ from manifests.core.errors import InputError
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import MOST_PENALTY, BoundaryParams, Params, Threshold, load_params
 from manifests.stores.latents import LatentManifest
-from pipeline.arrays.numerics import unit_rows
+from pipeline.arrays.neighbours import unit_rows
 from pipeline.boundaries import (
     ONE_SIDED,
     boundaries_of_pool,

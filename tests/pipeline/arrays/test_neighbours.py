@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.arrays import neighbours
-from pipeline.arrays.neighbours import disagreement, index_of, nearest
+from pipeline.arrays.neighbours import disagreement, index_of, nearest, unit_rows
 from tests import references
 
 
@@ -131,3 +131,12 @@ class TestDisagreement:
         monkeypatch.setattr(neighbours, "PROBED", 1)
         found = disagreement(rows(400, 4), rows(400, 4, 1), 100)
         assert found.min() > 0.5
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_get_length_one_in_their_dtype_and_none_stays_none(dtype: type) -> None:
+    rows = np.array([[[3.0, 4.0], [0.0, 0.0]], [[-1e-6, 0.0], [5.0, 12.0]]], dtype)
+    found = unit_rows(rows)
+    assert found.dtype == dtype
+    expected = [[[0.6, 0.8], [0.0, 0.0]], [[-1.0, 0.0], [5 / 13, 12 / 13]]]
+    assert np.allclose(found, expected, rtol=1e-6, atol=0.0)

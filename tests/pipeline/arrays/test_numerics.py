@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
 from manifests.core.errors import InputError
-from pipeline.arrays.numerics import BATCH, in_fixed_batches, unit_rows, weights_path
+from pipeline.arrays.numerics import BATCH, in_fixed_batches, weights_path
 from pipeline.generators.base import Generator
 from pipeline.teachers.base import Teacher
 
@@ -46,15 +45,6 @@ def test_the_number_of_threads_changes_no_bit(
     for pictures, embeddings in found[1:]:
         assert torch.equal(pictures, found[0][0])
         assert torch.equal(embeddings, found[0][1])
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_rows_get_length_one_in_their_dtype_and_none_stays_none(dtype: type) -> None:
-    rows = np.array([[[3.0, 4.0], [0.0, 0.0]], [[-1e-6, 0.0], [5.0, 12.0]]], dtype)
-    found = unit_rows(rows)
-    assert found.dtype == dtype
-    expected = [[[0.6, 0.8], [0.0, 0.0]], [[-1.0, 0.0], [5 / 13, 12 / 13]]]
-    assert np.allclose(found, expected, rtol=1e-6, atol=0.0)
 
 
 def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import Identities
-from pipeline.arrays.numerics import unit_rows
+from pipeline.arrays.neighbours import unit_rows
 from pipeline.generators import load_generator
 from pipeline.identities.planes import moments, scale_of
 from pipeline.identities.sampling import geometry_of_pool

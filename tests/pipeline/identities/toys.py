@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from manifests.settings.params import Identities
-from pipeline.arrays.numerics import unit_rows
+from pipeline.arrays.neighbours import unit_rows
 from pipeline.sample import prior
 
 WIDTH, EMBEDDING = 100, 16
