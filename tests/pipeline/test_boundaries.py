@@ -276,6 +276,7 @@ class TestOnARealPool:
         self, small: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr("pipeline.boundaries.load_params", lambda: small)
+        monkeypatch.setattr("sys.argv", ["boundaries"])
         main()
         assert capsys.readouterr().out.startswith("4 of 4 boundaries kept, held-out accuracy 0.")
         assert Boundaries.read(layout.boundaries("pool")).kept.all()
