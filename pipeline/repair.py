@@ -20,7 +20,7 @@ import zarr
 from tqdm import tqdm
 
 from manifests.building.ledger import LedgerLine, write_ledger
-from manifests.building.writing import Column, Task, shard_path, write_metadata
+from manifests.building.writing import IMAGES, Column, Task, shard_path, write_metadata
 from manifests.check import find_faults
 from manifests.core import layout
 from manifests.core.digests import canonical_json, sha256_file
@@ -29,7 +29,7 @@ from manifests.core.files import link_or_copy
 from manifests.settings.params import Params, load_params
 from manifests.stores.passport import Passport, Provenance
 from manifests.stores.reading import COLUMN_SHARD_TASKS
-from pipeline.building.shards import IMAGES, Build, finish, locked, relink, write_line
+from pipeline.building.shards import Build, finish, locked, relink, write_line
 from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.embed import open_embedding
 from pipeline.render import open_rendering

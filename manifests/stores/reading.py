@@ -46,12 +46,22 @@ class Group:
 
 
 @dataclass(frozen=True)
-class FaceStore:
-    """images uint8[N,S,S,3] · ok · reason · landmarks float32[N,5,2] · quality float32[N]."""
-
+class _Store:
     path: Path
     passport: Passport
     group: Group
+
+    def __len__(self) -> int:
+        return self.passport.num_rows
+
+    @property
+    def root(self) -> str:
+        return self.passport.merkle_root
+
+
+@dataclass(frozen=True)
+class FaceStore(_Store):
+    """images uint8[N,S,S,3] · ok · reason · landmarks float32[N,5,2] · quality float32[N]."""
 
     @classmethod
     def open(cls, path: Path, *, expect: Mapping[str, str] | None = None) -> FaceStore:
@@ -62,13 +72,6 @@ class FaceStore:
         store = cls(path, *_open(path, "faces", expect or {}))
         _check_frame(store)
         return store
-
-    def __len__(self) -> int:
-        return self.passport.num_rows
-
-    @property
-    def root(self) -> str:
-        return self.passport.merkle_root
 
     @property
     def task_rows(self) -> int:
@@ -92,12 +95,8 @@ class FaceStore:
 
 
 @dataclass(frozen=True)
-class TeacherStore:
+class TeacherStore(_Store):
     """embeddings float16[N,V,D] (NaN where the face failed) · norms float32[N,V]."""
-
-    path: Path
-    passport: Passport
-    group: Group
 
     @classmethod
     def open(cls, path: Path, *, expect: Mapping[str, str] | None = None) -> TeacherStore:
@@ -105,13 +104,6 @@ class TeacherStore:
         store = cls(path, *_open(path, "teacher", expect or {}))
         _check_centre(store)
         return store
-
-    def __len__(self) -> int:
-        return self.passport.num_rows
-
-    @property
-    def root(self) -> str:
-        return self.passport.merkle_root
 
     @property
     def width(self) -> int:

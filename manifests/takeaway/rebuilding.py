@@ -15,6 +15,7 @@ import numpy as np
 from manifests.building.ledger import NAME as LEDGER
 from manifests.building.ledger import LedgerLine, read_ledger
 from manifests.building.writing import (
+    IMAGES,
     Column,
     Task,
     assemble,
@@ -35,8 +36,6 @@ from manifests.stores.passport import Passport
 from manifests.stores.reading import CHUNK_ROWS, COLUMN_SHARD_TASKS, OK, REASONS, FaceStore
 from manifests.takeaway.hdf5 import Form
 from manifests.takeaway.reading import Reader
-
-IMAGES = "images"
 
 
 @dataclass(frozen=True)

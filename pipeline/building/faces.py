@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from manifests.building.writing import Column
+from manifests.building.writing import IMAGES, Column
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.settings.params import Render
@@ -36,7 +36,7 @@ COLUMNS = (
 
 def pictures_of(size: int) -> Column:
     """The array of stored faces of `size` pixels a side."""
-    return Column("images", "uint8", (size, size, 3))
+    return Column(IMAGES, "uint8", (size, size, 3))
 
 
 @dataclass(frozen=True)

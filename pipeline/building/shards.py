@@ -21,6 +21,7 @@ from manifests.building.ledger import NAME as LEDGER
 from manifests.building.ledger import LedgerLine, append_line, read_ledger, write_ledger
 from manifests.building.locks import only_writer
 from manifests.building.writing import (
+    IMAGES,
     Column,
     Task,
     assemble,
@@ -41,7 +42,6 @@ from manifests.stores.passport import Passport, Provenance
 from manifests.stores.reading import store_root
 from pipeline.building.workers import Workers
 
-IMAGES = "images"
 Arrays = Mapping[str, np.ndarray]  # by name; a row each of the rows that were asked for
 Job = Callable[[np.ndarray], Arrays]  # of ascending rows; picklable: workers call it
 Count = Callable[[Arrays], tuple[int, int, dict[str, int]]]  # (rows, usable ones, failures)

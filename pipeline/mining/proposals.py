@@ -26,7 +26,6 @@ from pipeline.mining.parents import draw_mates, draw_parents
 from pipeline.mining.regions import Region
 
 PARENTS, MATES, STEPS, FRESH, ORDER = range(5)  # what a random stream is for, beside its seed
-NO_REGION = -1
 PriorDraw = Callable[[np.random.Generator, int], np.ndarray]  # that many latents of the prior
 
 
