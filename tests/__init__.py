@@ -27,3 +27,9 @@ tests of several packages are made of:
 
 bench/ measures, campaign/ kills and damages, experiments/ takes hours; `make help` names them.
 """
+
+import os
+
+from facestill import wait_briefly
+
+wait_briefly(os.environ)  # as every command does, before torch is loaded

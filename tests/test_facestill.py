@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,12 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 HEAVY = {"numpy", "torch", "zarr", "pyarrow", "yaml", "shtab", "importlib.metadata"}
 
 
-def run(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, folder: Path = ROOT, environment: Mapping[str, str] = ENVIRONMENT
+) -> subprocess.CompletedProcess[str]:
     """The installed command, in a process of its own."""
     return subprocess.run(
-        [SCRIPT, *arguments], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True
+        [SCRIPT, *arguments], cwd=folder, env=environment, capture_output=True, text=True
     )
 
 
@@ -233,3 +236,18 @@ def test_completion_wants_a_shell(
 def test_commands_are_reached_as_modules_too() -> None:
     for verb in VERBS.values():
         assert callable(importlib.import_module(verb.module).main)
+
+
+def test_threads_that_wait_sleep_soon_unless_the_user_chose() -> None:
+    unset, chosen = {"HOME": "/"}, {"OMP_WAIT_POLICY": "ACTIVE"}
+    for environment in (unset, chosen):
+        facestill.wait_briefly(environment)
+    assert unset == {"HOME": "/"} | facestill.WAITING
+    assert chosen == {"OMP_WAIT_POLICY": "ACTIVE"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="LLVM's OpenMP has other settings")
+def test_openmp_hears_of_it_before_it_is_loaded() -> None:
+    own = {name: value for name, value in ENVIRONMENT.items() if name not in facestill.CHOSEN}
+    done = run("gap", "--help", environment=own | {"OMP_DISPLAY_ENV": "VERBOSE"})
+    assert "GOMP_SPINCOUNT = '2000'" in done.stderr  # what OpenMP says as it is loaded

@@ -2,7 +2,7 @@
 
     facestill train start --rounds pool
     facestill train mined-1 --rounds identities mined-1 --after start
-    torchrun --nproc-per-node 2 -m train.train start --rounds pool
+    torchrun --nproc-per-node 2 --no-python facestill train start --rounds pool
 
 Writes student.safetensors and log.json. `--after` continues from that run's student, on its stores
 and the new rounds. A run that was interrupted goes on where it stopped, to the same bits.
