@@ -7,7 +7,7 @@ PAIRS ?=
 NAME ?=
 SIZE ?=
 
-.PHONY: help setup repro toy study test check bench scale campaign mining identities recipes objectives clean
+.PHONY: help setup repro toy study test kernels check bench scale campaign mining identities recipes objectives clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,9 +37,17 @@ study: setup ## a study beside the flow -> reports/studies/NAME.json, index.html
 
 # A process a core, of one thread each; a file's tests stay together, so that what they share is
 # made once.
+PYTEST := python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: setup ## every test
-	OMP_NUM_THREADS=1 python -m pytest --numprocesses logical --maxprocesses 4 \
-		--dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(PYTEST)
+
+# Tolerances must hold with the arithmetic of other CPUs. A CPU without AVX-512 runs the second as
+# the third.
+kernels: setup ## every test as on other CPUs and with two threads, half an hour
+	@failed=0; for machine in "OMP_NUM_THREADS=1" "OMP_NUM_THREADS=1 OPENBLAS_CORETYPE=SkylakeX" \
+		"OMP_NUM_THREADS=1 OPENBLAS_CORETYPE=Haswell ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2" \
+		"OMP_NUM_THREADS=2"; \
+	do echo "== $$machine"; env -u OPENBLAS_CORETYPE $$machine $(PYTEST) || failed=1; done; exit $$failed
 
 check: setup ## lint, format, types
 	ruff check .
