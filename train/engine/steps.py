@@ -135,6 +135,16 @@ def clip(parameters: list[nn.Parameter], most: float) -> float:
     return norm.item()
 
 
+def compiled_for_this_cpu(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    """torch.compile, told how wide the CPU's vectors are.
+
+    torch keeps compiled code between runs without asking for which vectors it was made: where
+    ATEN_CPU_CAPABILITY or another machine narrowed them since, it would write past its arrays.
+    """
+    bits = {"AVX2": 256, "AVX512": 512}.get(torch.backends.cpu.get_cpu_capability())
+    return torch.compile(network, options={"cpp.simdlen": bits})
+
+
 class WithLoss(nn.Module):
     """A network with its objective, from pictures to the loss: what several processes share."""
 
@@ -147,7 +157,7 @@ class WithLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.objective, self.precision = network, objective, precision
-        self.run = torch.compile(network) if compiled else network
+        self.run = compiled_for_this_cpu(network) if compiled else network
 
     def forward(self, views: Tensor, supervision: Supervision) -> Tensor:
         with torch.autocast(views.device.type, self.precision, enabled=self.precision is not None):
