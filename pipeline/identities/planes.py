@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import DTypeLike
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
-from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
 from manifests.core.errors import InputError
@@ -168,6 +167,8 @@ def linear_svc(
     """The published solver (squared hinge, C = 1), one reference after the other. Its plane lies
     in the coordinates that it is used in; the released code fits scaled ones and does not undo
     the scaling."""
+    from sklearn.svm import LinearSVC  # over a second that stages with other solvers need not wait
+
     x = latents[rows].astype(np.float64) / scale
 
     def solve(labels: Float[np.ndarray, "fit reference"]) -> Planes:
