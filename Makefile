@@ -24,9 +24,10 @@ repro: setup ## the whole flow -> reports/summary.json, reports/index.html   [PR
 	facestill params $(PRESET)
 	dvc repro
 
+# Without the default run's dvc.lock, which is of no use there: DVC would write it after each stage.
 toy: setup ## the same flow with a few hundred faces, in a copy under .work/toy
 	rm -rf .work/toy && mkdir -p .work/toy
-	git ls-files -z | tar -cf - --null -T - | tar -xf - -C .work/toy
+	git ls-files -z -- . ':!dvc.lock' | tar -cf - --null -T - | tar -xf - -C .work/toy
 	cd .work/toy && dvc config --local core.no_scm true && facestill params toy && dvc repro
 	@echo "look at .work/toy/reports/index.html"
 
