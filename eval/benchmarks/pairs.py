@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from eval.benchmarks.base import (
     Protocol,
     Row,
     as_benchmark,
     find_subject_rule,
+    named,
     need_folder,
     parse_fold,
 )
-from manifests.core.errors import InputError
+from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import ImageFolder, image_hashes
 from manifests.photographs.lists import read_csv
 from manifests.photographs.protocols import ALIGNMENT
@@ -27,11 +26,15 @@ def open_protocol(argument: str) -> Protocol:
     """
     folder = need_folder("pairs", argument, "pairs.csv and images/")
     table, images = folder / "pairs.csv", folder / "images"
-    rows = [_parse(where, images, row) for where, row in read_csv(table, COLUMNS)]
+    source, faults = ImageFolder(images), Faults(str(table))
+    rows = []
+    for where, row in read_csv(table, COLUMNS, faults=faults):
+        with faults:
+            rows.append(_parse(where, source, row))
+    faults.raise_any()
     if not rows:
         raise InputError(f"{table}: no pairs")
     _, left, right, same = zip(*rows, strict=True)
-    source = ImageFolder(images)
     hashes = image_hashes(source, {*left, *right})
     try:
         benchmark = as_benchmark("pairs", rows, hashes, ALIGNMENT)
@@ -40,11 +43,9 @@ def open_protocol(argument: str) -> Protocol:
     return Protocol(benchmark, source, find_subject_rule(left, right, same))
 
 
-def _parse(where: str, images: Path, row: dict[str, str]) -> Row:
+def _parse(where: str, source: ImageFolder, row: dict[str, str]) -> Row:
     if row["same"] not in ("0", "1"):
         raise InputError(f"{where}: same {row['same'][:40]!r}, expected 0 or 1")
     for name in (row["left"], row["right"]):
-        inside = (images / name).resolve().is_relative_to(images.resolve())
-        if not inside or not (images / name).is_file():
-            raise InputError(f"{where}: image {name!r} is not in {images}")
+        named(where, source, name)
     return parse_fold(where, row["fold"]), row["left"], row["right"], row["same"] == "1"

@@ -82,7 +82,7 @@ def test_labels_are_found_in_what_they_label(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         found.rows_in(["a.jpg", "b.jpg", "c.jpg"], "photographs x"), [1, 0]
     )
-    message = r"labels.csv: image 'b.jpg' is not in photographs x \(nor are 0 others\)"
+    message = r"labels.csv: image 'b.jpg' is not in photographs x; name the photographs"
     with pytest.raises(InputError, match=message):
         found.rows_in(["a.jpg"], "photographs x")
 
@@ -94,7 +94,7 @@ def test_labels_are_found_in_what_they_label(tmp_path: Path) -> None:
         (["image,face_id,Smiling", "a,1,1"], (), "expected one of image and face_id"),
         (["image,Smiling", "a.jpg,yes"], (), "Smiling of row 0 is 'yes', expected 1, -1, or 0"),
         (["image,Smiling", "a.jpg,2"], (), "Smiling of row 0 is '2'"),
-        (["image,Smiling", "a.jpg,1", "a.jpg,1"], (), "image 'a.jpg' is there twice"),
+        (["image,Smiling", "a.jpg,1", "a.jpg,1"], (), "image 'a.jpg' is there 2 times"),
         (["image,Hat,Wearing_Hat", "a.jpg,1,1"], (), "two columns name one attribute"),
         (["image,Smiling", "a.jpg,1"], ("Bald",), "no attribute 'Bald'; it has Smiling"),
         (["image", "a.jpg"], (), "0 attributes, expected 1 to"),

@@ -137,3 +137,19 @@ def test_no_pairs_are_said_so(folder: Path) -> None:
     write_rows(folder / "pairs.csv", ("left", "right"), [])
     with pytest.raises(InputError, match="no pairs"):
         open_benchmark(f"templates:{folder}")
+
+
+@pytest.mark.parametrize("parquet", [False, True])
+def test_all_bad_rows_are_named_at_once(folder: Path, parquet: bool) -> None:
+    rows = [("0", "1", "99"), ("", "1", "2"), ("0", "1", "2"), ("x", "1", "2")]
+    write_rows(folder / "pairs.csv", ("fold", "left", "right"), rows)
+    if parquet:
+        names = ("fold", "left", "right")
+        columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        pq.write_table(pa.table(columns), folder / "pairs.parquet")
+    write_rows(folder / "gallery.csv", ["template_id"], [[2], [98]])
+    write_rows(folder / "probes.csv", ["template_id"], [[1]])
+    with pytest.raises(InputError) as caught:
+        open_benchmark(f"templates:{folder}")
+    for part in (f"{folder}: 4 faults", "template '98'", "template '99'", "fold 'x'"):
+        assert part in str(caught.value)
