@@ -29,7 +29,7 @@ from eval.scoring.search import Closest, closest, distribution, genuine_scores, 
 from eval.scoring.similarity import Faces, prepared
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import require_writable, write_json
+from manifests.core.files import require_file_place, write_json
 from manifests.settings.params import load_params
 from manifests.stores.rounds import open_round
 from pipeline.arrays.frames import FRAMES
@@ -176,7 +176,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.pairs < 1:
         raise InputError(f"--pairs {args.pairs}: expected at least 1")
-    require_writable(args.out)
+    require_file_place(args.out)
     teacher = args.teacher or load_params().teacher
     report = measure(args.rounds, args.real, teacher, args.pairs, args.frame)
     write_json(args.out, report)

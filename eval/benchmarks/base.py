@@ -60,12 +60,17 @@ def parse_fold(where: str, text: str) -> int:
     return int(text)
 
 
-def named(where: str, source: ImageFolder, name: str) -> None:
-    """Raises InputError with the line where an image is named that is not in the folder."""
+def named(where: str, source: ImageFolder, name: str) -> str:
+    """What to call an image that a list names: so, but with slashes for backslashes of Windows,
+    by which nobody's folder is told.
+
+    Raises InputError with the line where an image is named that is not in the folder.
+    """
     try:
-        source.find(name)
+        is_there = source.find(name) == source.root / name
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+    return name if is_there else name.replace("\\", "/")
 
 
 def find_subject_rule(

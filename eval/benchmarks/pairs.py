@@ -46,6 +46,5 @@ def open_protocol(argument: str) -> Protocol:
 def _parse(where: str, source: ImageFolder, row: dict[str, str]) -> Row:
     if row["same"] not in ("0", "1"):
         raise InputError(f"{where}: same {row['same'][:40]!r}, expected 0 or 1")
-    for name in (row["left"], row["right"]):
-        named(where, source, name)
-    return parse_fold(where, row["fold"]), row["left"], row["right"], row["same"] == "1"
+    left, right = (named(where, source, row[side]) for side in ("left", "right"))
+    return parse_fold(where, row["fold"]), left, right, row["same"] == "1"

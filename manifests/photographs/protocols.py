@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Int
 
 from manifests.core.digests import sha256_file, table_digest
-from manifests.core.errors import InputError
+from manifests.core.errors import Faults, InputError
 from manifests.core.tables import KEY, read_table, write_table
 
 # One row a member of a template, a compared pair of templates, or an entry of gallery or probes.
@@ -246,13 +246,15 @@ class Benchmark:
             raise InputError(f"{path}: {error}") from None
 
     def check_images(self, folder: Path) -> None:
-        """Raises InputError for the first image that is missing or not the frozen one."""
+        """Raises InputError naming the images that are missing or not the frozen ones."""
+        faults = Faults(str(folder))
         for name, wanted in self.image_sha256().items():
             path = folder / name
             if not path.is_file():
-                raise InputError(f"{path}: benchmark {self.name} names this image; it is missing")
-            if sha256_file(path) != wanted:
-                raise InputError(f"{path}: not the image that benchmark {self.name} was frozen on")
+                faults.note(f"{path}: benchmark {self.name} names this image; it is missing")
+            elif sha256_file(path) != wanted:
+                faults.note(f"{path}: not the image that benchmark {self.name} was frozen on")
+        faults.raise_any()
 
     def check_same(self, found: Benchmark) -> None:
         """Raises InputError naming the first thing in which `found` is not this protocol."""

@@ -162,6 +162,7 @@ class TestRefusals:
         ("words", "message"),
         [
             (["--pairs", "0"], "--pairs 0: expected at least 1"),
+            (["--out", "real"], "real: no file can be there"),
             (["--teacher", "none"], r"teachers/none\.zarr: this store does not exist"),
             (["--teacher", "onnx:toy.onnx"], "a store is called by a name"),
             (["--real", "folder:nowhere"], "nowhere: no such folder"),

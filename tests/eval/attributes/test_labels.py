@@ -87,6 +87,23 @@ def test_labels_are_found_in_what_they_label(tmp_path: Path) -> None:
         found.rows_in(["a.jpg"], "photographs x")
 
 
+def test_labels_find_photographs_whose_names_are_spelled_otherwise(tmp_path: Path) -> None:
+    found = read(tmp_path, "image,Male", "p\\Zo\u00eb.jpg,1", "a.jpg,-1")
+    assert found.rows_in(["a.jpg", "p/Zoe\u0308.jpg"], "photographs x").tolist() == [1, 0]
+    with pytest.raises(InputError, match=r"2 faults\n.*there is 'p/zoe\\u0308\.jpg'.*\n.*capitals"):
+        found.rows_in(["A.jpg", "p/zoe\u0308.jpg"], "photographs x")
+    twice = read(tmp_path, "image,Male", "Zo\u00eb.jpg,1", "Zoe\u0308.jpg,-1")
+    with pytest.raises(InputError, match=r"'Zo\\xeb\.jpg' and 'Zoe\\u0308\.jpg' are one image"):
+        twice.rows_in(["Zo\u00eb.jpg"], "photographs x")
+
+
+def test_all_wrong_cells_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, "image,Male,Bald", "a.jpg,2,1", "b.jpg,1,x", "a.jpg,0,0")
+    for part in ("3 faults", "Male of row 0 is '2'", "Bald of row 1 is 'x'", "'a.jpg' is there 2"):
+        assert part in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("rows", "wanted", "message"),
     [

@@ -39,9 +39,13 @@ def test_a_list_in_composed_letters_finds_the_files_of_a_mac(tmp_path: Path) -> 
     assert own.benchmark.left[0] == f"{DECOMPOSED}/0.png"
 
 
-def test_a_list_from_windows_finds_its_files(tmp_path: Path) -> None:
-    folder = pairs_of(tmp_path, COMPOSED, "Bob\\1.png")
-    assert open_benchmark(f"pairs:{folder}").benchmark.left[-1] == "Bob\\1.png"
+def test_a_list_from_windows_finds_its_files_and_people(tmp_path: Path) -> None:
+    table = pairs_of(tmp_path, COMPOSED) / "pairs.csv"
+    plain = open_benchmark(f"pairs:{tmp_path}")
+    table.write_text(table.read_text().replace("/", "\\"))
+    found = open_benchmark(f"pairs:{tmp_path}")
+    assert found.subject_rule == plain.subject_rule == "folder"
+    assert found.benchmark.protocol_sha256 == plain.benchmark.protocol_sha256
 
 
 @pytest.mark.parametrize(
