@@ -200,6 +200,18 @@ def test_opaque_pictures_keep_their_bytes(mode: str) -> None:
     assert np.array_equal(decode(data, "x"), expected)
 
 
+def test_pictures_of_phones_are_read() -> None:
+    """HEIC of ten bits and more, several in one file, and JPEG with a second picture behind it."""
+    deep = np.full((32, 32, 3), 40_000, np.uint16)
+    file = io.BytesIO()
+    pillow_heif.from_bytes("RGB;16", (32, 32), deep.tobytes()).save(file)
+    assert np.abs(decode(file.getvalue(), "x").astype(int) - 40_000 // 256).max() <= 1
+    first, second = picture((200, 30, 90)), picture((1, 2, 3))
+    for kind in ("HEIF", "MPO"):
+        data = encoded(first, kind, save_all=True, append_images=[second])
+        assert np.abs(decode(data, "x").mean((0, 1)) - (200, 30, 90)).max() < 3
+
+
 def test_a_picture_of_a_phone_without_its_decoder_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
