@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from eval.benchmarks.base import (
     Protocol,
     Row,
@@ -14,7 +16,7 @@ from eval.benchmarks.base import (
 from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import ImageFolder, image_hashes
 from manifests.photographs.lists import read_csv
-from manifests.photographs.protocols import ALIGNMENT
+from manifests.photographs.protocols import ALIGNMENT, check_folds
 
 COLUMNS = ["fold", "left", "right", "same"]
 
@@ -34,12 +36,13 @@ def open_protocol(argument: str) -> Protocol:
     faults.raise_any()
     if not rows:
         raise InputError(f"{table}: no pairs")
-    _, left, right, same = zip(*rows, strict=True)
-    hashes = image_hashes(source, {*left, *right})
+    fold, left, right, same = zip(*rows, strict=True)
     try:
-        benchmark = as_benchmark("pairs", rows, hashes, ALIGNMENT)
+        check_folds("pairs", np.array(fold), np.array(same))  # before images are read
     except InputError as error:
         raise InputError(f"{table}: {error}") from None
+    hashes = image_hashes(source, {*left, *right})
+    benchmark = as_benchmark("pairs", rows, hashes, ALIGNMENT)
     return Protocol(benchmark, source, find_subject_rule(left, right, same))
 
 

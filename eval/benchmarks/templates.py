@@ -20,7 +20,7 @@ from eval.benchmarks.base import NUM_FOLDS, Protocol, need_folder, parse_fold
 from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import ImageFolder, image_hashes
 from manifests.photographs.lists import has_list, read_list
-from manifests.photographs.protocols import Benchmark, TemplateSet
+from manifests.photographs.protocols import Benchmark, TemplateSet, check_folds
 
 MEMBERS = ("template_id", "subject_id", "media_id", "image")
 
@@ -36,11 +36,14 @@ def open_protocol(argument: str) -> Protocol:
     faults.raise_any()
     templates = TemplateSet(*members, *lists)
     same = np.array([_subject(a) == _subject(b) for a, b in zip(left, right, strict=True)], bool)
+    folds = np.array(fold, np.int16) if fold else _deal(same)
+    if len(folds):
+        check_folds("templates", folds, same)  # before images are read
     source = ImageFolder(folder / "images")
     hashes = image_hashes(source, templates.image)
     benchmark = Benchmark(
         "templates",
-        np.array(fold, np.int16) if fold else _deal(same),
+        folds,
         left,
         right,
         same,

@@ -73,8 +73,11 @@ def test_the_protocol_hash_moves_with_an_image_and_with_a_pair(folder: Path) -> 
         ("left,right\na,b\n", "columns left,right, expected fold,left,right,same"),
     ],
 )
-def test_bad_pairs_are_refused_in_one_line(folder: Path, text: str, message: str) -> None:
+def test_bad_pairs_are_refused_in_one_line_before_images_are_read(
+    folder: Path, text: str, message: str
+) -> None:
     (folder / "pairs.csv").write_text(text)
+    (folder / "images/c.png").write_text("not an image")
     with pytest.raises(InputError, match=message):
         open_benchmark(f"pairs:{folder}")
 
