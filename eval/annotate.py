@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.annotators import annotate, load_annotator
+from eval.annotators import annotate, annotate_photographs, load_annotator
 from eval.annotators.base import Annotator
-from eval.photos.photo_sets import is_photographs
+from eval.photos.photo_sets import is_photographs, open_photographs
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
@@ -36,10 +36,13 @@ def output_of(text: str, annotator: Annotator) -> Path:
 
 def stage_photographs(annotator: Annotator, params: Params) -> None:
     """orl, and the pairs that params name, below one folder."""
-    shutil.rmtree(layout.PHOTOGRAPHS, ignore_errors=True)  # a set that is not named any more
     pairs = [] if params.verify.pairs is None else [f"pairs:{params.verify.pairs}"]
-    for text in ["orl", *pairs]:
-        table = annotate(text, annotator)
+    sets = [open_photographs(text) for text in ("orl", *pairs)]
+    for photographs in sets:
+        _ = photographs.digest  # refused before the work, and before tables go
+    shutil.rmtree(layout.PHOTOGRAPHS, ignore_errors=True)  # a set that is not named any more
+    for photographs in sets:
+        table = annotate_photographs(annotator, photographs)
         report(table, layout.photograph_attributes(table.source.name, annotator.name))
 
 

@@ -28,7 +28,7 @@ from eval.attributes.coverage import (
 from eval.attributes.divergence import SMOOTHING
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import Faults, InputError, Parser, run_command
 from manifests.core.files import require_file_place, write_json
 from manifests.records.attributes import MEASURED, Attribute, AttributeTable
 from manifests.settings.params import load_params
@@ -78,14 +78,19 @@ def _against(
 
 
 def read_tables(places: Sequence[Path]) -> dict[Path, AttributeTable]:
-    """Tables, and all of a folder."""
+    """Tables, and all of a folder. Raises InputError naming those that cannot be read."""
     paths = []
     for place in places:
         inside = sorted(place.rglob("*.parquet")) if place.is_dir() else [place]
         if not inside:
             raise InputError(f"{place}: no tables (*.parquet) below it; run facestill annotate")
         paths += inside
-    return {path: AttributeTable.read(path) for path in dict.fromkeys(paths)}
+    faults, tables = Faults("tables"), {}
+    for path in dict.fromkeys(paths):
+        with faults:
+            tables[path] = AttributeTable.read(path)
+    faults.raise_any()
+    return tables
 
 
 def own_tables() -> list[Path]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from eval.benchmarks import open_benchmark
 from eval.benchmarks.base import require_disjoint
 from manifests.core.errors import Parser, run_command
+from manifests.core.files import require_file_place
 
 
 def main() -> None:
@@ -25,6 +26,7 @@ def main() -> None:
         "--disjoint", action="store_true", help="declare that folds share no person; refuse if not"
     )
     args = parser.parse_args()
+    require_file_place(args.out)
     protocol = open_benchmark(args.benchmark)
     if args.disjoint:
         protocol = replace(protocol, disjoint=True)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from eval.photos.photo_sets import open_photographs
-from eval.photos.real_faces import RealFaces, embed_real
+from eval.photos.real_faces import RealFaces, embed_real, people_of
 from eval.photos.stored_faces import group_numbers, listed, stored_frame, synthetic_blocks
 from eval.scoring.allpairs import all_pairs_figures
 from eval.scoring.metrics import MIN_FALSE_ACCEPTS
@@ -29,7 +29,7 @@ from eval.scoring.search import Closest, closest, distribution, genuine_scores, 
 from eval.scoring.similarity import Faces, prepared
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import require_writable, write_json
+from manifests.core.files import require_file_place, write_json
 from manifests.settings.params import load_params
 from manifests.stores.rounds import open_round
 from pipeline.arrays.frames import FRAMES
@@ -65,17 +65,24 @@ def leakage(
 def operating_point(faces: Faces, metric: str) -> dict[str, Any]:
     """The teacher's threshold at an FMR of 1e-5 between different real people, or at the lowest
     that 10 of their pairs stand behind."""
-    sizes = np.unique(faces.subject, return_counts=True)[1].astype(float)
-    impostors = int((len(faces) ** 2 - (sizes**2).sum()) / 2)
+    impostors = impostor_pairs(faces.subject)
+    fmr = max(FMR, MIN_FALSE_ACCEPTS / impostors)
+    (point,) = all_pairs_figures(faces, metric, [fmr])["tar_at_far"].values()
+    threshold = point["threshold"]
+    return {"fmr": fmr, "wanted_fmr": FMR, "impostor_pairs": impostors, "threshold": threshold}
+
+
+def impostor_pairs(subject: np.ndarray) -> int:
+    """How many pairs are of different people. Raises InputError for too few to find a threshold,
+    and where nobody is there twice."""
+    sizes = np.unique(subject, return_counts=True)[1].astype(float)
+    impostors = int((len(subject) ** 2 - (sizes**2).sum()) / 2)
     if impostors <= MIN_FALSE_ACCEPTS or sizes.max() < 2:
         raise InputError(
             f"photographs: {impostors} pairs of different people and at most {sizes.max():.0f} of "
             f"one person, expected more than {MIN_FALSE_ACCEPTS} and at least 2; bring more"
         )
-    fmr = max(FMR, MIN_FALSE_ACCEPTS / impostors)
-    (point,) = all_pairs_figures(faces, metric, [fmr])["tar_at_far"].values()
-    threshold = point["threshold"]
-    return {"fmr": fmr, "wanted_fmr": FMR, "impostor_pairs": impostors, "threshold": threshold}
+    return impostors
 
 
 def coverage(
@@ -141,7 +148,8 @@ def measure(
     teacher = load_teacher(params.teacher_text(teacher_name), layout.WEIGHTS)
     stored = stored_frame(rounds, teacher)
     group = group_numbers(rounds)
-    opened = open_photographs(photographs)
+    opened = open_photographs(photographs, square=frame is not None)
+    impostor_pairs(people_of(opened))  # before they are embedded, of which some may show no face
     real = embed_real(opened, teacher, stored, FRAMES[frame] if frame else None)
     rows = prepared(real.embeddings, teacher.metric)
     blocks = synthetic_blocks(rounds, teacher.metric)
@@ -168,7 +176,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.pairs < 1:
         raise InputError(f"--pairs {args.pairs}: expected at least 1")
-    require_writable(args.out)
+    require_file_place(args.out)
     teacher = args.teacher or load_params().teacher
     report = measure(args.rounds, args.real, teacher, args.pairs, args.frame)
     write_json(args.out, report)

@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from eval.photos.folders import crop_of, embed_folder, write_embeddings
+from eval.photos.folders import check_photographs, crop_of, embed_folder, write_embeddings
 from eval.photos.models import Model, load_model
 from eval.scoring.metrics import threshold_at
 from eval.scoring.scored import read_scores
 from eval.scoring.similarity import similarity
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import read_json
+from manifests.core.files import read_json, require_file_place
 from manifests.photographs.images import DETECT_THRESHOLD
 from manifests.photographs.protocols import ALIGNMENT
 from pipeline.arrays.align import Aligner
@@ -172,9 +172,7 @@ def in_words(found: Match, left: Path, right: Path) -> str:
 
 
 def match_command(left: Path, right: Path, args: Any) -> int:
-    for path in (left, right):
-        if not path.is_file():
-            raise InputError(f"{path}: no such photograph")
+    check_photographs((left, right))
     model = load_model(args.model, layout.WEIGHTS)
     if args.benchmark_result is not None:
         at = operating_point(args.benchmark_result, model, args.fmr)
@@ -190,6 +188,7 @@ def match_command(left: Path, right: Path, args: Any) -> int:
 
 
 def embed_command(folder: Path, args: Any) -> int:
+    require_file_place(args.out)
     model = load_model(args.model, layout.WEIGHTS)
     table = embed_folder(folder, model, Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD))
     write_embeddings(args.out, table, model)

@@ -72,11 +72,12 @@ def labelled_photographs(labels: Labels, text: str, teacher: Teacher) -> Labelle
     images = tuple(found.images[row] for row in sorted(wanted.tolist()))
     chosen = PhotographSet(found.name, found.folder, images)
     place = {name: row for row, name in enumerate(images)}
-    order = np.array([place[name] for name in labels.key], np.int64)
+    order = np.array([place[found.images[row]] for row in wanted], np.int64)
+    person = numbered(labels.subject or [chosen.subjects[row] for row in order])
+    _require_enough(labels, person)  # before they are embedded, of which some may show no face
     embeddings = embed_photographs(chosen, teacher)[order]
-    subject = labels.subject or [chosen.subjects[row] for row in order]
     source = {"kind": PHOTOGRAPHS, "name": found.name, "digest": chosen.digest}
-    return _known(labels, source, embeddings, numbered(subject))
+    return _known(labels, source, embeddings, person)
 
 
 def labelled_round(labels: Labels, name: str, teacher: Teacher) -> LabelledFaces:
@@ -91,14 +92,21 @@ def labelled_round(labels: Labels, name: str, teacher: Teacher) -> LabelledFaces
     return _known(labels, source, embeddings, numbered(labels.subject or owner))
 
 
+def _require_enough(labels: Labels, person: Int[np.ndarray, " face"]) -> None:
+    """`person`: whose the faces are. Raises InputError for too few, and for one person's."""
+    if len(person) < FEWEST:
+        raise InputError(
+            f"{labels.name}: {len(person)} labelled faces with an embedding, {FEWEST} are needed"
+        )
+    if len(np.unique(person)) < 2:
+        raise InputError(f"{labels.name}: all faces are of one person; nobody to hold out")
+
+
 def _known(
     labels: Labels, source: dict[str, str], embeddings: np.ndarray, person: np.ndarray
 ) -> LabelledFaces:
     rows = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
-    if len(rows) < FEWEST:
-        raise InputError(
-            f"{labels.name}: {len(rows)} labelled faces with an embedding, {FEWEST} are needed"
-        )
+    _require_enough(labels, person[rows])
     return LabelledFaces(labels, source, embeddings[rows], person[rows], rows)
 
 
@@ -119,12 +127,7 @@ def open_labelled(labels: Labels, text: str, teacher: Teacher) -> LabelledFaces:
 def train_heads(
     faces: LabelledFaces, settings: HeadSettings
 ) -> tuple[Heads, dict[str, HeadResult]]:
-    """Heads trained on most of the people, and a result of each on the others.
-
-    Raises InputError where nobody could be held out.
-    """
-    if len(np.unique(faces.person)) < 2:
-        raise InputError(f"{faces.labels.name}: all faces are of one person; nobody to hold out")
+    """Heads trained on most of the people, and a result of each on the others."""
     values = faces.labels.values[faces.rows]
     held = hold_out(faces.person, settings.held_out, settings.seed)
     heads = fit_heads(faces.embeddings[~held], values[~held], settings)

@@ -7,6 +7,7 @@ MAAD-Face) or `face_id` (of a store), perhaps `subject` (`Identity`), and a colu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from jaxtyping import Int, Int8
 
 from eval.attributes.maad_face import NAMES, canonical
 from manifests.core.digests import sha256_file
-from manifests.core.errors import InputError
+from manifests.core.errors import Faults, InputError
+from manifests.photographs.names import Spellings
 from manifests.records.attributes import MOST_ATTRIBUTES, NAME
 
 IMAGE, FACE_ID, SUBJECT = "image", "face_id", "subject"
@@ -43,17 +45,23 @@ class Labels:
     def rows_in(self, places: Sequence[str], where: str) -> Int[np.ndarray, " row"]:
         """The row of `places` (names of images, or face ids) that each label belongs to.
 
-        Raises InputError naming the first that is not there.
+        Raises InputError naming those that are not there, and two that are one.
         """
         row_of = {place: row for row, place in enumerate(places)}
-        strangers = [key for key in self.key if key not in row_of]
-        if strangers:
-            what = "face" if self.kind == FACE_ID else "image"
-            raise InputError(
-                f"{self.name}: {what} {strangers[0][:200]!r} is not in {where} (nor are "
-                f"{len(strangers) - 1} others); name the {where.split()[0]} that was labelled"
-            )
-        return np.array([row_of[key] for key in self.key], np.int64)
+        what = "face" if self.kind == FACE_ID else "image"
+        faults, spellings = Faults(self.name), Spellings(places)
+        found: dict[str, str] = {}
+        for key in self.key:
+            place = spellings.find(key)
+            if place is None:
+                faults.note(
+                    f"{self.name}: {what} {key[:200]!r} is not in {where}"
+                    f"{spellings.hint(key) or f'; name the {where.split()[0]} that was labelled'}"
+                )
+            elif found.setdefault(place, key) != key:
+                faults.note(f"{self.name}: {found[place]!a} and {key!a} are one {what}")
+        faults.raise_any()
+        return np.array([row_of[place] for place in found], np.int64)
 
 
 def read_labels(path: Path, wanted: Sequence[str] = ()) -> Labels:
@@ -72,11 +80,13 @@ def read_labels(path: Path, wanted: Sequence[str] = ()) -> Labels:
             "face_id, perhaps subject, and a column an attribute"
         )
     columns = _chosen(path, [name for name, role in roles.items() if role is None], wanted)
-    values = np.stack([_answers(path, table, name) for name in columns.values()], axis=1)
+    faults = Faults(str(path))
+    values = np.stack([_answers(path, table, name, faults) for name in columns.values()], axis=1)
     key = tuple(map(str, table[keys[0]].to_pylist()))
-    if len(set(key)) < len(key):
-        twice = next(name for name in key if key.count(name) > 1)
-        raise InputError(f"{path}: {keys[0]} {twice[:200]!r} is there twice")
+    for name, count in Counter(key).items():
+        if count > 1:
+            faults.note(f"{path}: {keys[0]} {name[:200]!r} is there {count} times")
+    faults.raise_any()
     owners = table[subjects[0]].to_pylist() if subjects else None
     return Labels(
         path.name, sha256_file(path), roles[keys[0]] or IMAGE, key,
@@ -129,17 +139,16 @@ def _chosen(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> dict[s
     return chosen
 
 
-def _answers(path: Path, table: pa.Table, name: str) -> Int8[np.ndarray, " row"]:
+def _answers(path: Path, table: pa.Table, name: str, faults: Faults) -> Int8[np.ndarray, " row"]:
     column = table[name]
     if pa.types.is_null(column.type):
         return np.zeros(len(table), np.int8)
     texts = column.cast(pa.string()).to_pylist()
-    known = {"1": YES, "1.0": YES, "-1": NO, "-1.0": NO, "0": 0, "0.0": 0, "-0.0": 0, "": 0}
-    try:
-        return np.array([0 if text is None else known[text] for text in texts], np.int8)
-    except KeyError as error:
-        row = texts.index(error.args[0])
-        raise InputError(
-            f"{path}: {name} of row {row} is {error.args[0][:40]!r}, expected 1, -1, or 0 for "
-            "undefined"
-        ) from None
+    known: dict[str | None, int] = {"1": YES, "1.0": YES, "-1": NO, "-1.0": NO}
+    known |= {text: UNDEFINED for text in ("0", "0.0", "-0.0", "", None)}
+    for row, text in enumerate(texts):
+        if text not in known:
+            faults.note(
+                f"{path}: {name} of row {row} is {text[:40]!r}, expected 1, -1, or 0 for undefined"
+            )
+    return np.array([known.get(text, UNDEFINED) for text in texts], np.int8)

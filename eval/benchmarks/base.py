@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from manifests.core.errors import InputError
-from manifests.photographs.images import DECODER, ImageSource
+from manifests.photographs.images import DECODER, ImageFolder, ImageSource
 from manifests.photographs.protocols import Benchmark
 from manifests.photographs.scores import SubjectRule, subject_of
 from pipeline.arrays.frames import Frame
@@ -58,6 +58,19 @@ def parse_fold(where: str, text: str) -> int:
     if not FOLD.fullmatch(text):
         raise InputError(f"{where}: fold {text[:40]!r}, expected 0, 1, 2, …")
     return int(text)
+
+
+def named(where: str, source: ImageFolder, name: str) -> str:
+    """What to call an image that a list names: so, but with slashes for backslashes of Windows,
+    by which nobody's folder is told.
+
+    Raises InputError with the line where an image is named that is not in the folder.
+    """
+    try:
+        is_there = source.find(name) == source.root / name
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    return name if is_there else name.replace("\\", "/")
 
 
 def find_subject_rule(

@@ -20,7 +20,8 @@ from eval.benchmarks.base import (
     need_folder,
 )
 from manifests.core.errors import InputError
-from manifests.photographs.images import ENDINGS, ImageFolder, image_hashes
+from manifests.photographs.images import ImageFolder, image_hashes
+from manifests.photographs.listing import list_images, say_left_out
 from manifests.photographs.protocols import ALIGNMENT
 
 MOST_PAIRS = 5_000_000
@@ -53,17 +54,19 @@ def _pairs(count: int) -> int:
 
 
 def _people(root: Path) -> dict[str, list[str]]:
-    """{person: image names}, sorted, of everyone with at least one image."""
-    found = {
-        folder.name: sorted(
-            file.relative_to(root).as_posix()
-            for file in folder.iterdir()
-            if file.suffix.lower() in ENDINGS and not file.name.startswith(".")
-        )
-        for folder in sorted(root.iterdir())
-        if folder.is_dir() and not folder.name.startswith(".")
-    }
-    return {name: images for name, images in found.items() if images}
+    """{person: image names}, sorted, of everyone with at least one image in a folder of theirs."""
+    found: dict[str, list[str]] = {}
+    elsewhere = []
+    names = list_images(root)
+    for name in names:
+        person, _, rest = name.partition("/")
+        if not rest or "/" in rest:
+            elsewhere.append(name)
+        else:
+            found.setdefault(person, []).append(name)
+    if elsewhere:
+        say_left_out(root, elsewhere, len(names), "they lie in no folder PERSON of it")
+    return found
 
 
 def _deal(root: Path, people: dict[str, list[str]]) -> list[list[str]]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import numpy as np
 
 from eval.benchmarks.base import (
     Protocol,
     Row,
     as_benchmark,
     find_subject_rule,
+    named,
     need_folder,
     parse_fold,
 )
-from manifests.core.errors import InputError
+from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import ImageFolder, image_hashes
 from manifests.photographs.lists import read_csv
-from manifests.photographs.protocols import ALIGNMENT
+from manifests.photographs.protocols import ALIGNMENT, check_folds
 
 COLUMNS = ["fold", "left", "right", "same"]
 
@@ -27,24 +28,26 @@ def open_protocol(argument: str) -> Protocol:
     """
     folder = need_folder("pairs", argument, "pairs.csv and images/")
     table, images = folder / "pairs.csv", folder / "images"
-    rows = [_parse(where, images, row) for where, row in read_csv(table, COLUMNS)]
+    source, faults = ImageFolder(images), Faults(str(table))
+    rows = []
+    for where, row in read_csv(table, COLUMNS, faults=faults):
+        with faults:
+            rows.append(_parse(where, source, row))
+    faults.raise_any()
     if not rows:
         raise InputError(f"{table}: no pairs")
-    _, left, right, same = zip(*rows, strict=True)
-    source = ImageFolder(images)
-    hashes = image_hashes(source, {*left, *right})
+    fold, left, right, same = zip(*rows, strict=True)
     try:
-        benchmark = as_benchmark("pairs", rows, hashes, ALIGNMENT)
+        check_folds("pairs", np.array(fold), np.array(same))  # before images are read
     except InputError as error:
         raise InputError(f"{table}: {error}") from None
+    hashes = image_hashes(source, {*left, *right})
+    benchmark = as_benchmark("pairs", rows, hashes, ALIGNMENT)
     return Protocol(benchmark, source, find_subject_rule(left, right, same))
 
 
-def _parse(where: str, images: Path, row: dict[str, str]) -> Row:
+def _parse(where: str, source: ImageFolder, row: dict[str, str]) -> Row:
     if row["same"] not in ("0", "1"):
         raise InputError(f"{where}: same {row['same'][:40]!r}, expected 0 or 1")
-    for name in (row["left"], row["right"]):
-        inside = (images / name).resolve().is_relative_to(images.resolve())
-        if not inside or not (images / name).is_file():
-            raise InputError(f"{where}: image {name!r} is not in {images}")
-    return parse_fold(where, row["fold"]), row["left"], row["right"], row["same"] == "1"
+    left, right = (named(where, source, row[side]) for side in ("left", "right"))
+    return parse_fold(where, row["fold"]), left, right, row["same"] == "1"

@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from eval.benchmarks.base import NUM_FOLDS, Protocol, need_folder, parse_fold
-from manifests.core.errors import InputError
+from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import ImageFolder, image_hashes
 from manifests.photographs.lists import has_list, read_list
-from manifests.photographs.protocols import Benchmark, TemplateSet
+from manifests.photographs.protocols import Benchmark, TemplateSet, check_folds
 
 MEMBERS = ("template_id", "subject_id", "media_id", "image")
 
@@ -28,16 +28,22 @@ MEMBERS = ("template_id", "subject_id", "media_id", "image")
 def open_protocol(argument: str) -> Protocol:
     """Raises InputError naming the line of a template of two people, or an unknown one."""
     folder = need_folder("templates", argument, "templates.csv, pairs.csv and images/")
-    full, members = _members(folder)
-    lists = (_templates(folder, stem, full) for stem in ("gallery", "probes"))
+    faults = Faults(str(folder))
+    full, members = _members(folder, faults)
+    faults.raise_any()
+    lists = [_templates(folder, stem, full, faults) for stem in ("gallery", "probes")]
+    left, right, fold = _pairs(folder, full, faults)
+    faults.raise_any()
     templates = TemplateSet(*members, *lists)
-    left, right, fold = _pairs(folder, full)
     same = np.array([_subject(a) == _subject(b) for a, b in zip(left, right, strict=True)], bool)
+    folds = np.array(fold, np.int16) if fold else _deal(same)
+    if len(folds):
+        check_folds("templates", folds, same)  # before images are read
     source = ImageFolder(folder / "images")
     hashes = image_hashes(source, templates.image)
     benchmark = Benchmark(
         "templates",
-        np.array(fold, np.int16) if fold else _deal(same),
+        folds,
         left,
         right,
         same,
@@ -51,46 +57,54 @@ def _subject(template: str) -> str:
     return template.split("/")[0]
 
 
-def _members(folder: Path) -> tuple[dict[str, str], list[tuple[str, ...]]]:
+def _members(folder: Path, faults: Faults) -> tuple[dict[str, str], list[tuple[str, ...]]]:
     """{template_id: SUBJECT/TEMPLATE}, and the columns of the member table."""
     full: dict[str, str] = {}
     rows = []
-    for where, row in read_list(folder, "templates", MEMBERS):
-        identity, subject = row["template_id"], row["subject_id"]
-        if "/" in identity + subject:
-            raise InputError(f"{where}: a slash in an id")
-        name = f"{subject}/{identity}"
-        if full.setdefault(identity, name) != name:
-            raise InputError(
-                f"{where}: template {identity} is of subject {subject}, above of "
-                f"{_subject(full[identity])}"
-            )
-        rows.append((name, row["media_id"], row["image"]))
+    for where, row in read_list(folder, "templates", MEMBERS, faults=faults):
+        with faults:
+            rows.append(_member(where, row, full))
     if not rows:
-        raise InputError(f"{folder}: no templates in templates.csv")
+        faults.note(f"{folder}: no templates in templates.csv")
     return full, [*zip(*rows, strict=True)]
 
 
+def _member(where: str, row: dict[str, str], full: dict[str, str]) -> tuple[str, str, str]:
+    identity, subject = row["template_id"], row["subject_id"]
+    if "/" in identity + subject:
+        raise InputError(f"{where}: a slash in an id")
+    name = f"{subject}/{identity}"
+    if full.setdefault(identity, name) != name:
+        raise InputError(
+            f"{where}: template {identity} is of subject {subject}, above of "
+            f"{_subject(full[identity])}"
+        )
+    return name, row["media_id"], row["image"]
+
+
 def _pairs(
-    folder: Path, full: dict[str, str]
+    folder: Path, full: dict[str, str], faults: Faults
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[int]]:
     """Of every pair; no folds where the list has none."""
     left, right, fold = [], [], []
-    for where, row in read_list(folder, "pairs", ("left", "right"), ("fold", "left", "right")):
-        left.append(_known(where, row["left"], full))
-        right.append(_known(where, row["right"], full))
-        if "fold" in row:
-            fold.append(parse_fold(where, row["fold"]))
+    choices = ("left", "right"), ("fold", "left", "right")
+    for where, row in read_list(folder, "pairs", *choices, faults=faults):
+        with faults:
+            left.append(_known(where, row["left"], full))
+            right.append(_known(where, row["right"], full))
+            if "fold" in row:
+                fold.append(parse_fold(where, row["fold"]))
     return tuple(left), tuple(right), fold
 
 
-def _templates(folder: Path, stem: str, full: dict[str, str]) -> tuple[str, ...]:
+def _templates(folder: Path, stem: str, full: dict[str, str], faults: Faults) -> tuple[str, ...]:
     if not has_list(folder, stem):
         return ()
-    return tuple(
-        _known(where, row["template_id"], full)
-        for where, row in read_list(folder, stem, ("template_id",))
-    )
+    found = []
+    for where, row in read_list(folder, stem, ("template_id",), faults=faults):
+        with faults:
+            found.append(_known(where, row["template_id"], full))
+    return tuple(found)
 
 
 def _known(where: str, identity: str, full: dict[str, str]) -> str:

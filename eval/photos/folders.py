@@ -13,13 +13,24 @@ from tqdm import tqdm
 
 from eval.photos.models import Model
 from eval.photos.photo_sets import open_photographs
-from manifests.core.errors import InputError
+from manifests.core.errors import Faults, InputError
 from manifests.core.tables import write_table
-from manifests.photographs.images import read_photograph
+from manifests.photographs.images import ImageFolder, check_readable, read_photograph
 from pipeline.arrays.align import Aligner, crop_photograph, find_in_photograph
 from pipeline.arrays.numerics import BATCH
 
 KIND = "photograph-embeddings-1"
+
+
+def check_photographs(paths: Sequence[Path]) -> None:
+    """Raises InputError naming all files that are no photographs: before a model is loaded."""
+    faults = Faults("photographs")
+    for path in paths:
+        with faults:
+            if not path.is_file():
+                raise InputError(f"{path}: no such photograph")
+            check_readable(ImageFolder(path.parent).read(path.name), str(path))
+    faults.raise_any()
 
 
 def crop_of(path: Path, model: Model, aligner: Aligner) -> tuple[torch.Tensor, bool]:

@@ -11,15 +11,16 @@ import numpy as np
 from jaxtyping import UInt8
 
 from manifests.core import layout
-from manifests.core.digests import merkle_root, sha256_file
+from manifests.core.digests import merkle_root
 from manifests.core.errors import InputError
 from manifests.photographs.images import (
     DETECT_THRESHOLD,
-    ENDINGS,
     ImageFolder,
     ImageSource,
     decode,
+    image_hashes,
 )
+from manifests.photographs.listing import list_images
 from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
 from pipeline.arrays.frames import ARCFACE112
 
@@ -33,11 +34,16 @@ class PhotographSet:
     name: str
     folder: Path
     images: tuple[str, ...]
+    square: bool = False  # they are aligned crops
 
     @cached_property
     def digest(self) -> str:
-        """Merkle root over the names and hashes of all photographs."""
-        return merkle_root({name: sha256_file(self.folder / name) for name in self.images})
+        """Merkle root over the names and hashes of all photographs.
+
+        Raises InputError naming all that are none: ask before anything long is done with any.
+        """
+        hashes = image_hashes(ImageFolder(self.folder), self.images, square=self.square)
+        return merkle_root(hashes)
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -51,10 +57,10 @@ def is_photographs(text: str) -> bool:
     return text.partition(":")[0] in KINDS and (":" in text or text == "orl")
 
 
-def open_photographs(text: str) -> PhotographSet:
+def open_photographs(text: str, *, square: bool = False) -> PhotographSet:
     """orl; pairs:DIR, the photographs below DIR/images; folder:DIR, those below DIR.
 
-    Raises InputError if there are none.
+    Raises InputError as `list_images` does.
     """
     kind, _, argument = text.partition(":")
     if kind == "orl" and argument:
@@ -65,18 +71,15 @@ def open_photographs(text: str) -> PhotographSet:
     folder = places.get(kind, Path(argument))
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; {text} needs one with photographs")
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
-    names = sorted(path.relative_to(folder).as_posix() for path in files if path.is_file())
-    if not names:
-        raise InputError(f"{folder}: no photographs ({', '.join(sorted(ENDINGS))}) below it")
-    for name in names:
-        if not name.isprintable():  # not UTF-8, or of more than one line
-            raise InputError(f"{folder}: rename {name!r}; a name is of printable characters")
-    return PhotographSet(kind, folder, tuple(names))
+    return PhotographSet(kind, folder, list_images(folder), square)
 
 
 def found_faces(photographs: PhotographSet) -> Iterator[tuple[np.ndarray, Face]]:
-    """Every photograph with its most central face, one at a time, in the order of the names."""
+    """Every photograph with its most central face, one at a time, in the order of the names.
+
+    Raises InputError naming all that cannot be decoded, before the first is looked at.
+    """
+    _ = photographs.digest
     aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
     source = ImageFolder(photographs.folder)
     for name in photographs.images:

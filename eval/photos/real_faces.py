@@ -12,7 +12,7 @@ from tqdm import tqdm
 from eval.photos.embedding import placed
 from eval.photos.photo_sets import PhotographSet
 from manifests.core import layout
-from manifests.core.errors import InputError
+from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import DETECT_THRESHOLD, ImageFolder, decode
 from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
 from pipeline.arrays.frames import Frame, to_frame
@@ -36,17 +36,13 @@ def embed_real(
     photographs: PhotographSet, teacher: Teacher, stored: Frame, source: Frame | None = None
 ) -> RealFaces:
     """Photographs through the frame that a store keeps to the teacher's. `source`: the frame
-    that they are cut to already; None: faces are detected.
+    that they are cut to already, being square; None: faces are detected.
 
-    Raises InputError for photographs in no folder of their person, of fewer than two people, and
-    for the first that cannot be read or, of `source`, is not square.
+    Raises InputError, before any is embedded, for photographs in no folder of their person and
+    those that cannot be read; and for faces of fewer than two people.
     """
-    if "" in photographs.subjects:
-        at = photographs.subjects.index("")
-        raise InputError(
-            f"{photographs.folder / photographs.images[at]}: in no folder of its person, without "
-            "which nobody can say how alike two people are; put each person's into one"
-        )
+    people = people_of(photographs)
+    _ = photographs.digest
     rows, kept = [], []
     aligner = None if source else Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
     images = ImageFolder(photographs.folder)
@@ -56,13 +52,13 @@ def embed_real(
             for number in range(at, min(at + BLOCK, len(photographs.images))):
                 name = photographs.images[number]
                 picture = decode(images.read(name), images.where(name))
-                face = _face(aligner, source, picture, images.where(name))
+                face = _face(aligner, source, picture)
                 if face.detected:
                     kept.append(number)
                     crops.append(crop_photograph(picture, face, stored))
                 bar.update()
             rows.append(_embed(teacher, crops, stored))
-    subjects = np.unique(photographs.subjects, return_inverse=True)[1][kept]
+    subjects = people[kept]
     if len(np.unique(subjects)) < 2:
         raise InputError(
             f"{photographs.folder}: faces of {len(np.unique(subjects))} people were found, at "
@@ -70,16 +66,29 @@ def embed_real(
         )
     names = tuple(photographs.images[number] for number in kept)
     undetected = len(photographs.images) - len(kept)
-    return RealFaces(names, subjects.astype(np.int64), np.concatenate(rows), undetected)
+    return RealFaces(names, subjects, np.concatenate(rows), undetected)
 
 
-def _face(aligner: Aligner | None, source: Frame | None, picture: np.ndarray, where: str) -> Face:
+def people_of(photographs: PhotographSet) -> Int[np.ndarray, " image"]:
+    """The number of the folder that each photograph lies in.
+
+    Raises InputError naming those in none.
+    """
+    faults = Faults(str(photographs.folder))
+    for name, subject in zip(photographs.images, photographs.subjects, strict=True):
+        if not subject:
+            faults.note(
+                f"{photographs.folder / name}: in no folder of its person, without which nobody "
+                "can say how alike two people are; put each person's into one"
+            )
+    faults.raise_any()
+    return np.unique(photographs.subjects, return_inverse=True)[1].astype(np.int64)
+
+
+def _face(aligner: Aligner | None, source: Frame | None, picture: np.ndarray) -> Face:
     if aligner is not None:
         return find_in_photograph(aligner, picture)
-    assert source is not None
-    height, width = picture.shape[:2]
-    if height != width:
-        raise InputError(f"{where}: {width}x{height} pixels; an aligned crop is square")
+    assert source is not None and picture.shape[0] == picture.shape[1]
     return placed(source, picture)
 
 

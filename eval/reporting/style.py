@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from manifests.core.errors import InputError
-from manifests.core.files import put, require_writable, write_json
+from manifests.core.files import put, require_file_place, write_json
 
 STUDENT, TEACHER = "#1f5f99", "#96590c"  # as text on white 6.6 and 5.5 to 1
 BEFORE = "#8a94a3"
@@ -98,10 +98,7 @@ def check_outputs(paths: Sequence[Path]) -> None:
     for path in paths:
         if path.suffix not in FORMATS:
             raise InputError(f"{path}: --out takes files that end in {', '.join(FORMATS)}")
-        nearest = next(place for place in path.parents if place.exists())
-        if path.is_dir() or not nearest.is_dir():
-            raise InputError(f"{path}: no file can be there; name another one with --out")
-        require_writable(path)
+        require_file_place(path)
 
 
 def write_outputs(

@@ -17,6 +17,7 @@ from eval.scoring.metrics import require_impostors
 from eval.scoring.roc import RankedPairs
 from eval.scoring.scored import ScoredPairs
 from manifests.core.errors import InputError
+from manifests.photographs.names import Spellings
 
 GRID = np.arange(20) / 20  # 0, 0.05, … 0.95 of the pairs
 PARTIAL = 0.3  # the partial area ends here
@@ -30,13 +31,16 @@ RULES = {
 
 def pair_quality(pairs: ScoredPairs, quality: Mapping[str, float]) -> Float[np.ndarray, " pair"]:
     """The lower quality of each pair's images. Raises InputError for an image without one."""
-    missing = sorted({*pairs.left, *pairs.right} - quality.keys())
+    spellings = Spellings(quality)
+    found = {name: spellings.find(name) for name in sorted({*pairs.left, *pairs.right})}
+    missing = [name for name, row in found.items() if row is None]
     if missing:
         raise InputError(
             f"the quality table lacks {len(missing)} images of the pairs, the first is "
-            f"{missing[0]!r}; it must name them as scores.parquet does"
+            f"{missing[0]!r}"
+            f"{spellings.hint(missing[0]) or '; it must name them as scores.parquet does'}"
         )
-    sides = [[quality[name] for name in side] for side in (pairs.left, pairs.right)]
+    sides = [[quality[found[name] or ""] for name in side] for side in (pairs.left, pairs.right)]
     return np.minimum(*np.array(sides))
 
 

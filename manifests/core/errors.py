@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -28,6 +29,46 @@ class Parser(argparse.ArgumentParser):
 
 class InputError(Exception):
     """Bad input or usage: one line saying what was found, expected, where, and what to do."""
+
+
+MOST_NAMED = 20  # faults of one input that are told one by one
+
+
+class SeveralFaults(InputError):
+    """Faults of one input: how many on the first line, then the first of them, a line each."""
+
+
+@dataclass
+class Faults:
+    """What is wrong with one input, found in one pass: `with faults:` notes an InputError out of
+    the block and goes on behind it."""
+
+    where: str  # the input
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, InputError):
+            self.note(str(error))
+        return isinstance(error, InputError)
+
+    def note(self, fault: str) -> None:
+        self.count += 1
+        if len(self.first) < MOST_NAMED:
+            self.first.append(" ".join(fault.split()))
+
+    def raise_any(self) -> None:
+        """Raises the only fault as it is, or SeveralFaults."""
+        if self.count == 1:
+            raise InputError(self.first[0])
+        if self.count:
+            more = self.count - len(self.first)
+            rest = [f"... and {more:,} more"] if more else []
+            raise SeveralFaults(
+                "\n".join([f"{self.where}: {self.count:,} faults", *self.first, *rest])
+            )
 
 
 ROOM, PERMISSION = "make room", "change its permissions, or remove it"
@@ -51,6 +92,8 @@ def run_command(main: Callable[[], int | None]) -> None:
     try:
         status = main()
         sys.stdout.flush()
+    except SeveralFaults as error:
+        status = _complain(*str(error).splitlines())
     except InputError as error:
         status = _complain(str(error))
     except OSError as error:
@@ -77,8 +120,9 @@ def _nobody_reads() -> bool:
     return broken
 
 
-def _complain(text: str) -> int:
-    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+def _complain(text: str, *more: str) -> int:
+    lines = [" ".join(line.split()) for line in (text, *more)]
+    print("error: " + "\n  ".join(lines), file=sys.stderr)
     return 2
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import final
@@ -19,20 +21,35 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from manifests.core.errors import InputError
+from manifests.core.errors import Faults, InputError
+from manifests.photographs.names import Spellings
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
+FORMATS = {  # none that starts a program, and how files of them end
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "PPM": (".pgm", ".ppm", ".pnm"),  # not .pbm and .pfm: masks and depths, no photographs
+    "BMP": (".bmp",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "GIF": (".gif",),
+    "AVIF": (".avif", ".avifs"),
+    "JPEG2000": (".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".j2c"),
+    "HEIF": (".heic", ".heics", ".heif", ".heifs", ".hif"),  # of pillow-heif
+}
+ENDINGS = {ending for endings in FORMATS.values() for ending in endings}
 DECODER = f"Pillow {PIL.__version__}"  # decoders differ in low bits: recorded, not hashed
-FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP", "TIFF", "GIF")  # none that starts a program
 MOST_BYTES = 64 << 20
 MOST_PIXELS = 64_000_000
 LEAST_SIDE = 16  # pixels
 DETECT_THRESHOLD = 0.0  # dlib's own: photographs have backgrounds that a lower one finds faces in
 # What Pillow's decoders raise over broken files, by their tests and its issues.
 BROKEN = (
-    OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError,
+    OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, RuntimeError,
     struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
+GROUND = "white"  # what transparent pictures are laid on: pages are white, and viewers mostly
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+AVIF_BRANDS = (b"avif", b"avis")
 
 
 class ImageSource(ABC):
@@ -56,23 +73,45 @@ class ImageFolder(ImageSource):
         self.resolved = root.resolve()
 
     def read(self, name: str) -> bytes:
-        path = self.root / name
+        path = self.find(name)
         try:
-            return self._read(path)
+            size = path.stat().st_size
+            if size > MOST_BYTES:
+                raise InputError(f"{path}: {size} bytes, an image may have {MOST_BYTES}")
+            return path.read_bytes()
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+    def find(self, name: str) -> Path:
+        """The file of an image: of exactly this name, or else of the only one that is spelled
+        otherwise (see `Spellings`).
+
+        Raises InputError for a name that leads out of the folder, and for one that is not there.
+        """
+        path = self.root / name
+        try:
+            inside = path.resolve().is_relative_to(self.resolved)
+            if inside and path.is_file():
+                return path
+        except (OSError, ValueError) as error:  # too long; of a byte that names cannot have
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{self.root}: image {_shown(name)}: {reason}") from None
         except RuntimeError:  # of pathlib
             raise InputError(f"{path}: a link that leads to itself; remove it") from None
-
-    def _read(self, path: Path) -> bytes:
-        if not path.resolve().is_relative_to(self.resolved):
+        if not inside:
             raise InputError(f"{path}: lies outside {self.root}; bring the image itself in there")
-        if not path.is_file():
-            raise InputError(f"{path}: missing image")
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise InputError(f"{path}: {size} bytes, an image may have {MOST_BYTES}")
-        return path.read_bytes()
+        there = self._spellings.find(name)
+        if there is None or there == name:
+            hint = self._spellings.hint(name) if there is None else ""
+            raise InputError(f"{path}: missing image{hint}")
+        return self.find(there)
+
+    @cached_property
+    def _spellings(self) -> Spellings:
+        """Of every file below the folder; asked for only where a name is not there."""
+        walked = os.walk(self.root)
+        paths = (Path(folder, name) for folder, _, files in walked for name in files)
+        return Spellings(path.relative_to(self.root).as_posix() for path in paths)
 
     def where(self, name: str) -> str:
         return str(self.root / name)
@@ -93,14 +132,45 @@ class ImageList(ImageSource):
         return f"{self.path}: image {name}"
 
 
+def _shown(name: str) -> str:
+    return ascii(name) if len(name) <= 80 else f"{name[:60]!a}… ({len(name)} characters)"
+
+
+@cache
+def _has_heif() -> bool:
+    """Makes pillow-heif known to Pillow, where it is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return True
+
+
+def _formats(data: bytes, where: str) -> list[str]:
+    """What an image may be. Raises InputError for HEIC that nothing here decodes."""
+    formats = [name for name in FORMATS if name != "HEIF"]
+    size = min(int.from_bytes(data[:4], "big"), 256)
+    brands = [data[at : at + 4] for at in range(8, size, 4)] if data[4:8] == b"ftyp" else []
+    if any(brand in HEIF_BRANDS for brand in brands) and not any(b in AVIF_BRANDS for b in brands):
+        if not _has_heif():
+            raise InputError(
+                f"{where}: a HEIC picture, which pillow-heif decodes: pip install pillow-heif, or "
+                "bring it as JPEG"
+            )
+        return ["HEIF"]
+    return formats
+
+
 @contextmanager
 def _opened(data: bytes, where: str) -> Iterator[Image.Image]:
     """An image whose header is within bounds; what goes wrong in the block is the file's fault."""
+    formats = _formats(data, where)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about tags that nobody asks for
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            with Image.open(io.BytesIO(data), formats=formats) as opened:
                 _check_size(opened.size, where)
                 _check_depth(opened.mode, where)
                 yield opened
@@ -126,9 +196,20 @@ def _check_depth(mode: str, where: str) -> None:
 
 
 def decode(data: bytes, where: str) -> UInt8[np.ndarray, "height width 3"]:
-    """RGB, upright. Raises InputError for what is no image, or one beyond the bounds."""
+    """RGB, upright; a transparent picture is laid on white, so that what is hidden stays so.
+    Raises InputError for what is no image, or one beyond the bounds."""
     with _opened(data, where) as opened:
-        return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+        upright = ImageOps.exif_transpose(opened)
+        return np.asarray(_on_ground(upright).convert("RGB"))
+
+
+def _on_ground(image: Image.Image) -> Image.Image:
+    """Also of palettes, and of one colour that stands for nothing (PNG's tRNS, GIF)."""
+    if not image.has_transparency_data:
+        return image
+    ground = Image.new("RGBA", image.size, GROUND)
+    ground.alpha_composite(image.convert("RGBA"))
+    return ground
 
 
 def read_photograph(path: Path) -> UInt8[np.ndarray, "height width 3"]:
@@ -153,13 +234,25 @@ def image_hashes(
 ) -> dict[str, str]:
     """sha256 of every image, all of which can be decoded.
 
-    Raises InputError naming the first that cannot be, before anything long is done with any.
+    Raises InputError naming those that cannot be, before anything long is done with any.
     """
+    faults = Faults("images")
     hashes = {}
-    wanted = sorted(set(names))
-    with tqdm(wanted, desc="check images", unit="image", leave=False, delay=2) as bar:
-        for name in bar:
-            data = source.read(name)
-            check_readable(data, source.where(name), square=square)
-            hashes[name] = sha256(data).hexdigest()
+    for name, digest, _ in checked_images(source, sorted(set(names)), faults, square=square):
+        hashes[name] = digest
+    faults.raise_any()
     return hashes
+
+
+def checked_images(
+    source: ImageSource, names: Sequence[str], faults: Faults, *, square: bool = False
+) -> Iterator[tuple[str, str, tuple[int, int]]]:
+    """Name, sha256, width and height of every image that `decode` would read; of others, the
+    fault is noted."""
+    for name in tqdm(names, desc="check images", unit="image", leave=False, delay=2):
+        size = None
+        with faults:
+            data = source.read(name)
+            size = check_readable(data, source.where(name), square=square)
+        if size is not None:
+            yield name, sha256(data).hexdigest(), size

@@ -12,16 +12,17 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from manifests.core.errors import InputError
+from manifests.core.errors import Faults, InputError
 
 MOST_ROWS = 50_000_000  # IJB-C has 15,658,489 pairs
 Rows = Iterator[tuple[str, dict[str, str]]]  # where it stands, and the row
 
 
-def read_csv(path: Path, *choices: Sequence[str]) -> Rows:
+def read_csv(path: Path, *choices: Sequence[str], faults: Faults) -> Rows:
     """The rows of a CSV file with exactly the columns of one of the choices, all cells filled.
 
-    Raises InputError naming the file and what was expected.
+    Raises InputError naming the file and what was expected. A row that is not so is passed over,
+    and noted among the faults.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected columns {_or(choices)}")
@@ -33,27 +34,28 @@ def read_csv(path: Path, *choices: Sequence[str]) -> Rows:
                 where = f"{path}, line {reader.line_num}"
                 if None in row or not all(row[name] for name in columns):
                     filled = len([*filter(None, row.values())])
-                    raise InputError(
+                    faults.note(
                         f"{where}: {filled} filled cells, expected {len(columns)}: "
                         f"{','.join(columns)}"
                     )
+                    continue
                 yield where, row
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a UTF-8 CSV file ({error})") from None
 
 
-def read_list(folder: Path, stem: str, *choices: Sequence[str]) -> Rows:
-    """The rows of STEM.parquet, or of STEM.csv; all values as text."""
+def read_list(folder: Path, stem: str, *choices: Sequence[str], faults: Faults) -> Rows:
+    """The rows of STEM.parquet, or of STEM.csv, as `read_csv` has them; all values as text."""
     if (folder / f"{stem}.parquet").is_file():
-        return _read_parquet(folder / f"{stem}.parquet", choices)
-    return read_csv(folder / f"{stem}.csv", *choices)
+        return _read_parquet(folder / f"{stem}.parquet", choices, faults)
+    return read_csv(folder / f"{stem}.csv", *choices, faults=faults)
 
 
 def has_list(folder: Path, stem: str) -> bool:
     return any((folder / f"{stem}{end}").is_file() for end in (".parquet", ".csv"))
 
 
-def _read_parquet(path: Path, choices: Sequence[Sequence[str]]) -> Rows:
+def _read_parquet(path: Path, choices: Sequence[Sequence[str]], faults: Faults) -> Rows:
     line = 0
     try:
         with pq.ParquetFile(path) as file:
@@ -65,9 +67,10 @@ def _read_parquet(path: Path, choices: Sequence[Sequence[str]]) -> Rows:
                 for cells in zip(*values, strict=True):
                     line += 1
                     if not all(cells):
-                        raise InputError(f"{path}, row {line}: an empty cell")
+                        faults.note(f"{path}, row {line}: an empty cell")
+                        continue
                     yield f"{path}, row {line}", dict(zip(columns, cells, strict=True))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({error})") from None
 
 
@@ -98,14 +101,14 @@ def read_qualities(path: Path) -> dict[str, float]:
         if table[name].null_count:
             raise InputError(f"{path}: column {name} has {table[name].null_count} empty values")
     images, quality = table["image"].to_pylist(), table["quality"].to_numpy()
-    wrong = np.flatnonzero(~np.isfinite(quality))
-    if len(wrong):
-        raise InputError(f"{path}: the quality of {images[wrong[0]]!r} is {quality[wrong[0]]}")
-    found = dict(zip(images, quality.tolist(), strict=True))
-    if len(found) < len(images):
-        (twice, _), *_ = Counter(images).most_common(1)
-        raise InputError(f"{path}: names image {twice!r} more than once")
-    return found
+    faults = Faults(str(path))
+    for row in np.flatnonzero(~np.isfinite(quality)):
+        faults.note(f"{path}: the quality of {images[row]!r} is {quality[row]}")
+    for image, count in Counter(images).items():
+        if count > 1:
+            faults.note(f"{path}: names image {image!r} more than once")
+    faults.raise_any()
+    return dict(zip(images, quality.tolist(), strict=True))
 
 
 def _read(path: Path) -> pa.Table:

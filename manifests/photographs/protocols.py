@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Int
 
 from manifests.core.digests import sha256_file, table_digest
-from manifests.core.errors import InputError
+from manifests.core.errors import Faults, InputError
 from manifests.core.tables import KEY, read_table, write_table
 
 # One row a member of a template, a compared pair of templates, or an entry of gallery or probes.
@@ -150,6 +150,21 @@ ALIGNED = "none: the images are crops in the frame arcface112"
 HASHED = {"name", "alignment"}  # metadata that the protocol's hash covers
 
 
+def check_folds(name: str, fold: Int[np.ndarray, " pair"], same: Bool[np.ndarray, " pair"]) -> None:
+    """Raises InputError unless folds are 0, 1, … with pairs of both kinds in each."""
+    numbers = np.unique(fold)
+    if numbers[0] < 0:
+        raise InputError(f"benchmark {name}: fold {numbers[0]}, expected 0, 1, 2, …")
+    if not np.array_equal(numbers, np.arange(len(numbers))):
+        empty = sorted(set(range(int(numbers.max()) + 1)) - set(numbers.tolist()))
+        raise InputError(f"benchmark {name}: fold {empty[0]} has no pairs")
+    if len(numbers) < 2:
+        raise InputError(f"benchmark {name}: one fold only, at least 2 are needed")
+    for number in numbers:
+        if len(np.unique(same[fold == number])) < 2:
+            raise InputError(f"benchmark {name}: fold {number} needs genuine and impostor pairs")
+
+
 @dataclass(frozen=True)
 class Benchmark:
     """Verification pairs over images that are named relative to one folder (or, in a template
@@ -170,27 +185,12 @@ class Benchmark:
             raise InputError(f"benchmark {self.name}: pair columns of unlike lengths")
         if not len(self.fold):
             raise InputError(f"benchmark {self.name}: no pairs")
-        self._check_folds()
+        check_folds(self.name, self.fold, self.same)
         if self.templates:
             self.templates.require("a pair", (*self.left, *self.right))
         missing = sorted(set(self.images) - set(self.sha256))
         if missing:
             raise InputError(f"benchmark {self.name}: no hash for image {missing[0]}")
-
-    def _check_folds(self) -> None:
-        numbers = np.unique(self.fold)
-        if numbers[0] < 0:
-            raise InputError(f"benchmark {self.name}: fold {numbers[0]}, expected 0, 1, 2, …")
-        if not np.array_equal(numbers, np.arange(len(numbers))):
-            empty = sorted(set(range(int(numbers.max()) + 1)) - set(numbers.tolist()))
-            raise InputError(f"benchmark {self.name}: fold {empty[0]} has no pairs")
-        if len(numbers) < 2:
-            raise InputError(f"benchmark {self.name}: one fold only, at least 2 are needed")
-        for number in numbers:
-            if len(np.unique(self.same[self.fold == number])) < 2:
-                raise InputError(
-                    f"benchmark {self.name}: fold {number} needs genuine and impostor pairs"
-                )
 
     @property
     def compared(self) -> list[str]:
@@ -246,13 +246,15 @@ class Benchmark:
             raise InputError(f"{path}: {error}") from None
 
     def check_images(self, folder: Path) -> None:
-        """Raises InputError for the first image that is missing or not the frozen one."""
+        """Raises InputError naming the images that are missing or not the frozen ones."""
+        faults = Faults(str(folder))
         for name, wanted in self.image_sha256().items():
             path = folder / name
             if not path.is_file():
-                raise InputError(f"{path}: benchmark {self.name} names this image; it is missing")
-            if sha256_file(path) != wanted:
-                raise InputError(f"{path}: not the image that benchmark {self.name} was frozen on")
+                faults.note(f"{path}: benchmark {self.name} names this image; it is missing")
+            elif sha256_file(path) != wanted:
+                faults.note(f"{path}: not the image that benchmark {self.name} was frozen on")
+        faults.raise_any()
 
     def check_same(self, found: Benchmark) -> None:
         """Raises InputError naming the first thing in which `found` is not this protocol."""

@@ -74,7 +74,7 @@ def _read_ids(path: Path) -> Int[np.ndarray, " face"]:
         if path.suffix == ".parquet":
             column = pq.read_table(path, columns=["face_id"])["face_id"]
             return column.cast(pa.int64()).to_numpy()
-        lines = path.read_text(encoding="utf-8").split()
+        lines = path.read_text(encoding="utf-8-sig").split()
         return np.array([int(line) for line in lines], np.int64)
     except (ValueError, KeyError, OverflowError, OSError, pa.ArrowException) as error:
         raise InputError(

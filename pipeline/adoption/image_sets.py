@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
-from tqdm import tqdm
 
-from manifests.core.errors import InputError
-from manifests.photographs.images import ENDINGS, ImageFolder, check_readable
+from manifests.core.errors import Faults
+from manifests.photographs.images import ImageFolder, checked_images
+from manifests.photographs.listing import list_images
 
 
 @dataclass(frozen=True)
@@ -46,51 +43,26 @@ class ImageSet:
 def read_image_set(root: Path, *, aligned: bool) -> ImageSet:
     """Every image below `root`, each decoded once to see that it can be.
 
-    Raises InputError for a folder without images, a link that leads out of it or to a folder, an
-    image or folder that cannot be read, two of the same bytes and, of `aligned` ones, one that is
-    not square or of another size than the first.
+    Raises InputError as `list_images` does, and naming all images that cannot be read, those of
+    the same bytes as another and, of `aligned` ones, those that are not square or of another size
+    than the first.
     """
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; folder:DIR needs one with images")
-    names = sorted(_names(root))
-    if not names:
-        raise InputError(f"{root}: no images ({', '.join(sorted(ENDINGS))}) below it")
-    source, first = ImageFolder(root), (0, 0)
+    names = list_images(root)
+    faults, source = Faults(str(root)), ImageFolder(root)
     found: dict[str, str] = {}
-    for name in tqdm(names, desc="check images", unit="image", leave=False, delay=2):
-        data = source.read(name)
-        size = check_readable(data, source.where(name), square=aligned)
-        first = size if name == names[0] else first
-        if aligned and size != first:
-            raise InputError(
-                f"{source.where(name)}: {size[0]}x{size[1]} pixels, {names[0]} has {first[0]}x"
-                f"{first[1]}; aligned crops are of one size: leave --frame out to detect faces"
+    sides: tuple[str, int] | None = None
+    for name, sha256, (width, height) in checked_images(source, names, faults, square=aligned):
+        sides = sides or (name, width)
+        if aligned and width != sides[1]:
+            faults.note(
+                f"{source.where(name)}: {width}x{height} pixels, {sides[0]} has {sides[1]}x"
+                f"{sides[1]}; aligned crops are of one size: leave --frame out to detect faces"
             )
-        sha256 = hashlib.sha256(data).hexdigest()
         if sha256 in found:
-            raise InputError(
+            faults.note(
                 f"{source.where(name)}: the same bytes as {found[sha256]}; remove one of them"
             )
-        found[sha256] = name
+        found.setdefault(sha256, name)
+    faults.raise_any()
     hashes = tuple(sorted(found))
     return ImageSet(root, tuple(found[sha256] for sha256 in hashes), hashes)
-
-
-def _names(root: Path) -> Iterator[str]:
-    for folder, below, files in os.walk(root, onerror=_refuse):
-        for name in below:
-            if (Path(folder) / name).is_symlink():
-                raise InputError(
-                    f"{Path(folder) / name}: a link to a folder; bring the folder itself in there"
-                )
-        below[:] = [name for name in below if not name.startswith(".")]
-        for name in files:
-            if Path(name).suffix.lower() in ENDINGS and not name.startswith("."):
-                yield (Path(folder) / name).relative_to(root).as_posix()
-
-
-def _refuse(error: OSError) -> NoReturn:
-    raise InputError(
-        f"{error.filename}: cannot be read ({error.strerror}); change its permissions, or move it "
-        "out of there"
-    ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from eval.annotate import main
+from eval.annotate import main, stage_photographs
 from eval.annotators import (
     align,
     annotate,
@@ -23,9 +24,11 @@ from eval.annotators import (
     stacked,
 )
 from eval.annotators.base import AlignedFaces, Annotator
+from eval.photos import photo_sets
 from manifests.core.errors import InputError
 from manifests.core.layout import manifest as manifest_path
 from manifests.records.attributes import Attribute, AttributeTable
+from manifests.settings.params import load_params
 from manifests.stores.latents import LatentManifest
 from pipeline.arrays.align import Face
 from pipeline.arrays.frames import ARCFACE112, DLIB150, WIDE, Frame, between, dlib5_in, to_frame
@@ -168,6 +171,32 @@ def test_photographs_are_measured_as_they_were_taken(
     assert "4 rows; defined: yaw 3" in capsys.readouterr().out
 
 
+def test_photographs_are_refused_before_any_is_measured(
+    album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photo_sets, "find_in_photograph", lambda *_: pytest.fail("late"))
+    (album / "zz").mkdir()
+    for name in ("zz/1.jpg", "zz/2.jpg"):
+        (album / name).write_bytes(b"cut short")
+    with pytest.raises(InputError, match=r"2 faults\n.*1\.jpg: not a .*\n.*2\.jpg: not a re"):
+        run(monkeypatch, f"folder:{album}", "--out", "x.parquet")
+
+
+def test_tables_stay_where_photographs_are_refused(
+    album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = album.parent / "data/photographs/pairs/measured.parquet"
+    table.parent.mkdir(parents=True)
+    table.touch()
+    (album / "images").mkdir()
+    (album / "images/1.jpg").write_bytes(b"cut short")
+    params = load_params()
+    params = replace(params, verify=replace(params.verify, pairs=str(album)))
+    with pytest.raises(InputError, match=r"1\.jpg: not a readable image"):
+        stage_photographs(Brightest(), params)
+    assert table.exists()
+
+
 def test_another_photograph_gives_another_digest(album: Path) -> None:
     before = annotate(f"folder:{album}", load_annotator("measured"))
     shutil.copy(album / "s1/1.pgm", album / "s1/2.pgm")
@@ -185,7 +214,7 @@ def test_another_photograph_gives_another_digest(album: Path) -> None:
         (["folder:", "--out", "x.parquet"], "photographs folder need a folder"),
         (["pairs:album", "--out", "x.parquet"], "album/images: no such folder"),
         (["orl:album", "--out", "x.parquet"], "photographs orl take no folder"),
-        (["folder:empty", "--out", "x.parquet"], "empty: no photographs"),
+        (["folder:empty", "--out", "x.parquet"], "empty: no images"),
         (["folder:album"], "name a file for its table with --out"),
         (["orl"], "name a file for its table with --out"),
         (["folder:album", "--out", "album"], "album: no file can be there"),

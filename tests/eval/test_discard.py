@@ -90,6 +90,8 @@ def test_pairs_are_as_good_as_their_worse_image() -> None:
     quality = {name: float(row) for row, name in enumerate(names)}
     found = pair_quality(pairs, quality)
     assert found[7] == min(quality[pairs.left[7]], quality[pairs.right[7]])
+    spelled = {name.replace("/", "\\"): value for name, value in quality.items()}
+    np.testing.assert_array_equal(pair_quality(pairs, spelled), found)
     del quality[pairs.left[7]]
     with pytest.raises(InputError, match=f"lacks 1 images .* first is '{pairs.left[7]}'"):
         pair_quality(pairs, quality)

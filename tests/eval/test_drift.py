@@ -199,6 +199,14 @@ def test_bad_arguments_are_one_line(
     assert not (here / "drift.json").exists()
 
 
+def test_all_tables_that_are_none_are_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        Path(f"{name}.parquet").write_text("no table")
+    given = ["--real", "a.parquet", "data/photographs", "b.parquet", "--out", "drift.json"]
+    with pytest.raises(InputError, match=r"tables: 2 faults\na\.parquet: .*\nb\.parquet: "):
+        run(monkeypatch, *given, "--synthetic", *TABLES)
+
+
 def test_no_file_is_written_where_none_can_be(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="data: no file can be there"):
         run(monkeypatch, "--real", "data/photographs", "--synthetic", *TABLES, "--out", "data")

@@ -117,7 +117,7 @@ def no_image(root: Path) -> None:
         (other_pair, r"first unlike pair is 3: frozen fold 1, cyd/0\.png dan/0\.png, same 0; found"
                      r" fold 1, cyd/1\.png dan/0\.png"),
         (fewer_pairs, "frozen on 4 rows, found 5; the first unlike pair is 4: frozen none; found"),
-        (no_image, r"line 5: image 'dan/0\.png' is not in"),
+        (no_image, r"line 5: .*dan/0\.png: missing image"),
     ],
 )  # fmt: skip
 def test_what_was_changed_is_refused_by_name_before_measuring(
@@ -200,3 +200,11 @@ def test_a_frozen_file_that_was_changed_is_refused(tmp_path: Path, run: Run, kin
     out.write_text("junk")
     with pytest.raises(InputError, match="not a readable Parquet file"):
         Benchmark.read(out)
+
+
+def test_a_place_for_no_file_is_refused_before_images_are_read(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freeze, "open_benchmark", lambda *_: pytest.fail("late"))
+    with pytest.raises(InputError, match="no file can be there"):
+        run(freeze.main, "orl", "--out", tmp_path)

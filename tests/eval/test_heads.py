@@ -21,6 +21,7 @@ from eval.attributes import head_training
 from eval.attributes.head_files import load_heads, save_heads
 from eval.attributes.head_networks import Heads, probabilities
 from eval.attributes.labels import read_labels
+from eval.photos import photo_sets
 from eval.photos.photo_sets import open_photographs
 from manifests.core import layout
 from manifests.core.errors import InputError
@@ -246,6 +247,17 @@ def test_photographs_are_embedded_by_the_real_teacher(
     near, far = (np.linalg.norm(found.embeddings[0] - found.embeddings[at]) for at in (1, 2))
     assert near < far
 
+    (workspace / "album/nobody.pgm").write_bytes(b"P5 40 40 255\n")
+    labels = read_labels(Path("labels.csv"))
+    with monkeypatch.context() as patched:
+        patched.setattr(photo_sets, "find_in_photograph", lambda *_: pytest.fail("late"))
+        with pytest.raises(InputError, match=r"nobody\.pgm: not a readable image"):
+            head_training.open_labelled(labels, "folder:album", teacher)
+        one = replace(labels, subject=("ada",) * len(labels.key))
+        with pytest.raises(InputError, match="all faces are of one person; nobody to hold out"):
+            head_training.open_labelled(one, "folder:album", teacher)
+
+    (workspace / "album/nobody.pgm").write_bytes(b"P5 40 40 255\n" + bytes(1600))
     made, results = head_training.train_heads(found, replace(DEFAULTS, epochs=1, held_out=0.4))
     card = head_training.passport_of(found, results, teacher, teacher.name, DEFAULTS)
     save_heads(Path("h.safetensors"), made, replace(card, used=card.attributes))

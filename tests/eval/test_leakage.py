@@ -15,6 +15,7 @@ from PIL import Image
 
 from eval import leakage
 from eval.leakage import main
+from eval.photos import real_faces
 from eval.photos.stored_faces import group_numbers
 from manifests.core import layout
 from manifests.core.errors import InputError
@@ -161,15 +162,19 @@ class TestRefusals:
         ("words", "message"),
         [
             (["--pairs", "0"], "--pairs 0: expected at least 1"),
+            (["--out", "real"], "real: no file can be there"),
             (["--teacher", "none"], r"teachers/none\.zarr: this store does not exist"),
             (["--teacher", "onnx:toy.onnx"], "a store is called by a name"),
             (["--real", "folder:nowhere"], "nowhere: no such folder"),
             (["--real", "lfw"], "photographs lfw need a folder"),
             (["--real", "folder:alone"], "in no folder of its person"),
-            (["--real", "folder:single"], "faces of 1 people were found, at least 2 are needed"),
+            (["--real", "folder:single"], "photographs: 0 pairs of different people"),
             (["--real", "folder:strangers"], "at most 1 of one person, expected more than 10"),
-            (["--real", "folder:broken"], r"broken/a/0\.png: not a readable image"),
-            (["--real", "folder:oblong"], r"oblong/a/0\.png: 40x32 pixels; an aligned crop is squ"),
+            (["--real", "folder:broken"], r"broken/p6/3\.png: not a readable image"),
+            (
+                ["--real", "folder:oblong"],
+                r"oblong/p6/3\.png: 40x32 pixels; an aligned crop is squ",
+            ),
         ],
     )
     def test_bad_input_is_named(
@@ -179,9 +184,11 @@ class TestRefusals:
         shutil.copytree("real/p1", "single/p1")
         for person in range(PEOPLE):
             write(Path(f"strangers/{person}/0.png"), smooth(np.random.default_rng(person)))
-        write(Path("oblong/a/0.png"), np.zeros((32, 40, 3), np.uint8))
-        Path("broken/a").mkdir(parents=True)
-        Path("broken/a/0.png").write_bytes(b"no image")
+        for name in ("oblong", "broken"):
+            shutil.copytree("real", name)
+        write(Path("oblong/p6/3.png"), np.zeros((32, 40, 3), np.uint8))
+        Path("broken/p6/3.png").write_bytes(b"no image")
+        monkeypatch.setattr(real_faces, "crop_photograph", lambda *_: pytest.fail("late"))
         with pytest.raises(InputError, match=message) as caught:
             run(monkeypatch, *words)
         assert "\n" not in str(caught.value) and not OUT.exists()

@@ -160,6 +160,17 @@ def test_the_command_tells_people_apart(
         run("noise.png", "--model", TEACHER)
 
 
+def test_pictures_and_places_are_refused_before_a_model_is_loaded(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(match, "load_model", lambda *_: pytest.fail("late"))
+    with pytest.raises(InputError, match=r"2 faults\nnone\.jpg: no such .*\nbroken\.jpg: not a re"):
+        run("none.jpg", "broken.jpg", "--model", TEACHER)
+    (photographs / "album").mkdir()
+    with pytest.raises(InputError, match="album: no file can be there"):
+        run("album", "--model", TEACHER, "--out", "album")
+
+
 def test_a_folder_becomes_a_table_with_a_row_a_photograph(
     photographs: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,7 +197,7 @@ def test_a_folder_becomes_a_table_with_a_row_a_photograph(
 
 def test_folders_without_a_readable_photograph_are_refused(tmp_path: Path, weights: Path) -> None:
     aligner = Aligner(weights, threshold=0.0)
-    with pytest.raises(InputError, match="no photographs"):
+    with pytest.raises(InputError, match="no images"):
         embed_folder(tmp_path, MODEL, aligner)
     (tmp_path / "a.jpg").write_bytes(b"")
     with pytest.raises(InputError, match=r"none of 1 photographs is readable: .*a\.jpg"):

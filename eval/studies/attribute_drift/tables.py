@@ -16,7 +16,7 @@ from eval.annotators import annotate, load_annotator
 from eval.annotators.base import Annotator
 from eval.attributes.head_files import SUFFIX, save_heads
 from eval.attributes.head_training import make_heads
-from eval.photos.photo_sets import is_photographs
+from eval.photos.photo_sets import is_photographs, open_photographs
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
@@ -101,6 +101,8 @@ def main() -> None:
     Parser(__doc__).parse_args()
     study = load_study(NAME, Study)
     check_study(study)
+    for text in study.real:
+        _ = open_photographs(text).digest  # refused before the work, and before tables go
     annotators = [load_annotator(text) for text in study.annotators]
     with timed(f"{NAME}-tables"):
         shutil.rmtree(FOLDER, ignore_errors=True)  # of sets that are not named any more

@@ -16,6 +16,7 @@ from eval.benchmarks.base import NUM_FOLDS, Protocol
 from eval.photos.photo_sets import open_photographs
 from manifests.core import layout
 from manifests.core.errors import InputError
+from manifests.photographs.names import Spellings
 from manifests.photographs.protocols import Benchmark
 from manifests.photographs.scores import subject_of
 from manifests.records.attributes import MEASURED, AttributeTable
@@ -199,10 +200,12 @@ def grouped_pairs(protocol: Protocol, photographs: str, fairness: Fairness) -> G
         )
     table = photograph_table(photographs)
     row_of = {image: row for row, image in enumerate(table.label)}
-    missing = next((name for name in protocol.benchmark.images if name not in row_of), None)
-    if missing is not None:
+    spellings = Spellings(table.label)
+    labels = [spellings.find(name) for name in protocol.benchmark.images]
+    if None in labels:
+        missing = protocol.benchmark.images[labels.index(None)]
         raise InputError(f"{photographs}: nothing was measured on {missing}; annotate it again")
-    rows = np.array([row_of[name] for name in protocol.benchmark.images])
+    rows = np.array([row_of[label] for label in labels if label is not None])
     person_of = {name: subject_of(name, rule) for name in protocol.benchmark.images}
     people = [person_of[name] for name in protocol.benchmark.images]
     groups = groups_of(photographs, people, table, rows, fairness)

@@ -82,9 +82,26 @@ def test_labels_are_found_in_what_they_label(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         found.rows_in(["a.jpg", "b.jpg", "c.jpg"], "photographs x"), [1, 0]
     )
-    message = r"labels.csv: image 'b.jpg' is not in photographs x \(nor are 0 others\)"
+    message = r"labels.csv: image 'b.jpg' is not in photographs x; name the photographs"
     with pytest.raises(InputError, match=message):
         found.rows_in(["a.jpg"], "photographs x")
+
+
+def test_labels_find_photographs_whose_names_are_spelled_otherwise(tmp_path: Path) -> None:
+    found = read(tmp_path, "image,Male", "p\\Zo\u00eb.jpg,1", "a.jpg,-1")
+    assert found.rows_in(["a.jpg", "p/Zoe\u0308.jpg"], "photographs x").tolist() == [1, 0]
+    with pytest.raises(InputError, match=r"2 faults\n.*there is 'p/zoe\\u0308\.jpg'.*\n.*capitals"):
+        found.rows_in(["A.jpg", "p/zoe\u0308.jpg"], "photographs x")
+    twice = read(tmp_path, "image,Male", "Zo\u00eb.jpg,1", "Zoe\u0308.jpg,-1")
+    with pytest.raises(InputError, match=r"'Zo\\xeb\.jpg' and 'Zoe\\u0308\.jpg' are one image"):
+        twice.rows_in(["Zo\u00eb.jpg"], "photographs x")
+
+
+def test_all_wrong_cells_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, "image,Male,Bald", "a.jpg,2,1", "b.jpg,1,x", "a.jpg,0,0")
+    for part in ("3 faults", "Male of row 0 is '2'", "Bald of row 1 is 'x'", "'a.jpg' is there 2"):
+        assert part in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +111,7 @@ def test_labels_are_found_in_what_they_label(tmp_path: Path) -> None:
         (["image,face_id,Smiling", "a,1,1"], (), "expected one of image and face_id"),
         (["image,Smiling", "a.jpg,yes"], (), "Smiling of row 0 is 'yes', expected 1, -1, or 0"),
         (["image,Smiling", "a.jpg,2"], (), "Smiling of row 0 is '2'"),
-        (["image,Smiling", "a.jpg,1", "a.jpg,1"], (), "image 'a.jpg' is there twice"),
+        (["image,Smiling", "a.jpg,1", "a.jpg,1"], (), "image 'a.jpg' is there 2 times"),
         (["image,Hat,Wearing_Hat", "a.jpg,1,1"], (), "two columns name one attribute"),
         (["image,Smiling", "a.jpg,1"], ("Bald",), "no attribute 'Bald'; it has Smiling"),
         (["image", "a.jpg"], (), "0 attributes, expected 1 to"),

@@ -64,8 +64,8 @@ def test_the_protocol_hash_moves_with_an_image_and_with_a_pair(folder: Path) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEADER + GOOD + "1,a.png,gone.png,1\n", r"line 6: image 'gone\.png' is not in"),
-        (HEADER + GOOD + "1,a.png,../pairs.csv,1\n", r"line 6: image '\.\./pairs\.csv' is not in"),
+        (HEADER + GOOD + "1,a.png,gone.png,1\n", r"line 6: .*images/gone\.png: missing image"),
+        (HEADER + GOOD + "1,a.png,../pairs.csv,1\n", r"line 6: .*\.\./pairs\.csv: lies outside"),
         (HEADER + GOOD.replace("\n1,", "\n2,"), "fold 1 has no pairs"),
         (HEADER + GOOD.replace("c.png,0", "c.png,1"), "needs genuine and impostor pairs"),
         (HEADER + GOOD.replace("0,a.png,b", "x,a.png,b"), "line 2: fold 'x'"),
@@ -73,10 +73,26 @@ def test_the_protocol_hash_moves_with_an_image_and_with_a_pair(folder: Path) -> 
         ("left,right\na,b\n", "columns left,right, expected fold,left,right,same"),
     ],
 )
-def test_bad_pairs_are_refused_in_one_line(folder: Path, text: str, message: str) -> None:
+def test_bad_pairs_are_refused_in_one_line_before_images_are_read(
+    folder: Path, text: str, message: str
+) -> None:
     (folder / "pairs.csv").write_text(text)
+    (folder / "images/c.png").write_text("not an image")
     with pytest.raises(InputError, match=message):
         open_benchmark(f"pairs:{folder}")
+
+
+def test_all_bad_rows_are_named_at_once(folder: Path) -> None:
+    rows = "1,a.png,gone.png,1\n1,a.png\n1,a.png,b.png,2\n0,a.png,b.png,1\nx,a.png,b.png,1\n"
+    (folder / "pairs.csv").write_text(HEADER + GOOD + rows)
+    with pytest.raises(InputError) as caught:
+        open_benchmark(f"pairs:{folder}")
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"{folder / 'pairs.csv'}: 4 faults"
+    for line, (number, what) in zip(lines, [
+        (6, "missing image"), (7, "2 filled cells, expected 4"), (8, "same '2'"), (10, "fold 'x'"),
+    ], strict=True):  # fmt: skip
+        assert f"line {number}: " in line and what in line
 
 
 def test_a_file_that_is_no_image_is_named(folder: Path) -> None:

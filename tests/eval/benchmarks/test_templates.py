@@ -108,7 +108,9 @@ def test_bad_lists_are_refused_in_one_line(
 ) -> None:
     write_rows(folder / f"{stem}.csv", header, [row])
     if stem == "templates":
-        write_rows(folder / "pairs.csv", ("fold", "left", "right"), [(0, 1, 1), (1, 1, 1)])
+        write_rows(folder / f"{stem}.csv", header, [row, (2, "b", "m", "c.png")])
+        pairs = [(fold, 1, other) for fold in (0, 1) for other in (1, 2)]
+        write_rows(folder / "pairs.csv", ("fold", "left", "right"), pairs)
     with pytest.raises(InputError, match=message):
         open_benchmark(f"templates:{folder}")
 
@@ -137,3 +139,19 @@ def test_no_pairs_are_said_so(folder: Path) -> None:
     write_rows(folder / "pairs.csv", ("left", "right"), [])
     with pytest.raises(InputError, match="no pairs"):
         open_benchmark(f"templates:{folder}")
+
+
+@pytest.mark.parametrize("parquet", [False, True])
+def test_all_bad_rows_are_named_at_once(folder: Path, parquet: bool) -> None:
+    rows = [("0", "1", "99"), ("", "1", "2"), ("0", "1", "2"), ("x", "1", "2")]
+    write_rows(folder / "pairs.csv", ("fold", "left", "right"), rows)
+    if parquet:
+        names = ("fold", "left", "right")
+        columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        pq.write_table(pa.table(columns), folder / "pairs.parquet")
+    write_rows(folder / "gallery.csv", ["template_id"], [[2], [98]])
+    write_rows(folder / "probes.csv", ["template_id"], [[1]])
+    with pytest.raises(InputError) as caught:
+        open_benchmark(f"templates:{folder}")
+    for part in (f"{folder}: 4 faults", "template '98'", "template '99'", "fold 'x'"):
+        assert part in str(caught.value)

@@ -8,7 +8,7 @@ import pytest
 
 import pipeline.generators
 from manifests.core.backends import find_backend
-from manifests.core.errors import InputError, pick, run_command
+from manifests.core.errors import MOST_NAMED, Faults, InputError, SeveralFaults, pick, run_command
 
 
 def bad_input() -> None:
@@ -30,6 +30,36 @@ def test_bad_input_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         run_command(bad_input)
     assert capsys.readouterr() == ("", "error: a.csv: 3 columns, expected 4\n")
+
+
+def several(count: int) -> Callable[[], None]:
+    def main() -> None:
+        faults = Faults("a.csv")
+        for number in range(count):
+            with faults:
+                raise InputError(f"line {number}: wrong,\n  expected right")
+        faults.raise_any()
+
+    return main
+
+
+def test_faults_are_counted_and_the_first_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    several(0)()
+    for count, name in ((1, InputError), (2, SeveralFaults)):
+        with pytest.raises(InputError) as caught:
+            several(count)()
+        assert type(caught.value) is name
+    with pytest.raises(SystemExit) as ended:
+        run_command(several(1007))
+    assert ended.value.code == 2
+    first, *named, rest = capsys.readouterr().err.splitlines()
+    assert first == "error: a.csv: 1,007 faults" and rest == "  ... and 987 more"
+    assert named == [f"  line {number}: wrong, expected right" for number in range(MOST_NAMED)]
+
+
+def test_other_errors_are_no_faults() -> None:
+    with pytest.raises(ZeroDivisionError), Faults("a.csv"):
+        _ = 1 // 0
 
 
 def raising(number: int, *file: str) -> Callable[[], None]:

@@ -6,16 +6,19 @@ import errno
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from manifests.core.errors import InputError
 from manifests.photographs import images
 from manifests.photographs.images import (
+    FORMATS,
     ImageFolder,
     check_readable,
     decode,
@@ -31,7 +34,10 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "PPM", "BMP", "WEBP", "TIFF"])
+pillow_heif.register_heif_opener(thumbnails=False)  # to write HEIF
+
+
+@pytest.mark.parametrize("kind", FORMATS)
 def test_the_usual_kinds_are_read(kind: str) -> None:
     data = encoded(picture((200, 30, 90)), kind)
     check_readable(data, "x")
@@ -67,7 +73,7 @@ def test_what_cannot_be_read_is_named(read: object, data: bytes, message: str) -
         read(data, "x")  # type: ignore[operator]
 
 
-@given(st.sampled_from(["JPEG", "PNG", "PPM", "BMP", "WEBP", "TIFF", "GIF"]), st.data())
+@given(st.sampled_from([*FORMATS]), st.data())
 def test_damage_is_read_or_refused_in_words(kind: str, data: st.DataObject) -> None:
     whole = bytearray(encoded(picture((9, 99, 199)), kind))
     for _ in range(3):
@@ -126,6 +132,107 @@ def test_pixels_that_would_be_white_or_black_are_refused(
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA"])
 def test_grey_and_transparent_pictures_of_8_bits_are_read(mode: str) -> None:
     assert decode(encoded(picture((9, 99, 199)).convert(mode), "PNG"), "x").shape == (32, 32, 3)
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (32, 32, *shape), dtype=np.uint8)
+
+
+def hidden(mode: str) -> Image.Image:
+    """Noise, the right half of which is transparent."""
+    alpha = np.full((32, 32), 255, np.uint8)
+    alpha[:, 16:] = 0
+    image = Image.fromarray(noise() if mode == "LA" else noise(3))
+    image.putalpha(Image.fromarray(alpha))
+    return image
+
+
+def keyed(mode: str) -> Image.Image:
+    """A picture whose right half is of the one colour that stands for nothing."""
+    pixels = noise()
+    pixels[:, :16] |= 1
+    pixels[:, 16:] = 0
+    image = Image.fromarray(pixels)
+    if mode == "RGB":
+        image = Image.merge("RGB", [image] * 3)
+    elif mode == "P":
+        image = Image.fromarray(pixels, "L").convert("P")
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "kind", "options"),
+    [
+        (hidden("RGBA"), "PNG", {}),
+        (hidden("RGBA"), "TIFF", {}),
+        (hidden("RGBA"), "WEBP", {"lossless": True, "exact": True}),
+        (hidden("RGBA"), "AVIF", {"quality": 100}),
+        (hidden("RGBA"), "HEIF", {"quality": 100}),
+        (hidden("RGBA"), "JPEG2000", {}),
+        (hidden("LA"), "PNG", {}),
+        (keyed("L"), "PNG", {"transparency": 0}),
+        (keyed("RGB"), "PNG", {"transparency": (0, 0, 0)}),
+        (keyed("P"), "PNG", {"transparency": 0}),
+        (keyed("P"), "PNG", {"transparency": b"\0"}),
+        (keyed("P"), "GIF", {"transparency": 0}),
+    ],
+    ids=lambda value: getattr(value, "mode", str(value)[:20]),
+)
+def test_what_is_transparent_is_white_whatever_it_hides(
+    image: Image.Image, kind: str, options: dict[str, Any]
+) -> None:
+    found = decode(encoded(image, kind, **options), "x").astype(int)
+    assert found[:, 16:].min() >= (255 if kind not in ("AVIF", "HEIF") else 250)
+    if kind not in ("AVIF", "HEIF"):
+        assert np.array_equal(found[:, :16], np.asarray(image.convert("RGB"))[:, :16])
+
+
+def test_what_is_half_transparent_is_mixed_with_white() -> None:
+    image = Image.new("RGBA", (32, 32), (200, 100, 0, 51))  # a fifth
+    assert decode(encoded(image, "PNG"), "x")[0, 0].tolist() == [244, 224, 204]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_opaque_pictures_keep_their_bytes(mode: str) -> None:
+    data = encoded(Image.fromarray(noise(3)).convert(mode), "TIFF" if mode == "CMYK" else "PNG")
+    with Image.open(io.BytesIO(data)) as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    assert np.array_equal(decode(data, "x"), expected)
+
+
+def test_pictures_of_phones_are_read() -> None:
+    """HEIC of ten bits and more, several in one file, and JPEG with a second picture behind it."""
+    deep = np.full((32, 32, 3), 40_000, np.uint16)
+    file = io.BytesIO()
+    pillow_heif.from_bytes("RGB;16", (32, 32), deep.tobytes()).save(file)
+    assert np.abs(decode(file.getvalue(), "x").astype(int) - 40_000 // 256).max() <= 1
+    first, second = picture((200, 30, 90)), picture((1, 2, 3))
+    for kind in ("HEIF", "MPO"):
+        data = encoded(first, kind, save_all=True, append_images=[second])
+        assert np.abs(decode(data, "x").mean((0, 1)) - (200, 30, 90)).max() < 3
+
+
+def test_a_picture_of_a_phone_without_its_decoder_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(images, "_has_heif", lambda: False)
+    for read in (decode, check_readable):
+        with pytest.raises(InputError, match=r"x: a HEIC picture, .*: pip install pillow-heif"):
+            read(encoded(picture((1, 2, 3)), "HEIF"), "x")
+        read(encoded(picture((1, 2, 3)), "AVIF"), "x")
+
+
+def test_all_that_cannot_be_read_is_named_at_once(tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / f"{number:02}.jpg").write_bytes(jpeg((number, 2, 3)))
+    for number in range(3, 28):
+        (tmp_path / f"{number:02}.jpg").write_bytes(b"no image")
+    (tmp_path / "04.jpg").unlink()
+    with pytest.raises(InputError) as caught:
+        image_hashes(ImageFolder(tmp_path), [f"{number:02}.jpg" for number in range(30)])
+    first, *named, rest = str(caught.value).splitlines()
+    assert (first, rest) == ("images: 25 faults", "... and 5 more")
+    assert "03.jpg: not a readable image" in named[0] and "04.jpg: missing image" in named[1]
 
 
 def test_a_folder_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:

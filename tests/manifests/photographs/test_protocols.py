@@ -112,6 +112,9 @@ def test_a_missing_image_is_refused_by_name(benchmark: Benchmark, images: Path) 
     (images / "a/2").unlink()
     with pytest.raises(InputError, match=r"a/2: .* it is missing"):
         benchmark.check_images(images)
+    (images / "b/1").write_text("another picture")
+    with pytest.raises(InputError, match=r"2 faults\n.*a/2: .*missing\n.*b/1: not the image"):
+        benchmark.check_images(images)
 
 
 def test_orl_has_as_many_genuine_as_impostor_pairs(orl: Benchmark) -> None:

@@ -106,7 +106,7 @@ def check_selection(rows: np.ndarray) -> None:
 @given(chosen=st.sets(st.integers(0, COUNT - 1), max_size=COUNT - 1))
 def test_any_faces_come_back_to_the_bit(source: None, chosen: set[int]) -> None:
     ids = LatentManifest.read(layout.manifest(ROUND)).face_id
-    Path("faces.txt").write_text("".join(f"{ids[row]}\n" for row in chosen))
+    Path("faces.txt").write_text("\ufeff" + "".join(f"{ids[row]}\r\n" for row in chosen))  # Windows
     export_round(ROUND, OUT, selection="faces.txt")
     try:
         assert import_round(OUT, FEW).num_rows == len(chosen)

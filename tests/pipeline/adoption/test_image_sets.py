@@ -72,7 +72,7 @@ def oblong(folder: Path) -> None:
     ("spoil", "message"),
     [
         (nothing, "^digiface: no images"),
-        (shutil.rmtree, "^digiface: no such folder; folder:DIR needs one"),
+        (shutil.rmtree, "^digiface: no such folder; name one with images"),
         (unreadable, r"2/2\.png: not a readable image"),
         (cut_short, r"2/2\.png: not a readable image"),
         (link_outside, r"2/2\.png: lies outside digiface"),
@@ -93,6 +93,27 @@ def test_bad_sets_are_refused_before_anything_is_made(
         adopted(params)
     assert "\n" not in str(caught.value)
     assert not layout.manifest("digi").exists() and not layout.faces("digi").exists()
+
+
+def test_all_faults_are_told_in_one_pass(images: dict[str, np.ndarray], params: Params) -> None:
+    shutil.copy(SET / "0/0.png", SET / "1/twin.png")
+    shutil.copy(SET / "0/0.png", SET / "1/triplet.png")
+    for spoil in (cut_short, link_loop):
+        spoil(SET)
+    Image.fromarray(np.full((32, 32), 20_000, np.uint16)).save(SET / "3/0.png")
+    Image.new("RGB", (40, 40)).save(SET / "4/0.png")
+    Image.new("RGB", (40, 32)).save(SET / "5/0.png")
+    with pytest.raises(InputError) as caught:
+        adopted(params)
+    first, *lines = str(caught.value).splitlines()
+    assert first == "digiface: 7 faults"
+    for line, (name, what) in zip(lines, [
+        ("1/triplet.png", "the same bytes as 0/0.png"), ("1/twin.png", "the same bytes as 0/0.png"),
+        ("2/2.png", "not a readable image"), ("2/x.png", "a link that leads to itself"),
+        ("3/0.png", "more than 8 bits"), ("4/0.png", "40x40 pixels, 0/0.png has 32x32"),
+        ("5/0.png", "40x32 pixels; an aligned crop is square"),
+    ], strict=True):  # fmt: skip
+        assert line.startswith(f"digiface/{name}: ") and what in line
 
 
 def test_a_folder_that_may_not_be_read_is_not_left_out(

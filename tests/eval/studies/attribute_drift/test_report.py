@@ -96,6 +96,19 @@ def run(monkeypatch: pytest.MonkeyPatch) -> StudyReport:
     return read_report("attribute-drift")
 
 
+def test_photographs_are_refused_before_tables_go(
+    flow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = drift_tables.FOLDER / "kept"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    Path("album/s1/1.pgm").write_bytes(b"P5 40 40 255\n")
+    monkeypatch.setattr("sys.argv", ["attribute-drift-tables"])
+    with pytest.raises(InputError, match=r"s1/1\.pgm: not a readable image"):
+        drift_tables.main()
+    assert kept.exists()
+
+
 def test_without_labels_the_measured_attributes_are_compared_and_the_heads_stay_empty(
     flow: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -278,6 +278,21 @@ def test_attributes_that_nobody_has_make_no_groups(params: Params, study: Study)
         grouped_pairs(nameless, "pairs:photos", study.fairness)
 
 
+def test_photographs_may_be_spelled_otherwise_where_they_were_measured(
+    workspace: Path, params: Params, study: Study
+) -> None:
+    protocol = group_verification.open_protocols(params)["pairs"]
+    path = layout.photograph_attributes("pairs", "measured")
+    before, kept = grouped_pairs(protocol, "pairs:photos", study.fairness), path.read_bytes()
+    table = AttributeTable.read(path)
+    images = tuple(name.replace("/", "\\") for name in table.image or ())
+    replace(table, image=images).write(path)
+    try:
+        assert grouped_pairs(protocol, "pairs:photos", study.fairness).group == before.group
+    finally:
+        path.write_bytes(kept)
+
+
 def test_measurements_of_other_photographs_are_refused(
     workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,7 +300,7 @@ def test_measurements_of_other_photographs_are_refused(
     shutil.copytree(workspace / "data", tmp_path / "data")
     monkeypatch.chdir(tmp_path)
     assert len(photograph_table("pairs:photos")) == PEOPLE * EACH
-    (Path("photos/images/p00/0.png")).write_bytes(b"other")
+    shutil.copy("photos/images/p01/0.png", "photos/images/p00/0.png")
     with pytest.raises(InputError, match=r"measured on photographs [0-9a-f]{12}, at hand are"):
         photograph_table("pairs:photos")
     layout.photograph_attributes("pairs", "measured").unlink()
