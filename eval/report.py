@@ -18,6 +18,8 @@ from eval.reporting.curves import read_roc, roc_csv, training_csv, training_curv
 from eval.reporting.page import page_content, render_page
 from eval.reporting.sections import Results
 from eval.reporting.summary import (
+    ORL,
+    PAIRS,
     ROLES,
     check_trained_on,
     key_figures,
@@ -77,7 +79,8 @@ def gather(run: str, params: Params) -> Results:
     rounds = [open_round(name, params.teacher) for name in names]
     check_trained_on(chain[-1], rounds)
     student = load_student(layout.run(run))
-    benchmarks = read_benchmarks(student.sha256)
+    asked = [ORL, *([PAIRS] if params.verify.pairs else [])]
+    benchmarks = read_benchmarks(student.sha256, asked)
     sizes = {
         "student": asdict(size_of_student(student)),
         "teacher": asdict(size_of_teacher(params.teacher_text(params.teacher), layout.WEIGHTS)),

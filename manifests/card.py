@@ -1,7 +1,7 @@
 """Write a round's dataset card: croissant.json and DATASHEET.md.
 
-    facestill card ROUND [--out DIR] [--url URL] [--date DATE] [--creator NAME]
-                                   [--version VERSION]
+    facestill card ROUND [--teacher NAME …] [--out DIR] [--url URL] [--date DATE]
+                         [--creator NAME] [--version VERSION]
 
 Paths in croissant.json start at the folder that holds data/ and manifests/: publish it there,
 or write it there with `--out .`, and Croissant tools load the round from it.
@@ -9,6 +9,7 @@ or write it there with `--out .`, and Croissant tools load the round from it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,7 @@ from manifests.cards.markdown import render
 from manifests.core import layout
 from manifests.core.errors import Parser, run_command
 from manifests.core.files import write_json, write_text
+from manifests.stores.rounds import leftover
 
 CROISSANT, DATASHEET = "croissant.json", "DATASHEET.md"
 TEMPLATE = "datasheet.md.jinja"
@@ -44,16 +46,21 @@ def write_card(facts: RoundFacts, publication: Publication, out: Path) -> None:
 def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("round", help="name of a round under data/")
+    parser.add_argument(
+        "--teacher", nargs="+", metavar="NAME", help="default: all that have embedded these faces"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: data/ROUND/card")
     parser.add_argument("--url", help="web page of the round; left out unless given, as are")
     parser.add_argument("--date", help="the day it was published,")
     parser.add_argument("--creator", help="the organisation that publishes it,")
     parser.add_argument("--version", help="and its version")
     args = parser.parse_args()
-    facts = read_round(args.round)
+    facts = read_round(args.round, args.teacher)
     publication = Publication(args.url, args.date, args.creator, args.version)
     out = args.out or layout.card(args.round)
     write_card(facts, publication, out)
+    for path in facts.left_out:
+        print(leftover(path), file=sys.stderr)
     print(f"{out / CROISSANT}, {out / DATASHEET}")
 
 

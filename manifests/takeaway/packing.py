@@ -31,7 +31,7 @@ from manifests.stores.latents import REQUIRED, LatentManifest, Recipe, schema
 from manifests.stores.metadata import array_form, array_names
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.reading import FaceStore, TeacherStore, read_rows
-from manifests.stores.rounds import open_faces
+from manifests.stores.rounds import open_faces, embedded_by
 from manifests.takeaway.hdf5 import TEACHER, Form, Part, array_part, text_part, write_file
 
 ALL, USABLE = "all", "ok"
@@ -167,6 +167,7 @@ class Summary:
     num_ok: int
     num_source_rows: int
     teachers: Sequence[str]
+    left_out: Sequence[Path] = ()  # embeddings of other faces
 
     def __str__(self) -> str:
         rows = f"{self.num_rows} of {self.num_source_rows} rows, {self.num_ok} usable"
@@ -176,8 +177,8 @@ class Summary:
 def export_round(
     name: str, out: Path, *, selection: str = ALL, teachers: Sequence[str] | None = None
 ) -> Summary:
-    """Writes rows of round `name` with the embeddings of these teachers (None: of all that are
-    there) to `out`, which is replaced whole or not touched.
+    """Writes rows of round `name` with the embeddings of these teachers (None: of all that
+    have embedded its faces) to `out`, which is replaced whole or not touched.
 
     Raises InputError if a link of the round's chain is missing or does not fit.
     """
@@ -188,18 +189,13 @@ def export_round(
         raise InputError(f"{layout.manifest(name)}: no such file; bring it, its rows go with them")
     ok = faces.ok()
     rows = select_rows(selection, manifest.face_id, ok)
-    chosen = teachers_of(name) if teachers is None else list(dict.fromkeys(teachers))
+    chosen, left = embedded_by(name, faces) if teachers is None else (teachers, [])
+    chosen = list(dict.fromkeys(chosen))
     stores: dict[str, Store] = {FACES: faces}
     for teacher in chosen:
         stores[f"teachers/{teacher}"] = _open_teacher(name, teacher, faces)
     _write(out, manifest, rows, stores)
-    return Summary(len(rows), int(ok[rows].sum()), len(manifest), chosen)
-
-
-def teachers_of(name: str) -> list[str]:
-    """Teachers whose embeddings of this round are there."""
-    names = (path.stem for path in layout.teacher(name, "any").parent.glob("*.zarr"))
-    return sorted(name for name in names if re.fullmatch(TEACHER, name))
+    return Summary(len(rows), int(ok[rows].sum()), len(manifest), chosen, left)
 
 
 def _open_teacher(name: str, teacher: str, faces: FaceStore) -> TeacherStore:

@@ -189,7 +189,7 @@ def test_strange_names_within_a_round_are_refused() -> None:
     (layout.faces("pool") / "a b").unlink()
     store = layout.teacher("pool", "toy")
     store.rename(store.with_name("to [y].zarr"))
-    with pytest.raises(InputError, match=r"to \[y\].zarr: a name in a store"):
+    with pytest.raises(InputError, match=r"teacher .to \[y\].: a store is called by"):
         read_round("pool")
 
 
@@ -200,12 +200,33 @@ def test_a_value_at_the_beginning_of_a_line_begins_no_block(text: str) -> None:
     assert "".join(child.content for child in tokens[1].children or []) == text.strip()
 
 
-def test_a_teacher_of_other_faces_is_refused() -> None:
+def test_a_teacher_of_other_faces_is_left_out_unless_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.move(layout.teacher("pool", "toy"), "kept.zarr")
     make_round("pool", 70, seed=1)
+    run(monkeypatch, "pool")
+    without = folder_hashes(layout.card("pool"))
     shutil.move("kept.zarr", layout.teacher("pool", "other"))
+    capsys.readouterr()
+    run(monkeypatch, "pool")
+    assert folder_hashes(layout.card("pool")) == without
+    said = "data/pool/teachers/other.zarr: embeddings of other faces than are here, left out; "
+    assert said + "`rm -r data/pool/teachers/other.zarr`" in capsys.readouterr().err
     with pytest.raises(InputError, match="made from faces"):
-        read_round("pool")
+        run(monkeypatch, "pool", "--teacher", "other")
+
+
+def test_a_stage_s_card_is_of_the_teacher_that_it_asks_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "pool")
+    alone = folder_hashes(layout.card("pool"))
+    shutil.copytree(layout.teacher("pool", "toy"), layout.teacher("pool", "earlier"))
+    layout.teacher("pool", "interrupted").mkdir()
+    run(monkeypatch, "pool", "--teacher", "toy")
+    assert folder_hashes(layout.card("pool")) == alone
+    assert not capsys.readouterr().err
 
 
 def test_all_teachers_are_on_the_card() -> None:
