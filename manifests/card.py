@@ -3,12 +3,13 @@
     facestill card ROUND [--teacher NAME …] [--out DIR] [--url URL] [--date DATE]
                          [--creator NAME] [--version VERSION]
 
-Paths in croissant.json start at the folder that holds data/ and manifests/: publish it there,
-or write it there with `--out .`, and Croissant tools load the round from it.
+Croissant tools load the round from croissant.json where it lies, and from a copy of data/ROUND
+and manifests/rounds/ROUND.parquet at the same places. With `--out .` it is for that folder itself.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -20,7 +21,7 @@ from manifests.cards.croissant import Publication, describe
 from manifests.cards.facts import RoundFacts, leaves, read_round
 from manifests.cards.markdown import render
 from manifests.core import layout
-from manifests.core.errors import Parser, run_command
+from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import write_json, write_text
 from manifests.stores.rounds import leftover
 
@@ -38,8 +39,22 @@ def datasheet(facts: RoundFacts, publication: Publication) -> str:
     return render(TEMPLATE, round=facts, publication=publication, say=statements, stated=stated)
 
 
+def place_of(out: Path) -> str:
+    """Where a folder lies, from the one that holds data/ and manifests/.
+
+    Raises InputError for one outside: no path would lead to the round from where it is copied to.
+    """
+    place = Path(os.path.relpath(out))
+    if place.parts[:1] == ("..",):
+        raise InputError(
+            f"--out {out}: outside of {Path.cwd()}, so that no path in {CROISSANT} would lead to "
+            "the round; write it inside, such as --out ., and copy it together with the round"
+        )
+    return place.as_posix()
+
+
 def write_card(facts: RoundFacts, publication: Publication, out: Path) -> None:
-    write_json(out / CROISSANT, describe(facts, publication))
+    write_json(out / CROISSANT, describe(facts, publication, place_of(out)))
     write_text(out / DATASHEET, datasheet(facts, publication))
 
 

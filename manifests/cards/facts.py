@@ -21,7 +21,7 @@ from manifests.core.errors import InputError
 from manifests.stores.latents import LatentManifest, Recipe
 from manifests.stores.passport import Passport
 from manifests.stores.reading import Group, TeacherStore
-from manifests.stores.rounds import open_faces, embedded_by
+from manifests.stores.rounds import embedded_by, open_faces
 
 NOT_STATED = "not stated"
 

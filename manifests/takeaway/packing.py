@@ -31,7 +31,7 @@ from manifests.stores.latents import REQUIRED, LatentManifest, Recipe, schema
 from manifests.stores.metadata import array_form, array_names
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.reading import FaceStore, TeacherStore, read_rows
-from manifests.stores.rounds import open_faces, embedded_by
+from manifests.stores.rounds import embedded_by, open_faces
 from manifests.takeaway.hdf5 import TEACHER, Form, Part, array_part, text_part, write_file
 
 ALL, USABLE = "all", "ok"

@@ -52,8 +52,17 @@ def test_two_builds_in_two_folders_give_the_same_bytes(
     (folder / "elsewhere").mkdir()
     monkeypatch.chdir(folder / "elsewhere")
     make_round("pool", 70)
-    run(monkeypatch, "pool", "--out", "card")
-    assert folder_hashes(Path("card")) == first
+    run(monkeypatch, "pool", "--out", str(Path.cwd() / "data/pool/card"))
+    assert folder_hashes(Path("data/pool/card")) == first
+
+
+def test_a_card_that_could_not_lead_to_its_round_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(folder.rglob("*"))
+    with pytest.raises(InputError, match="outside of .*, such as --out ., and copy it"):
+        run(monkeypatch, "pool", "--out", "../card")
+    assert set(folder.rglob("*")) == before
 
 
 def test_a_card_beside_a_card_changes_nothing(

@@ -27,7 +27,7 @@ from manifests.stores.latents import LatentManifest
 from manifests.stores.metadata import array_names
 from manifests.stores.passport import Passport
 from manifests.stores.reading import FaceStore, read_rows
-from manifests.stores.rounds import open_round, embedded_by
+from manifests.stores.rounds import embedded_by, open_round
 from manifests.takeaway.packing import export_round
 from manifests.takeaway.unpacking import import_round
 from tests.packed import FEW, ROUND, TASK_ROWS, TEACHERS, checkout, make_round

@@ -18,7 +18,7 @@ from manifests.core.errors import InputError
 from manifests.core.files import read_json
 from manifests.settings.params import Params, load_params
 from manifests.stores.reading import FaceStore, TeacherStore
-from manifests.stores.rounds import open_round, embedded_by
+from manifests.stores.rounds import embedded_by, open_round
 from manifests.takeaway.packing import export_round
 from manifests.takeaway.unpacking import import_round
 from pipeline import embed, plan
