@@ -36,7 +36,7 @@ from pipeline.building.shards import Build, finish, locked, relink, scratch_fold
 from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.sample import save
 
-VERSION = 2  # raise it when the same inputs would give other faces, or other bytes of them
+VERSION = 3  # raise it when the same inputs would give other faces, or other bytes of them
 STATEMENT = re.compile(r"\S[^\x00-\x1f\x7f]{0,199}")
 
 

@@ -32,7 +32,7 @@ from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import VIEWS, Teacher
 
-VERSION = 3  # raise it when the same inputs would give other embeddings, or other bytes of them
+VERSION = 4  # raise it when the same inputs would give other embeddings, or other bytes of them
 
 
 def embed_round(name: str, teacher_name: str, params: Params, *, workers: Workers) -> None:

@@ -111,6 +111,21 @@ REQUIRED: Mapping[str, Mapping[str, tuple[str, int]]] = {  # data type and dimen
     "teacher": {"embeddings": ("float16", 3), "norms": ("float32", 2)},
 }
 
+NAMED_SINCE = 3  # version of the passport: before, arrays do not name their dimensions
+DIMENSIONS = {
+    "images": ("face", "y", "x", "colour"),
+    "landmarks": ("face", "point", "xy"),
+    "embeddings": ("face", "view", "coordinate"),
+    "norms": ("face", "view"),
+}
+
+
+def dimensions(name: str, count: int) -> tuple[str, ...]:
+    """Names of an array's `count` dimensions, as xarray wants them: the first is the row."""
+    known = DIMENSIONS.get(name, ("face",))
+    others = (f"{name}_{at}" for at in range(1, count))
+    return known if len(known) == count else ("face", *others)
+
 
 def check_folder(store: Path, passport: Passport) -> None:
     """Raises InputError unless the folder holds the arrays that a passport of its kind promises,
@@ -225,6 +240,7 @@ def array_form(store: Path, name: str) -> tuple[tuple[int, ...], int, int]:
         (codec,) = declared["codecs"]
         chunk = _counts(codec["configuration"]["chunk_shape"])
         _check_codecs(declared, codec)
+        _check_names(name, declared)
         check_bounds(declared["data_type"], shape, shard, chunk, whole=name != "images")
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise _broken(store, f"{name}/{METADATA} is not one that we write ({error})") from None
@@ -252,8 +268,14 @@ def _check_codecs(declared: Mapping[str, Any], codec: Mapping[str, Any]) -> None
     if declared["node_type"] != "array" or declared.get("storage_transformers"):
         raise ValueError("not a plain array")
     more = set(declared) - MEMBERS
-    if more or declared.get("attributes") or declared.get("dimension_names"):
+    if more or declared.get("attributes"):
         raise ValueError(f"it has more to say than an array of ours: {sorted(more)}")
+
+
+def _check_names(name: str, declared: Mapping[str, Any]) -> None:
+    ours, found = dimensions(name, len(declared["shape"])), declared.get("dimension_names")
+    if found not in (None, list(ours)):
+        raise ValueError(f"dimensions {str(found)[:80]}, ours are {', '.join(ours)}")
 
 
 def check_bounds(

@@ -14,7 +14,7 @@ from manifests.core.files import parse_json, write_text
 from manifests.core.layout import ROUND
 
 NAME = "passport.json"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 LARGEST = 1 << 22  # bytes: a stranger's passport must not fill the memory
 LONGEST_TEXT = 200  # characters of a name or digest
 COUNTS = ("num_rows", "num_ok", "num_files", "shard_rows", "schema_version")
@@ -48,6 +48,7 @@ class Provenance:
     lineage: Mapping[str, Any]
     licences: Mapping[str, str]
     shard_rows: int = 1024  # of one image shard, and of one task
+    schema_version: int = SCHEMA_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,8 @@ class Passport(Provenance):
     """Written last; a store without one does not open. Holds no time, host or cost.
 
     Version 2 adds `metadata` and a digest over the passport itself, so that a changed byte in
-    either is noticed on opening; version 1 is read without both.
+    either is noticed on opening; version 1 is read without both. Since version 3 the arrays name
+    their dimensions.
     """
 
     num_rows: int
@@ -64,7 +66,6 @@ class Passport(Provenance):
     merkle_root: str
     num_files: int = 0  # beside this one: a store that lost a file does not open
     metadata: Mapping[str, str] = field(default_factory=dict)  # {path: sha256} of each zarr.json
-    schema_version: int = field(default=SCHEMA_VERSION)
 
     def write(self, store: Path) -> None:
         values = asdict(self)

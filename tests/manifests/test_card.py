@@ -60,7 +60,7 @@ def test_a_card_that_could_not_lead_to_its_round_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = set(folder.rglob("*"))
-    with pytest.raises(InputError, match="outside of .*, such as --out ., and copy it"):
+    with pytest.raises(InputError, match=r"outside of .*, such as --out \., and copy it"):
         run(monkeypatch, "pool", "--out", "../card")
     assert set(folder.rglob("*")) == before
 

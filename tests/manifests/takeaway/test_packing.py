@@ -62,10 +62,14 @@ def stores_of(name: str) -> list[Path]:
 
 
 @settings(max_examples=8)
-@given(st.sampled_from([0, 1, TASK_ROWS - 1, TASK_ROWS, TASK_ROWS + 1, COUNT]), st.integers(0, 9))
-def test_a_whole_round_comes_back_to_the_byte(count: int, seed: int) -> None:
+@given(
+    st.sampled_from([0, 1, TASK_ROWS - 1, TASK_ROWS, TASK_ROWS + 1, COUNT]),
+    st.integers(0, 9),
+    st.sampled_from([2, 3]),
+)
+def test_a_whole_round_comes_back_to_the_byte(count: int, seed: int, version: int) -> None:
     with checkout():
-        make_round(count, seed=seed)
+        make_round(count, seed=seed, version=version)
         before = {root: folder_hashes(Path(root)) for root in ("data", "manifests")}
         export_round(ROUND, OUT)
         shutil.rmtree("data")
