@@ -28,8 +28,8 @@ from tests.results import people_table, scores_table, write_result
 
 FOLDER = Path("runs/exports/start")
 SECTIONS = [
-    "Intended use", "Network", "Training", "Measured", "Operating thresholds", "Eight bits",
-    "Limits", "Privacy", "Terms", "Made with",
+    "Intended use", "Network", "Alignment", "Training", "Measured", "Operating thresholds",
+    "Eight bits", "Limits", "Privacy", "Terms", "Made with",
 ]  # fmt: skip
 INT8_SHA256 = sha256_text(INT8)
 
