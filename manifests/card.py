@@ -21,7 +21,7 @@ from manifests.cards.croissant import Publication, describe
 from manifests.cards.facts import RoundFacts, leaves, read_round
 from manifests.cards.markdown import render
 from manifests.core import layout
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import write_json, write_text
 from manifests.stores.rounds import leftover
 
@@ -76,7 +76,9 @@ def main() -> None:
     write_card(facts, publication, out)
     for path in facts.left_out:
         print(leftover(path), file=sys.stderr)
-    print(f"{out / CROISSANT}, {out / DATASHEET}")
+    makers = ", ".join(store.name for store in facts.teachers) or "none yet"
+    found = f"{facts.faces.passport.found}; embedded by {makers}"
+    conclude(f"{out / CROISSANT}, {out / DATASHEET}", found)
 
 
 if __name__ == "__main__":

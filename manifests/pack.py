@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from manifests.core.errors import Parser, run_command
+from manifests.core.errors import Parser, conclude, run_command
 from manifests.stores.rounds import leftover
 from manifests.takeaway.packing import ALL, HELP, export_round
 
@@ -30,7 +30,7 @@ def main() -> None:
     found = export_round(args.round, args.out, selection=args.rows, teachers=args.teacher)
     for path in found.left_out:
         print(leftover(path), file=sys.stderr)
-    print(f"{args.out}: {found}")
+    conclude(args.out, str(found), f"facestill unpack {args.out} {args.round}, elsewhere")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The one error a user meets, and how a command ends on it."""
+"""The one error a user meets, and how a command ends, on it or well."""
 
 from __future__ import annotations
 
@@ -80,6 +80,11 @@ def _nobody_reads() -> bool:
 def _complain(text: str) -> int:
     print(f"error: {' '.join(text.split())}", file=sys.stderr)
     return 2
+
+
+def conclude(where: object, found: str, following: str = "") -> None:
+    """How a command ends: where what it made lies, what it found, and what comes next."""
+    print(f"{where}: {found}" + (f"; next: {following}" if following else ""))
 
 
 def pick(kind: str, name: str, choices: Mapping[str, T]) -> T:

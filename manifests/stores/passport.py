@@ -67,6 +67,13 @@ class Passport(Provenance):
     num_files: int = 0  # beside this one: a store that lost a file does not open
     metadata: Mapping[str, str] = field(default_factory=dict)  # {path: sha256} of each zarr.json
 
+    @property
+    def found(self) -> str:
+        """Its rows, and why some are not usable, in words."""
+        reasons = ", ".join(f"{count:,} {name}" for name, count in sorted(self.failures.items()))
+        usable = f"{self.num_ok:,} of {self.num_rows:,} rows are usable"
+        return f"{usable} ({reasons})" if reasons else usable
+
     def write(self, store: Path) -> None:
         values = asdict(self)
         write_text(store / NAME, _canonical({**values, "digest": _digest(values)}))
