@@ -21,7 +21,7 @@ from eval.annotators.base import Annotator
 from eval.photos.photo_sets import is_photographs, open_photographs
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import require_file_place
 from manifests.records.attributes import MEASURED, AttributeTable
 from manifests.settings.params import Params, load_params
@@ -51,7 +51,7 @@ def report(table: AttributeTable, out: Path) -> None:
     table.write(out)
     defined = (~np.isnan(table.values)).sum(axis=0)
     counts = ", ".join(f"{name} {n}" for name, n in zip(table.names, defined, strict=True))
-    print(f"{out}: {len(table)} rows; defined: {counts}")
+    conclude(out, f"{len(table):,} rows; defined: {counts}")
 
 
 def main() -> None:

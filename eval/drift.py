@@ -28,7 +28,7 @@ from eval.attributes.coverage import (
 from eval.attributes.divergence import SMOOTHING
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import Faults, InputError, Parser, run_command
+from manifests.core.errors import Faults, InputError, Parser, conclude, run_command
 from manifests.core.files import require_file_place, write_json
 from manifests.records.attributes import MEASURED, Attribute, AttributeTable
 from manifests.settings.params import load_params
@@ -121,9 +121,20 @@ def main() -> None:
         report = drift(sets, FaceSet("synthetic", tuple(synthetic.values())), args.attributes)
         write_json(args.out, report)
     for name, found in report["real"].items():
-        ways = {key: own["kl_real_synthetic"]["value"] for key, own in found["attributes"].items()}
-        furthest = sorted(ways, key=lambda key: -ways[key])
-        print(f"{name}: " + ", ".join(f"{key} {ways[key]:.3f}" for key in furthest))
+        print(f"{name}: what synthetic faces lack, D(real || synthetic) in nats: {furthest(found)}")
+    conclude(
+        args.out, f"{len(synthetic)} tables of synthetic faces beside {len(sets)} of photographs"
+    )
+
+
+def furthest(found: Mapping[str, Any]) -> str:
+    """The attributes by how far the synthetic faces lack what the real ones have."""
+    ways = {key: own["kl_real_synthetic"] for key, own in found["attributes"].items()}
+    ordered = sorted(ways.items(), key=lambda item: -item[1]["value"])
+    return ", ".join(
+        f"{key} {own['value']:.3f} [{own['ci95'][0]:.3f}, {own['ci95'][1]:.3f}]"
+        for key, own in ordered
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from eval.benchmarks import open_benchmark
 from eval.benchmarks.base import require_disjoint
-from manifests.core.errors import Parser, run_command
+from manifests.core.errors import Parser, conclude, run_command
 from manifests.core.files import require_file_place
 
 
@@ -33,10 +33,11 @@ def main() -> None:
         require_disjoint(protocol.benchmark, protocol.subject_rule)
     frozen = protocol.frozen()
     frozen.write(args.out)
-    print(
-        f"{args.out}: {len(frozen.fold)} pairs, {len(frozen.images)} images, subjects by "
+    found = (
+        f"{len(frozen.fold):,} pairs, {len(frozen.images):,} images, subjects by "
         f"{protocol.subject_rule}, protocol {frozen.protocol_sha256}"
     )
+    conclude(args.out, found, f"facestill verify … --protocol {args.out}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,8 @@ def open_identities(name: str, teacher: str) -> Round:
     if not known.any():
         raise InputError(f"round {name}: no face has an identity; there is nothing to judge")
     path = layout.marks(name, teacher)
-    marks, _ = Marks.read(path, faces_root=files.faces.root, teacher_root=files.teacher.root)
+    roots = {"faces_root": files.faces.root, "teacher_root": files.teacher.root}
+    marks, _ = Marks.read(path, **roots, num_rows=len(files.faces))
     rows = np.flatnonzero(files.faces.ok() & known)
     identity = table["identity_id"].fill_null(-1).to_numpy()[rows]
     reference = table["parent_id"].fill_null(-1).to_numpy()[rows]
@@ -182,6 +183,23 @@ def judge_round(found: Round, model: Model | None, params: Params) -> dict[str, 
     return verdicts
 
 
+REMEDIES = {  # of a threshold: what moves the figure the other way, by docs/IDENTITIES.md
+    "most_eer": "lower identities: jitter, or raise identities: strength or screen: least_identity",
+    "most_genuine": "raise identities: jitter",
+    "least_kept": "lower identities: jitter or screen: least_identity",
+    "most_duplicates": "lower boundaries: most_alike or references",
+}
+
+
+def remedy(thresholds: Sequence[str]) -> str:
+    """What to change in params.yaml where these thresholds are not met, each in a few words."""
+    found = [REMEDIES[name] for name in REMEDIES if any(f" {name} " in own for own in thresholds)]
+    return (
+        f"{'; '.join(found)} (params.yaml; docs/IDENTITIES.md says what each costs), or the limit "
+        f"under quality; figures in {layout.quality_report()}"
+    )
+
+
 def report_of(found: Round, verdicts: Mapping[str, Verdict], settings: Quality) -> dict[str, Any]:
     """What quality.json holds."""
     kept = {who: own.parts["kept"].figures for who, own in verdicts.items()}
@@ -230,7 +248,9 @@ def main() -> int:
         report = report_of(found, verdicts, params.quality)
         write(report, verdicts)
     if report["broken"]:
-        print(f"quality of {args.round}: {'; '.join(report['broken'])}", file=sys.stderr)
+        broken_ones = "; ".join(report["broken"])
+        advice = remedy(report["broken"])
+        print(f"quality of {args.round}: {broken_ones}; {advice}", file=sys.stderr)
         return 1
     kept = report["judges"][TEACHER]["kept"]
     print(

@@ -9,8 +9,10 @@ pairs in params.yaml.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -18,6 +20,8 @@ from eval.reporting.curves import read_roc, roc_csv, training_csv, training_curv
 from eval.reporting.page import page_content, render_page
 from eval.reporting.sections import Results
 from eval.reporting.summary import (
+    ORL,
+    PAIRS,
     ROLES,
     check_trained_on,
     key_figures,
@@ -28,7 +32,7 @@ from eval.reporting.summary import (
 )
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import write_json, write_text
 from manifests.core.layout import PROBE
 from manifests.settings.params import Params, load_params
@@ -77,7 +81,8 @@ def gather(run: str, params: Params) -> Results:
     rounds = [open_round(name, params.teacher) for name in names]
     check_trained_on(chain[-1], rounds)
     student = load_student(layout.run(run))
-    benchmarks = read_benchmarks(student.sha256)
+    asked = [ORL, *([PAIRS] if params.verify.pairs else [])]
+    benchmarks = read_benchmarks(student.sha256, asked)
     sizes = {
         "student": asdict(size_of_student(student)),
         "teacher": asdict(size_of_teacher(params.teacher_text(params.teacher), layout.WEIGHTS)),
@@ -103,13 +108,27 @@ def write_reports(results: Results, params: Params, folder: Path) -> None:
     write_text(folder / "index.html", page)
 
 
+def headline(summary: Mapping[str, Any]) -> str:
+    """The figures that a run is known by, with the interval that holds for other people."""
+    student, measured = (summary[ORL][role] for role in ROLES)
+    low, high = student["accuracy_ci95_identity"]
+    run = summary["student"]["run"]
+    return (
+        f"{run} has {student['accuracy']:.1%} on ORL (95 % over people [{low:.1%}, {high:.1%}]), "
+        f"its teacher {measured['accuracy']:.1%}; mean gap on the probe "
+        f"{summary['gap'][run]['mean']:.3f} (1 - cosine); all figures: summary.json"
+    )
+
+
 def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("run", help="the last run of a chain under runs/, such as mined-2")
     args = parser.parse_args()
     with timed("report"):
         params = load_params()
-        write_reports(gather(args.run, params), params, layout.REPORTS)
+        results = gather(args.run, params)
+        write_reports(results, params, layout.REPORTS)
+    conclude(layout.REPORTS / "index.html", headline(results.summary))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from eval.gap import check_never_trained_on, student_embeddings
 from eval.scoring.intervals import Z95
 from eval.scoring.ranking import nearest
 from manifests.core import layout
-from manifests.core.errors import Parser, run_command
+from manifests.core.errors import Parser, conclude, run_command
 from manifests.core.files import write_json
 from manifests.core.layout import POOL, PROBE
 from manifests.settings.params import Params, load_params
@@ -126,7 +126,8 @@ def main() -> None:
     found = measure(args.run, args.rounds, load_params())
     write_json(layout.retention_report(args.run), found)
     for name in args.rounds:
-        print(f"{name}: {retention_text(found['rounds'][name])}")
+        figures = retention_text(found["rounds"][name])
+        conclude(layout.retention_report(args.run), f"{name}: {figures}")
 
 
 def retention_text(figures: dict[str, Any]) -> str:

@@ -1,14 +1,16 @@
 """Write a round's dataset card: croissant.json and DATASHEET.md.
 
-    facestill card ROUND [--out DIR] [--url URL] [--date DATE] [--creator NAME]
-                                   [--version VERSION]
+    facestill card ROUND [--teacher NAME …] [--out DIR] [--url URL] [--date DATE]
+                         [--creator NAME] [--version VERSION]
 
-Paths in croissant.json start at the folder that holds data/ and manifests/: publish it there,
-or write it there with `--out .`, and Croissant tools load the round from it.
+Croissant tools load the round from croissant.json where it lies, and from a copy of data/ROUND
+and manifests/rounds/ROUND.parquet at the same places. With `--out .` it is for that folder itself.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +21,9 @@ from manifests.cards.croissant import Publication, describe
 from manifests.cards.facts import RoundFacts, leaves, read_round
 from manifests.cards.markdown import render
 from manifests.core import layout
-from manifests.core.errors import Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import write_json, write_text
+from manifests.stores.rounds import leftover
 
 CROISSANT, DATASHEET = "croissant.json", "DATASHEET.md"
 TEMPLATE = "datasheet.md.jinja"
@@ -36,25 +39,46 @@ def datasheet(facts: RoundFacts, publication: Publication) -> str:
     return render(TEMPLATE, round=facts, publication=publication, say=statements, stated=stated)
 
 
+def place_of(out: Path) -> str:
+    """Where a folder lies, from the one that holds data/ and manifests/.
+
+    Raises InputError for one outside: no path would lead to the round from where it is copied to.
+    """
+    place = Path(os.path.relpath(out))
+    if place.parts[:1] == ("..",):
+        raise InputError(
+            f"--out {out}: outside of {Path.cwd()}, so that no path in {CROISSANT} would lead to "
+            "the round; write it inside, such as --out ., and copy it together with the round"
+        )
+    return place.as_posix()
+
+
 def write_card(facts: RoundFacts, publication: Publication, out: Path) -> None:
-    write_json(out / CROISSANT, describe(facts, publication))
+    write_json(out / CROISSANT, describe(facts, publication, place_of(out)))
     write_text(out / DATASHEET, datasheet(facts, publication))
 
 
 def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("round", help="name of a round under data/")
+    parser.add_argument(
+        "--teacher", nargs="+", metavar="NAME", help="default: all that have embedded these faces"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: data/ROUND/card")
     parser.add_argument("--url", help="web page of the round; left out unless given, as are")
     parser.add_argument("--date", help="the day it was published,")
     parser.add_argument("--creator", help="the organisation that publishes it,")
     parser.add_argument("--version", help="and its version")
     args = parser.parse_args()
-    facts = read_round(args.round)
+    facts = read_round(args.round, args.teacher)
     publication = Publication(args.url, args.date, args.creator, args.version)
     out = args.out or layout.card(args.round)
     write_card(facts, publication, out)
-    print(f"{out / CROISSANT}, {out / DATASHEET}")
+    for path in facts.left_out:
+        print(leftover(path), file=sys.stderr)
+    makers = ", ".join(store.name for store in facts.teachers) or "none yet"
+    found = f"{facts.faces.passport.found}; embedded by {makers}"
+    conclude(f"{out / CROISSANT}, {out / DATASHEET}", found)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ class Fault:
 
     file: str
     text: str
+    remedy: str = ""  # what makes it right, where nothing is damaged
 
 
 def find_faults(store: Path) -> list[Fault]:
@@ -54,6 +55,10 @@ def find_faults(store: Path) -> list[Fault]:
     """
     if not store.is_dir():
         raise InputError(f"{store}: no such store; run the stage that builds it, or bring it")
+    inside = [path for each in ("*.zarr", "teachers/*.zarr") for path in sorted(store.glob(each))]
+    if inside:
+        names = ", ".join(map(str, inside))
+        raise InputError(f"{store}: a folder of stores, expected a store; name {names}")
     try:
         passport = Passport.read(store)
     except InputError as error:
@@ -140,7 +145,7 @@ def _value_faults(store: Path, passport: Passport) -> Iterator[Fault]:
         if int(usable.sum()) != passport.num_ok:
             yield Fault("", f"{int(usable.sum())} rows are finite, not {passport.num_ok}")
         faces_path = store.parent.parent / layout.FACES
-        if (faces_path / PASSPORT).exists():
+        if passport.faces_root == _root_at(faces_path):
             unlike = np.flatnonzero(FaceStore.open(faces_path).ok() != usable)
             if len(unlike):
                 yield Fault("", f"row {unlike[0]}: usable in one of faces and embeddings alone")
@@ -156,19 +161,25 @@ def _finite_rows(teacher: TeacherStore) -> np.ndarray:
     return finite
 
 
+def _root_at(store: Path) -> str | None:
+    return Passport.read(store).merkle_root if (store / PASSPORT).exists() else None
+
+
 def _broken_links(store: Path, passport: Passport) -> Iterator[Fault]:
     """The manifest and the faces that lie where this checkout keeps them are its own."""
-    faces = store.parent.parent / layout.FACES
-    if passport.faces_root is not None and (faces / PASSPORT).exists():
-        found = Passport.read(faces).merkle_root
-        if found != passport.faces_root:
-            yield Fault("", f"made from faces {passport.faces_root[:12]}, not {found[:12]} beside")
+    name = layout.round_of(store) or "ROUND"
+    again = f"embed {name} --teacher {store.stem}" if passport.faces_root else f"render {name}"
+    remedy = f"facestill {again}"
+    found = _root_at(store.parent.parent / layout.FACES)
+    if passport.faces_root is not None and found not in (None, passport.faces_root):
+        text = f"made from faces {passport.faces_root[:12]}, not {str(found)[:12]} beside"
+        yield Fault("", text, remedy)
     manifest = _manifest_of(store)
     if manifest is not None:
         digest = LatentManifest.read(manifest).digest
         if digest != passport.manifest_digest:
             wanted = passport.manifest_digest[:12]
-            yield Fault("", f"made from manifest {wanted}, {manifest} is {digest[:12]}")
+            yield Fault("", f"made from manifest {wanted}, {manifest} is {digest[:12]}", remedy)
 
 
 def _manifest_of(store: Path) -> Path | None:
@@ -192,19 +203,31 @@ def describe(store: Path) -> str:
 def main() -> int:
     parser = Parser(__doc__)
     parser.add_argument("stores", nargs="+", type=Path, metavar="STORE")
-    faulty = 0
-    for store in tqdm(parser.parse_args().stores, unit="store", desc="check"):
+    stores = parser.parse_args().stores
+    damaged, apart = [], {}
+    for store in tqdm(stores, unit="store", desc="check", leave=False):
         faults = find_faults(store)
-        faulty += bool(faults)
         for text in [f"{store}: {fault.text}" for fault in faults] or [describe(store)]:
             tqdm.write(text)
-    if faulty:
+        remedies = {fault.remedy for fault in faults}
+        if "" in remedies:
+            damaged.append(store)
+        apart |= dict.fromkeys(sorted(remedies - {""}))
+    if damaged:
         print(
-            f"error: {faulty} damaged store(s); `facestill repair STORE` rebuilds what is "
-            "damaged; docs/SHARING.md says how to bring a store again",
+            f"error: {len(damaged)} of {len(stores)} damaged; next: facestill repair "
+            f"{' '.join(map(str, damaged))} (docs/SHARING.md says how to bring a store again)",
             file=sys.stderr,
         )
-    return 1 if faulty else 0
+    elif apart:
+        print(
+            "error: no byte is damaged, but what lies here is not of one make; next: "
+            f"{'; '.join(apart)}",
+            file=sys.stderr,
+        )
+    else:
+        print(f"{len(stores)} of {len(stores)} sound")
+    return 1 if damaged or apart else 0
 
 
 if __name__ == "__main__":

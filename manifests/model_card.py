@@ -17,9 +17,9 @@ from manifests.cards.markdown import render
 from manifests.cards.model import ModelCard
 from manifests.cards.verifications import METRICS, model_of, read_verification
 from manifests.core import layout
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import write_json, write_text
-from manifests.records.exports import Export
+from manifests.records.exports import FLOAT, Export
 
 JSON, MARKDOWN = "model_card.json", "MODEL_CARD.md"
 TEMPLATE = "model_card.md.jinja"
@@ -62,7 +62,9 @@ def main() -> None:
     card = write_card(args.folder, args.results)
     count = len(card.verifications)
     ending = "" if count == 1 else "s"
-    print(f"{args.folder / MARKDOWN}, {args.folder / JSON}: {count} result{ending}")
+    following = "" if count else f"facestill verify --model onnx:{args.folder / FLOAT} …"
+    places = f"{args.folder / MARKDOWN}, {args.folder / JSON}"
+    conclude(places, f"{count} result{ending} on photographs", following)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ What is in it: manifests.takeaway.packing. `facestill unpack` makes a round of i
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-from manifests.core.errors import Parser, run_command
+from manifests.core.errors import Parser, conclude, run_command
+from manifests.stores.rounds import leftover
 from manifests.takeaway.packing import ALL, HELP, export_round
 
 
@@ -21,12 +23,14 @@ def main() -> None:
         "--teacher",
         nargs="*",
         metavar="NAME",
-        help="teachers whose embeddings to take (default: all that are there; none: no NAME)",
+        help="teachers whose embeddings to take (default: all of these faces; none: no NAME)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.h5")
     args = parser.parse_args()
     found = export_round(args.round, args.out, selection=args.rows, teachers=args.teacher)
-    print(f"{args.out}: {found}")
+    for path in found.left_out:
+        print(leftover(path), file=sys.stderr)
+    conclude(args.out, str(found), f"facestill unpack {args.out} {args.round}, elsewhere")
 
 
 if __name__ == "__main__":

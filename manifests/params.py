@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from manifests.core.errors import Parser, run_command
+from manifests.core.errors import Parser, conclude, run_command
 from manifests.core.files import write_json
-from manifests.settings.params import Params, load_params
+from manifests.settings.params import PATH, Params, load_params
 from manifests.settings.presets import merge_preset
 from manifests.settings.schema import schema_of
 
@@ -27,10 +27,13 @@ def main() -> None:
     args = parser.parse_args()
     if args.schema:
         write_json(SCHEMA, schema_of(Params))
+        conclude(SCHEMA, "the types and bounds of params.yaml, for editors")
         return
     load_params()
     if args.preset:
         merge_preset(args.preset)
+    merged = f", with {args.preset} merged into it" if args.preset else ""
+    conclude(PATH, f"every value is within its bounds{merged}", "dvc repro")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 from manifests import studies
 from manifests.core import layout
 from manifests.core.backends import find_backend
-from manifests.core.errors import Parser, run_command
+from manifests.core.errors import Parser, conclude, run_command
 from manifests.core.files import write_text
 from manifests.settings.presets import merge_size
 from manifests.settings.study import load_study
@@ -29,7 +29,7 @@ def main() -> None:
         merge_size(args.study, args.size, kind)
     stages = layout.study_dvc(args.study)
     write_text(stages, layout.study_stages(args.study).read_text(encoding="utf-8"))
-    print(f"laid out; `dvc repro {stages}:{args.study}` runs it")
+    conclude(stages, "laid out", f"dvc repro {stages}:{args.study}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from manifests.core.errors import Parser, run_command
+from manifests.core import layout
+from manifests.core.errors import Parser, conclude, run_command
 from manifests.takeaway.unpacking import import_round
 
 
@@ -21,7 +22,8 @@ def main() -> None:
         "round", help="name of the round that it is of, or TEAM/NAME to have it beside that one"
     )
     args = parser.parse_args()
-    print(f"{args.round}: {import_round(args.file, args.round)}")
+    found = import_round(args.file, args.round)
+    conclude(layout.faces(args.round), str(found), f"facestill card {args.round}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from manifests.core import layout
-from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.errors import InputError, Parser, conclude, pick, run_command
 from manifests.core.files import write_json
 from manifests.settings.params import Params, Render, load_params
 from manifests.stores.latents import FOLDER, LatentManifest, Recipe
@@ -159,7 +159,7 @@ def adopt_round(name: str, folder: Path, origin: Origin, params: Params, workers
     passport = build_adoption(adoption, workers)
     num_identities = len(set(adoption.images.identity.compressed().tolist()))
     return (
-        f"{name}: {passport.num_rows:,} imported faces, {passport.num_ok:,} of them usable, "
+        f"{passport.num_rows:,} imported faces, {passport.num_ok:,} of them usable, "
         f"{num_identities:,} identities; stated to be made by {origin.synthetic_source}"
     )
 
@@ -196,7 +196,8 @@ def main() -> None:
         raise InputError(f"{args.images}: expected {FOLDER}:DIR")
     frame = FRAMES[args.frame] if args.frame else None
     origin = Origin(args.synthetic_source, args.licence, frame)
-    print(adopt_round(args.round, Path(folder), origin, load_params(), workers_of(args)))
+    found = adopt_round(args.round, Path(folder), origin, load_params(), workers_of(args))
+    conclude(layout.faces(args.round), found, f"facestill embed {args.round}")
 
 
 if __name__ == "__main__":

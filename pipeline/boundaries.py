@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.layout import POOL
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import BoundaryParams, Params, load_params
@@ -125,7 +125,8 @@ def main() -> None:
         boundaries = boundaries_of_pool(load_params())
         boundaries.write(layout.boundaries(POOL))
     kept, mean = int(boundaries.kept.sum()), float(boundaries.accuracy.mean())
-    print(f"{kept} of {len(boundaries.kept)} boundaries kept, held-out accuracy {mean:.3f}")
+    found = f"{kept} of {len(boundaries.kept)} boundaries kept, held-out accuracy {mean:.3f}"
+    conclude(layout.boundaries(POOL), found, "facestill sample identities")
 
 
 if __name__ == "__main__":

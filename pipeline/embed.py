@@ -18,7 +18,8 @@ from jaxtyping import Float
 
 from manifests.building.writing import read_pieces
 from manifests.core import layout
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
+from manifests.core.layout import PROBE
 from manifests.settings.params import Params, load_params
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Fingerprint, Passport, Provenance
@@ -32,14 +33,16 @@ from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import VIEWS, Teacher
 
-VERSION = 3  # raise it when the same inputs would give other embeddings, or other bytes of them
+VERSION = 4  # raise it when the same inputs would give other embeddings, or other bytes of them
 
 
-def embed_round(name: str, teacher_name: str, params: Params, *, workers: Workers) -> None:
-    """Builds, resumes or relinks the teacher store of round `name`."""
+def embed_round(
+    name: str, teacher_name: str, params: Params, *, workers: Workers
+) -> tuple[Path, Passport]:
+    """Builds, resumes or relinks the teacher store of round `name`; returns where it lies."""
     embedding = open_embedding(name, teacher_name, params)
     _check_name_is_free(embedding)
-    build(embedding, workers)
+    return embedding.output, build(embedding, workers)
 
 
 def open_embedding(name: str, teacher_name: str, params: Params) -> Build:
@@ -177,7 +180,14 @@ def main() -> None:
     add_options(parser)
     args = parser.parse_args()
     params = load_params()
-    embed_round(args.round, args.teacher or params.teacher, params, workers=workers_of(args))
+    teacher = args.teacher or params.teacher
+    path, passport = embed_round(args.round, teacher, params, workers=workers_of(args))
+    following = f"facestill screen {args.round}"
+    if args.round == PROBE:
+        following = f"facestill gap RUN --rounds {PROBE}"
+    elif path.stem != params.teacher:
+        following = f"teacher: {path.stem} in params.yaml, to train with it"
+    conclude(path, passport.found, following)
 
 
 def _check_name_is_free(embedding: Build) -> None:

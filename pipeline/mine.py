@@ -21,7 +21,7 @@ from jaxtyping import Float, Int, UInt64
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.digests import canonical_json
-from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.errors import InputError, Parser, conclude, pick, run_command
 from manifests.core.files import read_json, write_json
 from manifests.core.layout import POOL, PROBE
 from manifests.records.gaps import GapTable
@@ -236,7 +236,10 @@ def main() -> None:
         raise InputError(f"--gaps {args.gaps}: that run trains on this round; name the run before")
     with timed(f"mine@{args.round}"):
         mine_round(args.round, args.gaps, params)
-    print(review(read_json(layout.manifest_summary(args.round))))
+    summary = read_json(layout.manifest_summary(args.round))
+    print(review(summary))
+    path = layout.manifest(args.round)
+    conclude(path, f"{summary['rows']:,} latents", f"facestill render {args.round}")
 
 
 def explain(arguments: list[str]) -> None:

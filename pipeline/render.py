@@ -17,10 +17,10 @@ import dlib
 import numpy as np
 
 from manifests.core import layout
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.settings.params import Params, Render, load_params
 from manifests.stores.latents import FOLDER, LatentManifest
-from manifests.stores.passport import Fingerprint
+from manifests.stores.passport import Fingerprint, Passport
 from manifests.stores.rounds import read_manifest
 from pipeline.arrays.align import alignment_identity, load_aligner
 from pipeline.arrays.frames import WIDE
@@ -31,12 +31,12 @@ from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
 
-VERSION = 2  # raise it when the same inputs would give other faces, or other bytes of them
+VERSION = 3  # raise it when the same inputs would give other faces, or other bytes of them
 
 
-def render_round(name: str, params: Params, *, workers: Workers) -> None:
+def render_round(name: str, params: Params, *, workers: Workers) -> Passport:
     """Builds, resumes or relinks the face store of round `name`."""
-    build(open_rendering(name, params), workers)
+    return build(open_rendering(name, params), workers)
 
 
 def open_rendering(name: str, params: Params) -> Build:
@@ -136,7 +136,8 @@ def main() -> None:
     parser.add_argument("round", help="name of a round under manifests/rounds/")
     add_options(parser)
     args = parser.parse_args()
-    render_round(args.round, load_params(), workers=workers_of(args))
+    passport = render_round(args.round, load_params(), workers=workers_of(args))
+    conclude(layout.faces(args.round), passport.found, f"facestill embed {args.round}")
 
 
 def fingerprint(generator: Generator, settings: Render, device: str) -> Fingerprint:

@@ -9,6 +9,7 @@ fails.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,8 @@ import numpy as np
 import zarr
 from tqdm import tqdm
 
-from manifests.building.ledger import LedgerLine, write_ledger
+from manifests.building.ledger import NAME as LEDGER
+from manifests.building.ledger import LedgerLine, read_ledger, write_ledger
 from manifests.building.writing import IMAGES, Column, Task, shard_path, write_metadata
 from manifests.check import find_faults
 from manifests.core import layout
@@ -34,6 +36,7 @@ from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.embed import open_embedding
 from pipeline.render import open_rendering
 
+INPUT_HASH = re.compile("[0-9a-f]{16}")
 LINKS: Mapping[str, Callable[[Provenance], str]] = {
     "manifest or faces": lambda said: said.faces_root or said.manifest_digest,
     "identity": lambda said: canonical_json(said.fingerprint.identity),
@@ -67,6 +70,7 @@ def repair(store: Path, params: Params, workers: Workers) -> str:
     build = open_build(store, with_shards_of(before, params))
     if before is not None:
         check_same(store, before, build)
+        build = as_sealed(store, before, build)
     kept = _rebuild(store, {fault.file for fault in faults}, build, before, workers)
     same = "root as before" if before else "its passport was lost: compare the root by hand"
     return f"{store}: {len(build.tasks) - kept} of {len(build.tasks)} shards built again; {same}"
@@ -89,6 +93,19 @@ def with_shards_of(before: Passport | None, params: Params) -> Params:
     if before is None:
         return params
     return replace(params, render=replace(params.render, shard_rows=before.shard_rows))
+
+
+def as_sealed(store: Path, before: Passport, build: Build) -> Build:
+    """The build of a store in its own version, under the input hash that its ledger has: both are
+    part of its root, and may be of an earlier version of the stage."""
+    provenance = replace(build.provenance, schema_version=before.schema_version)
+    try:
+        hashes = {line.input_hash for line in read_ledger(store / LEDGER).shards}
+    except InputError:
+        hashes = set()
+    known = [name for name in hashes if INPUT_HASH.fullmatch(name)]
+    work = build.work.with_name(known[0]) if len(known) == 1 else build.work
+    return replace(build, provenance=provenance, work=work)
 
 
 def check_same(store: Path, passport: Passport, build: Build, *, numerics: bool = True) -> None:

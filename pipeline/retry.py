@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.core import layout
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.settings.params import Params, load_params
@@ -65,6 +64,23 @@ def num_tried(name: str, old: FaceStore, params: Params) -> int:
     )
 
 
+def tried_before(old: FaceStore, params: Params) -> str:
+    """What is said of a store that has all of today's attempts behind it.
+
+    Raises InputError if params.yaml names none beside the first, and faces are missing.
+    """
+    failed, count = len(old) - old.passport.num_ok, len(params.render.detections)
+    if not failed:
+        return f"{old.path}: every face was found; nothing to try"
+    found = f"{old.path}: {failed} of {len(old)} faces were not found"
+    if not params.render.retries:
+        raise InputError(
+            f"{found}, and render.retries is empty; add an attempt there (params.yaml), such as "
+            "{detect_size: 160, detect_threshold: -0.8}"
+        )
+    return f"{found} by any of {count} attempts; for more, add one to render.retries (params.yaml)"
+
+
 def retrying(rendering: Build, old: FaceStore, params: Params) -> Build:
     """The build of the same store out of the old one."""
     tried = num_tried(rendering.name, old, params)
@@ -80,14 +96,17 @@ def retry_round(name: str, params: Params, *, workers: Workers) -> str:
     """Builds the store of today's parameters out of the one that is there; says what it found."""
     rendering = open_rendering(name, params)
     _, old = open_faces(name)
+    today, have = (each.fingerprint.identity for each in (rendering.provenance, old.passport))
+    if canonical_json(today) == canonical_json(have):
+        return tried_before(old, params)
     with locked(rendering):
         if rendering.finished:
             relink(rendering)
-            return f"{layout.faces(name)}: done before"
+            return f"{old.path}: made before with these attempts; next: facestill embed {name}"
         found = finish(retrying(rendering, old, params), workers).num_ok - old.passport.num_ok
         relink(rendering)
     failed = len(old) - old.passport.num_ok
-    return f"{layout.faces(name)}: {found} of {failed} failed faces found; embed the round again"
+    return f"{old.path}: {found} of {failed} failed faces found; next: facestill embed {name}"
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.digests import canonical_json
-from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.errors import InputError, Parser, conclude, pick, run_command
 from manifests.core.files import write_json
 from manifests.core.layout import IDENTITIES, POOL
 from manifests.records.boundaries import Boundaries
@@ -185,9 +185,14 @@ def main() -> None:
     with timed(f"sample@{args.round}"):
         params = load_params()
         if args.round == IDENTITIES:
-            save(sample_from_boundaries(params))
+            manifest = sample_from_boundaries(params)
         else:
-            save(sample_prior(args.round, pick("round", args.round, params.sample), params))
+            manifest = sample_prior(args.round, pick("round", args.round, params.sample), params)
+        save(manifest)
+    people = manifest.table["identity_id"].drop_null().unique()
+    of = f"{len(people):,} identities" if len(people) else "the prior"
+    found = f"{len(manifest):,} latents of {of}, digest {manifest.digest[:12]}"
+    conclude(layout.manifest(args.round), found, f"facestill render {args.round}")
 
 
 if __name__ == "__main__":

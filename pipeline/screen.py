@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
+from manifests.core.layout import IDENTITIES
 from manifests.records.marks import (
     LOW_QUALITY,
     LOW_UTILITY,
@@ -182,8 +183,13 @@ def main() -> None:
     parser.add_argument("--quality", type=Path, metavar="TABLE", help="of facestill qualities")
     parser.add_argument("--worst", type=float, default=WORST, help="share of it to mark")
     args = parser.parse_args()
-    marks = screen_round(args.round, args.against, load_params(), args.quality, args.worst)
-    print(f"{args.round}: {', '.join(f'{n} {reason}' for reason, n in marks.counts.items())}")
+    params = load_params()
+    marks = screen_round(args.round, args.against, params, args.quality, args.worst)
+    counts = ", ".join(f"{n:,} {reason}" for reason, n in marks.counts.items())
+    following = f"facestill train RUN --rounds {args.round}"
+    if args.round == IDENTITIES:
+        following = f"facestill quality {IDENTITIES}"
+    conclude(layout.marks(args.round, params.teacher), f"marked {counts}", following)
 
 
 if __name__ == "__main__":

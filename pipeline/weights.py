@@ -24,7 +24,7 @@ from tqdm import tqdm
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.digests import sha256_file
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import replacing
 from manifests.photographs.protocols import Benchmark
 
@@ -147,7 +147,10 @@ def main() -> None:
     Parser(__doc__).parse_args()
     with timed("weights"):
         benchmark = Benchmark.read(layout.BENCHMARKS / "orl.parquet")
-        gather([*FILES, *orl_files(benchmark)], CACHE, layout.WEIGHTS)
+        files = [*FILES, *orl_files(benchmark)]
+        gather(files, CACHE, layout.WEIGHTS)
+    found = f"{len(files):,} files, each with the sha256 that it must have"
+    conclude(layout.WEIGHTS, found, f"facestill sample {layout.POOL}")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ def resolved_commands() -> list[tuple[str, list[str]]]:
         for key, item in _unrolled(stage.get("foreach", {"": {}}), params).items():
             command = stage.get("do", stage)["cmd"].replace("${key}", key)
             command = command.replace("${report}", params["report"])
+            command = command.replace("${teacher}", params["teacher"])
             for name, value in item.items():
                 command = command.replace(f"${{item.{name}}}", str(value))
             _, verb, *arguments = command.split()

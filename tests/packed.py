@@ -31,7 +31,7 @@ from manifests.building.writing import (
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.stores.latents import LatentManifest, build
-from manifests.stores.passport import Passport
+from manifests.stores.passport import SCHEMA_VERSION, Passport
 from manifests.takeaway.hdf5 import CONTENTS, LAST_LINE, Form
 from manifests.takeaway.packing import export_round
 from manifests.takeaway.unpacking import import_round
@@ -52,7 +52,9 @@ def checkout() -> Iterator[Path]:
         yield Path(folder)
 
 
-def make_round(count: int, *, seed: int = 0, name: str = ROUND) -> None:
+def make_round(
+    count: int, *, seed: int = 0, name: str = ROUND, version: int = SCHEMA_VERSION
+) -> None:
     """Manifest, faces and two teachers of round `name`, with nulls, NaNs and failures."""
     rng = np.random.default_rng(seed)
     manifest = mixed_manifest(count, rng, name)
@@ -65,7 +67,8 @@ def make_round(count: int, *, seed: int = 0, name: str = ROUND) -> None:
         "landmarks": _with_nan(rng.random((count, 5, 2), np.float32), ok),
         "quality": _with_nan(rng.random(count, np.float32), ok),
     }
-    passport = replace(PASSPORT, round=name, manifest_digest=manifest.digest)
+    links = {"manifest_digest": manifest.digest, "schema_version": version}
+    passport = replace(PASSPORT, round=name, **links)
     attributes = {"landmark_scheme": "dlib5", "frame": asdict(WIDE.at(SIZE))}
     faces = _seal(layout.faces(name), passport, attributes, columns, ok, images)
     for at, teacher in enumerate(TEACHERS):
@@ -115,7 +118,7 @@ def _seal(
     ok: np.ndarray,
     images: np.ndarray | None = None,
 ) -> Passport:
-    tasks, lines = plan_tasks(len(ok), TASK_ROWS), []
+    tasks, lines, version = plan_tasks(len(ok), TASK_ROWS), [], passport.schema_version
     with tempfile.TemporaryDirectory() as work:
         for task in tasks:
             here = slice(task.start, task.stop)
@@ -128,10 +131,10 @@ def _seal(
                 hashes = dict([write_images(store, task, images[here], TASK_ROWS)])
             lines.append(LedgerLine(task.shard, f"{task.shard:016x}", hashes, *counts))
         kinds = [Column(name, str(rows.dtype), rows.shape[1:]) for name, rows in columns.items()]
-        others = assemble(store, Path(work), tasks, kinds, TASK_ROWS)
+        others = assemble(store, Path(work), tasks, kinds, TASK_ROWS, version)
     if images is not None:
         pictures = Column("images", "uint8", images.shape[1:])
-        others |= write_metadata(store, pictures, len(ok), TASK_ROWS, images=True)
+        others |= write_metadata(store, pictures, len(ok), TASK_ROWS, images=True, version=version)
     others |= write_attributes(store, attributes)
     return seal_store(store, lines, others, replace(passport, shard_rows=TASK_ROWS))
 

@@ -112,7 +112,7 @@ class TestWithAStudyOfTheTests:
     ) -> None:
         self.run(monkeypatch, "tale")
         assert layout.study_dvc("tale").read_text() == layout.study_stages("tale").read_text()
-        assert "`dvc repro params/studies/stages/tale/dvc.yaml:tale`" in capsys.readouterr().out
+        assert "next: dvc repro params/studies/stages/tale/dvc.yaml:tale" in capsys.readouterr().out
 
     def test_a_wrong_parameter_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         layout.study_params("tale").write_text("words: many\nseed: 1\n")

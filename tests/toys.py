@@ -72,7 +72,8 @@ def toy_faces(
         for shard in (order or range(len(tasks)))
     }
     pictures = Column("images", "uint8", images.shape[1:])
-    others = write_metadata(path, pictures, len(images), task_rows, images=True)
+    version = passport.schema_version
+    others = write_metadata(path, pictures, len(images), task_rows, images=True, version=version)
     others |= write_attributes(path, {"frame": asdict(WIDE.at(images.shape[1]))})
     lines = [_line(task, ok[rows(task)], dict([written[task.shard]])) for task in tasks]
     _finish(path, lines, others, columns, replace(passport, shard_rows=task_rows))
@@ -153,5 +154,6 @@ def _finish(
     with tempfile.TemporaryDirectory() as work:
         for task in tasks:
             write_piece(Path(work), task, {name: c[rows(task)] for name, c in columns.items()})
-        others |= assemble(path, Path(work), tasks, kinds, made_of.shard_rows)
+        form = made_of.shard_rows, made_of.schema_version
+        others |= assemble(path, Path(work), tasks, kinds, *form)
     seal_store(path, lines, others, made_of)

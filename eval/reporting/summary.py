@@ -72,8 +72,11 @@ def check_trained_on(run: RunLog, rounds: Sequence[RoundFiles]) -> None:
                 )
 
 
-def read_benchmarks(student_sha256: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """{benchmark: {role: figures}}; `pairs` only where it was measured.
+def read_benchmarks(
+    student_sha256: str, asked: Sequence[str]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """{benchmark: {role: figures}}; `pairs` only where it was measured. One that is not among
+    those asked for, and is of another student, is left out: an earlier run left it there.
 
     Raises InputError for figures of another student, or of two unlike protocols.
     """
@@ -85,6 +88,8 @@ def read_benchmarks(student_sha256: str) -> dict[str, dict[str, dict[str, Any]]]
         files = {role: layout.verification(name, role) / "metrics.json" for role in ROLES}
         metrics = {role: read_json(path) for role, path in files.items()}
         measured = metrics["student"]["model_sha256"]
+        if measured != student_sha256 and name not in asked:
+            continue
         if measured != student_sha256:
             raise InputError(
                 f"{folder}: measured on student {measured[:12]}, the student at hand is "
@@ -235,17 +240,20 @@ def key_figures(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_drift(rounds: Sequence[RoundFiles]) -> dict[str, Any] | None:
-    """reports/drift.json; None where drift was not measured.
+    """reports/drift.json; None where drift was not measured, or of other rounds than these.
 
-    Raises InputError where it was measured on other faces than those at hand.
+    Raises InputError where it was measured on other faces of these rounds than those at hand.
     """
     path = layout.REPORTS / "drift.json"
     if not path.exists():
         return None
     report: dict[str, Any] = read_json(path)
-    roots = {files.faces.root for files in rounds}
-    for source in report["synthetic"]["sources"]:
-        if source["digest"] not in roots:
+    roots = {files.name: files.faces.root for files in rounds}
+    sources = report["synthetic"]["sources"]
+    if any(source["name"] not in roots for source in sources):
+        return None
+    for source in sources:
+        if source["digest"] != roots[source["name"]]:
             raise InputError(
                 f"{path}: of a store {source['name']} with root {source['digest'][:12]}, which is "
                 "not at hand; run drift again"

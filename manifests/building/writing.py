@@ -22,8 +22,8 @@ from manifests.building.ledger import NAME as LEDGER
 from manifests.building.ledger import LedgerLine, write_ledger
 from manifests.core.digests import merkle_root, sha256_file
 from manifests.core.files import put
-from manifests.stores.metadata import METADATA, files_of
-from manifests.stores.passport import Passport, Provenance
+from manifests.stores.metadata import METADATA, NAMED_SINCE, dimensions, files_of
+from manifests.stores.passport import SCHEMA_VERSION, Passport, Provenance
 from manifests.stores.reading import CHUNK_ROWS, COLUMN_SHARD_TASKS, TASK_ROWS
 
 # Level -1 leaves literals as they are: 4 % larger than level 1, inflated in a third of the time.
@@ -88,14 +88,19 @@ def read_pieces(work: Path, tasks: Sequence[Task], name: str) -> Iterator[np.nda
 
 
 def assemble(
-    store: Path, work: Path, tasks: Sequence[Task], columns: Sequence[Column], task_rows: int
+    store: Path,
+    work: Path,
+    tasks: Sequence[Task],
+    columns: Sequence[Column],
+    task_rows: int,
+    version: int = SCHEMA_VERSION,
 ) -> dict[str, str]:
-    """Copies the small columns from the pieces into the store, shard by whole shard; returns
-    {relative path: sha256} of all that it wrote."""
+    """Copies the small columns from the pieces into a store of this version, shard by whole
+    shard; returns {relative path: sha256} of all that it wrote."""
     num_rows = tasks[-1].stop if tasks else 0
     written: dict[str, str] = {}
     for column in columns:
-        written |= write_metadata(store, column, num_rows, task_rows, images=False)
+        written |= write_metadata(store, column, num_rows, task_rows, images=False, version=version)
         for shard, at in enumerate(range(0, len(tasks), COLUMN_SHARD_TASKS)):
             group = tasks[at : at + COLUMN_SHARD_TASKS]
             rows = np.concatenate(list(read_pieces(work, group, column.name)))
@@ -106,13 +111,22 @@ def assemble(
 
 
 def write_metadata(
-    store: Path, column: Column, num_rows: int, task_rows: int = TASK_ROWS, *, images: bool
+    store: Path,
+    column: Column,
+    num_rows: int,
+    task_rows: int = TASK_ROWS,
+    *,
+    images: bool,
+    version: int = SCHEMA_VERSION,
 ) -> dict[str, str]:
-    """Writes an array's zarr.json; returns its {relative path: sha256}."""
+    """Writes an array's zarr.json, as stores of this version have it; returns its
+    {relative path: sha256}."""
     inner, outer = (
         (CHUNK_ROWS, task_rows) if images else (task_rows, task_rows * COLUMN_SHARD_TASKS)
     )
-    memory = _array(column.dtype, (num_rows, *column.shape), inner, outer)[1]
+    shape = (num_rows, *column.shape)
+    names = dimensions(column.name, len(shape)) if version >= NAMED_SINCE else None
+    memory = _array(column.dtype, shape, inner, outer, names)[1]
     path = f"{column.name}/{METADATA}"
     return {path: put(store / path, _bytes_of(memory, METADATA))}
 
@@ -162,7 +176,13 @@ def _encode(rows: np.ndarray, inner: int, outer: int) -> bytes:
     return _bytes_of(memory, shard_path("", 0, rows.ndim).lstrip("/"))
 
 
-def _array(dtype: str, shape: tuple[int, ...], inner: int, outer: int) -> tuple[Any, MemoryStore]:
+def _array(
+    dtype: str,
+    shape: tuple[int, ...],
+    inner: int,
+    outer: int,
+    names: tuple[str, ...] | None = None,
+) -> tuple[Any, MemoryStore]:
     memory = MemoryStore()
     # A NaN fill for floats: a hole must never read as a plausible value.
     fill: Any = float("nan") if np.dtype(dtype).kind == "f" else 0
@@ -174,6 +194,7 @@ def _array(dtype: str, shape: tuple[int, ...], inner: int, outer: int) -> tuple[
         dtype=dtype,
         fill_value=fill,
         compressors=[COMPRESSOR, CHECKSUM],
+        dimension_names=names,
         zarr_format=3,
     )
     return array, memory

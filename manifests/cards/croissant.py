@@ -10,6 +10,7 @@ change the structure of the document.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -89,8 +90,9 @@ class Publication:
             raise InputError(f"date {self.date!r}: expected a date such as 2026-11-22")
 
 
-def describe(facts: RoundFacts, publication: Publication | None = None) -> Json:
-    """The JSON-LD document of a round; its paths start where data/ and manifests/ lie."""
+def describe(facts: RoundFacts, publication: Publication | None = None, place: str = ".") -> Json:
+    """The JSON-LD document of a round, for the folder `place`, a path with slashes from where
+    data/ and manifests/ lie: readers take paths relative to the document."""
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -102,7 +104,7 @@ def describe(facts: RoundFacts, publication: Publication | None = None) -> Json:
         **_published(publication or Publication()),
         **_responsible_ai(facts),
         **_provenance(facts),
-        "distribution": list(_distribution(facts)),
+        "distribution": list(_distribution(facts, place)),
         "recordSet": [_record_set(facts.manifest)] if facts.manifest else [],
     }
 
@@ -181,24 +183,25 @@ def _activity(facts: RoundFacts, store: StoreFacts) -> Json:
     }
 
 
-def _distribution(facts: RoundFacts) -> Iterator[Json]:
+def _distribution(facts: RoundFacts, place: str) -> Iterator[Json]:
     if facts.manifest:
         digest = {"digest": facts.manifest.digest, **asdict(facts.manifest.recipe)}
-        yield _file_object(facts.manifest.file, PARQUET, {"manifest": digest})
+        yield _file_object(facts.manifest.file, place, PARQUET, {"manifest": digest})
     for store in facts.stores:
         for file in store.files:
             is_passport = file.path == f"{store.path}/{PASSPORT}"
             stated = {"passport": asdict(store.passport)} if is_passport else {}
-            yield _file_object(file, FORMATS.get(PurePath(file.path).suffix, BYTES), stated)
-        yield from (_file_set(store, array) for array in store.arrays)
+            media_type = FORMATS.get(PurePath(file.path).suffix, BYTES)
+            yield _file_object(file, place, media_type, stated)
+        yield from (_file_set(store, array, place) for array in store.arrays)
 
 
-def _file_object(file: FileFacts, media_type: str, stated: Mapping[str, Any]) -> Json:
+def _file_object(file: FileFacts, place: str, media_type: str, stated: Mapping[str, Any]) -> Json:
     return {
         "@type": "cr:FileObject",
         "@id": file.path,
         "name": PurePath(file.path).name,
-        "contentUrl": file.path,
+        "contentUrl": posixpath.relpath(file.path, place),
         "contentSize": f"{file.num_bytes} B",
         "encodingFormat": media_type,
         "sha256": file.sha256,
@@ -206,7 +209,7 @@ def _file_object(file: FileFacts, media_type: str, stated: Mapping[str, Any]) ->
     }
 
 
-def _file_set(store: StoreFacts, array: ArrayFacts) -> Json:
+def _file_set(store: StoreFacts, array: ArrayFacts, place: str) -> Json:
     shape = " x ".join(map(str, array.shape))
     return {
         "@type": "cr:FileSet",
@@ -214,7 +217,7 @@ def _file_set(store: StoreFacts, array: ArrayFacts) -> Json:
         "name": f"{store.name}/{array.name}",
         "description": f"Zarr array of {array.dtype}, {shape}; its first axis is the row.",
         "encodingFormat": ZARR,
-        "includes": f"{store.path}/{array.name}/**",
+        "includes": posixpath.relpath(f"{store.path}/{array.name}/**", place),
         "prov:wasGeneratedBy": {"@id": f"{store.path}#making"},
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from manifests.core.errors import InputError
 from manifests.stores.latents import LatentManifest, Recipe
 from manifests.stores.passport import Passport
 from manifests.stores.reading import Group, TeacherStore
-from manifests.stores.rounds import open_faces
+from manifests.stores.rounds import embedded_by, open_faces
 
 NOT_STATED = "not stated"
 
@@ -82,6 +82,7 @@ class RoundFacts:
     frame: Mapping[str, Any]  # of the stored pictures
     teachers: tuple[StoreFacts, ...]
     manifest: ManifestFacts | None  # absent where another team's round was imported
+    left_out: tuple[Path, ...] = ()  # embeddings of other faces that lie there
 
     @property
     def stores(self) -> tuple[StoreFacts, ...]:
@@ -117,17 +118,20 @@ class RoundFacts:
         return sorted({(name, str(terms)) for items in stated for name, terms in items})
 
 
-def read_round(name: str) -> RoundFacts:
-    """The facts of round `name`, below the current folder; the chain of digests is checked."""
+def read_round(name: str, teachers: Sequence[str] | None = None) -> RoundFacts:
+    """The facts of round `name`, below the current folder; the chain of digests is checked.
+    `teachers`: whose embeddings it is of; None: of all that have embedded these faces."""
     manifest, faces = open_faces(name)
-    paths = sorted(layout.teacher(name, "any").parent.glob("[!.]*.zarr"))
-    teachers = [TeacherStore.open(path, expect={"faces": faces.root}) for path in paths]
+    found, left = embedded_by(name, faces) if teachers is None else (teachers, [])
+    paths = [layout.teacher(name, each) for each in dict.fromkeys(found)]
+    stores = [TeacherStore.open(path, expect={"faces": faces.root}) for path in paths]
     return RoundFacts(
         name,
         _store("faces", faces.path, faces.passport, faces.group),
         faces.frame,
-        tuple(_store(s.path.stem, s.path, s.passport, s.group) for s in teachers),
+        tuple(_store(s.path.stem, s.path, s.passport, s.group) for s in stores),
         None if manifest is None else _manifest(layout.manifest(name), manifest),
+        tuple(left),
     )
 
 

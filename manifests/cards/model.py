@@ -13,7 +13,14 @@ from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
 from manifests.core.layout import FACES, PROBE
-from manifests.records.exports import FLOAT, INT8, Export, StoreFacts, StudentFacts
+from manifests.records.exports import (
+    FLOAT,
+    INT8,
+    Export,
+    Landmark,
+    StoreFacts,
+    StudentFacts,
+)
 
 FLOAT_NETWORK, INT8_NETWORK = "float", "int8"
 
@@ -162,6 +169,11 @@ def summary(card: ModelCard) -> str:
     )
 
 
+def places(landmarks: Sequence[Landmark]) -> str:
+    """As a list of Python."""
+    return str([(point.x, point.y) for point in landmarks])
+
+
 def _names(stores: Sequence[StoreFacts]) -> list[str]:
     return sorted({store.made_by or Path(store.path).stem for store in stores})
 
@@ -178,7 +190,7 @@ def uses(card: ModelCard) -> list[str]:
 
 def limits(card: ModelCard) -> list[str]:
     rows = [
-        "A picture must be aligned to the frame above: an unaligned face gives an embedding that "
+        "A picture must be aligned as above: an unaligned face gives an embedding that "
         "looks right and is not.",
         "It repeats its teacher's errors, and adds its own; the gap on the probe is measured on "
         "synthetic faces, and is larger on photographs as a rule.",

@@ -1,4 +1,4 @@
-"""The one error a user meets, and how a command ends on it."""
+"""The one error a user meets, and how a command ends, on it or well."""
 
 from __future__ import annotations
 
@@ -80,6 +80,7 @@ REFUSALS = {
     errno.EACCES: PERMISSION,
     errno.EPERM: PERMISSION,
     errno.EROFS: "mount it for writing",
+    errno.ENAMETOOLONG: "give it a shorter name",
     errno.EIO: "look after the disk",
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.ENFILE: "close other programs",
@@ -124,6 +125,11 @@ def _complain(text: str, *more: str) -> int:
     lines = [" ".join(line.split()) for line in (text, *more)]
     print("error: " + "\n  ".join(lines), file=sys.stderr)
     return 2
+
+
+def conclude(where: object, found: str, following: str = "") -> None:
+    """How a command ends: where what it made lies, what it found, and what comes next."""
+    print(f"{where}: {found}" + (f"; next: {following}" if following else ""))
 
 
 def pick(kind: str, name: str, choices: Mapping[str, T]) -> T:

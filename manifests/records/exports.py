@@ -46,6 +46,24 @@ class StudentFacts:
 
 
 @dataclass(frozen=True)
+class Landmark:
+    """Where a point of an aligned face lies; the centre of the first pixel is at (0.5, 0.5)."""
+
+    name: str
+    x: Real  # pixels, to the right
+    y: Real  # downwards
+
+
+@dataclass(frozen=True)
+class Template:
+    """How a picture is aligned to the student's frame: its landmarks there."""
+
+    size: PositiveInt  # pixels of the frame's side
+    five: tuple[Landmark, ...]  # that the training faces were aligned by
+    eyes: tuple[Landmark, ...]  # two centres, for landmarks of another kind
+
+
+@dataclass(frozen=True)
 class Training:
     """What the run's log says."""
 
@@ -114,6 +132,7 @@ class Export:
     parity: Parity
     int8: Int8Cost | None
     versions: Mapping[str, str]
+    template: Template | None = None  # exports of before do not say
     schema_version: Count = SCHEMA_VERSION
 
     @property

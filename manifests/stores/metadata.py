@@ -58,6 +58,13 @@ def index_bytes(num_chunks: int) -> int:
     return INDEX_ENTRY * num_chunks + CHECKSUM
 
 
+def largest_shard(num_chunks: int, chunk_bytes: int) -> int:
+    """Bytes of a shard in which no chunk could be compressed (ZSTD_COMPRESSBOUND, and a header):
+    zarr reads a shard whole."""
+    bound = chunk_bytes + chunk_bytes // 256 + 64 + LONGEST_HEADER + CHECKSUM
+    return num_chunks * bound + index_bytes(num_chunks)
+
+
 def faulty_chunks(file: Path, num_chunks: int, num_used: int, chunk_bytes: int) -> str:
     """What is wrong with the first `num_used` chunks of a shard; "" if nothing is."""
     size = file.stat().st_size - index_bytes(num_chunks)
@@ -111,6 +118,21 @@ REQUIRED: Mapping[str, Mapping[str, tuple[str, int]]] = {  # data type and dimen
     "teacher": {"embeddings": ("float16", 3), "norms": ("float32", 2)},
 }
 
+NAMED_SINCE = 3  # version of the passport: before, arrays do not name their dimensions
+DIMENSIONS = {
+    "images": ("face", "y", "x", "colour"),
+    "landmarks": ("face", "point", "xy"),
+    "embeddings": ("face", "view", "coordinate"),
+    "norms": ("face", "view"),
+}
+
+
+def dimensions(name: str, count: int) -> tuple[str, ...]:
+    """Names of an array's `count` dimensions, as xarray wants them: the first is the row."""
+    known = DIMENSIONS.get(name, ("face",))
+    others = (f"{name}_{at}" for at in range(1, count))
+    return known if len(known) == count else ("face", *others)
+
 
 def check_folder(store: Path, passport: Passport) -> None:
     """Raises InputError unless the folder holds the arrays that a passport of its kind promises,
@@ -145,16 +167,20 @@ def _check_task_rows(store: Path, passport: Passport) -> None:
 
 
 def _check_shards(store: Path, name: str, num_rows: int, found: set[str]) -> None:
-    """Every shard is there and has an index at least: what has none reads as zeros (zarr before
-    3.2). A column, which is read whole, inflates to no more than its files can hold."""
+    """Every shard is there and has an index at least (what has none reads as zeros, zarr before
+    3.2), and no more than its chunks can fill. A column, which is read whole, inflates to no more
+    than its files can hold."""
     _, shard_rows, chunk_rows = array_form(store, name)
-    size = 0
+    num_chunks, size = shard_rows // chunk_rows, 0
+    largest = largest_shard(num_chunks, chunk_rows * row_bytes(store, name))
     for shard in expected_shards(store, name, num_rows):
         if shard not in found:
             raise _broken(store, f"{shard} is missing")
         size += (bytes_here := (store / shard).stat().st_size)
-        if bytes_here <= index_bytes(shard_rows // chunk_rows):
+        if bytes_here <= index_bytes(num_chunks):
             raise _broken(store, f"{shard} is cut short, it has {bytes_here} bytes")
+        if bytes_here > largest:
+            raise _broken(store, f"{shard} has {bytes_here} bytes, its chunks fill {largest}")
     decoded = num_rows * row_bytes(store, name)
     if name != "images" and decoded > max(PLAIN_COLUMN, INFLATION * size):
         raise _broken(store, f"{name} is {decoded} bytes in files of {size}")
@@ -225,6 +251,7 @@ def array_form(store: Path, name: str) -> tuple[tuple[int, ...], int, int]:
         (codec,) = declared["codecs"]
         chunk = _counts(codec["configuration"]["chunk_shape"])
         _check_codecs(declared, codec)
+        _check_names(name, declared)
         check_bounds(declared["data_type"], shape, shard, chunk, whole=name != "images")
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise _broken(store, f"{name}/{METADATA} is not one that we write ({error})") from None
@@ -252,8 +279,14 @@ def _check_codecs(declared: Mapping[str, Any], codec: Mapping[str, Any]) -> None
     if declared["node_type"] != "array" or declared.get("storage_transformers"):
         raise ValueError("not a plain array")
     more = set(declared) - MEMBERS
-    if more or declared.get("attributes") or declared.get("dimension_names"):
+    if more or declared.get("attributes"):
         raise ValueError(f"it has more to say than an array of ours: {sorted(more)}")
+
+
+def _check_names(name: str, declared: Mapping[str, Any]) -> None:
+    ours, found = dimensions(name, len(declared["shape"])), declared.get("dimension_names")
+    if found not in (None, list(ours)):
+        raise ValueError(f"dimensions {str(found)[:80]}, ours are {', '.join(ours)}")
 
 
 def check_bounds(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.stores.latents import LatentManifest
+from manifests.stores.passport import Passport
 from manifests.stores.reading import FaceStore, TeacherStore
 
 
@@ -83,6 +85,20 @@ def open_round(name: str, teacher: str, *, roots: Mapping[str, str] | None = Non
     if path.as_posix() in known:
         expect["root"] = known[path.as_posix()]
     return RoundFiles(name, manifest, faces, TeacherStore.open(path, expect=expect))
+
+
+def embedded_by(name: str, faces: FaceStore) -> tuple[list[str], list[Path]]:
+    """Names of the teachers whose embeddings of these faces lie beside them; and the stores there
+    of other faces: a teacher that nobody asks for any more leaves them when faces are made anew.
+    """
+    paths = sorted(layout.teacher(name, "any").parent.glob("[!.]*.zarr"))
+    left = [path for path in paths if Passport.read(path).faces_root != faces.root]
+    return [path.stem for path in paths if path not in left], left
+
+
+def leftover(path: Path) -> str:
+    """What is said of a store that is no part of the round that it lies in."""
+    return f"{path}: embeddings of other faces than are here, left out; `rm -r {path}` removes them"
 
 
 def check_no_face_twice(rounds: Sequence[RoundFiles]) -> None:

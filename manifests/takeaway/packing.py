@@ -11,6 +11,7 @@ Row i of every data set is the same face. The file depends on round, rows and te
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,11 +32,12 @@ from manifests.stores.latents import REQUIRED, LatentManifest, Recipe, schema
 from manifests.stores.metadata import array_form, array_names
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.reading import FaceStore, TeacherStore, read_rows
-from manifests.stores.rounds import open_faces
+from manifests.stores.rounds import embedded_by, open_faces
 from manifests.takeaway.hdf5 import TEACHER, Form, Part, array_part, text_part, write_file
 
 ALL, USABLE = "all", "ok"
-SLICE = re.compile(r"(-?\d*):(-?\d*)(?::(\d*))?")
+NUMBER = r"(-?\d{1,18})?"  # of a row
+SLICE = re.compile(rf"{NUMBER}:{NUMBER}(?::(\d{{1,18}})?)?")
 HELP = (
     "which rows, written in row order: all (default) · ok: the usable ones · a slice as in Python "
     "(0:1000, -500:, ::10) · FILE: a text file with a face_id a line, or a Parquet file with a "
@@ -60,7 +62,7 @@ def select_rows(
         if step == 0:
             raise InputError(f"rows {selection!r}: its step is 0, expected at least 1")
         return np.arange(len(face_id))[start:stop:step]
-    if not Path(selection).is_file():
+    if not os.path.isfile(selection):  # also for what is too long for a name
         raise InputError(
             f"rows {selection[:200]!r}: no such file, and not all, ok or a slice as 0:1000; "
             "see --help"
@@ -73,6 +75,8 @@ def _read_ids(path: Path) -> Int[np.ndarray, " face"]:
     try:
         if path.suffix == ".parquet":
             column = pq.read_table(path, columns=["face_id"])["face_id"]
+            if column.null_count:
+                raise ValueError(f"{column.null_count} empty cells")
             return column.cast(pa.int64()).to_numpy()
         lines = path.read_text(encoding="utf-8-sig").split()
         return np.array([int(line) for line in lines], np.int64)
@@ -167,6 +171,7 @@ class Summary:
     num_ok: int
     num_source_rows: int
     teachers: Sequence[str]
+    left_out: Sequence[Path] = ()  # embeddings of other faces
 
     def __str__(self) -> str:
         rows = f"{self.num_rows} of {self.num_source_rows} rows, {self.num_ok} usable"
@@ -176,8 +181,8 @@ class Summary:
 def export_round(
     name: str, out: Path, *, selection: str = ALL, teachers: Sequence[str] | None = None
 ) -> Summary:
-    """Writes rows of round `name` with the embeddings of these teachers (None: of all that are
-    there) to `out`, which is replaced whole or not touched.
+    """Writes rows of round `name` with the embeddings of these teachers (None: of all that
+    have embedded its faces) to `out`, which is replaced whole or not touched.
 
     Raises InputError if a link of the round's chain is missing or does not fit.
     """
@@ -188,18 +193,13 @@ def export_round(
         raise InputError(f"{layout.manifest(name)}: no such file; bring it, its rows go with them")
     ok = faces.ok()
     rows = select_rows(selection, manifest.face_id, ok)
-    chosen = teachers_of(name) if teachers is None else list(dict.fromkeys(teachers))
+    chosen, left = embedded_by(name, faces) if teachers is None else (teachers, [])
+    chosen = list(dict.fromkeys(chosen))
     stores: dict[str, Store] = {FACES: faces}
     for teacher in chosen:
         stores[f"teachers/{teacher}"] = _open_teacher(name, teacher, faces)
     _write(out, manifest, rows, stores)
-    return Summary(len(rows), int(ok[rows].sum()), len(manifest), chosen)
-
-
-def teachers_of(name: str) -> list[str]:
-    """Teachers whose embeddings of this round are there."""
-    names = (path.stem for path in layout.teacher(name, "any").parent.glob("*.zarr"))
-    return sorted(name for name in names if re.fullmatch(TEACHER, name))
+    return Summary(len(rows), int(ok[rows].sum()), len(manifest), chosen, left)
 
 
 def _open_teacher(name: str, teacher: str, faces: FaceStore) -> TeacherStore:

@@ -48,6 +48,11 @@ class Source:
     rows_sha256: str  # of the face ids that are here, as little-endian int64
 
     @property
+    def version(self) -> int:
+        """Of the store that is made: the source's, so that it has the source's bytes."""
+        return max(2, self.passport.schema_version)
+
+    @property
     def selection(self) -> dict[str, str]:
         """What the lineage of a store of its own says of where it is from."""
         return {"selection_of": self.passport.merkle_root, "rows": self.rows_sha256}
@@ -123,7 +128,8 @@ def build_store(draft: Draft, manifest: LatentManifest) -> Passport:
     lines = _write_shards(draft, source, tasks)
     others = _write_others(draft, source, tasks)
     faces_root = None if draft.faces is None else draft.faces.root
-    made_of = replace(source.passport, manifest_digest=manifest.digest, faces_root=faces_root)
+    links = {"manifest_digest": manifest.digest, "faces_root": faces_root}
+    made_of = replace(source.passport, **links, schema_version=source.version)
     sealed = seal_store(draft.target, lines, others, made_of)
     if sealed.merkle_root != source.passport.merkle_root:
         replace(sealed, lineage={**sealed.lineage, **source.selection}).write(draft.target)
@@ -202,15 +208,17 @@ def _write_shards(draft: Draft, source: Source, tasks: Sequence[Task]) -> list[L
 
 def _write_others(draft: Draft, source: Source, tasks: Sequence[Task]) -> dict[str, str]:
     """Everything in the store but image shards; returns {relative path: sha256}."""
-    num_rows = tasks[-1].stop if tasks else 0
+    num_rows, rows, version = tasks[-1].stop if tasks else 0, draft.task_rows, source.version
     others = write_attributes(draft.target, source.attributes)
     small = []
     for column in draft.columns:
         if draft.kind == "faces" and column.name == IMAGES:
-            others |= write_metadata(draft.target, column, num_rows, draft.task_rows, images=True)
+            others |= write_metadata(
+                draft.target, column, num_rows, rows, images=True, version=version
+            )
         else:
             small.append(column)
-    return others | assemble(draft.target, draft.work, tasks, small, draft.task_rows)
+    return others | assemble(draft.target, draft.work, tasks, small, rows, version)
 
 
 def _count_faces(rows: Mapping[str, np.ndarray]) -> tuple[int, dict[str, int]]:

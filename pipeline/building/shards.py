@@ -126,9 +126,12 @@ def finish(build: Build, workers: Workers) -> Passport:
     with timed(f"{build.verb}@{build.name}", rows=rows):
         lines = run_tasks(build, workers)
         store, tasks, task_rows = build.store, build.tasks, build.task_rows
-        others = assemble(store, build.work, tasks, build.columns, task_rows)
+        version = build.provenance.schema_version
+        others = assemble(store, build.work, tasks, build.columns, task_rows, version)
         if build.images is not None:
-            others |= write_metadata(store, build.images, build.num_rows, task_rows, images=True)
+            others |= write_metadata(
+                store, build.images, build.num_rows, task_rows, images=True, version=version
+            )
         others |= write_attributes(store, build.attributes(build))
         return seal(build, lines, others)
 

@@ -176,7 +176,12 @@ def test_the_command_writes_what_it_found(
     assert [source["name"] for source in report["synthetic"]["sources"]] == ["pool", "mined-1"]
     by_source = report["real"]["orl"]["attributes"]["yaw"]["kl_real_synthetic_by_source"]
     assert set(by_source) == {"pool", "mined-1"}
-    assert capsys.readouterr().out.startswith("orl: yaw ")
+    way = report["real"]["orl"]["attributes"]["yaw"]["kl_real_synthetic"]
+    figure = f"{way['value']:.3f} [{way['ci95'][0]:.3f}, {way['ci95'][1]:.3f}]"
+    said = capsys.readouterr().out.splitlines()
+    lacks = "what synthetic faces lack, D(real || synthetic) in nats"
+    assert said[0].startswith(f"orl: {lacks}: yaw {figure}")
+    assert said[-1] == "r/drift.json: 2 tables of synthetic faces beside 1 of photographs"
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,10 @@ def test_broken_thresholds_fail_the_pipeline_in_one_line(
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert "below least_kept 0.99; genuine mean 0." in line
+    assert (
+        "; raise identities: jitter; lower identities: jitter or screen: least_identity (" in line
+    )
+    assert line.endswith("the limit under quality; figures in reports/quality.json\n")
     assert len(read_json(layout.quality_report())["broken"]) == 2
 
 

@@ -150,6 +150,28 @@ def test_figures_of_another_student_are_refused(toy_params: Params) -> None:
         gather("mined-2", toy_params)
 
 
+def test_what_another_run_left_is_no_part_of_a_report_that_does_not_ask_for_it(
+    toy_params: Params,
+) -> None:
+    make_everything(benchmarks=("orl", "pairs"))
+    path = layout.verification("pairs", "student") / "metrics.json"
+    write_json(path, read_json(path) | {"model_sha256": "0" * 64})
+    assert "pairs" not in written(toy_params)[0]
+    with pytest.raises(InputError, match="the student at hand"):
+        gather("mined-2", replace(toy_params, verify=Verify("album", None)))
+
+
+def test_drift_of_rounds_that_a_run_did_not_see_is_no_part_of_its_report(
+    toy_params: Params,
+) -> None:
+    make_everything()
+    make_drift()
+    report = read_json(layout.REPORTS / "drift.json")
+    report["synthetic"]["sources"].append({"name": "another", "digest": "0" * 64})
+    write_json(layout.REPORTS / "drift.json", report)
+    assert 'id="drift"' not in written(toy_params)[1]
+
+
 def test_a_student_of_other_stores_is_refused(toy_params: Params) -> None:
     make_everything()
     log = read_json(layout.run("mined-2") / LOG)

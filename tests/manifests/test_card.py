@@ -52,8 +52,17 @@ def test_two_builds_in_two_folders_give_the_same_bytes(
     (folder / "elsewhere").mkdir()
     monkeypatch.chdir(folder / "elsewhere")
     make_round("pool", 70)
-    run(monkeypatch, "pool", "--out", "card")
-    assert folder_hashes(Path("card")) == first
+    run(monkeypatch, "pool", "--out", str(Path.cwd() / "data/pool/card"))
+    assert folder_hashes(Path("data/pool/card")) == first
+
+
+def test_a_card_that_could_not_lead_to_its_round_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(folder.rglob("*"))
+    with pytest.raises(InputError, match=r"outside of .*, such as --out \., and copy it"):
+        run(monkeypatch, "pool", "--out", "../card")
+    assert set(folder.rglob("*")) == before
 
 
 def test_a_card_beside_a_card_changes_nothing(
@@ -173,6 +182,16 @@ def test_names_that_lead_out_of_the_data_are_refused(
     assert set(folder.rglob("*")) == before
 
 
+@pytest.mark.parametrize("name", ["a" * 121, "team/" + "é" * 61])
+def test_names_that_no_file_can_have_are_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match="a name has at most 120 bytes; shorten it"):
+        run(monkeypatch, name)
+    with pytest.raises(InputError, match="a name has at most 120 bytes; shorten it"):
+        run(monkeypatch, "pool", "--teacher", "t" * 300)
+
+
 def test_another_teams_round_has_its_card_beside_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +208,7 @@ def test_strange_names_within_a_round_are_refused() -> None:
     (layout.faces("pool") / "a b").unlink()
     store = layout.teacher("pool", "toy")
     store.rename(store.with_name("to [y].zarr"))
-    with pytest.raises(InputError, match=r"to \[y\].zarr: a name in a store"):
+    with pytest.raises(InputError, match=r"teacher .to \[y\].: a store is called by"):
         read_round("pool")
 
 
@@ -200,12 +219,33 @@ def test_a_value_at_the_beginning_of_a_line_begins_no_block(text: str) -> None:
     assert "".join(child.content for child in tokens[1].children or []) == text.strip()
 
 
-def test_a_teacher_of_other_faces_is_refused() -> None:
+def test_a_teacher_of_other_faces_is_left_out_unless_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.move(layout.teacher("pool", "toy"), "kept.zarr")
     make_round("pool", 70, seed=1)
+    run(monkeypatch, "pool")
+    without = folder_hashes(layout.card("pool"))
     shutil.move("kept.zarr", layout.teacher("pool", "other"))
+    capsys.readouterr()
+    run(monkeypatch, "pool")
+    assert folder_hashes(layout.card("pool")) == without
+    said = "data/pool/teachers/other.zarr: embeddings of other faces than are here, left out; "
+    assert said + "`rm -r data/pool/teachers/other.zarr`" in capsys.readouterr().err
     with pytest.raises(InputError, match="made from faces"):
-        read_round("pool")
+        run(monkeypatch, "pool", "--teacher", "other")
+
+
+def test_a_stage_s_card_is_of_the_teacher_that_it_asks_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "pool")
+    alone = folder_hashes(layout.card("pool"))
+    shutil.copytree(layout.teacher("pool", "toy"), layout.teacher("pool", "earlier"))
+    layout.teacher("pool", "interrupted").mkdir()
+    run(monkeypatch, "pool", "--teacher", "toy")
+    assert folder_hashes(layout.card("pool")) == alone
+    assert not capsys.readouterr().err
 
 
 def test_all_teachers_are_on_the_card() -> None:

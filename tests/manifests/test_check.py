@@ -11,6 +11,7 @@ import pytest
 
 from manifests.check import describe, find_faults, main
 from manifests.core import layout
+from manifests.core.errors import InputError
 from tests.toys import make_round
 
 
@@ -42,13 +43,27 @@ def test_a_missing_shard_and_a_stray_file_are_found(faces: Path) -> None:
     assert {fault.file for fault in find_faults(faces)} == {"stray", "quality/c/0"}
 
 
-def test_embeddings_beside_other_faces_are_found(faces: Path) -> None:
+def test_embeddings_beside_other_faces_are_found(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     teacher = layout.teacher("pool", "toy")
     shutil.move(teacher, "kept.zarr")
     make_round("pool", 70, seed=1)
     shutil.rmtree(teacher)
     shutil.move("kept.zarr", teacher)
-    assert any("made from faces" in fault.text for fault in find_faults(teacher))
+    assert ["made from" in fault.text for fault in find_faults(teacher)] == [True, True]
+    monkeypatch.setattr(sys, "argv", ["check", str(faces), str(teacher)])
+    assert main() == 1
+    said = capsys.readouterr().err
+    assert "no byte is damaged" in said and "repair" not in said
+    assert said.endswith("next: facestill embed pool --teacher toy\n")
+
+
+def test_a_round_is_no_broken_store(faces: Path) -> None:
+    with pytest.raises(InputError, match=r"name data/pool/faces.zarr, data/pool/teachers/toy.zarr"):
+        find_faults(faces.parent)
+    with pytest.raises(InputError, match=r"a folder of stores.* name data/pool/teachers/toy.zarr"):
+        find_faults(faces.parent / "teachers")
 
 
 def test_a_copy_elsewhere_says_what_is_absent(faces: Path) -> None:
@@ -57,8 +72,12 @@ def test_a_copy_elsewhere_says_what_is_absent(faces: Path) -> None:
     assert re.search(r"not here: its manifest .*, its faces", describe(Path("elsewhere.zarr")))
 
 
-def test_the_command_exits_by_what_it_finds(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["verify", str(faces)])
+def test_the_command_exits_by_what_it_finds(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["check", str(faces)])
     assert main() == 0
+    assert capsys.readouterr().out.endswith("1 of 1 sound\n")
     (faces / "ok/c/0").unlink()
     assert main() == 1
+    assert f"next: facestill repair {faces}" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from pipeline.building.workers import Workers
 from pipeline.generators.base import Generator
 from pipeline.render import RenderJob, render_round
 from pipeline.sample import recipe_for, save
+from tests.flow import VERBS, run_stage
 from tests.pipeline.conftest import POOL_ROWS, Interrupted, LongRound, shards_done
 
 FACES = layout.faces("pool")
@@ -201,3 +203,29 @@ def test_a_round_without_faces_renders(workspace: Path, params: Params) -> None:
     assert (len(store), store.passport.num_ok, store.passport.failures) == (0, 0, {})
     assert store.images(0, 0).shape == (0, 96, 96, 3)
     assert store.root == store_root(store.path)
+
+
+@pytest.mark.parametrize(
+    ("words", "end"),
+    [
+        ("sample.pool", r"manifests/rounds/pool.parquet: 16,384 latents of the prior, digest \w+"),
+        ("render.probe", r"data/probe/faces.zarr: \d+ of 40 rows are usable \(\d+ no_face\)"),
+        ("embed.pool", r"data/pool/teachers/dlib-resnet.zarr: \d+ of 72 rows are usable .*"),
+        ("screen.pool", r"data/pool/marks/dlib-resnet.parquet: marked \d+ near_duplicate, .*"),
+        ("card.pool", r"data/pool/card/croissant.json, \S+: \d+ of 72 .*; embedded by dlib-resnet"),
+    ],
+)
+def test_a_command_ends_with_where_what_and_next(
+    rounds: Path, words: str, end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb, name = words.split(".")
+    run_stage(VERBS[verb].module, [name])
+    (line,) = capsys.readouterr().out.splitlines()
+    more = {
+        "sample": "render",
+        "render": "embed",
+        "embed": "screen",
+        "screen": "train RUN --rounds",
+    }
+    rest = f"; next: facestill {more[verb]} {name}" if verb in more else ""
+    assert re.fullmatch(end + rest, line), line

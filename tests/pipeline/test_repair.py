@@ -18,7 +18,10 @@ from manifests.core.digests import folder_hashes
 from manifests.core.errors import InputError
 from manifests.settings.params import Params
 from manifests.stores.passport import NAME as PASSPORT
+from pipeline import render
+from pipeline.audit import audit
 from pipeline.building.faces import Faces
+from pipeline.building.shards import build
 from pipeline.building.workers import Workers
 from pipeline.embed import EmbedJob
 from pipeline.render import RenderJob
@@ -162,3 +165,21 @@ def test_a_store_of_version_1_is_built_anew(sharded: Params) -> None:
     (FACES / "ok/c/0").unlink()
     with pytest.raises(InputError, match="of version 1"):
         repair(FACES, sharded, Workers(1))
+
+
+def test_a_store_of_an_earlier_version_is_mended_as_it_was(
+    sharded: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(render, "VERSION", 2)
+        rendering = render.open_rendering("pool", sharded)
+    build(
+        replace(rendering, provenance=replace(rendering.provenance, schema_version=2)), Workers(1)
+    )
+    shutil.rmtree(layout.WORK)
+    before = folder_hashes(FACES)
+    assert audit(FACES, sharded, Workers(1), rows=9, seed=0).holds
+    for name in ("images/c/1/0/0/0", "ok/zarr.json"):
+        change_byte(FACES / name)
+    assert mended(FACES, sharded) == [1]
+    assert folder_hashes(FACES) == before

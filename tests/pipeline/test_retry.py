@@ -68,5 +68,20 @@ def test_other_changes_are_refused(sharded: Params) -> None:
 
 
 def test_without_a_new_attempt_there_is_nothing_to_try(sharded: Params) -> None:
-    with pytest.raises(InputError, match=r"add an attempt"):
+    render_round("pool", sharded, workers=Workers(1))  # so that its scratch folder is there
+    failed = SHARDED_ROWS - FaceStore.open(FACES).passport.num_ok
+    wanted = rf"{failed} of {SHARDED_ROWS} faces were not found, and render.retries is empty; add"
+    with pytest.raises(InputError, match=wanted):
         retry_round("pool", sharded, workers=Workers(1))
+
+
+def test_a_second_go_says_how_many_are_missing_still(sharded: Params) -> None:
+    lenient = with_retries(sharded, 1.0)
+    assert retry_round("pool", lenient, workers=Workers(1)).endswith("next: facestill embed pool")
+    before = folder_hashes(FACES)
+    failed = SHARDED_ROWS - FaceStore.open(FACES).passport.num_ok
+    said = retry_round("pool", lenient, workers=Workers(1))
+    assert (
+        failed and f"{failed} of {SHARDED_ROWS} faces were not found by any of 2 attempts" in said
+    )
+    assert folder_hashes(FACES) == before

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from manifests.cards.facts import NOT_STATED, leaves
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
-from manifests.records.exports import StoreFacts, StudentFacts, Training
+from manifests.records.exports import Landmark, StoreFacts, StudentFacts, Template, Training
 from manifests.stores.passport import Passport
 from manifests.stores.reading import FaceStore, TeacherStore
 from manifests.stores.rounds import read_manifest
+from pipeline.arrays.frames import FRAMES, dlib5_in
 from pipeline.arrays.numerics import count_macs
 from train.checkpoint import LOG, Student
 from train.students.base import num_params
 
+LANDMARKS = (  # in dlib's order, as one sees them in the picture
+    "right eye, outer corner", "right eye, inner corner", "left eye, outer corner",
+    "left eye, inner corner", "base of the nose",
+)  # fmt: skip
+EYES = {"left eye, centre": (2, 3), "right eye, centre": (0, 1)}  # between these
 LONGEST_LICENCE = 600  # characters of the terms in a file's declaration
 
 
@@ -64,6 +71,19 @@ def student_facts(student: Student) -> StudentFacts:
     return StudentFacts(
         **own, sha256=student.sha256, num_params=num_params(student.network), macs=macs
     )
+
+
+def template(student: Student) -> Template:
+    """Where landmarks lie in the student's frame, at the frame's own number of pixels."""
+    frame = FRAMES[student.card.frame]
+    points = dlib5_in(frame)
+    eyes = [points[list(corners)].mean(axis=0) for corners in EYES.values()]
+    return Template(frame.size, _landmarks(LANDMARKS, points), _landmarks(tuple(EYES), eyes))
+
+
+def _landmarks(names: Sequence[str], points: Iterable[np.ndarray]) -> tuple[Landmark, ...]:
+    rounded = ([round(float(value), 3) for value in point] for point in points)
+    return tuple(Landmark(name, x, y) for name, (x, y) in zip(names, rounded, strict=True))
 
 
 def trained_on(student: Student) -> dict[str, str]:

@@ -65,6 +65,7 @@ def make(request: Request, folder: Path) -> None:
         parity=parity,
         int8=int8_cost(request, files[INT8]) if INT8 in files else None,
         versions=facts.versions(),
+        template=facts.template(student),
     ).write(folder)
 
 

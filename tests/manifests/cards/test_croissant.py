@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manifests.card import write_card
 from manifests.cards.croissant import Json, Publication, describe
 from manifests.cards.facts import RoundFacts, leaves, read_round
 from manifests.core import layout
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
-from manifests.core.files import write_json
+from manifests.core.files import read_json, write_json
 from manifests.stores.latents import LatentManifest
 from manifests.stores.passport import Fingerprint
 from tests.toys import make_round
@@ -99,11 +100,32 @@ def test_records_are_the_rows_of_the_manifest(facts: RoundFacts, folder: Path) -
         assert plain == {f"rows/{name}": value for name, value in row.items()}
 
 
-def test_records_load_from_elsewhere_with_a_mapping(facts: RoundFacts, folder: Path) -> None:
-    write_json(folder / "data/pool/card/croissant.json", describe(facts))
-    path = layout.manifest("pool").as_posix()
-    data = mlcroissant.Dataset("data/pool/card/croissant.json", mapping={path: folder / path})
-    assert len(list(data.records("rows"))) == 70
+@pytest.mark.parametrize("name", ["pool", "team/pool"])
+def test_records_load_from_where_the_card_lies_and_from_a_copy(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name != "pool":
+        shutil.move("data/pool", layout.faces(name).parent)
+        layout.manifest(name).parent.mkdir()
+        layout.manifest("pool").rename(layout.manifest(name))
+    write_card(read_round(name), Publication(), layout.card(name))
+    copy = folder / "a copy"
+    for part in (layout.faces(name).parent, layout.manifest(name).parent):
+        shutil.copytree(part, copy / part)
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    for root in (folder, copy):
+        data = mlcroissant.Dataset(root / layout.card(name) / "croissant.json")
+        assert len(list(data.records("rows"))) == 70
+
+
+@pytest.mark.parametrize("out", [".", "cards/of pools", "data/pool/card"])
+def test_every_path_is_taken_from_where_the_document_lies(facts: RoundFacts, out: str) -> None:
+    write_card(facts, Publication(), Path(out))
+    for node in read_json(Path(out) / "croissant.json")["distribution"]:
+        path = node.get("contentUrl") or node["includes"].removesuffix("/**")
+        assert (Path(out) / path).resolve() == Path(node["@id"]).resolve()
+        assert (Path(out) / path).exists()
 
 
 def test_every_file_of_the_round_is_in_the_distribution_once(facts: RoundFacts) -> None:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from manifests.building.ledger import NAME as LEDGER
 from manifests.building.ledger import read_ledger
 from manifests.building.writing import Task, plan_tasks
+from manifests.check import find_faults
 from manifests.core.errors import InputError
+from manifests.stores.metadata import dimensions
 from manifests.stores.reading import TASK_ROWS, FaceStore, TeacherStore, store_root
 from tests.toys import PASSPORT, toy_faces, toy_teacher
 
@@ -154,3 +158,23 @@ def test_a_store_of_version_1_opens(faces: FaceStore) -> None:
     opened = FaceStore.open(faces.path)
     assert np.array_equal(opened.images(0, 5), pictures(5))
     assert opened.task_rows == TASK_ROWS and opened.passport.metadata == {}
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_dimensions_have_names_since_version_3(tmp_path: Path, version: int) -> None:
+    passport = replace(PASSPORT, schema_version=version)
+    faces = toy_faces(tmp_path / "faces.zarr", pictures(5), passport=passport)
+    rows = np.random.default_rng(0).random((5, 2, 3), np.float32)
+    teacher = toy_teacher(tmp_path / "teachers/toy.zarr", rows, passport=passport)
+    group = zarr.open_group(faces.path, mode="r")
+    named = {name: group[name].metadata.dimension_names for name in ("images", "ok")}
+    named["norms"] = zarr.open_group(teacher.path, mode="r")["norms"].metadata.dimension_names
+    expected = {"images": ("face", "y", "x", "colour"), "ok": ("face",), "norms": ("face", "view")}
+    assert named == (expected if version == 3 else dict.fromkeys(expected))
+    assert np.array_equal(FaceStore.open(faces.path).images(0, 5), pictures(5))
+    assert not find_faults(faces.path) and faces.passport.schema_version == version
+
+
+def test_arrays_that_nobody_foresaw_name_each_dimension_once() -> None:
+    assert dimensions("depth", 3) == ("face", "depth_1", "depth_2")
+    assert dimensions("images", 2) == ("face", "images_1")

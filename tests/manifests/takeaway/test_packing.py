@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -25,9 +26,9 @@ from manifests.core.errors import InputError
 from manifests.stores.latents import LatentManifest
 from manifests.stores.metadata import array_names
 from manifests.stores.passport import Passport
-from manifests.stores.reading import read_rows
-from manifests.stores.rounds import open_round
-from manifests.takeaway.packing import export_round, teachers_of
+from manifests.stores.reading import FaceStore, read_rows
+from manifests.stores.rounds import embedded_by, open_round
+from manifests.takeaway.packing import export_round
 from manifests.takeaway.unpacking import import_round
 from tests.packed import FEW, ROUND, TASK_ROWS, TEACHERS, checkout, make_round
 
@@ -56,14 +57,19 @@ def forget(name: str) -> None:
 
 
 def stores_of(name: str) -> list[Path]:
-    return [layout.faces(name), *(layout.teacher(name, teacher) for teacher in teachers_of(name))]
+    teachers, _ = embedded_by(name, FaceStore.open(layout.faces(name)))
+    return [layout.faces(name), *(layout.teacher(name, teacher) for teacher in teachers)]
 
 
 @settings(max_examples=8)
-@given(st.sampled_from([0, 1, TASK_ROWS - 1, TASK_ROWS, TASK_ROWS + 1, COUNT]), st.integers(0, 9))
-def test_a_whole_round_comes_back_to_the_byte(count: int, seed: int) -> None:
+@given(
+    st.sampled_from([0, 1, TASK_ROWS - 1, TASK_ROWS, TASK_ROWS + 1, COUNT]),
+    st.integers(0, 9),
+    st.sampled_from([2, 3]),
+)
+def test_a_whole_round_comes_back_to_the_byte(count: int, seed: int, version: int) -> None:
     with checkout():
-        make_round(count, seed=seed)
+        make_round(count, seed=seed, version=version)
         before = {root: folder_hashes(Path(root)) for root in ("data", "manifests")}
         export_round(ROUND, OUT)
         shutil.rmtree("data")
@@ -167,6 +173,9 @@ def test_a_list_of_faces_may_be_a_table(fresh: None) -> None:
     [
         ("::0", "its step is 0"),
         ("::-1", "no such file, and not all, ok or a slice"),
+        ("-:5", "no such file, and not all, ok or a slice"),
+        (f"0:{'9' * 5000}", "no such file, and not all, ok or a slice"),
+        ("holes.parquet", "no list of faces .2 empty cells"),
         ("nowhere.txt", "no such file"),
         ("words.txt", "no list of faces"),
         ("empty.parquet", "no list of faces"),
@@ -177,6 +186,8 @@ def test_a_selection_that_is_none(source: None, selection: str, message: str) ->
     ids = LatentManifest.read(layout.manifest(ROUND)).face_id
     Path("words.txt").write_text("one two")
     Path("empty.parquet").write_bytes(b"")
+    holes = pa.array([None, int(ids[0]), None], pa.int64())
+    pq.write_table(pa.table({"face_id": holes}), "holes.parquet")
     Path("strangers.txt").write_text(f"5\n{ids[0]}\n")
     with pytest.raises(InputError, match=message):
         export_round(ROUND, Path("none.h5"), selection=selection)
@@ -205,13 +216,26 @@ def test_others_can_read_the_file(source: None) -> None:
 def test_teachers_can_be_chosen(fresh: None, teachers: list[str]) -> None:
     export_round(ROUND, OUT, teachers=teachers)
     assert import_round(OUT, FEW).teachers == teachers
-    assert teachers_of(FEW) == teachers
+    assert embedded_by(FEW, FaceStore.open(layout.faces(FEW)))[0] == teachers
 
 
 @pytest.mark.parametrize("teacher", ["absent", "../toy", ""])
 def test_a_teacher_that_is_none(source: None, teacher: str) -> None:
     with pytest.raises(InputError, match=r"does not exist|a name has"):
         export_round(ROUND, OUT, teachers=[teacher])
+
+
+def test_embeddings_of_other_faces_stay_unless_they_are_asked_for(fresh: None) -> None:
+    other = layout.teacher(ROUND, "other")
+    shutil.copytree(layout.teacher(ROUND, TEACHERS[0]), other)
+    replace(Passport.read(other), faces_root="ab" * 32).write(other)
+    try:
+        found = export_round(ROUND, OUT)
+        with pytest.raises(InputError, match=r"other\.zarr: made from faces abab"):
+            export_round(ROUND, OUT, teachers=["other"])
+    finally:
+        shutil.rmtree(other)
+    assert (list(found.teachers), found.left_out) == (sorted(TEACHERS), [other])
 
 
 def test_a_store_of_version_1_becomes_one_of_today(fresh: None) -> None:

@@ -46,7 +46,7 @@ class TestRound:
         self, images: dict[str, np.ndarray], params: Params
     ) -> None:
         assert adopted(params) == (
-            "digi: 143 imported faces, 143 of them usable, 11 identities; "
+            "143 imported faces, 143 of them usable, 11 identities; "
             "stated to be made by DigiFace-1M"
         )
         table = LatentManifest.read(layout.manifest("digi")).table.to_pydict()

@@ -18,8 +18,8 @@ from manifests.core.errors import InputError
 from manifests.core.files import read_json
 from manifests.settings.params import Params, load_params
 from manifests.stores.reading import FaceStore, TeacherStore
-from manifests.stores.rounds import open_round
-from manifests.takeaway.packing import export_round, teachers_of
+from manifests.stores.rounds import embedded_by, open_round
+from manifests.takeaway.packing import export_round
 from manifests.takeaway.unpacking import import_round
 from pipeline import embed, plan
 from pipeline.arrays.frames import Frame
@@ -66,6 +66,10 @@ def test_no_store_is_called_by_a_path(name: str) -> None:
         layout.teacher("pool", name)
 
 
+def of_pool() -> list[str]:
+    return embedded_by("pool", FaceStore.open(layout.faces("pool")))[0]
+
+
 @pytest.fixture
 def second(sharded: Params) -> Params:
     """A round with two teachers, one of them in a file; parameters that name that one."""
@@ -82,7 +86,7 @@ class TestSeveralTeachers:
         write_network(FILE, declared=DECLARED | {"name": NAME})
         embed_round("pool", TEXT, sharded, workers=Workers(1))
         assert (folder_hashes(FIRST), folder_hashes(layout.faces("pool"))) == before
-        assert teachers_of("pool") == ["dlib-resnet", NAME]
+        assert of_pool() == ["dlib-resnet", NAME]
 
     def test_rows_are_what_the_file_computes(self, second: Params) -> None:
         faces = FaceStore.open(layout.faces("pool"))
@@ -161,7 +165,7 @@ class TestNames:
             sys, "argv", ["embed", "pool", "--teacher", f"onnx:{path}", "--workers", "1"]
         )
         embed.main()
-        assert teachers_of("pool") == ["dlib-resnet", "other"]
+        assert of_pool() == ["dlib-resnet", "other"]
 
 
 class WholeHead(Teacher):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -10,13 +12,17 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 
 from eval.photos.models import load_model
 from manifests.core import layout
 from manifests.core.digests import folder_hashes
 from manifests.core.errors import InputError
-from manifests.core.files import put, read_json
-from manifests.records.exports import FLOAT, INT8, LATENCY, WEIGHTS, Export
+from manifests.core.files import put, read_json, write_json
+from manifests.model_card import write_card
+from manifests.records.exports import FLOAT, INT8, LATENCY, RECORD, WEIGHTS, Export
+from pipeline.arrays.align import Aligner, crop_photograph, find_in_photograph
+from pipeline.arrays.frames import ARCFACE112
 from pipeline.foreign.onnx import open_network
 from tests.exports import RUN
 from tests.train.exporting.toys import FILES, OUT, command
@@ -69,6 +75,50 @@ def test_a_file_is_the_student_to_everything_that_measures(inside: Path) -> None
     declared = open_network(OUT / INT8).declared.values
     assert declared["name"] == f"small-resnet-{run.sha256[:8]}-int8"
     assert declared["licence"] == "made with toy-generator: CC0-1.0"
+
+
+def test_the_card_s_lines_align_a_photograph_as_verification_does(
+    inside: Path, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (lines,) = re.findall("```python\n(.*?)```", (OUT / "MODEL_CARD.md").read_text(), re.DOTALL)
+    snippet = tmp_path / "snippet.py"
+    snippet.write_text(lines)
+    model = load_model(str(RUN), layout.WEIGHTS)
+    monkeypatch.chdir(OUT)
+    card = runpy.run_path(str(snippet))
+    aligner = Aligner(weights, threshold=0.0)
+    for name, side in (("s1/1.pgm", 2), ("s7/3.pgm", 5)):  # of less and more pixels than the frame
+        picture = Image.open(weights / "orl" / name).convert("RGB").resize((92 * side, 112 * side))
+        face = find_in_photograph(aligner, np.array(picture))
+        crop = crop_photograph(np.array(picture), face, ARCFACE112)
+        found = np.asarray(card["aligned"](picture, face.landmarks, card["FIVE"]), np.float32)
+        middle = np.s_[16:-16, 16:-16]  # beyond the photograph its edge is repeated, or black
+        assert np.abs(found - crop.permute(1, 2, 0).numpy())[middle].mean() < 1.0
+        seen = crop_photograph(np.array(picture), face, model.frame)[None]
+        expected = model.embed(seen)[0] / np.linalg.norm(model.embed(seen)[0])
+        assert card["embedding"](picture, face.landmarks, card["FIVE"]) @ expected > 0.99
+        corners = face.landmarks
+        eyes = [corners[2:4].mean(axis=0), corners[0:2].mean(axis=0)]
+        turned = card["aligned"](picture.rotate(30, center=(0, 0)), turn(eyes, 30), card["EYES"])
+        upright = card["aligned"](picture, eyes, card["EYES"])
+        apart = np.asarray(turned, np.float32) - np.asarray(upright, np.float32)
+        assert np.abs(apart)[40:72, 40:72].mean() < 3.0
+
+
+def turn(points: list[np.ndarray], degrees: float) -> list[np.ndarray]:
+    """About the corner at (0, 0), anticlockwise on the screen, as PIL does."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return [np.array([[cos, sin], [-sin, cos]]) @ point for point in points]
+
+
+def test_an_export_of_before_says_that_it_has_no_template(here: Path) -> None:
+    record = read_json(OUT / RECORD)
+    del record["template"]
+    write_json(OUT / RECORD, record)
+    write_card(OUT)
+    assert (
+        "does not state its template; export the run again" in (OUT / "MODEL_CARD.md").read_text()
+    )
 
 
 def test_an_export_is_the_same_bytes_every_time(here: Path) -> None:
