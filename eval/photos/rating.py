@@ -51,14 +51,8 @@ class SeenPhotographs:
 def look_at(protocol: Protocol, models: Mapping[str, Model], find: Finder) -> SeenPhotographs:
     """Every model on the same found faces; where none was found, on the central box, as in
     verification."""
-    faces: list[Face] = []
-
-    def finding(picture: np.ndarray) -> Face:
-        faces.append(find(picture))
-        return faces[-1]
-
     views = [model.views for model in models.values()]
-    embedded, _ = embed_protocol(protocol, [*models.values()], views, finding)
+    embedded, faces = embed_protocol(protocol, [*models.values()], views, find)
     rows = {name: own.views[view] for name, own, view in zip(models, embedded, views, strict=True)}
     return SeenPhotographs(rows, detector_scores(faces))
 

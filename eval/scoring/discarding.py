@@ -140,7 +140,7 @@ def discard_figures(
 
     Raises InputError where impostors are too few for the FMR.
     """
-    require_impostors(int((~pairs.same).sum()), fmr)
+    require_impostors(pairs.distinct_impostors, fmr)
     statistic = fnmr_statistic(pairs.score, pairs.same, quality, fmr, rule)
     found = identity_bootstrap(statistic, subjects, resamples=resamples, seed=seed)
     return {

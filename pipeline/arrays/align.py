@@ -6,7 +6,7 @@ evaluation what it met in training.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,12 @@ class Face:
     landmarks: Float[np.ndarray, "5 2"]
     score: float
     detected: bool = True
+    others: int = 0  # further faces that were detected in the picture
+
+    @property
+    def eye_distance(self) -> float:
+        """Between the eyes' centres, in the picture's own pixels."""
+        return float(eye_distance(self.landmarks[None])[0])
 
 
 class Aligner:
@@ -62,7 +68,8 @@ class Aligner:
             for box in boxes
         ]
         nearest = int(np.argmin(offsets))
-        return Face(self._landmarks(picture, boxes[nearest]), float(scores[nearest]))
+        landmarks = self._landmarks(picture, boxes[nearest])
+        return Face(landmarks, float(scores[nearest]), others=len(boxes) - 1)
 
     def in_middle(self, picture: UInt8[np.ndarray, "height width 3"]) -> Face:
         """The landmarks predicted in the central box, for a picture where nothing was found."""
@@ -87,6 +94,17 @@ def alignment_identity(weights: Path) -> dict[str, str]:
     }
 
 
+def eye_centres(landmarks: Float[np.ndarray, "face 5 2"]) -> Float[np.ndarray, "face 2 2"]:
+    """Half-way between the corners: the eye on the right of the picture, then the left one."""
+    return (landmarks[:, [0, 2]] + landmarks[:, [1, 3]]) / 2
+
+
+def eye_distance(landmarks: Float[np.ndarray, "face 5 2"]) -> Float[np.ndarray, " face"]:
+    """Between the eyes' centres, in the landmarks' pixels."""
+    eyes = eye_centres(landmarks)
+    return np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=1)
+
+
 @lru_cache(maxsize=2)
 def load_aligner(weights: Path, threshold: float) -> Aligner:
     """One aligner a process and setting."""
@@ -108,7 +126,7 @@ def find_faces(
     """The most central face of each generated picture, landmarks in its own pixels."""
     ratio = pictures.shape[-1] / detect_size
     found = [aligner.most_central(picture) for picture in enlarge(pictures, detect_size)]
-    return [face and Face(face.landmarks * ratio, face.score) for face in found]
+    return [face and replace(face, landmarks=face.landmarks * ratio) for face in found]
 
 
 def find_in_photograph(aligner: Aligner, picture: UInt8[np.ndarray, "height width 3"]) -> Face:
@@ -122,7 +140,7 @@ def find_in_photograph(aligner: Aligner, picture: UInt8[np.ndarray, "height widt
     )
     face = aligner.most_central(doubled)
     if face is not None:
-        return Face(face.landmarks / 2.0, face.score)
+        return replace(face, landmarks=face.landmarks / 2.0)
     return aligner.in_middle(picture)
 
 
