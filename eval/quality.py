@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float, Int
 from eval.photos.models import Model, load_model
 from eval.reporting.figures import separability_figure
 from eval.reporting.style import picture
+from eval.scoring.metrics import enough_impostors
 from eval.scoring.separability import Looks, Measured, measure
 from manifests.core import layout
 from manifests.core.costs import timed
@@ -155,11 +156,21 @@ def broken(
                 ("genuine mean", figures["genuine"]["mean"], "most_genuine"),
                 ("duplicate identities", figures["duplicates"]["share"], "most_duplicates"),
             ]
+        found += _too_few(figures, judge, settings.most_eer)
         for what, value, name in limits:
             if value > getattr(settings, name):
                 limit = getattr(settings, name)
                 found.append(f"{what} {value:.3f} above {name} {limit:g} ({judge})")
     return found
+
+
+def _too_few(figures: Mapping[str, Any], judge: str, most_eer: float) -> list[str]:
+    """Kinds of pairs of which too few stand behind an error as low as that."""
+    return [
+        f"{figures[name]} {kind} pairs too few for most_eer {most_eer:g} ({judge})"
+        for kind, name in (("genuine", "num_genuine"), ("impostor", "num_impostors"))
+        if most_eer and not enough_impostors(figures[name], most_eer)
+    ]
 
 
 @dataclass(frozen=True)
