@@ -46,13 +46,13 @@ class ScoredPairs:
 
     def only(self, rows: Bool[np.ndarray, " pair"]) -> ScoredPairs:
         """Some of them."""
-        sides = [
+        left, right = (
             [name for name, kept in zip(side, rows.tolist(), strict=True) if kept]
             for side in (self.left, self.right)
-        ]
+        )
         numbers = (self.pair_id, self.fold, self.same, self.score, self.failed)
         pair_id, fold, same, score, failed = (column[rows] for column in numbers)
-        return ScoredPairs(pair_id, fold, *sides, same, score, failed)
+        return ScoredPairs(pair_id, fold, left, right, same, score, failed)
 
     def table(self) -> pa.Table:
         """scores.parquet, that `parse_scores` reads."""
