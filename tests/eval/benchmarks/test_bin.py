@@ -46,6 +46,9 @@ WRITERS: dict[str, Callable[[], bytes]] = {
     "python 3, protocol 5": lambda: pickle.dumps([IMAGES, tuple(SAME)], 5),
     "arrays, protocol 2": lambda: as_arrays(2),
     "arrays, protocol 5": lambda: as_arrays(5),
+    "arrays of objects": lambda: pickle.dumps(
+        (np.array([*IMAGES, None], object)[:-1], np.array([*SAME, None], object)[:-1]), 4
+    ),
     "numpy truth": lambda: pickle.dumps((IMAGES, [np.bool_(x) for x in SAME]), 3),
 }
 
@@ -90,6 +93,7 @@ def test_a_frame_that_the_crop_does_not_hold_is_said_once_and_recorded(
 ) -> None:
     (tmp_path / "x.bin").write_bytes(WRITERS["python 3, protocol 4"]())
     protocol = open_benchmark(f"bin:{tmp_path / 'x.bin'}")
+    assert "compare a picture with itself" in capsys.readouterr().err  # of one colour each
     (done,) = verify_models([colours(TIGHT)], protocol)
     # dlib150 begins at y = 19.997 and is 100.581 high; the crop ends at 112
     assert done.metrics["frame_coverage"] == pytest.approx(92.003 / 100.581, abs=1e-9)
@@ -136,7 +140,10 @@ def wide() -> bytes:
         (([*IMAGES[:-1], jpeg((9, 9, 9))[:-200]], SAME), "image 000079: not a readable image"),
         (([*IMAGES[:-1], wide()], SAME), "image 000079: 40x32 pixels; an aligned crop is square"),
         ((IMAGES, [*SAME[:-1], 7]), "label 7, expected true or false"),
-        ((IMAGES, [True] * 40), "fold 0 needs genuine and impostor pairs"),
+        (
+            (IMAGES, [True] * 20 + [False] * 20),
+            r"x\.bin: .* fold 0 needs genuine and impostor pairs; folds .* blocks .*: shuffle them",
+        ),
     ],
 )
 def test_bad_files_are_refused_in_one_line(tmp_path: Path, value: Any, message: str) -> None:
