@@ -30,7 +30,7 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="a run with a quality head")
     parser.add_argument(
-        "--benchmark", required=True, help="orl, or pairs:, rfw:, templates: or folder:DIR, …"
+        "--benchmark", required=True, help="orl, or pairs:, lfw:, templates: or folder:DIR, …"
     )
     parser.add_argument("--out", type=Path, required=True, help="a Parquet file")
     args = parser.parse_args()
