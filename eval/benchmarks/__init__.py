@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from eval.benchmarks.base import DISJOINT, Protocol, require_disjoint
+from eval.benchmarks.base import DISJOINT, Protocol, require_disjoint, warn_of_repeats
 from manifests.core.backends import find_backend
 from manifests.core.errors import InputError
 from manifests.photographs.protocols import Benchmark
@@ -23,6 +23,7 @@ def open_benchmark(text: str) -> Protocol:
     protocol: Protocol = source.open_protocol(argument)
     if protocol.disjoint:
         require_disjoint(protocol.benchmark, protocol.subject_rule)
+    warn_of_repeats(protocol)
     return protocol
 
 

@@ -11,6 +11,8 @@ from eval.benchmarks.base import (
     find_subject_rule,
     need_folder,
     parse_fold,
+    require_possible,
+    warn_of_labels,
 )
 from manifests.core.errors import InputError
 from manifests.photographs.images import ImageFolder, image_hashes
@@ -23,13 +25,16 @@ COLUMNS = ["fold", "left", "right", "same"]
 def open_protocol(argument: str) -> Protocol:
     """The protocol as it lies in the folder.
 
-    Raises InputError naming the line for a missing image, a bad number or an empty fold.
+    Raises InputError naming the line for a missing image, a bad number or an empty fold, and for
+    pairs that cannot be.
     """
     folder = need_folder("pairs", argument, "pairs.csv and images/")
     table, images = folder / "pairs.csv", folder / "images"
-    rows = [_parse(where, images, row) for where, row in read_csv(table, COLUMNS)]
+    lines = {where: _parse(where, images, row) for where, row in read_csv(table, COLUMNS)}
+    where, rows = [*lines], [*lines.values()]
     if not rows:
         raise InputError(f"{table}: no pairs")
+    require_possible(rows, where)
     _, left, right, same = zip(*rows, strict=True)
     source = ImageFolder(images)
     hashes = image_hashes(source, {*left, *right})
@@ -37,7 +42,10 @@ def open_protocol(argument: str) -> Protocol:
         benchmark = as_benchmark("pairs", rows, hashes, ALIGNMENT)
     except InputError as error:
         raise InputError(f"{table}: {error}") from None
-    return Protocol(benchmark, source, find_subject_rule(left, right, same))
+    rule = find_subject_rule(left, right, same)
+    if rule == "image":
+        warn_of_labels(rows, where)
+    return Protocol(benchmark, source, rule)
 
 
 def _parse(where: str, images: Path, row: dict[str, str]) -> Row:

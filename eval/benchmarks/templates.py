@@ -52,9 +52,12 @@ def _subject(template: str) -> str:
 
 
 def _members(folder: Path) -> tuple[dict[str, str], list[tuple[str, ...]]]:
-    """{template_id: SUBJECT/TEMPLATE}, and the columns of the member table."""
+    """{template_id: SUBJECT/TEMPLATE}, and the columns of the member table.
+
+    Raises InputError for an image that is in a template twice, or of two subjects.
+    """
     full: dict[str, str] = {}
-    rows = []
+    rows, first, owner = [], dict[tuple[str, str], str](), dict[str, tuple[str, str]]()
     for where, row in read_list(folder, "templates", MEMBERS):
         identity, subject = row["template_id"], row["subject_id"]
         if "/" in identity + subject:
@@ -65,7 +68,17 @@ def _members(folder: Path) -> tuple[dict[str, str], list[tuple[str, ...]]]:
                 f"{where}: template {identity} is of subject {subject}, above of "
                 f"{_subject(full[identity])}"
             )
-        rows.append((name, row["media_id"], row["image"]))
+        image = row["image"]
+        before = first.setdefault((name, image), where)
+        if before != where:
+            raise InputError(f"{where}: {image} is in template {identity} already, by {before}")
+        (person, named) = owner.setdefault(image, (subject, where))
+        if person != subject:
+            raise InputError(
+                f"{where}: {image} is of subject {subject} here and of {person} by {named}; cut "
+                "each face to an image of its own"
+            )
+        rows.append((name, row["media_id"], image))
     if not rows:
         raise InputError(f"{folder}: no templates in templates.csv")
     return full, [*zip(*rows, strict=True)]
@@ -79,6 +92,10 @@ def _pairs(
     for where, row in read_list(folder, "pairs", ("left", "right"), ("fold", "left", "right")):
         left.append(_known(where, row["left"], full))
         right.append(_known(where, row["right"], full))
+        if left[-1] == right[-1]:
+            raise InputError(
+                f"{where}: template {row['left']} is compared with itself; remove this pair"
+            )
         if "fold" in row:
             fold.append(parse_fold(where, row["fold"]))
     return tuple(left), tuple(right), fold

@@ -109,6 +109,7 @@ def verify(
     metrics = {
         **_facts(protocol, model, views),
         **_face_figures(faces),
+        **protocol.repeats,
         **figures_of_pairs(own, model.metric, protocol.subject_rule),
         **_all_pairs(protocol, rows, model.metric),
         **_identification(protocol, rows, model.metric),
