@@ -27,6 +27,7 @@ from eval.reporting.style import picture
 from eval.scoring.metrics import enough_impostors
 from eval.scoring.separability import Looks, Measured, measure
 from manifests.core import layout
+from manifests.core.backends import split_kind
 from manifests.core.costs import timed
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError, Parser, run_command
@@ -109,7 +110,7 @@ def require_independent(judge: str, name: str, teacher: str) -> None:
 
 def _trained_on(judge: str) -> Collection[str]:
     """Paths of the stores that a run, or an export of one, names."""
-    kind, _, name = judge.partition(":")
+    kind, name = split_kind(judge)
     file = Path(name).resolve()  # a link may lead to an export
     if kind == "onnx" and file.is_file() and (file.parent / RECORD).is_file():
         export = Export.read(file.parent)

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from manifests.core import layout
+from manifests.core.backends import split_kind
 from manifests.core.errors import InputError, Parser, pick, run_command
 from manifests.core.files import write_json
 from manifests.settings.params import Params, Render, load_params
@@ -190,7 +191,7 @@ def main() -> None:
     )
     add_options(parser)
     args = parser.parse_args()
-    kind, _, folder = args.images.partition(":")
+    kind, folder = split_kind(args.images)
     pick("kind of image set", kind, {FOLDER: None})
     if not folder:
         raise InputError(f"{args.images}: expected {FOLDER}:DIR")

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from eval.benchmarks import open_benchmark
+from eval.photos.photo_sets import open_photographs
 from manifests.core.errors import InputError
 from manifests.photographs.protocols import Benchmark
 from manifests.photographs.scores import subject_of
@@ -123,6 +124,14 @@ def test_a_label_that_hides_who_is_who_is_named(
     assert open_benchmark(f"pairs:{tmp_path}").subject_rule == "image"
     said = capsys.readouterr().err
     assert "pairs.csv, line 8: labelled against its folder" in said and "in 38 of 39 pairs" in said
+
+
+def test_a_folder_at_home_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of --benchmark, of verify.pairs in params.yaml, and of sets of photographs."""
+    monkeypatch.setenv("HOME", str(folder.parent))
+    there = open_benchmark(f"pairs:{folder}").benchmark.protocol_sha256
+    assert open_benchmark(f"pairs:~/{folder.name}").benchmark.protocol_sha256 == there
+    assert len(open_photographs(f"pairs:~/{folder.name}").images) == 5
 
 
 def test_a_file_that_is_no_image_is_named(folder: Path) -> None:
