@@ -14,7 +14,7 @@ from eval.photos.photo_sets import PhotographSet
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.photographs.images import DETECT_THRESHOLD, ImageFolder, decode
-from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
+from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph, misplaced
 from pipeline.arrays.frames import Frame, to_frame
 from pipeline.arrays.numerics import BATCH, in_fixed_batches
 from pipeline.teachers.base import Teacher
@@ -38,8 +38,8 @@ def embed_real(
     """Photographs through the frame that a store keeps to the teacher's. `source`: the frame
     that they are cut to already; None: faces are detected.
 
-    Raises InputError for photographs in no folder of their person, of fewer than two people, and
-    for the first that cannot be read or, of `source`, is not square.
+    Raises InputError for photographs in no folder of their person, of fewer than two people or
+    of no crops in `source`, and for the first that cannot be read or, of `source`, is not square.
     """
     if "" in photographs.subjects:
         at = photographs.subjects.index("")
@@ -50,6 +50,8 @@ def embed_real(
     rows, kept = [], []
     aligner = None if source else Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
     images = ImageFolder(photographs.folder)
+    if source is not None:
+        _require_cut(photographs, images, source)
     with tqdm(total=len(photographs.images), desc="embed photographs", unit="image") as bar:
         for at in range(0, len(photographs.images), BLOCK):
             crops = []
@@ -73,14 +75,31 @@ def embed_real(
     return RealFaces(names, subjects.astype(np.int64), np.concatenate(rows), undetected)
 
 
+def _require_cut(photographs: PhotographSet, images: ImageFolder, frame: Frame) -> None:
+    def read(number: int) -> np.ndarray:
+        name = photographs.images[number]
+        return _square(decode(images.read(name), images.where(name)), images.where(name))
+
+    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
+    reason = misplaced(aligner, frame, len(photographs.images), read)
+    if reason is not None:
+        raise InputError(
+            f"{photographs.folder}: {reason}; leave --frame out to have faces detected"
+        )
+
+
+def _square(picture: np.ndarray, where: str) -> np.ndarray:
+    height, width = picture.shape[:2]
+    if height != width:
+        raise InputError(f"{where}: {width}x{height} pixels; an aligned crop is square")
+    return picture
+
+
 def _face(aligner: Aligner | None, source: Frame | None, picture: np.ndarray, where: str) -> Face:
     if aligner is not None:
         return find_in_photograph(aligner, picture)
     assert source is not None
-    height, width = picture.shape[:2]
-    if height != width:
-        raise InputError(f"{where}: {width}x{height} pixels; an aligned crop is square")
-    return placed(source, picture)
+    return placed(source, _square(picture, where))
 
 
 def _embed(

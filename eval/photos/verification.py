@@ -26,11 +26,12 @@ from eval.scoring.pooling import pool_templates, undetected
 from eval.scoring.ranking import identification_figures
 from eval.scoring.scored import ScoredPairs
 from eval.scoring.similarity import faces_of, score_pairs
+from manifests.core import layout
 from manifests.core.files import write_json
 from manifests.core.tables import write_table
-from manifests.photographs.images import DECODER
+from manifests.photographs.images import DECODER, DETECT_THRESHOLD, decode
 from manifests.photographs.scores import KIND
-from pipeline.arrays.align import Face
+from pipeline.arrays.align import LANDMARKS, Aligner, Face, misplaced
 
 FACTS = ("model", "model_sha256", "metric", "views", "benchmark", "protocol_sha256", "subject_rule")
 
@@ -75,10 +76,26 @@ def verify_models(
 ) -> list[Verification]:
     """Every model on the same found faces, by its own views unless others are named."""
     used = [views or model.views for model in models]
+    _warn_of_frame(protocol)
     for model in models:
         _warn_of_edges(model, protocol)
     embedded, faces = embed_protocol(protocol, models, used, finder(protocol))
     return [verify(protocol, each, faces, use) for each, use in zip(embedded, used, strict=True)]
+
+
+def _warn_of_frame(protocol: Protocol) -> None:
+    """Where the landmarks' weights lie there; a network in a file needs no others."""
+    if protocol.frame is None or not (layout.WEIGHTS / LANDMARKS).exists():
+        return
+    names, images = protocol.benchmark.images, protocol.images
+
+    def read(number: int) -> np.ndarray:
+        return decode(images.read(names[number]), images.where(names[number]))
+
+    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
+    reason = misplaced(aligner, protocol.frame, len(names), read)
+    if reason is not None:
+        print(f"warning: benchmark {protocol.benchmark.name}: {reason}", file=sys.stderr)
 
 
 def _warn_of_edges(model: Model, protocol: Protocol) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from eval.benchmarks import open_benchmark
 from eval.photos.verification import verify_models
+from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.photographs.protocols import ALIGNED
 from tests.protocols import (
@@ -103,6 +105,23 @@ def test_a_frame_that_the_crop_does_not_hold_is_said_once_and_recorded(
     (whole,) = verify_models([colours()], protocol)
     assert whole.metrics["frame_coverage"] == 1.0
     assert "warning" not in capsys.readouterr().err
+
+
+def test_photographs_that_are_no_crops_are_said_to_be_none(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Squares of ORL, in which heads fill the height."""
+    images = []
+    for person in range(1, 11):
+        for number in (1, 2, 1, 2):
+            file = io.BytesIO()
+            picture = Image.open(layout.WEIGHTS / f"orl/s{person}/{number}.pgm")
+            picture.crop((0, 10, 92, 102)).save(file, "PNG")
+            images.append(file.getvalue())
+    (workspace / "x.bin").write_bytes(pickle.dumps((images, [True, False] * 10)))
+    verify_models([colours()], open_benchmark("bin:x.bin"))
+    said = capsys.readouterr().err
+    assert "warning: benchmark bin: no crops in the frame arcface112: the faces found in" in said
 
 
 class Attack:
