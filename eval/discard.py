@@ -53,6 +53,11 @@ def discard_text(found: Mapping[str, Any]) -> str:
         area, ratio = found[name], found[f"{name}_over_random"]
         against = f", {_with_interval(*ratio.values())} of random" if ratio else ""
         lines.append(f"{name} to {end:.2f}: {_with_interval(*area.values())}{against}")
+    if found["borne_to"] < GRID[-1]:
+        lines.append(
+            f"beyond {found['borne_to']:.0%} discarded too few pairs are left; quote nothing "
+            "that reaches there"
+        )
     return "\n".join(lines)
 
 

@@ -3,7 +3,8 @@
     facestill face-quality --model runs/NAME --benchmark orl --out FILE.parquet
     facestill discard SCORES --quality FILE.parquet
 
-A row an image: image, quality (higher is better). The run was trained with cr-fiqa in train.loss.
+A row an image: image, quality (higher is better), detected. The run was trained with cr-fiqa in
+train.loss.
 A face that is not found is rated in its central box, as verification has it. Stored faces are
 rated by `facestill qualities`; photographs never train.
 """
@@ -29,7 +30,7 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="a run with a quality head")
     parser.add_argument(
-        "--benchmark", required=True, help="orl, or pairs:, rfw:, templates: or folder:DIR, …"
+        "--benchmark", required=True, help="orl, or pairs:, lfw:, templates: or folder:DIR, …"
     )
     parser.add_argument("--out", type=Path, required=True, help="a Parquet file")
     args = parser.parse_args()
@@ -49,8 +50,12 @@ def main() -> None:
         "benchmark": protocol.benchmark.name,
         "protocol_sha256": protocol.benchmark.protocol_sha256,
     }
-    write_table(args.out, KIND, pa.table({"image": names, "quality": quality}), facts)
-    print(f"{args.out}: {len(names)} images, quality {quality.min():.3f} to {quality.max():.3f}")
+    columns = {"image": names, "quality": quality, "detected": seen.detected}
+    write_table(args.out, KIND, pa.table(columns), facts)
+    print(
+        f"{args.out}: {len(names)} images, quality {quality.min():.3f} to {quality.max():.3f}; "
+        f"{int((~seen.detected).sum())} without a face that was found, rated in their central boxes"
+    )
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@
 
 Two photographs are the same at a false match rate (FMR): the threshold that lets this share of
 other people's pairs pass, with its interval, comes from the scores of a verification of the same
-model (by default the one under reports/verify, the user's own pairs first). Exit status: 0 the
-same, 1 different, 2 bad input.
+model (by default the one under reports/verify, the user's own pairs first). It says nothing of
+what was not measured there: a photograph without a face that is found, or a face of fewer pixels.
+Exit status: 0 the same, 1 different, 2 no verdict or bad input.
 """
 
 from __future__ import annotations
@@ -24,22 +25,25 @@ import torch
 from eval.photos.folders import check_photographs, crop_of, embed_folder, write_embeddings
 from eval.photos.models import Model, load_model
 from eval.scoring.metrics import threshold_at
-from eval.scoring.scored import read_scores
+from eval.scoring.scored import check_pairs, read_scores, repeated
 from eval.scoring.similarity import similarity
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import read_json, require_file_place
 from manifests.photographs.images import DETECT_THRESHOLD
 from manifests.photographs.protocols import ALIGNMENT
-from pipeline.arrays.align import Aligner
+from pipeline.arrays.align import Aligner, Face
+from pipeline.arrays.frames import Frame, dlib5_in
 
 FMR = 0.01
+NO_VERDICT = 2
 PREFERRED = ("pairs",)  # of a model's results under reports/verify
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold that lets the share `fmr` of impostor pairs pass, and where it comes from."""
+    """A threshold that lets the share `fmr` of impostor pairs pass, and what it comes from: pairs
+    of different photographs, each once, in both of which a face was found."""
 
     fmr: float
     threshold: float
@@ -47,33 +51,63 @@ class OperatingPoint:
     benchmark: str
     protocol_sha256: str
     num_impostors: int
+    num_people: int
+    least_eye_distance: float | None  # pixels, of the smallest face; None where it is not recorded
     result: str  # the folder of the verification
 
 
 @dataclass(frozen=True)
 class Match:
-    """The verdict on two photographs."""
+    """The verdict on two photographs; without one there is no score either."""
 
-    same: bool
+    same: bool | None
+    reason: str | None  # why there is no verdict
     close: bool  # the score lies within the threshold's interval
-    score: float
+    score: float | None
     metric: str
-    detected: tuple[bool, bool]  # where not, the central box was compared
+    detected: tuple[bool, bool]
+    other_faces: tuple[int, int]  # further ones that were found; the most central was compared
     at: OperatingPoint
 
 
-def decide(score: float, metric: str, detected: Sequence[bool], at: OperatingPoint) -> Match:
+def decide(score: float, metric: str, faces: Sequence[Face], at: OperatingPoint) -> Match:
     """A pair is the same where its score is above the threshold."""
     low, high = at.ci95
-    left, right = detected
-    return Match(score > at.threshold, low <= score <= high, score, metric, (left, right), at)
+    return Match(score > at.threshold, None, low <= score <= high, score, metric, *_seen(faces), at)
+
+
+def no_verdict(reason: str, metric: str, faces: Sequence[Face], at: OperatingPoint) -> Match:
+    return Match(None, reason, False, None, metric, *_seen(faces), at)
+
+
+def _seen(faces: Sequence[Face]) -> tuple[tuple[bool, bool], tuple[int, int]]:
+    left, right = faces
+    return (left.detected, right.detected), (left.others, right.others)
+
+
+def outside(
+    photographs: Sequence[Path], faces: Sequence[Face], frame: Frame, at: OperatingPoint
+) -> str | None:
+    """Why the threshold was not measured on photographs like these; None where it was. A face of
+    more pixels than the model's frame has is brought to as many, however large it is."""
+    lost = [str(path) for path, face in zip(photographs, faces, strict=True) if not face.detected]
+    if lost:
+        return f"no face was found in {' and '.join(lost)}"
+    least = min(at.least_eye_distance or 0.0, Face(dlib5_in(frame), 0.0).eye_distance)
+    for path, face in zip(photographs, faces, strict=True):
+        if face.eye_distance < least:
+            return (
+                f"the face in {path} has {face.eye_distance:.1f} pixels between the eyes, the "
+                f"smallest of {at.benchmark} ({at.result}) {at.least_eye_distance:.1f}"
+            )
+    return None
 
 
 def operating_point(folder: Path, model: Model, fmr: float) -> OperatingPoint:
     """The threshold of `model` at `fmr`, from the verification in `folder`.
 
-    Raises InputError for the result of another model, views or metric, for files of two unlike
-    verifications, and for an FMR that its impostors are too few for.
+    Raises InputError for the result of another model, views, frame or metric, for files of two
+    unlike verifications, and for an FMR that its people or impostors are too few for.
     """
     metrics = read_json(folder / "metrics.json")
     pairs, facts = read_scores(folder / "scores.parquet")
@@ -83,14 +117,18 @@ def operating_point(folder: Path, model: Model, fmr: float) -> OperatingPoint:
             raise InputError(
                 f"{folder}: scores.parquet and metrics.json have unlike {name}; verify again"
             )
-    subjects = pairs.subjects(facts["subject_rule"]) if "subject_rule" in facts else None
+    pairs = pairs.only(~pairs.failed & ~repeated(pairs.left, pairs.right))
     try:
+        check_pairs(pairs.score, pairs.same)
+        subjects = pairs.subjects(facts.get("subject_rule", "image"))
         threshold, ci95 = threshold_at(pairs.score, pairs.same, fmr, subjects=subjects)
     except InputError as error:
-        raise InputError(f"{folder}: {error}") from None
-    num_impostors = int((~pairs.same).sum())
-    source = (metrics["benchmark"], metrics["protocol_sha256"], num_impostors, folder.as_posix())
-    return OperatingPoint(fmr, threshold, ci95, *source)
+        raise InputError(f"{folder}: {error} (both faces found, each pair once)") from None
+    return OperatingPoint(
+        fmr, threshold, ci95, metrics["benchmark"], metrics["protocol_sha256"],
+        int((~pairs.same).sum()), subjects.count,
+        metrics.get("eye_distance", {}).get("least"), folder.as_posix(),
+    )  # fmt: skip
 
 
 def _check_model(folder: Path, metrics: Any, model: Model) -> None:
@@ -98,6 +136,7 @@ def _check_model(folder: Path, metrics: Any, model: Model) -> None:
         "model_sha256": model.sha256,
         "metric": model.metric,
         "mirrored_view_added": model.mirrored,
+        "frame": model.frame.name,
         "alignment": ALIGNMENT,
     }
     if type(metrics) is not dict or not wanted.keys() <= metrics.keys():
@@ -143,12 +182,15 @@ def usual_operating_point(model: Model, fmr: float) -> OperatingPoint:
 
 def compare(left: Path, right: Path, model: Model, aligner: Aligner, at: OperatingPoint) -> Match:
     """The verdict on the photographs in two files."""
-    crops, detected = zip(*(crop_of(path, model, aligner) for path in (left, right)), strict=True)
+    crops, faces = zip(*(crop_of(path, model, aligner) for path in (left, right)), strict=True)
+    reason = outside((left, right), faces, model.frame, at)
+    if reason is not None:
+        return no_verdict(reason, model.metric, faces, at)
     rows = model.embed(torch.stack(crops))
     (score,) = similarity(rows[:1], rows[1:], model.metric)
     if not np.isfinite(score):
         raise InputError(f"model {model.name}: the score of these photographs is not finite")
-    return decide(float(score), model.metric, detected, at)
+    return decide(float(score), model.metric, faces, at)
 
 
 def in_words(found: Match, left: Path, right: Path) -> str:
@@ -158,16 +200,16 @@ def in_words(found: Match, left: Path, right: Path) -> str:
     lines = [
         f"{'same' if found.same else 'different'} at FMR {at.fmr:g}: score {found.score:.4f} "
         f"({found.metric}), same above {at.threshold:.4f} [{low:.4f}, {high:.4f}]",
-        f"threshold from {at.num_impostors:,} impostor pairs of {at.benchmark} ({at.result}, "
-        f"protocol {at.protocol_sha256[:12]})",
+        f"threshold from {at.num_impostors:,} impostor pairs of {at.num_people:,} people of "
+        f"{at.benchmark} ({at.result}, protocol {at.protocol_sha256[:12]})",
     ]
     if found.close:
         lines.append("a close call: the score lies within the threshold's 95 % interval")
-    for path, detected in zip((left, right), found.detected, strict=True):
-        if not detected:
-            lines.append(
-                f"no face was detected in {path}: its central box was compared, which may show none"
-            )
+    for path, others in zip((left, right), found.other_faces, strict=True):
+        if others:
+            lines.append(f"{others + 1} faces were found in {path}: the most central was compared")
+    if at.least_eye_distance is None:
+        lines.append(f"how large the faces of {at.result} are is not recorded; verify again")
     return "\n".join(lines)
 
 
@@ -182,9 +224,11 @@ def match_command(left: Path, right: Path, args: Any) -> int:
     found = compare(left, right, model, aligner, at)
     if args.json:
         print(json.dumps({"model": model.name, **asdict(found)}, indent=2))
+    elif found.reason is not None:
+        raise InputError(f"no verdict: {found.reason}")
     else:
         print(in_words(found, left, right))
-    return 0 if found.same else 1
+    return NO_VERDICT if found.same is None else 1 - found.same
 
 
 def embed_command(folder: Path, args: Any) -> int:

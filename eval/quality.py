@@ -24,8 +24,10 @@ from jaxtyping import Bool, Float, Int
 from eval.photos.models import Model, load_model
 from eval.reporting.figures import separability_figure
 from eval.reporting.style import picture
+from eval.scoring.metrics import enough_impostors
 from eval.scoring.separability import Looks, Measured, measure
 from manifests.core import layout
+from manifests.core.backends import split_kind
 from manifests.core.costs import timed
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError, Parser, run_command
@@ -109,7 +111,7 @@ def require_independent(judge: str, name: str, teacher: str) -> None:
 
 def _trained_on(judge: str) -> Collection[str]:
     """Paths of the stores that a run, or an export of one, names."""
-    kind, _, name = judge.partition(":")
+    kind, name = split_kind(judge)
     file = Path(name).resolve()  # a link may lead to an export
     if kind == "onnx" and file.is_file() and (file.parent / RECORD).is_file():
         export = Export.read(file.parent)
@@ -156,11 +158,21 @@ def broken(
                 ("genuine mean", figures["genuine"]["mean"], "most_genuine"),
                 ("duplicate identities", figures["duplicates"]["share"], "most_duplicates"),
             ]
+        found += _too_few(figures, judge, settings.most_eer)
         for what, value, name in limits:
             if value > getattr(settings, name):
                 limit = getattr(settings, name)
                 found.append(f"{what} {value:.3f} above {name} {limit:g} ({judge})")
     return found
+
+
+def _too_few(figures: Mapping[str, Any], judge: str, most_eer: float) -> list[str]:
+    """Kinds of pairs of which too few stand behind an error as low as that."""
+    return [
+        f"{figures[name]} {kind} pairs too few for most_eer {most_eer:g} ({judge})"
+        for kind, name in (("genuine", "num_genuine"), ("impostor", "num_impostors"))
+        if most_eer and not enough_impostors(figures[name], most_eer)
+    ]
 
 
 @dataclass(frozen=True)

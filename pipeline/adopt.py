@@ -21,15 +21,17 @@ import numpy as np
 import pyarrow as pa
 
 from manifests.core import layout
+from manifests.core.backends import split_kind
 from manifests.core.errors import InputError, Parser, conclude, pick, run_command
 from manifests.core.files import write_json
+from manifests.photographs.images import ImageFolder, decode
 from manifests.settings.params import Params, Render, load_params
 from manifests.stores.latents import FOLDER, LatentManifest, Recipe
 from manifests.stores.latents import build as build_manifest
 from manifests.stores.passport import Fingerprint, Passport
 from pipeline.adoption.crops import DETECT_THRESHOLD, LISTING, AdoptJob, numerics_here
 from pipeline.adoption.image_sets import ImageSet, read_image_set
-from pipeline.arrays.align import alignment_identity
+from pipeline.arrays.align import Aligner, alignment_identity, misplaced
 from pipeline.arrays.frames import FRAMES, WIDE, Frame
 from pipeline.building.faces import check_shard_rows, face_build
 from pipeline.building.shards import Build, finish, locked, relink, scratch_folder
@@ -72,7 +74,8 @@ class Adoption:
 def open_adoption(name: str, folder: Path, origin: Origin, params: Params) -> Adoption:
     """Reads all images, and the manifest that follows from them.
 
-    Raises InputError as `read_image_set` does, and if round `name` is another one already.
+    Raises InputError as `read_image_set` does, for images that are no crops in the frame that is
+    stated, and if round `name` is another one already.
     """
     check_shard_rows(params.render)
     layout.manifest(name)  # refuses what is no name before any image is read
@@ -81,7 +84,22 @@ def open_adoption(name: str, folder: Path, origin: Origin, params: Params) -> Ad
         if not STATEMENT.fullmatch(text):
             raise InputError(f"--{what} {text[:80]!r}: expected one line of up to 200 characters")
     images = read_image_set(folder, aligned=origin.frame is not None)
+    if origin.frame is not None:
+        _require_cut(images, origin.frame)
     return adoption_of(name, images, origin, params)
+
+
+def _require_cut(images: ImageSet, frame: Frame) -> None:
+    source = ImageFolder(images.root)
+    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
+
+    def read(number: int) -> np.ndarray:
+        name = images.names[number]
+        return decode(source.read(name), source.where(name))
+
+    reason = misplaced(aligner, frame, len(images), read)
+    if reason is not None:
+        raise InputError(f"{images.root}: {reason}; leave the frame out to detect faces")
 
 
 def adoption_of(name: str, images: ImageSet, origin: Origin, params: Params) -> Adoption:
@@ -190,7 +208,7 @@ def main() -> None:
     )
     add_options(parser)
     args = parser.parse_args()
-    kind, _, folder = args.images.partition(":")
+    kind, folder = split_kind(args.images)
     pick("kind of image set", kind, {FOLDER: None})
     if not folder:
         raise InputError(f"{args.images}: expected {FOLDER}:DIR")

@@ -47,10 +47,10 @@ def colours(frame: Frame = SMALL, metric: str = "cosine") -> Model:
 def measure(text: str, model: Model | None = None, views: str = "plain") -> Verification:
     """A benchmark by a model, faces taken for where arcface112 has them."""
     protocol = open_benchmark(text)
-    (done,), detected = embed_protocol(
+    (done,), faces = embed_protocol(
         protocol, [model or colours()], [views], partial(placed, ARCFACE112)
     )
-    return verify(protocol, done, detected, views)
+    return verify(protocol, done, faces, views)
 
 
 def picture(colour: tuple[int, int, int], side: int = SIDE) -> Image.Image:

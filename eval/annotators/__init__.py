@@ -14,7 +14,7 @@ from eval.annotators.base import ROWS, AlignedFaces, Annotator, EmbeddingAnnotat
 from eval.attributes.head_files import require_teacher
 from eval.photos.photo_sets import PhotographSet, found_faces, is_photographs, open_photographs
 from manifests.core import layout
-from manifests.core.backends import find_backend
+from manifests.core.backends import find_backend, split_kind
 from manifests.core.errors import InputError
 from manifests.records.attributes import FACES, PHOTOGRAPHS, AttributeTable, Source
 from manifests.stores.latents import LatentManifest
@@ -28,7 +28,7 @@ READ_ROWS = 16 * CHUNK_ROWS
 
 def load_annotator(text: str) -> Annotator:
     """The annotator that `text` names: measured, heads:PATH or onnx:PATH."""
-    name, _, argument = text.partition(":")
+    name, argument = split_kind(text)
     backend = find_backend(sys.modules[__name__], "annotator", name)
     annotator: Annotator = backend.load(argument)
     return annotator

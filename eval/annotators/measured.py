@@ -14,6 +14,7 @@ from eval.attributes.colour import lab, lightness, typology_angle
 from eval.attributes.pose import PITCH_RANGE, YAW_RANGE, head_pose
 from manifests.core.errors import InputError
 from manifests.records.attributes import Attribute
+from pipeline.arrays.align import eye_centres, eye_distance
 from pipeline.arrays.frames import ARCFACE112, dlib5_in
 
 SIZE = 84  # pixels of the region that is measured
@@ -118,13 +119,3 @@ def patch_pixels(
     offsets = grid[None, None] * width[:, None, None, None]
     places = np.stack(centres, axis=1)[:, :, None] + offsets
     return np.clip(np.floor(places), 0, size - 1).astype(np.int64)
-
-
-def eye_centres(landmarks: Float[np.ndarray, "face 5 2"]) -> Float[np.ndarray, "face 2 2"]:
-    """Half-way between the corners: the eye on the right of the picture, then the left one."""
-    return (landmarks[:, [0, 2]] + landmarks[:, [1, 3]]) / 2
-
-
-def eye_distance(landmarks: Float[np.ndarray, "face 5 2"]) -> Float[np.ndarray, " face"]:
-    eyes = eye_centres(landmarks)
-    return np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from eval.benchmarks.base import DISJOINT, Protocol, require_disjoint
-from manifests.core.backends import find_backend
+from eval.benchmarks.base import DISJOINT, Protocol, require_disjoint, warn_of_repeats
+from manifests.core.backends import find_backend, split_kind
 from manifests.core.errors import InputError
 from manifests.photographs.protocols import Benchmark
 from manifests.settings.params import Params
@@ -18,11 +18,12 @@ def open_benchmark(text: str) -> Protocol:
     Every image of it is there, can be decoded and has the hash that the protocol says.
     Raises InputError for the first thing that is not so.
     """
-    kind, _, argument = text.partition(":")
+    kind, argument = split_kind(text)
     source = find_backend(sys.modules[__name__], "benchmark", kind)
     protocol: Protocol = source.open_protocol(argument)
     if protocol.disjoint:
         require_disjoint(protocol.benchmark, protocol.subject_rule)
+    warn_of_repeats(protocol)
     return protocol
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool
 
+from eval.scoring.intervals import pair_subjects
+from eval.scoring.scored import repeated
 from manifests.core.errors import InputError
 from manifests.photographs.images import DECODER, ImageFolder, ImageSource
 from manifests.photographs.protocols import Benchmark
@@ -18,6 +25,8 @@ from pipeline.arrays.frames import Frame
 
 NUM_FOLDS, SEED = 10, 2026
 DISJOINT = "subject-disjoint"
+NEARLY = 0.1  # share of the pairs that may speak against a rule that nearly all agree with
+MOST_NAMED = 4  # rows in a message
 FOLD = re.compile("[0-9]{1,3}")
 
 
@@ -32,6 +41,24 @@ class Protocol:
     frame: Frame | None = None  # of images that are aligned already
     grouped: bool = False  # the first folder of a name is a group of people
     disjoint: bool = False  # no person may be in two folds
+
+    @cached_property
+    def of_one_picture(self) -> Bool[np.ndarray, " pair"]:
+        return _of_one_picture(self.benchmark)
+
+    @cached_property
+    def repeated(self) -> Bool[np.ndarray, " pair"]:
+        return repeated(self.benchmark.left, self.benchmark.right)
+
+    @property
+    def repeats(self) -> dict[str, int]:
+        """What of it says less than its number, as metrics.json has it."""
+        own = self.benchmark
+        return {
+            "num_images_repeated": len(own.images) - len({own.sha256[n] for n in own.images}),
+            "num_pairs_of_one_picture": int(self.of_one_picture.sum()),
+            "num_pairs_repeated": int(self.repeated.sum()),
+        }
 
     def frozen(self) -> Benchmark:
         """With the facts that a frozen file records beside what it hashes."""
@@ -73,16 +100,110 @@ def named(where: str, source: ImageFolder, name: str) -> str:
     return name if is_there else name.replace("\\", "/")
 
 
+RULES: tuple[SubjectRule, ...] = ("folder", "stem")
+
+
 def find_subject_rule(
     left: Sequence[str], right: Sequence[str], same: Sequence[bool]
 ) -> SubjectRule:
     """The rule by which the names of all pairs agree with their labels."""
-    rules: tuple[SubjectRule, ...] = ("folder", "stem")
-    for rule in rules:
+    for rule in RULES:
         pairs = zip(left, right, same, strict=True)
         if all((subject_of(a, rule) == subject_of(b, rule)) == wanted for a, b, wanted in pairs):
             return rule
     return "image"
+
+
+def require_possible(rows: Sequence[Row], where: Sequence[str]) -> None:
+    """`where` says where each row stands.
+
+    Raises InputError, naming the rows, for an image that is compared with itself, and for two
+    people whom genuine pairs say to be one.
+    """
+    _, left, right, same = zip(*rows, strict=True)
+    for place, (a, b) in enumerate(zip(left, right, strict=True)):
+        if a == b:
+            raise InputError(f"{where[place]}: {a} is compared with itself; remove this pair")
+    people = pair_subjects(left, right, np.array(same), "image")
+    wrong = np.flatnonzero((people.left == people.right) & ~np.array(same))
+    if len(wrong):
+        place = int(wrong[0])
+        joined = [where[row] for row in _joining(rows, left[place], right[place])]
+        raise InputError(
+            f"{where[place]}: {left[place]} and {right[place]} are of two people here and of one "
+            f"by {'; '.join(joined[:MOST_NAMED])}; correct one of them"
+        )
+
+
+def _joining(rows: Sequence[Row], start: str, end: str) -> tuple[int, ...]:
+    """The fewest genuine pairs that lead from one image to the other."""
+    met: dict[str, list[tuple[str, int]]] = {}
+    for row, (_, a, b, same) in enumerate(rows):
+        if same:
+            met.setdefault(a, []).append((b, row))
+            met.setdefault(b, []).append((a, row))
+    found: dict[str, tuple[int, ...]] = {start: ()}
+    queue = [start]
+    for name in queue:
+        for other, row in met.get(name, ()):
+            if other not in found:
+                found[other] = (*found[name], row)
+                queue.append(other)
+    return found[end]
+
+
+def warn_of_labels(rows: Sequence[Row], where: Sequence[str]) -> None:
+    """Says on stderr which pair keeps a rule from telling who is who, where nearly all agree."""
+    against = [
+        (rule, place)
+        for rule in RULES
+        for place, (_, a, b, same) in enumerate(rows)
+        if (subject_of(a, rule) == subject_of(b, rule)) != same
+    ]
+    (rule, count), *_ = sorted(Counter(rule for rule, _ in against).items(), key=itemgetter(1))
+    if count <= NEARLY * len(rows):
+        place = next(place for own, place in against if own == rule)
+        print(
+            f"warning: {where[place]}: labelled against its {rule}, which says who is who in "
+            f"{len(rows) - count} of {len(rows)} pairs; intervals are over images now, not people, "
+            "until it is corrected",
+            file=sys.stderr,
+        )
+
+
+def _of_one_picture(benchmark: Benchmark) -> Bool[np.ndarray, " pair"]:
+    """Pairs whose sides are of the same bytes, or, of templates, share such an image."""
+    pictures: dict[str, set[str]] = {}
+    members = benchmark.templates
+    names = (members.template, members.image) if members else (benchmark.images,) * 2
+    for name, image in zip(*names, strict=True):
+        pictures.setdefault(name, set()).add(benchmark.sha256[image])
+    pairs = zip(benchmark.left, benchmark.right, strict=True)
+    return np.array([not pictures[a].isdisjoint(pictures[b]) for a, b in pairs], bool)
+
+
+def warn_of_repeats(protocol: Protocol) -> None:
+    """Says on stderr, with an example, which images and pairs say less than their number."""
+    own, figures = protocol.benchmark, protocol.repeats
+    strangers = int((protocol.of_one_picture & ~own.same).sum())
+    said = {
+        "num_images_repeated": (None, f"of {len(own.images)} images are the very bytes of another"),
+        "num_pairs_of_one_picture": (
+            protocol.of_one_picture,
+            f"of {len(own.fold)} pairs compare a picture with itself, {strangers} as two people",
+        ),
+        "num_pairs_repeated": (
+            protocol.repeated,
+            f"of {len(own.fold)} pairs stand there before and count twice",
+        ),
+    }
+    for name, (rows, what) in said.items():
+        if figures[name]:
+            row = None if rows is None else int(np.argmax(rows))
+            example = "" if row is None else f", as {own.left[row]} and {own.right[row]}"
+            print(
+                f"warning: benchmark {own.name}: {figures[name]} {what}{example}", file=sys.stderr
+            )
 
 
 def require_disjoint(benchmark: Benchmark, rule: SubjectRule) -> None:

@@ -17,7 +17,7 @@ from manifests.core.errors import InputError
 from manifests.photographs.images import MOST_BYTES, ImageList, image_hashes
 from manifests.photographs.protocols import ALIGNED
 from pipeline.arrays.frames import ARCFACE112
-from pipeline.foreign.pickles import ARRAYS, PickledArray, load_pickle
+from pipeline.foreign.pickles import WITH_OBJECTS, PickledArray, load_pickle
 
 MOST_FILE_BYTES = 4 << 30
 MOST_STEPS = 20_000_000  # instructions; a file of 6,000 pairs has about 50,000
@@ -29,7 +29,7 @@ def open_protocol(argument: str) -> Protocol:
     if not argument:
         raise InputError("benchmark bin needs a file: bin:FILE, as InsightFace packs them")
     path = Path(argument)
-    value = load_pickle(path, ARRAYS, most_bytes=MOST_FILE_BYTES, most_steps=MOST_STEPS)
+    value = load_pickle(path, WITH_OBJECTS, most_bytes=MOST_FILE_BYTES, most_steps=MOST_STEPS)
     try:
         buffers, same = _parse(value)
     except InputError as error:
@@ -41,7 +41,12 @@ def open_protocol(argument: str) -> Protocol:
     )
     hashes = image_hashes(source, names, square=True)
     rows = list(zip(fold.tolist(), names[::2], names[1::2], same, strict=True))
-    benchmark = as_benchmark("bin", rows, hashes, ALIGNED)
+    try:
+        benchmark = as_benchmark("bin", rows, hashes, ALIGNED)
+    except InputError as error:
+        raise InputError(
+            f"{path}: {error}; folds are ten contiguous blocks of its pairs: shuffle them"
+        ) from None
     return Protocol(benchmark, source, "image", frame=ARCFACE112)
 
 
@@ -59,6 +64,8 @@ def _parse(value: Any) -> tuple[list[bytes], list[bool]]:
 
 def _as_list(part: Any) -> list[Any]:
     if isinstance(part, PickledArray):
+        if part.objects is not None:
+            return part.objects
         return [*part.values] if part.values.ndim != 1 else part.values.tolist()
     if not isinstance(part, tuple | list):
         raise InputError(f"a {type(part).__name__} where a list was expected")

@@ -12,6 +12,8 @@ from eval.benchmarks.base import (
     named,
     need_folder,
     parse_fold,
+    require_possible,
+    warn_of_labels,
 )
 from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import ImageFolder, image_hashes
@@ -24,18 +26,21 @@ COLUMNS = ["fold", "left", "right", "same"]
 def open_protocol(argument: str) -> Protocol:
     """The protocol as it lies in the folder.
 
-    Raises InputError naming the line for a missing image, a bad number or an empty fold.
+    Raises InputError naming the line for a missing image, a bad number or an empty fold, and for
+    pairs that cannot be.
     """
     folder = need_folder("pairs", argument, "pairs.csv and images/")
     table, images = folder / "pairs.csv", folder / "images"
     source, faults = ImageFolder(images), Faults(str(table))
-    rows = []
+    lines: dict[str, Row] = {}
     for where, row in read_csv(table, COLUMNS, faults=faults):
         with faults:
-            rows.append(_parse(where, source, row))
+            lines[where] = _parse(where, source, row)
     faults.raise_any()
+    where, rows = [*lines], [*lines.values()]
     if not rows:
         raise InputError(f"{table}: no pairs")
+    require_possible(rows, where)
     fold, left, right, same = zip(*rows, strict=True)
     try:
         check_folds("pairs", np.array(fold), np.array(same))  # before images are read
@@ -43,7 +48,10 @@ def open_protocol(argument: str) -> Protocol:
         raise InputError(f"{table}: {error}") from None
     hashes = image_hashes(source, {*left, *right})
     benchmark = as_benchmark("pairs", rows, hashes, ALIGNMENT)
-    return Protocol(benchmark, source, find_subject_rule(left, right, same))
+    rule = find_subject_rule(left, right, same)
+    if rule == "image":
+        warn_of_labels(rows, where)
+    return Protocol(benchmark, source, rule)
 
 
 def _parse(where: str, source: ImageFolder, row: dict[str, str]) -> Row:

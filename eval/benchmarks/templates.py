@@ -58,12 +58,15 @@ def _subject(template: str) -> str:
 
 
 def _members(folder: Path, faults: Faults) -> tuple[dict[str, str], list[tuple[str, ...]]]:
-    """{template_id: SUBJECT/TEMPLATE}, and the columns of the member table."""
+    """{template_id: SUBJECT/TEMPLATE}, and the columns of the member table. Noted as faults are an
+    image that is in a template twice, and one of two subjects."""
     full: dict[str, str] = {}
-    rows = []
+    rows, first, owner = [], dict[tuple[str, str], str](), dict[str, tuple[str, str]]()
     for where, row in read_list(folder, "templates", MEMBERS, faults=faults):
         with faults:
-            rows.append(_member(where, row, full))
+            name, media, image = _member(where, row, full)
+            _check_owner(where, name, image, first, owner)
+            rows.append((name, media, image))
     if not rows:
         faults.note(f"{folder}: no templates in templates.csv")
     return full, [*zip(*rows, strict=True)]
@@ -82,6 +85,27 @@ def _member(where: str, row: dict[str, str], full: dict[str, str]) -> tuple[str,
     return name, row["media_id"], row["image"]
 
 
+def _check_owner(
+    where: str,
+    name: str,
+    image: str,
+    first: dict[tuple[str, str], str],
+    owner: dict[str, tuple[str, str]],
+) -> None:
+    """Raises InputError for an image that an earlier line has put into this template, or into one
+    of another subject; `first` and `owner` have the lines."""
+    template, person = name.split("/")[-1], _subject(name)
+    before = first.setdefault((name, image), where)
+    if before != where:
+        raise InputError(f"{where}: {image} is in template {template} already, by {before}")
+    other, named = owner.setdefault(image, (person, where))
+    if other != person:
+        raise InputError(
+            f"{where}: {image} is of subject {person} here and of {other} by {named}; cut each "
+            "face to an image of its own"
+        )
+
+
 def _pairs(
     folder: Path, full: dict[str, str], faults: Faults
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[int]]:
@@ -92,6 +116,10 @@ def _pairs(
         with faults:
             left.append(_known(where, row["left"], full))
             right.append(_known(where, row["right"], full))
+            if left[-1] == right[-1]:
+                raise InputError(
+                    f"{where}: template {row['left']} is compared with itself; remove this pair"
+                )
             if "fold" in row:
                 fold.append(parse_fold(where, row["fold"]))
     return tuple(left), tuple(right), fold

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 from tqdm import tqdm
 
@@ -63,26 +63,32 @@ def frame_coverage(source: Frame, wanted: Frame) -> float:
 
 def embed_protocol(
     protocol: Protocol, models: Sequence[Model], views: Sequence[str], find: Finder
-) -> tuple[list[Embedded], Bool[np.ndarray, " image"]]:
-    """Every model's embeddings of all images, in the order of their names, and which images a
-    face was found in. `views` names the view that each model is measured by.
+) -> tuple[list[Embedded], list[Face]]:
+    """Every model's embeddings of all images, and the faces that they are of, in the order of the
+    images' names. `views` names the view that each model is measured by.
 
-    Raises InputError naming the first image with an embedding that is not finite.
+    Raises InputError naming the first image with an embedding that is not finite, and where no
+    image has a face.
     """
     names = protocol.benchmark.images
     passes = [_passes(use, len(names)) for use in views]
     parts: list[list[Views]] = [[] for _ in models]
-    detected: list[bool] = []
+    found: list[Face] = []
     for block, faces, crops in _blocks(protocol, models, find):
-        detected += [face.detected for face in faces]
+        found += faces
         for model, wanted, part, cut in zip(models, passes, parts, crops, strict=True):
             part.append(model.outputs(torch.stack(cut), wanted))
             _require_finite(model, block, part[-1])
+    if not any(face.detected for face in found):
+        raise InputError(
+            f"benchmark {protocol.benchmark.name}: no face was found in any of {len(found)} "
+            "images; bring photographs of upright faces, of at least 40 pixels across"
+        )
     done = [
         Embedded(model, {view: np.concatenate([each[view] for each in part]) for view in wanted})
         for model, wanted, part in zip(models, passes, parts, strict=True)
     ]
-    return done, np.array(detected)
+    return done, found
 
 
 def _passes(used: str, num_images: int) -> tuple[str, ...]:

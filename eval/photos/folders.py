@@ -16,7 +16,7 @@ from eval.photos.photo_sets import open_photographs
 from manifests.core.errors import Faults, InputError
 from manifests.core.tables import write_table
 from manifests.photographs.images import ImageFolder, check_readable, read_photograph
-from pipeline.arrays.align import Aligner, crop_photograph, find_in_photograph
+from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
 from pipeline.arrays.numerics import BATCH
 
 KIND = "photograph-embeddings-1"
@@ -33,14 +33,14 @@ def check_photographs(paths: Sequence[Path]) -> None:
     faults.raise_any()
 
 
-def crop_of(path: Path, model: Model, aligner: Aligner) -> tuple[torch.Tensor, bool]:
-    """The most central face in the model's frame, and whether it was detected.
+def crop_of(path: Path, model: Model, aligner: Aligner) -> tuple[torch.Tensor, Face]:
+    """The most central face, cut to the model's frame, and where it lies.
 
     Raises InputError for a photograph that cannot be read.
     """
     picture = read_photograph(path)
     face = find_in_photograph(aligner, picture)
-    return crop_photograph(picture, face, model.frame), face.detected
+    return crop_photograph(picture, face, model.frame), face
 
 
 def embed_folder(folder: Path, model: Model, aligner: Aligner) -> pa.Table:
@@ -71,7 +71,8 @@ def _embed_some(
     for name in names:
         row: dict[str, Any] = {"image": name, "detected": False, "embedding": None, "error": None}
         try:
-            crop, row["detected"] = crop_of(folder / name, model, aligner)
+            crop, face = crop_of(folder / name, model, aligner)
+            row["detected"] = face.detected
             crops.append(crop)
         except InputError as error:
             row["error"] = str(error)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eval.scoring.similarity import prepared
+from manifests.core.backends import split_kind
 from manifests.core.errors import InputError
 from pipeline.arrays.frames import Frame
 from pipeline.arrays.numerics import in_fixed_batches
@@ -68,7 +69,7 @@ def load_model(text: str, weights: Path) -> Model:
 
     Raises InputError for anything else, and for a file that does not declare how to use it.
     """
-    kind, _, name = text.partition(":")
+    kind, name = split_kind(text)
     if kind == "teacher" and name:
         teacher = load_teacher(name, weights)
         return Model(

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from manifests.core import layout
+from manifests.core.backends import split_kind
 from manifests.core.digests import merkle_root
 from manifests.core.errors import InputError
 from manifests.photographs.images import (
@@ -62,7 +63,7 @@ def open_photographs(text: str, *, square: bool = False) -> PhotographSet:
 
     Raises InputError as `list_images` does.
     """
-    kind, _, argument = text.partition(":")
+    kind, argument = split_kind(text)
     if kind == "orl" and argument:
         raise InputError(f"photographs orl take no folder, found {argument!r}")
     if kind != "orl" and not argument:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from eval.benchmarks.base import Protocol
@@ -45,22 +45,18 @@ class SeenPhotographs:
     """What models and the detector say of a benchmark's images, in the order of their names."""
 
     rows: Mapping[str, Float[np.ndarray, "image _"]]  # by model: raw outputs, of its own views
+    detected: Bool[np.ndarray, " image"]
     detection: Float[np.ndarray, " image"]  # the detector's score; where it found no face, lowest
 
 
 def look_at(protocol: Protocol, models: Mapping[str, Model], find: Finder) -> SeenPhotographs:
     """Every model on the same found faces; where none was found, on the central box, as in
     verification."""
-    faces: list[Face] = []
-
-    def finding(picture: np.ndarray) -> Face:
-        faces.append(find(picture))
-        return faces[-1]
-
     views = [model.views for model in models.values()]
-    embedded, _ = embed_protocol(protocol, [*models.values()], views, finding)
+    embedded, faces = embed_protocol(protocol, [*models.values()], views, find)
     rows = {name: own.views[view] for name, own, view in zip(models, embedded, views, strict=True)}
-    return SeenPhotographs(rows, detector_scores(faces))
+    detected = np.array([face.detected for face in faces])
+    return SeenPhotographs(rows, detected, detector_scores(faces))
 
 
 def detector_scores(faces: list[Face]) -> Float[np.ndarray, " image"]:

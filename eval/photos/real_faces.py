@@ -14,7 +14,7 @@ from eval.photos.photo_sets import PhotographSet
 from manifests.core import layout
 from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import DETECT_THRESHOLD, ImageFolder, decode
-from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
+from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph, misplaced
 from pipeline.arrays.frames import Frame, to_frame
 from pipeline.arrays.numerics import BATCH, in_fixed_batches
 from pipeline.teachers.base import Teacher
@@ -38,14 +38,17 @@ def embed_real(
     """Photographs through the frame that a store keeps to the teacher's. `source`: the frame
     that they are cut to already, being square; None: faces are detected.
 
-    Raises InputError, before any is embedded, for photographs in no folder of their person and
-    those that cannot be read; and for faces of fewer than two people.
+    Raises InputError, before any is embedded, for photographs in no folder of their person, those
+    that cannot be read, and those that are no crops in `source`; and for faces of fewer than two
+    people.
     """
     people = people_of(photographs)
     _ = photographs.digest
     rows, kept = [], []
     aligner = None if source else Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
     images = ImageFolder(photographs.folder)
+    if source is not None:
+        _require_cut(photographs, images, source)
     with tqdm(total=len(photographs.images), desc="embed photographs", unit="image") as bar:
         for at in range(0, len(photographs.images), BLOCK):
             crops = []
@@ -83,6 +86,19 @@ def people_of(photographs: PhotographSet) -> Int[np.ndarray, " image"]:
             )
     faults.raise_any()
     return np.unique(photographs.subjects, return_inverse=True)[1].astype(np.int64)
+
+
+def _require_cut(photographs: PhotographSet, images: ImageFolder, frame: Frame) -> None:
+    def read(number: int) -> np.ndarray:
+        name = photographs.images[number]
+        return decode(images.read(name), images.where(name))
+
+    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
+    reason = misplaced(aligner, frame, len(photographs.images), read)
+    if reason is not None:
+        raise InputError(
+            f"{photographs.folder}: {reason}; leave --frame out to have faces detected"
+        )
 
 
 def _face(aligner: Aligner | None, source: Frame | None, picture: np.ndarray) -> Face:

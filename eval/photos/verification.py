@@ -8,7 +8,7 @@ scores is made last, where it is written.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,12 @@ from eval.scoring.pooling import pool_templates, undetected
 from eval.scoring.ranking import identification_figures
 from eval.scoring.scored import ScoredPairs
 from eval.scoring.similarity import faces_of, score_pairs
+from manifests.core import layout
 from manifests.core.files import write_json
 from manifests.core.tables import write_table
-from manifests.photographs.images import DECODER
+from manifests.photographs.images import DECODER, DETECT_THRESHOLD, decode
 from manifests.photographs.scores import KIND
+from pipeline.arrays.align import LANDMARKS, Aligner, Face, misplaced
 
 FACTS = ("model", "model_sha256", "metric", "views", "benchmark", "protocol_sha256", "subject_rule")
 
@@ -47,11 +49,26 @@ class Verification:
         facts = {name: str(metrics[name]) for name in FACTS}
         write_table(out / "scores.parquet", KIND, self.pairs.table(), facts)
         write_json(out / "metrics.json", metrics)
-        low, high = metrics["accuracy_ci95"]
-        print(
-            f"{metrics['model']} on {metrics['benchmark']}: accuracy {metrics['accuracy']:.4f} "
-            f"[{low:.4f}, {high:.4f}], {metrics['num_pairs']} pairs"
-        )
+        print(in_words(metrics))
+
+
+def in_words(metrics: Mapping[str, Any]) -> str:
+    """Accuracy with its interval over people, or, where nobody knows who is who, over pairs; and
+    the images whose face is not certain."""
+    known = metrics["subject_rule"] != "image"
+    low, high = metrics["accuracy_ci95_identity" if known else "accuracy_ci95"]
+    over = f"over {metrics['num_subjects']} people" if known else "over pairs as if independent"
+    line = (
+        f"{metrics['model']} on {metrics['benchmark']}: accuracy {metrics['accuracy']:.4f} "
+        f"[{low:.4f}, {high:.4f}] (95 %, {over}), {metrics['num_pairs']} pairs"
+    )
+    images = f"of {metrics['num_images']} images"
+    for count, what in (
+        (metrics["num_failed"], "without a face that was found: their central boxes were compared"),
+        (metrics["num_several_faces"], "with several faces: the most central was compared"),
+    ):
+        line += f"\n{count} {images} {what}" if count else ""
+    return line
 
 
 def verify_models(
@@ -59,10 +76,26 @@ def verify_models(
 ) -> list[Verification]:
     """Every model on the same found faces, by its own views unless others are named."""
     used = [views or model.views for model in models]
+    _warn_of_frame(protocol)
     for model in models:
         _warn_of_edges(model, protocol)
-    embedded, detected = embed_protocol(protocol, models, used, finder(protocol))
-    return [verify(protocol, each, detected, use) for each, use in zip(embedded, used, strict=True)]
+    embedded, faces = embed_protocol(protocol, models, used, finder(protocol))
+    return [verify(protocol, each, faces, use) for each, use in zip(embedded, used, strict=True)]
+
+
+def _warn_of_frame(protocol: Protocol) -> None:
+    """Where the landmarks' weights lie there; a network in a file needs no others."""
+    if protocol.frame is None or not (layout.WEIGHTS / LANDMARKS).exists():
+        return
+    names, images = protocol.benchmark.images, protocol.images
+
+    def read(number: int) -> np.ndarray:
+        return decode(images.read(names[number]), images.where(names[number]))
+
+    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
+    reason = misplaced(aligner, protocol.frame, len(names), read)
+    if reason is not None:
+        print(f"warning: benchmark {protocol.benchmark.name}: {reason}", file=sys.stderr)
 
 
 def _warn_of_edges(model: Model, protocol: Protocol) -> None:
@@ -79,10 +112,11 @@ def _warn_of_edges(model: Model, protocol: Protocol) -> None:
 
 
 def verify(
-    protocol: Protocol, embedded: Embedded, detected: Bool[np.ndarray, " image"], views: str
+    protocol: Protocol, embedded: Embedded, faces: Sequence[Face], views: str
 ) -> Verification:
-    """One model, by these views of it, on the embedded images of a protocol."""
+    """One model, by these views of it, on the embedded images of a protocol and their faces."""
     model, benchmark = embedded.model, protocol.benchmark
+    detected = np.array([face.detected for face in faces])
     compared, failed = _compared(protocol, embedded), _failed(protocol, detected)
     pairs = {
         name: score_pairs(benchmark, benchmark.compared, rows, failed, model.metric)
@@ -91,8 +125,8 @@ def verify(
     own, rows = pairs[views], compared[views]
     metrics = {
         **_facts(protocol, model, views),
-        "num_images": len(detected),
-        "num_failed": int((~detected).sum()),
+        **_face_figures(faces),
+        **protocol.repeats,
         **figures_of_pairs(own, model.metric, protocol.subject_rule),
         **_all_pairs(protocol, rows, model.metric),
         **_identification(protocol, rows, model.metric),
@@ -117,6 +151,19 @@ def _facts(protocol: Protocol, model: Model, views: str) -> dict[str, Any]:
         "frame_coverage": 1.0 if source is None else frame_coverage(source, model.frame),
         "decoder": DECODER,
         "subject_rule": protocol.subject_rule,
+    }
+
+
+def _face_figures(faces: Sequence[Face]) -> dict[str, Any]:
+    """How many, and how large: between the eyes, in pixels of the images."""
+    found = [face for face in faces if face.detected]
+    distances = [face.eye_distance for face in found]
+    least, median, most = np.quantile(distances, (0.0, 0.5, 1.0)).tolist()
+    return {
+        "num_images": len(faces),
+        "num_failed": len(faces) - len(found),
+        "num_several_faces": sum(face.others > 0 for face in found),
+        "eye_distance": {"least": least, "median": median, "most": most},
     }
 
 

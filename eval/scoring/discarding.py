@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from eval.scoring.intervals import RESAMPLES, PairSubjects, Resampled, Statistic, identity_bootstrap
-from eval.scoring.metrics import require_impostors
+from eval.scoring.metrics import MIN_FALSE_ACCEPTS, require_impostors
 from eval.scoring.roc import RankedPairs
 from eval.scoring.scored import ScoredPairs
 from manifests.core.errors import InputError
@@ -143,8 +143,10 @@ def discard_figures(
     """The curve, its areas and those over random discarding, with intervals over identities.
 
     Raises InputError where impostors are too few for the FMR.
+    `borne_to`: the largest share after which enough pairs are left: 10 genuine ones and, where
+    the threshold is found on them, 10 / FMR impostors.
     """
-    require_impostors(int((~pairs.same).sum()), fmr)
+    require_impostors(pairs.distinct_impostors, fmr)
     statistic = fnmr_statistic(pairs.score, pairs.same, quality, fmr, rule)
     found = identity_bootstrap(statistic, subjects, resamples=resamples, seed=seed)
     return {
@@ -153,10 +155,24 @@ def discard_figures(
         "pair_quality": "the lower of the two images'",
         "discarded": GRID.tolist(),
         "partial_to": PARTIAL,
+        "borne_to": borne_to(pairs, quality, fmr, rule),
         **curve_figures(found),
         "num_pairs": len(pairs),
         "num_subjects": subjects.count,
     }
+
+
+def borne_to(
+    pairs: ScoredPairs, quality: Float[np.ndarray, " pair"], fmr: float, rule: str
+) -> float:
+    """The largest share of GRID that leaves enough pairs for what is said of them."""
+    each, discarding = np.ones(len(pairs)), Discarding.by(quality)
+    genuine, impostors = (
+        discarding.kept(each, rows.astype(float)) for rows in (pairs.same, ~pairs.same)
+    )
+    needed = MIN_FALSE_ACCEPTS / fmr if rule == RE_ESTIMATED else 0.0
+    borne = (genuine >= MIN_FALSE_ACCEPTS - 1e-9) & (impostors >= needed - 1e-9)
+    return float(GRID[max(0, int(np.argmin(np.append(borne, False))) - 1)])
 
 
 def curve_figures(found: Resampled, start: int = 0) -> dict[str, Any]:

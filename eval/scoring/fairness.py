@@ -177,7 +177,7 @@ def _decisions(
 
 
 def _thresholds(pairs: ScoredPairs, fmrs: Sequence[float]) -> dict[float, float]:
-    curve, impostors = roc(pairs.score, pairs.same), int((~pairs.same).sum())
+    curve, impostors = roc(pairs.score, pairs.same), pairs.distinct_impostors
     return {fmr: curve.threshold_at(fmr) for fmr in fmrs if enough_impostors(impostors, fmr)}
 
 

@@ -33,6 +33,7 @@ from eval.scoring.scored import ScoredPairs, check_pairs, parse_scores
 from manifests.core.errors import InputError
 
 MIN_FALSE_ACCEPTS = 10  # a FAR is not reported where fewer impostors would pass by chance
+MIN_PEOPLE = 10  # of fewer an interval over people is far too narrow (docs/EVALUATION.md)
 FARS = (0.01, 0.001, 0.0001)
 FMRS = (0.1, *FARS)  # the FNMR at 0.01 is the field's FMR100, at 0.001 FMR1000
 FIGURES = ("accuracy", "auc", "eer", *(f"tar@{fmr:g}" for fmr in FMRS))
@@ -55,7 +56,7 @@ def figures_of(
 
     `metric` is the model's (cosine, or euclidean with negated distances), `subject_rule` one of
     photographs.scores. Figures that the pairs do not allow are null: accuracy with a single fold,
-    rates with fewer than 10 impostors behind them.
+    rates with fewer than 10 impostors, or 10 people, behind them.
     Raises InputError for no pairs, pairs of one kind only and scores that are not finite.
     """
     pairs = parse_scores(table)
@@ -79,7 +80,7 @@ def figures_of_pairs(
     return {
         **_accuracy_figures(pairs, folds, resampled),
         **_curve_figures(resampled),
-        **_rate_figures(pairs, resampled),
+        **_rate_figures(pairs, resampled, subjects.count),
         "ci95_identity_method": IDENTITY_METHOD,
         "ci95_identity_resamples": len(resampled.draws),
         "num_pairs": len(pairs),
@@ -165,8 +166,8 @@ def _curve_figures(resampled: Resampled) -> dict[str, Any]:
     }
 
 
-def _rate_figures(pairs: ScoredPairs, resampled: Resampled) -> dict[str, Any]:
-    impostors = int((~pairs.same).sum())
+def _rate_figures(pairs: ScoredPairs, resampled: Resampled, people: int) -> dict[str, Any]:
+    impostors = pairs.distinct_impostors if people >= MIN_PEOPLE else 0
     rates = {
         fmr: _rate(pairs, resampled, fmr) if enough_impostors(impostors, fmr) else None
         for fmr in FMRS
@@ -231,10 +232,15 @@ def threshold_at(
     The lowest threshold that at most the share `fmr` of the impostor pairs is above; of other
     people's pairs it lets `fmr` pass only within the interval. The interval comes from
     resampling the subjects; without `subjects` every pair is taken for independent.
-    Raises InputError where fewer than 10 impostor pairs would pass, and for unfit scores.
+    Raises InputError where fewer than 10 impostor pairs would pass, for fewer than 10 subjects,
+    and for unfit scores.
     """
     check_pairs(scores, same)
     require_impostors(int((~same).sum()), fmr)
+    if subjects is not None and subjects.count < MIN_PEOPLE:
+        raise InputError(
+            f"{subjects.count} people are too few for a threshold; bring pairs of {MIN_PEOPLE}"
+        )
     ranked = RankedPairs.of(scores, same)
     each = np.arange(len(same))
     resampled = identity_bootstrap(

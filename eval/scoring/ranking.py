@@ -78,14 +78,14 @@ def rank_figures(
 ) -> dict[str, object]:
     """rank_k for each k, with its interval under resampling of the probes' subjects.
 
-    The gallery stays as it is. Never narrower than Wilson's interval. Intervals are null without
+    The gallery stays as it is. Never narrower than Wilson's interval. All are null without
     probes that have a mate.
     """
     number = np.unique(subject[found.mated], return_inverse=True)[1]
     ranked = found.rank[found.mated]
-    figures: dict[str, object] = {f"rank_{k}": rank_k(found, k) for k in ranks}
     if not len(ranked):
-        return {**figures, **{f"rank_{k}_ci95_identity": None for k in ranks}}
+        return {f"rank_{k}{end}": None for k in ranks for end in ("", "_ci95_identity")}
+    figures: dict[str, object] = {f"rank_{k}": rank_k(found, k) for k in ranks}
     hits = np.stack([ranked <= k for k in ranks])
     resampled = identity_bootstrap(
         lambda weights: (hits * weights).sum(axis=1) / weights.sum(),

@@ -17,7 +17,6 @@ from eval.scoring.metrics import (
     FARS,
     FIGURES,
     PLACE,
-    enough_impostors,
     figures_of_pairs,
     verification_statistic,
 )
@@ -192,8 +191,8 @@ def paired(a: Result, b: Result, *, resamples: int = RESAMPLES, seed: int = 0) -
     resampled = identity_bootstrap(
         difference(*statistics), a.pairs.subjects(a.subject_rule), resamples=resamples, seed=seed
     )
-    impostors = int((~a.pairs.same).sum())
-    tars = [f"tar@{far:g}" for far in FARS if enough_impostors(impostors, far)]
+    rates = a.figures["tar_at_far"]
+    tars = [f"tar@{far:g}" for far in FARS if rates[f"{far:g}"] is not None]
     return {
         "a": a.label,
         "b": b.label,

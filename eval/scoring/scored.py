@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,35 @@ class ScoredPairs:
     def subjects(self, rule: str) -> PairSubjects:
         return pair_subjects(self.left, self.right, self.same, rule)
 
+    @cached_property
+    def distinct_impostors(self) -> int:
+        """Impostor pairs, each counted once however often it stands there."""
+        return int((~self.same & ~repeated(self.left, self.right)).sum())
+
+    def only(self, rows: Bool[np.ndarray, " pair"]) -> ScoredPairs:
+        """Some of them."""
+        left, right = (
+            [name for name, kept in zip(side, rows.tolist(), strict=True) if kept]
+            for side in (self.left, self.right)
+        )
+        numbers = (self.pair_id, self.fold, self.same, self.score, self.failed)
+        pair_id, fold, same, score, failed = (column[rows] for column in numbers)
+        return ScoredPairs(pair_id, fold, left, right, same, score, failed)
+
     def table(self) -> pa.Table:
         """scores.parquet, that `parse_scores` reads."""
         arrays = [pa.array(getattr(self, field.name), field.type) for field in SCHEMA]
         return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def repeated(left: Sequence[str], right: Sequence[str]) -> Bool[np.ndarray, " pair"]:
+    """Pairs that say nothing new: one that stands before, either way round, or of one picture."""
+    number = {name: place for place, name in enumerate(dict.fromkeys((*left, *right)))}
+    one, other = (np.array([number[name] for name in side], np.int64) for side in (left, right))
+    key = np.minimum(one, other) * len(number) + np.maximum(one, other)
+    new = np.zeros(len(key), bool)
+    new[np.unique(key, return_index=True)[1]] = True
+    return ~new | (one == other)
 
 
 def check_pairs(scores: Float[np.ndarray, " pair"], same: Bool[np.ndarray, " pair"]) -> None:

@@ -4,6 +4,7 @@ point of an installed package. Only the one that is asked for is imported."""
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -11,6 +12,13 @@ from types import ModuleType
 from typing import Any
 
 from manifests.core.errors import InputError, pick
+
+
+def split_kind(text: str) -> tuple[str, str]:
+    """(KIND, ARGUMENT) of KIND:ARGUMENT, ARGUMENT "" where there is none. A home directory, which
+    no shell and no params.yaml writes out behind a colon, is: ~/photos."""
+    kind, _, argument = text.partition(":")
+    return kind, os.path.expanduser(argument)
 
 
 def load_backend(
@@ -21,10 +29,10 @@ def load_backend(
 
     Raises InputError for an unknown name, and for a path that is missing or not wanted.
     """
-    name, colon, path = text.partition(":")
+    name, path = split_kind(text)
     backend = find_backend(package, kind, name, group=group)
     named = hasattr(backend, "load_file")
-    if bool(path) != named or (colon and not path):
+    if bool(path) != named or (":" in text and not path):
         raise InputError(
             f"{kind} {name} " + (f"needs a file: {name}:PATH" if named else "takes no file")
         )

@@ -62,6 +62,9 @@ class TemplateSet:
             if len(set(names)) < len(names):
                 twice = next(name for name in names if names.count(name) > 1)
                 raise InputError(f"templates: {part} names template {twice!r} twice")
+        both = sorted({*self.gallery} & {*self.probes})
+        if both:
+            raise InputError(f"templates: {both[0]!r} is in gallery and probes: it finds itself")
 
     def require(self, part: str, names: tuple[str, ...]) -> None:
         """Raises InputError for the first name that no template has."""

@@ -259,16 +259,18 @@ MOST_AXES = 8
 class PickledType(Rebuilt):
     """numpy.dtype as a pickle spells it: a code, then its byte order as a state."""
 
+    kinds = KINDS
+
     def __init__(self, code: Any, *_: Any) -> None:
         text = code.decode("ascii") if isinstance(code, bytes) else code
         if (
             type(text) is not str
-            or text[:1] not in KINDS
+            or text[:1] not in self.kinds
             or not text[1:].isdecimal()
             or len(text) > 3
         ):
             raise InputError(f"an array of type {shown(text)}; expected numbers or truth values")
-        self.dtype = np.dtype(text)
+        self.dtype = np.dtype(object if text[0] == "O" else text)
 
     def set_state(self, state: Any) -> None:
         order: Any = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
@@ -277,20 +279,35 @@ class PickledType(Rebuilt):
         self.dtype = self.dtype.newbyteorder(order)
 
 
+class PickledObjectType(PickledType):
+    """Objects too, for who looks at each of them."""
+
+    kinds = KINDS + "O"
+
+
 class PickledArray(Rebuilt):
-    """numpy.ndarray: made empty, then given its shape, type and bytes as a state."""
+    """numpy.ndarray: made empty, then given its shape, type and bytes as a state. Of objects it
+    is the pickle's own list: a copy each time would let a small file grow."""
 
     def __init__(self, *_: Any) -> None:
         self.values = np.empty(0, np.uint8)
+        self.objects: list[Any] | None = None
 
     def set_state(self, state: Any) -> None:
         _, shape, kind, fortran, data = state
+        if isinstance(kind, PickledType) and kind.dtype == object:
+            if type(data) is not list or shape != (len(data),):
+                raise InputError(f"an array of objects of shape {shown(shape)}, expected one row")
+            self.objects = data
+            return
         self.values = _array(data, kind, shape, "F" if fortran else "C")
 
 
 def _array(data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
     if not isinstance(kind, PickledType) or not isinstance(data, bytes | bytearray):
         raise InputError("an array without a type, or without bytes")
+    if kind.dtype == object:
+        raise InputError("bytes as an array of objects; refused")
     if type(shape) is not tuple or len(shape) > MOST_AXES or any(type(n) is not int for n in shape):
         raise InputError(f"an array of shape {shown(shape)}")
     if min(shape, default=1) < 0 or prod(shape) * kind.dtype.itemsize != len(data):
@@ -331,3 +348,4 @@ ARRAYS: Allowed = {
     **{(f"{core}.multiarray", "scalar"): _scalar for core in _CORES},
     **{(f"{core}.numeric", "_frombuffer"): _from_buffer for core in _CORES},
 }
+WITH_OBJECTS: Allowed = {**ARRAYS, ("numpy", "dtype"): PickledObjectType}

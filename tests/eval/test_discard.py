@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.discard import main
+from eval.discard import discard_text, main
 from eval.scoring.discarding import (
     FIXED,
     GRID,
@@ -106,6 +106,25 @@ def test_an_informative_quality_beats_random_with_its_whole_interval() -> None:
     assert found["fnmr"][6] < found["fnmr"][0]
     with pytest.raises(InputError, match="240 impostor pairs are too few"):
         discard_figures(pairs, informed, pairs.subjects("folder"), fmr=0.001)
+
+
+def test_a_curve_says_how_far_its_pairs_bear_it() -> None:
+    pairs = many(2)  # 120 genuine, 240 impostors
+    quality = np.random.default_rng(3).permutation(len(pairs)) - 100.0 * pairs.same
+    subjects, order = pairs.subjects("folder"), np.argsort(quality)
+    for rule, bears in (
+        (FIXED, lambda genuine, impostors: genuine >= 10),
+        (RE_ESTIMATED, lambda genuine, impostors: genuine >= 10 and impostors >= 200),
+    ):
+        found = discard_figures(pairs, quality, subjects, fmr=FMR, rule=rule, resamples=20)
+        shares = []
+        for step, share in enumerate(GRID):
+            left = pairs.same[order[18 * step :]]
+            if not bears(int(left.sum()), int((~left).sum())):
+                break
+            shares.append(share)
+        assert found["borne_to"] == shares[-1] < GRID[-1]
+        assert f"beyond {shares[-1]:.0%} discarded too few pairs are left" in discard_text(found)
 
 
 def test_no_misses_leave_no_ratio() -> None:

@@ -88,6 +88,9 @@ def test_every_photograph_is_rated_as_it_is_verified(
     rate(monkeypatch, "--model", str(RUN), "--benchmark", f"pairs:{photographs}", "--out", str(out))
     found = read_qualities(out)
     assert len(found) == 7 and BLANK in found
+    table = pq.read_table(out, columns=["image", "detected"]).to_pylist()
+    assert [row["image"] for row in table if not row["detected"]] == [BLANK]
+    assert "1 without a face that was found" in capsys.readouterr().out
     rated = load_quality(RUN)
     name = "s2/1.png"
     picture = np.asarray(Image.open(photographs / "images" / name))

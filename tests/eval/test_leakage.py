@@ -193,6 +193,16 @@ class TestRefusals:
             run(monkeypatch, *words)
         assert "\n" not in str(caught.value) and not OUT.exists()
 
+    def test_photographs_are_not_taken_for_crops(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shutil.rmtree("real")
+        for person in range(1, 9):
+            picture = Image.open(layout.WEIGHTS / f"orl/s{person}/1.pgm").crop((0, 10, 92, 102))
+            write(Path(f"real/s{person}/1.png"), np.array(picture.convert("RGB")))
+        with pytest.raises(InputError, match="real: no crops in the frame arcface112: the faces"):
+            run(monkeypatch)
+
     def test_a_round_twice_is_refused(self, built: Params, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(
             sys, "argv", ["leakage", "one", "one", "--real", "folder:real", "--out", str(OUT)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,14 @@ import pytest
 from PIL import Image
 
 from eval import match
-from eval.match import OperatingPoint, decide, in_words, operating_point, usual_operating_point
+from eval.match import (
+    OperatingPoint,
+    decide,
+    in_words,
+    operating_point,
+    outside,
+    usual_operating_point,
+)
 from eval.photos.folders import KIND as EMBEDDINGS
 from eval.photos.folders import embed_folder, embedding_schema
 from eval.photos.models import Model, load_model
@@ -22,31 +30,54 @@ from manifests.core.files import write_json
 from manifests.core.tables import read_table, write_table
 from manifests.photographs.protocols import ALIGNMENT
 from manifests.photographs.scores import KIND, SCHEMA
-from pipeline.arrays.align import Aligner
-from pipeline.arrays.frames import ARCFACE112
+from pipeline.arrays.align import Aligner, Face
+from pipeline.arrays.frames import ARCFACE112, dlib5_in
 
 TEACHER = "teacher:dlib-resnet"
+AT = OperatingPoint(
+    0.01, 0.5, (0.4, 0.6), "orl", "c" * 64, 1800, 40, 20.0, "reports/verify/orl/student"
+)
 MODEL = Model("toy", "a" * 64, ARCFACE112, "cosine", False, lambda x: x.flatten(1))
 IMPOSTORS = 1000
 
 
+def face(distance: float | None, others: int = 0) -> Face:
+    """With so many pixels between the eyes; None: not detected."""
+    landmarks = dlib5_in(ARCFACE112) / Face(dlib5_in(ARCFACE112), 0.0).eye_distance
+    return Face(landmarks * (distance or 1.0), 1.0, distance is not None, others)
+
+
 def write_result(
-    folder: Path, model: Model = MODEL, *, low: float = 0.0, high: float = 1.0, **changes: Any
+    folder: Path,
+    model: Model = MODEL,
+    *,
+    low: float = 0.0,
+    high: float = 1.0,
+    people: int = 0,
+    failed: int = 0,
+    **changes: Any,
 ) -> Path:
-    """A verification: impostors evenly over low..high, as many genuine pairs above them."""
+    """A verification: impostors evenly over low..high, as many genuine pairs above them; of as
+    many pairs as images, or of so many people. The first so many pairs have failed."""
     scores = np.linspace(low, high, IMPOSTORS)
     scores = np.append(scores, scores + (high - low))
     count = len(scores)
-    names = [f"p{number:04}/1.jpg" for number in range(count)]
+    same = np.arange(count) >= IMPOSTORS
+    left = [f"p{number % (people or count):04}/{number}.jpg" for number in range(count)]
+    right = [
+        f"p{(number + 1 - genuine) % (people or count):04}/{number}-2.jpg"
+        for number, genuine in enumerate(same)
+    ]
     columns = [
-        np.arange(count), np.arange(count) % 10, names, names[::-1], np.arange(count) >= IMPOSTORS,
-        scores, np.zeros(count, bool),
+        np.arange(count), np.arange(count) % 10, left, right, same, scores,
+        np.arange(count) < failed,
     ]  # fmt: skip
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
-    facts = {"model_sha256": model.sha256, "protocol_sha256": "b" * 64, "subject_rule": "image"}
+    facts = {"model_sha256": model.sha256, "protocol_sha256": "b" * 64}
+    facts["subject_rule"] = "folder" if people else "image"
     write_table(folder / "scores.parquet", KIND, pa.Table.from_arrays(arrays, schema=SCHEMA), facts)
     metrics = {"benchmark": "toy", "metric": model.metric, "mirrored_view_added": model.mirrored}
-    metrics["alignment"] = ALIGNMENT
+    metrics |= {"alignment": ALIGNMENT, "frame": model.frame.name, "eye_distance": {"least": 20.0}}
     write_json(folder / "metrics.json", metrics | facts | changes)
     return folder
 
@@ -67,15 +98,61 @@ def test_at_most_the_stated_share_of_impostors_is_above_the_threshold(
     [(0.9, True, False), (0.55, True, True), (0.5, False, True), (0.1, False, False)],
 )
 def test_a_pair_is_the_same_above_the_threshold(score: float, same: bool, close: bool) -> None:
-    at = OperatingPoint(0.01, 0.5, (0.4, 0.6), "orl", "c" * 64, 1800, "reports/verify/orl/student")
-    found = decide(score, "cosine", (True, False), at)
-    assert (found.same, found.close) == (same, close)
+    found = decide(score, "cosine", (face(40), face(40, others=1)), AT)
+    assert (found.same, found.close, found.reason) == (same, close, None)
     words = in_words(found, Path("a.jpg"), Path("b.jpg"))
     verdict = "same" if same else "different"
     assert words.startswith(f"{verdict} at FMR 0.01: score {score:.4f} (cosine), same above 0.5000")
     assert "[0.4000, 0.6000]" in words
     assert ("a close call" in words) == close
-    assert "no face was detected in b.jpg" in words and "in a.jpg" not in words
+    assert "2 faces were found in b.jpg: the most central was compared" in words
+    assert "in a.jpg" not in words and found.other_faces == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("faces", "reason"),
+    [
+        ((40.0, 40.0), None),
+        ((21.0, 400.0), None),
+        ((None, 40.0), "no face was found in a.jpg"),
+        ((None, None), "no face was found in a.jpg and b.jpg"),
+        ((40.0, 12.34), "the face in b.jpg has 12.3 pixels between the eyes, the smallest of orl"),
+    ],
+)
+def test_photographs_unlike_those_of_the_threshold_get_no_verdict(
+    faces: tuple[float | None, float | None], reason: str | None
+) -> None:
+    pair = [face(distance) for distance in faces]
+    found = outside((Path("a.jpg"), Path("b.jpg")), pair, ARCFACE112, AT)
+    assert found == reason or (reason and found and found.startswith(reason))
+
+
+def test_a_face_of_more_pixels_than_the_network_looks_at_is_large_enough() -> None:
+    at = replace(AT, least_eye_distance=90.0)  # the frame's own are 35.3
+    pair = (Path("a.jpg"), Path("b.jpg"))
+    assert outside(pair, (face(36), face(36)), ARCFACE112, at) is None
+    assert outside(pair, (face(36), face(35)), ARCFACE112, at) is not None
+
+
+def test_a_threshold_comes_from_pairs_whose_faces_were_found_each_counted_once(
+    tmp_path: Path,
+) -> None:
+    whole = operating_point(write_result(tmp_path / "whole"), MODEL, 0.05)
+    part = operating_point(write_result(tmp_path / "part", failed=500), MODEL, 0.05)
+    assert (whole.num_impostors, part.num_impostors) == (1000, 500)
+    assert part.threshold > whole.threshold  # the failed ones have the lowest scores here
+    folder = write_result(tmp_path / "twice")
+    table, facts, _ = read_table(folder / "scores.parquet", KIND, SCHEMA)
+    write_table(folder / "scores.parquet", KIND, pa.concat_tables([table, table]), facts)
+    assert operating_point(folder, MODEL, 0.01).num_impostors == 1000
+    with pytest.raises(InputError, match="1000 impostor pairs are too few"):
+        operating_point(folder, MODEL, 0.005)
+
+
+def test_a_threshold_of_too_few_people_is_refused(tmp_path: Path) -> None:
+    assert operating_point(write_result(tmp_path / "10", people=10), MODEL, 0.01).num_people == 10
+    with pytest.raises(InputError, match="9 people are too few for a threshold; bring pairs of 10"):
+        operating_point(write_result(tmp_path / "9", people=9), MODEL, 0.01)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +163,7 @@ def test_a_pair_is_the_same_above_the_threshold(score: float, same: bool, close:
             "measured with model_sha256 'f{20}', toy is used here with 'a{20}'",
         ),
         ({"metric": "euclidean"}, "measured with metric 'euclidean'"),
+        ({"frame": "dlib150"}, "measured with frame 'dlib150'"),
         ({"mirrored_view_added": True}, "measured with mirrored_view_added 'True'"),
         ({"alignment": "none: the images are crops"}, "measured with alignment 'none: the"),
         ({"protocol_sha256": "f" * 64}, "unlike protocol_sha256"),
@@ -152,6 +230,7 @@ def test_the_command_tells_people_apart(
     found = json.loads(capsys.readouterr().out)
     assert not found["same"] and found["detected"] == [True, True]
     assert found["score"] < found["at"]["threshold"] and found["at"]["fmr"] == 0.01
+    assert found["reason"] is None and found["other_faces"] == [0, 0]
     with pytest.raises(InputError, match=r"broken\.jpg: not a readable image"):
         run("noise.png", "broken.jpg", *with_result)
     with pytest.raises(InputError, match=r"none\.jpg: no such photograph"):
@@ -169,6 +248,33 @@ def test_pictures_and_places_are_refused_before_a_model_is_loaded(
     (photographs / "album").mkdir()
     with pytest.raises(InputError, match="album: no file can be there"):
         run("album", "--model", TEACHER, "--out", "album")
+
+
+def test_no_face_is_no_verdict(photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (200, 160), (120, 90, 60)).save("wall.png")
+    with_result = ("--model", TEACHER, "--benchmark-result", "result")
+    for left, right, lost in (
+        ("wall.png", "noise.png", r"wall\.png and noise\.png"),
+        ("data/weights/orl/s1/1.pgm", "wall.png", r"wall\.png"),
+    ):
+        with pytest.raises(InputError, match=f"no verdict: no face was found in {lost}"):
+            run(left, right, *with_result)
+        assert run(left, right, *with_result, "--json") == 2
+        found = json.loads(capsys.readouterr().out)
+        assert (found["same"], found["score"]) == (None, None)
+        assert found["reason"].startswith("no face was found in")
+
+
+def test_another_face_in_a_photograph_is_said(
+    photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = (np.asarray(Image.open(f"data/weights/orl/s{k}/1.pgm")) for k in (1, 2))
+    Image.fromarray(np.concatenate([one, other], axis=1)).save("two.png")
+    with_result = ("--model", TEACHER, "--benchmark-result", "result")
+    run("two.png", "data/weights/orl/s1/3.pgm", *with_result)
+    assert "2 faces were found in two.png: the most central was compared" in capsys.readouterr().out
+    run("two.png", "data/weights/orl/s1/3.pgm", *with_result, "--json")
+    assert json.loads(capsys.readouterr().out)["other_faces"] == [1, 0]
 
 
 def test_a_folder_becomes_a_table_with_a_row_a_photograph(

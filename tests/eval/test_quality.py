@@ -79,7 +79,7 @@ def test_faces_off_their_identity_are_marked_and_left_out(params: Params) -> Non
 def test_a_good_round_passes_and_is_described(
     params: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lenient = replace(params, quality=replace(params.quality, most_genuine=1.0))
+    lenient = replace(params, quality=replace(params.quality, most_genuine=1.0, most_eer=0.1))
     monkeypatch.setattr(quality, "load_params", lambda: lenient)
     monkeypatch.setattr("sys.argv", ["quality"])
     assert main() == 0
@@ -93,7 +93,7 @@ def test_a_good_round_passes_and_is_described(
 def test_broken_thresholds_fail_the_pipeline_in_one_line(
     params: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    strict = replace(params.quality, most_genuine=0.5, least_kept=0.99)
+    strict = replace(params.quality, most_genuine=0.5, least_kept=0.99, most_eer=0.1)
     monkeypatch.setattr(quality, "load_params", lambda: replace(params, quality=strict))
     monkeypatch.setattr("sys.argv", ["quality", IDENTITIES])
     assert main() == 1
@@ -109,6 +109,7 @@ def test_broken_thresholds_fail_the_pipeline_in_one_line(
 
 def test_the_error_counts_for_every_judge_and_cosines_for_the_teacher(params: Params) -> None:
     fine = {"eer": 0.01, "genuine": {"mean": 0.5}, "duplicates": {"share": 0.0}}
+    fine |= {"num_genuine": 200, "num_impostors": 200}  # 10 / most_eer
     narrow = {"genuine": {"mean": 0.9}, "duplicates": {"share": 0.5}}
     judges = {"teacher": fine, "independent": fine | narrow}
     assert broken(judges, 1.0, params.quality) == []
@@ -117,6 +118,16 @@ def test_the_error_counts_for_every_judge_and_cosines_for_the_teacher(params: Pa
         "genuine mean 0.900 above most_genuine 0.75 (teacher)",
         "duplicate identities 0.500 above most_duplicates 0.02 (teacher)",
         "EER 0.300 above most_eer 0.05 (independent)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("num_genuine", "genuine"), ("num_impostors", "impostor")]
+)
+def test_a_good_error_of_too_few_pairs_is_no_pass(params: Params, name: str, kind: str) -> None:
+    figures = {"eer": 0.0, "num_genuine": 200, "num_impostors": 200, name: 199}
+    assert broken({"independent": figures}, 1.0, params.quality) == [
+        f"199 {kind} pairs too few for most_eer 0.05 (independent)"
     ]
 
 

@@ -14,11 +14,12 @@ import pytest
 
 from eval.benchmarks import open_benchmark
 from eval.photos.models import load_model
-from eval.photos.verification import verify_models
+from eval.photos.verification import in_words, verify_models
 from eval.scoring.metrics import figures_of
 from eval.verify import _check_folder
 from manifests.core.errors import InputError
 from tests.conftest import ROOT
+from tests.protocols import make_folder
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,9 @@ def test_the_teacher_knows_the_people_of_orl(orl: tuple[Path, dict[str, Any]]) -
     _, metrics = orl
     assert metrics["accuracy"] > 0.98
     assert metrics["rank_1"] > 0.99  # undetected faces are counted too
-    assert metrics["num_failed"] < 12
+    assert metrics["num_failed"] < 12 and metrics["num_several_faces"] == 0
+    size = metrics["eye_distance"]
+    assert 25 < size["least"] < size["median"] < size["most"] < 45  # of pictures 92 pixels wide
     assert metrics["tar_at_far"]["0.0001"] is None  # 78,000 impostor pairs are too few for it
 
 
@@ -52,6 +55,30 @@ def test_metrics_follow_from_the_scores_file_alone(orl: tuple[Path, dict[str, An
     }
     assert table.schema.names == ["pair_id", "fold", "left", "right", "same", "score", "failed"]
     assert np.isfinite(table["score"].to_numpy()).all()
+
+
+def test_the_line_has_the_interval_over_people_and_what_was_not_found(
+    orl: tuple[Path, dict[str, Any]],
+) -> None:
+    _, metrics = orl
+    line, lost = in_words(metrics).split("\n")
+    low, high = metrics["accuracy_ci95_identity"]
+    assert f"[{low:.4f}, {high:.4f}] (95 %, over 40 people), 3600 pairs" in line
+    assert lost.startswith(f"{metrics['num_failed']} of 400 images without a face")
+    unknown = in_words(metrics | {"subject_rule": "image", "num_failed": 0, "num_several_faces": 3})
+    low, high = metrics["accuracy_ci95"]
+    assert f"[{low:.4f}, {high:.4f}] (95 %, over pairs as if independent)" in unknown
+    assert unknown.endswith("3 of 400 images with several faces: the most central was compared")
+
+
+def test_photographs_in_which_no_face_is_found_are_not_measured(
+    workspace: Path, weights: Path
+) -> None:
+    people = make_folder(workspace / "photos", {f"p{number}": 2 for number in range(4)})
+    with pytest.raises(InputError, match="no face was found in any of 8 images"):
+        verify_models(
+            [load_model("teacher:dlib-resnet", weights)], open_benchmark(f"folder:{people}")
+        )
 
 
 def test_the_command_ends_with_one_line_and_status_two(tmp_path: Path) -> None:

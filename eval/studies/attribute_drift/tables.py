@@ -18,6 +18,7 @@ from eval.attributes.head_files import SUFFIX, save_heads
 from eval.attributes.head_training import make_heads
 from eval.photos.photo_sets import is_photographs, open_photographs
 from manifests.core import layout
+from manifests.core.backends import split_kind
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.records.attributes import MEASURED
@@ -32,7 +33,7 @@ HEADS = FOLDER / f"labelled{SUFFIX}"
 
 def title_of(text: str) -> str:
     """What to call photographs: orl, or their folder's own name."""
-    kind, _, folder = text.partition(":")
+    kind, folder = split_kind(text)
     return Path(folder).resolve().name if folder else kind
 
 

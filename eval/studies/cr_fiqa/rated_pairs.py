@@ -93,7 +93,7 @@ def compare_qualities(
     of `own` less every other's; negative, `own` is better. Raises InputError where impostors are
     too few for the FMR.
     """
-    require_impostors(int((~pairs.same).sum()), fmr)
+    require_impostors(pairs.distinct_impostors, fmr)
     curves = {
         name: _averaged([fnmr_statistic(pairs.score, pairs.same, q, fmr, FIXED) for q in draws])
         for name, draws in qualities.items()

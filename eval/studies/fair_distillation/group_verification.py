@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from eval.benchmarks import open_benchmark, open_protocols
 from eval.benchmarks.base import Protocol
 from eval.photos.embedding import embed_protocol, finder
@@ -54,13 +56,14 @@ def measure(
 ) -> dict[str, Figures]:
     """{run: figures} of all models on one benchmark; their scores go to OUT/NAME/RUN."""
     views = [model.views for model in models.values()]
-    embedded, detected = embed_protocol(protocol, [*models.values()], views, finder(protocol))
+    embedded, faces = embed_protocol(protocol, [*models.values()], views, finder(protocol))
+    failed = np.array([not face.detected for face in faces])
     settings = Settings(fairness.fmr[name], fairness.resamples, fairness.seed)
     found: dict[str, Figures] = {}
     for run, each, view in zip(models, embedded, views, strict=True):
         rows, metric = each.views[view], each.model.metric
         pairs, own = (
-            score_pairs(benchmark, protocol.benchmark.images, rows, ~detected, metric)
+            score_pairs(benchmark, protocol.benchmark.images, rows, failed, metric)
             for benchmark in (grouped.benchmark, protocol.benchmark)
         )
         facts = facts_of(each.model, grouped.benchmark.protocol_sha256, protocol.subject_rule)

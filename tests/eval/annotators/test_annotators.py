@@ -14,7 +14,6 @@ from eval.annotators.measured import (
     ATTRIBUTES,
     SIZE,
     Measured,
-    eye_distance,
     patch_pixels,
     sharpness,
     skin_colour,
@@ -22,6 +21,7 @@ from eval.annotators.measured import (
 from eval.annotators.onnx import OnnxAnnotator
 from eval.attributes.colour import lab
 from manifests.core.errors import InputError
+from pipeline.arrays.align import eye_distance
 from pipeline.arrays.frames import ARCFACE112, dlib5_in
 from tests import references
 from tests.contracts import AnnotatorContract, FileContract

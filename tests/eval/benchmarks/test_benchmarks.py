@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 from PIL import Image
 
 from eval.benchmarks import open_benchmark
+from eval.photos.photo_sets import open_photographs
 from manifests.core.errors import InputError
 from manifests.photographs.protocols import Benchmark
 from manifests.photographs.scores import subject_of
 from tests.conftest import ROOT
+from tests.protocols import make_folder, write_rows
 
 HEADER = "fold,left,right,same\n"
 GOOD = "0,a.png,b.png,1\n0,a.png,c.png,0\n1,b.png,a.png,1\n1,b.png,c.png,0\n"
@@ -21,8 +24,8 @@ GOOD = "0,a.png,b.png,1\n0,a.png,c.png,0\n1,b.png,a.png,1\n1,b.png,c.png,0\n"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "images").mkdir()
-    for number, name in enumerate("abc"):
-        Image.new("RGB", (60, 60), (number * 80, 20, 40)).save(tmp_path / f"images/{name}.png")
+    for number, name in enumerate("abcde"):
+        Image.new("RGB", (60, 60), (number * 50, 20, 40)).save(tmp_path / f"images/{name}.png")
     (tmp_path / "pairs.csv").write_text(HEADER + GOOD)
     return tmp_path
 
@@ -56,7 +59,7 @@ def test_the_protocol_hash_moves_with_an_image_and_with_a_pair(folder: Path) -> 
     before = open_benchmark(f"pairs:{folder}").benchmark.protocol_sha256
     Image.new("RGB", (60, 60), (1, 2, 3)).save(folder / "images/c.png")
     after = open_benchmark(f"pairs:{folder}").benchmark.protocol_sha256
-    (folder / "pairs.csv").write_text(HEADER + GOOD.replace("1,b.png,a.png", "1,c.png,a.png"))
+    (folder / "pairs.csv").write_text(HEADER + GOOD.replace("1,b.png,a.png", "1,d.png,a.png"))
     last = open_benchmark(f"pairs:{folder}").benchmark.protocol_sha256
     assert len({before, after, last}) == 3
 
@@ -69,6 +72,15 @@ def test_the_protocol_hash_moves_with_an_image_and_with_a_pair(folder: Path) -> 
         (HEADER + GOOD.replace("\n1,", "\n2,"), "fold 1 has no pairs"),
         (HEADER + GOOD.replace("c.png,0", "c.png,1"), "needs genuine and impostor pairs"),
         (HEADER + GOOD.replace("0,a.png,b", "x,a.png,b"), "line 2: fold 'x'"),
+        (HEADER + GOOD + "1,b.png,b.png,1\n", r"line 6: b\.png is compared with itself; remove"),
+        (
+            HEADER + GOOD + "1,b.png,a.png,0\n",
+            r"line 6: b\.png and a\.png are of two people here and of one by .*line 2; correct",
+        ),
+        (
+            HEADER + GOOD + "1,c.png,d.png,1\n0,e.png,d.png,1\n1,c.png,e.png,0\n",
+            r"line 8: c\.png and e\.png are of two people .* by .*line 6; .*line 7; correct",
+        ),
         (HEADER, "no pairs"),
         ("left,right\na,b\n", "columns left,right, expected fold,left,right,same"),
     ],
@@ -95,6 +107,49 @@ def test_all_bad_rows_are_named_at_once(folder: Path) -> None:
         assert f"line {number}: " in line and what in line
 
 
+def test_repeats_are_counted_and_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = open_benchmark(f"pairs:{folder}")
+    assert good.repeats == {
+        "num_images_repeated": 0, "num_pairs_of_one_picture": 0, "num_pairs_repeated": 1,
+    }  # fmt: skip
+    said = capsys.readouterr().err
+    assert said.count("warning") == 1
+    assert "1 of 4 pairs stand there before and count twice, as b.png and a.png" in said
+    (folder / "images/d.png").write_bytes((folder / "images/a.png").read_bytes())
+    more = "0,a.png,d.png,1\n1,c.png,d.png,0\n1,e.png,d.png,0\n"
+    (folder / "pairs.csv").write_text(HEADER + GOOD + more)
+    assert open_benchmark(f"pairs:{folder}").repeats == {
+        "num_images_repeated": 1, "num_pairs_of_one_picture": 1, "num_pairs_repeated": 1,
+    }  # fmt: skip
+    said = capsys.readouterr().err
+    assert "1 of 5 images are the very bytes of another" in said
+    assert "1 of 7 pairs compare a picture with itself, 0 as two people, as a.png and d.png" in said
+
+
+def test_a_label_that_hides_who_is_who_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people = make_folder(tmp_path / "images", {f"p{number}": 2 for number in range(20)})
+    names = sorted(path.relative_to(people).as_posix() for path in people.rglob("*.png"))
+    rows = [(k % 4 // 2, a, b, int(a[:3] == b[:3])) for k, (a, b) in enumerate(pairwise(names))]
+    write_rows(tmp_path / "pairs.csv", HEADER.strip().split(","), rows)
+    assert open_benchmark(f"pairs:{tmp_path}").subject_rule == "folder"
+    assert "labelled against" not in capsys.readouterr().err
+    rows[6] = (*rows[6][:3], 0)
+    write_rows(tmp_path / "pairs.csv", HEADER.strip().split(","), rows)
+    assert open_benchmark(f"pairs:{tmp_path}").subject_rule == "image"
+    said = capsys.readouterr().err
+    assert "pairs.csv, line 8: labelled against its folder" in said and "in 38 of 39 pairs" in said
+
+
+def test_a_folder_at_home_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of --benchmark, of verify.pairs in params.yaml, and of sets of photographs."""
+    monkeypatch.setenv("HOME", str(folder.parent))
+    there = open_benchmark(f"pairs:{folder}").benchmark.protocol_sha256
+    assert open_benchmark(f"pairs:~/{folder.name}").benchmark.protocol_sha256 == there
+    assert len(open_photographs(f"pairs:~/{folder.name}").images) == 5
+
+
 def test_a_file_that_is_no_image_is_named(folder: Path) -> None:
     (folder / "images/c.png").write_text("not an image")
     with pytest.raises(InputError, match=r"c\.png: not a readable image"):
@@ -102,5 +157,7 @@ def test_a_file_that_is_no_image_is_named(folder: Path) -> None:
 
 
 def test_unknown_benchmark_lists_the_valid_ones() -> None:
-    with pytest.raises(InputError, match="unknown benchmark 'ijb'; valid names: bin, folder, orl"):
+    with pytest.raises(
+        InputError, match="unknown benchmark 'ijb'; valid names: bin, folder, lfw, orl"
+    ):
         open_benchmark("ijb:/nowhere")

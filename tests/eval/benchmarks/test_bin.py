@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from eval.benchmarks import open_benchmark
 from eval.photos.verification import verify_models
+from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.photographs.protocols import ALIGNED
 from tests.protocols import (
@@ -46,6 +48,9 @@ WRITERS: dict[str, Callable[[], bytes]] = {
     "python 3, protocol 5": lambda: pickle.dumps([IMAGES, tuple(SAME)], 5),
     "arrays, protocol 2": lambda: as_arrays(2),
     "arrays, protocol 5": lambda: as_arrays(5),
+    "arrays of objects": lambda: pickle.dumps(
+        (np.array([*IMAGES, None], object)[:-1], np.array([*SAME, None], object)[:-1]), 4
+    ),
     "numpy truth": lambda: pickle.dumps((IMAGES, [np.bool_(x) for x in SAME]), 3),
 }
 
@@ -90,6 +95,7 @@ def test_a_frame_that_the_crop_does_not_hold_is_said_once_and_recorded(
 ) -> None:
     (tmp_path / "x.bin").write_bytes(WRITERS["python 3, protocol 4"]())
     protocol = open_benchmark(f"bin:{tmp_path / 'x.bin'}")
+    assert "compare a picture with itself" in capsys.readouterr().err  # of one colour each
     (done,) = verify_models([colours(TIGHT)], protocol)
     # dlib150 begins at y = 19.997 and is 100.581 high; the crop ends at 112
     assert done.metrics["frame_coverage"] == pytest.approx(92.003 / 100.581, abs=1e-9)
@@ -99,6 +105,23 @@ def test_a_frame_that_the_crop_does_not_hold_is_said_once_and_recorded(
     (whole,) = verify_models([colours()], protocol)
     assert whole.metrics["frame_coverage"] == 1.0
     assert "warning" not in capsys.readouterr().err
+
+
+def test_photographs_that_are_no_crops_are_said_to_be_none(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Squares of ORL, in which heads fill the height."""
+    images = []
+    for person in range(1, 11):
+        for number in (1, 2, 1, 2):
+            file = io.BytesIO()
+            picture = Image.open(layout.WEIGHTS / f"orl/s{person}/{number}.pgm")
+            picture.crop((0, 10, 92, 102)).save(file, "PNG")
+            images.append(file.getvalue())
+    (workspace / "x.bin").write_bytes(pickle.dumps((images, [True, False] * 10)))
+    verify_models([colours()], open_benchmark("bin:x.bin"))
+    said = capsys.readouterr().err
+    assert "warning: benchmark bin: no crops in the frame arcface112: the faces found in" in said
 
 
 class Attack:
@@ -136,7 +159,10 @@ def wide() -> bytes:
         (([*IMAGES[:-1], jpeg((9, 9, 9))[:-200]], SAME), "image 000079: not a readable image"),
         (([*IMAGES[:-1], wide()], SAME), "image 000079: 40x32 pixels; an aligned crop is square"),
         ((IMAGES, [*SAME[:-1], 7]), "label 7, expected true or false"),
-        ((IMAGES, [True] * 40), "fold 0 needs genuine and impostor pairs"),
+        (
+            (IMAGES, [True] * 20 + [False] * 20),
+            r"x\.bin: .* fold 0 needs genuine and impostor pairs; folds .* blocks .*: shuffle them",
+        ),
     ],
 )
 def test_bad_files_are_refused_in_one_line(tmp_path: Path, value: Any, message: str) -> None:

@@ -59,6 +59,7 @@ def test_a_first_line_of_two_numbers_is_no_pair(made: Path, tmp_path: Path) -> N
         ("m.99\t1\t2", r"Asian_pairs\.txt, line 40: no person 'm\.99' in .*Asian"),
         ("m.0\t1\tn.99\t1", r"line 40: no person 'n\.99'"),
         ("../African/m.0\t1\t2", r"line 40: no person '\.\./African/m\.0'"),
+        ("m.0\t1\t1", r"line 40: .*m\.0_0001\.jpg is compared with itself"),
         ("m.0\t1\t9", r"line 40: .*m\.0_0009\.jpg is missing"),
         ("m.0\t1\tm.0\t2", r"line 40: two people expected, m\.0 is named twice"),
         ("m.0\tone\t2", r"line 40: 'm\.0 one 2', expected person a b"),

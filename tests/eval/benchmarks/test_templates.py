@@ -46,7 +46,9 @@ def test_identification_of_known_answer(folder: Path) -> None:
     """Gallery: a/2 RED, b/3 GREEN. Probes: a/1 scores the same with both, and ties count against
     it (rank 2); d/5, of nobody there, has no mate; b/6 GREEN is rank 1."""
     with (folder / "templates.csv").open("a", newline="") as file:
-        csv.writer(file).writerows([(5, "d", "x", "c.png"), (6, "b", "x", "g.png")])
+        csv.writer(file).writerows([(5, "d", "x", "d.png"), (6, "b", "x", "g3.png")])
+    for copy, name in (("d", "c"), ("g3", "g")):
+        shutil.copy(folder / f"images/{name}.png", folder / f"images/{copy}.png")
     write_rows(folder / "gallery.csv", ["template_id"], [[2], [3]])
     write_rows(folder / "probes.csv", ["template_id"], [[1], [5], [6]])
     found = measure(f"templates:{folder}").metrics["identification"]
@@ -101,16 +103,16 @@ MEMBERS = ("template_id", "subject_id", "media_id", "image")
         ("templates", MEMBERS, (1, "a", "m", "gone.png"), r"gone\.png: missing image"),
         ("templates", MEMBERS, (1, "a", "m", "../pairs.csv"), r"pairs\.csv: lies outside"),
         ("templates", MEMBERS, (1, "a/b", "m", "c.png"), "line 2: a slash in an id"),
+        ("pairs", ("left", "right"), (2, 2), "line 2: template 2 is compared with itself; remove"),
     ],
 )  # fmt: skip
 def test_bad_lists_are_refused_in_one_line(
     folder: Path, stem: str, header: Sequence[str], row: Sequence[object], message: str
 ) -> None:
-    write_rows(folder / f"{stem}.csv", header, [row])
+    rows = [row, (9, "z", "m", "r3.png")] if stem == "templates" else [row]
+    write_rows(folder / f"{stem}.csv", header, rows)
     if stem == "templates":
-        write_rows(folder / f"{stem}.csv", header, [row, (2, "b", "m", "c.png")])
-        pairs = [(fold, 1, other) for fold in (0, 1) for other in (1, 2)]
-        write_rows(folder / "pairs.csv", ("fold", "left", "right"), pairs)
+        write_rows(folder / "pairs.csv", ("fold", "left", "right"), [(0, 1, 9), (1, 1, 9)])
     with pytest.raises(InputError, match=message):
         open_benchmark(f"templates:{folder}")
 
@@ -119,6 +121,29 @@ def test_a_template_of_two_people_is_named(folder: Path) -> None:
     with (folder / "templates.csv").open("a", newline="") as file:
         csv.writer(file).writerow((1, "b", "x", "c.png"))
     with pytest.raises(InputError, match="line 8: template 1 is of subject b, above of a"):
+        open_benchmark(f"templates:{folder}")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ((1, "a", "still", "g.png"), "line 8: g.png is in template 1 already, by .*line 4"),
+        ((3, "b", "x", "c.png"), "line 8: c.png is of subject b here and of c by .*line 7; cut"),
+    ],
+)
+def test_an_image_twice_in_a_template_or_of_two_people_is_named(
+    folder: Path, row: Sequence[object], message: str
+) -> None:
+    with (folder / "templates.csv").open("a", newline="") as file:
+        csv.writer(file).writerow(row)
+    with pytest.raises(InputError, match=message):
+        open_benchmark(f"templates:{folder}")
+
+
+def test_a_probe_that_would_find_itself_is_refused(folder: Path) -> None:
+    write_rows(folder / "gallery.csv", ("template_id",), [(1,), (3,)])
+    write_rows(folder / "probes.csv", ("template_id",), [(2,), (3,)])
+    with pytest.raises(InputError, match="'b/3' is in gallery and probes: it finds itself"):
         open_benchmark(f"templates:{folder}")
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import pipeline.generators
 import pipeline.teachers
-from manifests.core.backends import find_backend, load_backend
+from manifests.core.backends import find_backend, load_backend, split_kind
 from manifests.core.errors import InputError
 
 GROUP = "facestill.generators"
@@ -98,3 +99,30 @@ def test_unknown_name_is_answered_with_files_and_entry_points(installed: Path) -
 def test_a_path_is_asked_for_where_it_is_needed(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_backend(pipeline.teachers, "teacher", text, Path("w"))
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("orl", ("orl", "")),
+        ("orl:", ("orl", "")),
+        ("pairs:~/photos", ("pairs", "/home/ada/photos")),
+        ("onnx:~", ("onnx", "/home/ada")),
+        ("folder:a/~/b", ("folder", "a/~/b")),
+        ("bin:C:/x.bin", ("bin", "C:/x.bin")),
+    ],
+)
+def test_a_home_directory_behind_a_colon_is_written_out(
+    text: str, parts: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert split_kind(text) == parts
+
+
+@pytest.mark.parametrize("package", [pipeline.generators, pipeline.teachers])
+def test_files_of_backends_are_looked_for_at_home(
+    tmp_path: Path, package: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(InputError, match=rf"{tmp_path}/none\.onnx"):
+        load_backend(package, "backend", "onnx:~/none.onnx", tmp_path)

@@ -160,13 +160,13 @@ def test_templates_come_back_as_they_were(tmp_path: Path, templates: Benchmark) 
 
 
 @pytest.mark.parametrize(
-    "change", [{"media": ("x", "x", "x", "x")}, {"probes": ("a/2", "b/3")}, {"image": NAMES[::-1]}]
+    "change", [{"media": ("x", "x", "x", "x")}, {"gallery": ("a/1",)}, {"image": NAMES[::-1]}]
 )
 def test_the_hash_of_templates_covers(templates: Benchmark, change: dict) -> None:
     assert templates.templates is not None
     other = replace(templates, templates=replace(templates.templates, **change))
     assert other.protocol_sha256 != templates.protocol_sha256
-    with pytest.raises(InputError, match=r"the first unlike (media|probes|image) entry is"):
+    with pytest.raises(InputError, match=r"the first unlike (media|gallery|image) entry is"):
         templates.check_same(other)
 
 

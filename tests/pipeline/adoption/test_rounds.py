@@ -231,6 +231,18 @@ def test_the_command_asks_for_what_must_be_stated(
         main()
 
 
+def test_photographs_are_not_taken_for_crops(workspace: Path, params: Params) -> None:
+    """Squares of ORL, in which heads fill the height, as arcface112."""
+    for person in range(1, 9):
+        picture = Image.open(layout.WEIGHTS / f"orl/s{person}/1.pgm").crop((0, 10, 92, 102))
+        (SET / str(person)).mkdir(parents=True)
+        picture.resize((112, 112)).save(SET / f"{person}/1.png")
+    with pytest.raises(InputError, match="digiface: no crops in the frame arcface112: the faces"):
+        adopted(params)
+    assert not layout.manifest("digi").exists()
+    assert "8 imported faces" in adopted(params, origin=FOUND)
+
+
 def test_imported_faces_of_unstated_origin_are_not_trained_on(
     workspace: Path, params: Params
 ) -> None:

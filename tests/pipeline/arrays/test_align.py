@@ -12,8 +12,9 @@ from pipeline.arrays.align import (
     enlarge,
     find_faces,
     find_in_photograph,
+    misplaced,
 )
-from pipeline.arrays.frames import WIDE, dlib5_in
+from pipeline.arrays.frames import ARCFACE112, DLIB150, WIDE, Frame, dlib5_in
 
 FRAME = WIDE.at(128)
 
@@ -127,3 +128,35 @@ def test_photograph_of_any_size_gives_the_same_crop(
     larger = type(face)(face.landmarks * 2, face.score)
     crops = [crop_photograph(p, f, frame) for p, f in ((picture, face), (double, larger))]
     assert float((crops[0] - crops[1]).abs().mean()) < 2.0
+
+
+@pytest.mark.parametrize("stated", [ARCFACE112, DLIB150, WIDE], ids=lambda frame: frame.name)
+def test_pictures_that_are_no_crops_in_a_frame_are_told_from_such(
+    aligner: Aligner, photographs: list[np.ndarray], stated: Frame
+) -> None:
+    faces = [find_in_photograph(aligner, picture) for picture in photographs]
+    cut, narrow, uncut = (
+        [as_picture(crop_photograph(*both, frame)) for both in zip(photographs, faces, strict=True)]
+        for frame in (stated.at(112), DLIB150.at(112), Frame("scene", 224, -56.0, -56.0, 224.0))
+    )
+    assert misplaced(aligner, stated, len(cut), cut.__getitem__) is None
+    reason = misplaced(aligner, stated, len(uncut), uncut.__getitem__)
+    assert reason is not None and f"no crops in the frame {stated.name}" in reason
+    if stated != DLIB150:
+        assert misplaced(aligner, stated, len(narrow), narrow.__getitem__) is not None
+
+
+def test_few_faces_speak_neither_for_a_frame_nor_against_it(
+    aligner: Aligner, photographs: list[np.ndarray], blank: np.ndarray
+) -> None:
+    square = blank[:, :200]
+    scene = photographs[0][:92, :92]
+    read: list[int] = []
+
+    def picture(number: int) -> np.ndarray:
+        read.append(number)
+        return scene if number < 2 else square
+
+    assert misplaced(aligner, ARCFACE112, 1000, picture) is None
+    assert len(read) == 40 and (read[0], read[-1]) == (0, 999)
+    assert misplaced(aligner, ARCFACE112, 2, picture) is None

@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from manifests.core.errors import InputError
-from pipeline.foreign.pickles import ARRAYS, PickledArray, load_pickle, parse_pickle, shown
+from pipeline.foreign.pickles import (
+    ARRAYS,
+    WITH_OBJECTS,
+    PickledArray,
+    load_pickle,
+    parse_pickle,
+    shown,
+)
 
 STEPS = 10_000
 PLAIN = st.recursive(
@@ -54,6 +61,24 @@ def test_arrays_come_back(array: np.ndarray, protocol: int, fortran: bool) -> No
     assert isinstance(found, PickledArray)
     assert found.values.dtype == array.dtype
     np.testing.assert_array_equal(found.values, array)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_arrays_of_objects_are_the_files_own_lists(protocol: int) -> None:
+    value = np.array([b"ab", b"cde", None], dtype=object)
+    data = pickle.dumps(value, protocol)
+    assert parse(data, WITH_OBJECTS).objects == [b"ab", b"cde", None]
+    with pytest.raises(InputError, match="an array of type 'O8'"):
+        parse(data)
+    with pytest.raises(InputError, match=r"of objects of shape \(2, 1\), expected one row"):
+        parse(pickle.dumps(value[:2, None], protocol), WITH_OBJECTS)
+
+
+def test_bytes_do_not_become_objects() -> None:
+    call = b"\x80\x02cnumpy._core.numeric\n_frombuffer\n(U\x08AAAAAAAAcnumpy\ndtype\n"
+    data = call + b"(U\x02O8\x89\x88tR(K\x01tU\x01CtR."
+    with pytest.raises(InputError, match="bytes as an array of objects; refused"):
+        parse(data, WITH_OBJECTS)
 
 
 @settings(max_examples=50)

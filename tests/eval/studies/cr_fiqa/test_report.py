@@ -79,7 +79,7 @@ def seen_by(models: Mapping[str, Model], *, aligned: bool = False) -> SeenPhotog
     known = {name: 0.1 * guesses[name] - hard for name in ("joint", "sharpness")}
     seers = {name: embeddings for name in ("teacher", "student")}
     detection = np.full(len(NAMES), np.nan) if aligned else rng.random(len(NAMES))
-    return SeenPhotographs(guesses | known | seers, detection)
+    return SeenPhotographs(guesses | known | seers, np.isfinite(detection), detection)
 
 
 @pytest.fixture(scope="module")

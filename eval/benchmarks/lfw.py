@@ -1,0 +1,119 @@
+"""LFW, and what is published as it: pairs.txt and one folder a person.
+
+    DIR/pairs.txt, or FILE              person a b, or person a person b, tab-separated
+    DIR/PERSON/PERSON_0001.jpg          beside the list; or .jpeg, .png
+
+A first line of two numbers says how many folds there are and how many pairs of each kind in one
+(View 2: 10, 300), one of a single number how many of each kind (View 1: pairsDevTest.txt). The
+k-th fold is the k-th equal part of the genuine pairs and of the impostor pairs, in their order;
+ten parts where no number of folds is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from eval.benchmarks.base import NUM_FOLDS, Protocol, as_benchmark, need_folder
+from manifests.core.errors import InputError
+from manifests.photographs.images import ImageFolder, image_hashes
+from manifests.photographs.protocols import ALIGNMENT
+
+LIST = "pairs.txt"
+HOLDS = f"{LIST} and PERSON/PERSON_0001.jpg"
+ENDS = (".jpg", ".jpeg", ".png")
+NUMBER = re.compile("[0-9]{1,6}")
+Line = tuple[int, list[str]]  # its number, from 1, and its cells
+
+
+def open_protocol(argument: str) -> Protocol:
+    """Raises InputError naming the line of a pair over an unknown person or photograph, and for
+    other numbers of pairs than the first line says."""
+    path = Path(argument)
+    if not argument or not path.is_file():
+        path = need_folder("lfw", argument, HOLDS) / LIST
+    lines = read_lines(path, f"lfw:DIR needs {HOLDS}")
+    header = _header(lines)
+    pairs = [
+        pair(f"{path}, line {number}", path.parent, "", cells)
+        for number, cells in (lines[1:] if header else lines)
+    ]
+    same = np.array([own for *_, own in pairs], bool)
+    fold = _folds(path, same, header)
+    rows = [(number, *own) for number, own in zip(fold.tolist(), pairs, strict=True)]
+    source = ImageFolder(path.parent)
+    hashes = image_hashes(source, {name for row in rows for name in row[1:3]})
+    return Protocol(as_benchmark("lfw", rows, hashes, ALIGNMENT), source, "folder")
+
+
+def _header(lines: Sequence[Line]) -> list[int]:
+    """The numbers of a first line that is no pair."""
+    cells = lines[0][1] if lines else []
+    numbers = len(cells) < 3 and all(NUMBER.fullmatch(cell) for cell in cells)
+    return [int(cell) for cell in cells] if numbers else []
+
+
+def _folds(path: Path, same: np.ndarray, header: Sequence[int]) -> np.ndarray:
+    kinds = (int(same.sum()), int((~same).sum()))
+    wanted = int(np.prod(header)) if header else None
+    if wanted is not None and kinds != (wanted, wanted):
+        raise InputError(
+            f"{path}: {kinds[0]} genuine and {kinds[1]} impostor pairs, its first line promises "
+            f"{wanted} of each"
+        )
+    num_folds = header[0] if len(header) == 2 else min(NUM_FOLDS, *kinds)
+    if num_folds < 2:
+        raise InputError(
+            f"{path}: {kinds[0]} genuine and {kinds[1]} impostor pairs in {num_folds} folds; at "
+            "least 2 folds of both kinds are needed"
+        )
+    fold = np.empty(len(same), np.int16)
+    for kind in (same, ~same):
+        parts = np.array_split(np.flatnonzero(kind), num_folds)
+        for number, rows in enumerate(parts):
+            fold[rows] = number
+    return fold
+
+
+def read_lines(path: Path, needed: str) -> list[Line]:
+    """The lines that are not empty, in cells parted by tabs or else by spaces.
+
+    Raises InputError for a file that is missing or no text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; {needed}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error})") from None
+    lines = enumerate(text.splitlines(), 1)
+    return [(number, line.split()) for number, line in lines if line.strip()]
+
+
+def pair(where: str, root: Path, inside: str, cells: Sequence[str]) -> tuple[str, str, bool]:
+    """Two images and whether they are of one person, of folders below `root`/`inside`."""
+    if len(cells) not in (3, 4) or not all(NUMBER.fullmatch(n) for n in (cells[1], cells[-1])):
+        raise InputError(f"{where}: {' '.join(cells)[:80]!r}, expected person a b, or two of both")
+    people = [cells[0], cells[2] if len(cells) == 4 else cells[0]]
+    if len(cells) == 4 and people[0] == people[1]:
+        raise InputError(f"{where}: two people expected, {people[0]} is named twice")
+    left, right = (
+        _image(where, root, f"{inside}{person}", person, int(number))
+        for person, number in zip(people, (cells[1], cells[-1]), strict=True)
+    )
+    if left == right:
+        raise InputError(f"{where}: {left} is compared with itself; remove this pair")
+    return left, right, len(cells) == 3
+
+
+def _image(where: str, root: Path, folder: str, person: str, number: int) -> str:
+    if "/" in person or person in (".", "..") or not (root / folder).is_dir():
+        raise InputError(f"{where}: no person {person!r} in {(root / folder).parent}")
+    names = [f"{folder}/{person}_{number:04}{end}" for end in ENDS]
+    found = [name for name in names if (root / name).is_file()]
+    if not found:
+        raise InputError(f"{where}: {root / names[0]} is missing")
+    return found[0]
