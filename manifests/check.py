@@ -204,7 +204,8 @@ def main() -> int:
     parser = Parser(__doc__)
     parser.add_argument("stores", nargs="+", type=Path, metavar="STORE")
     stores = parser.parse_args().stores
-    damaged, apart = [], {}
+    damaged: list[Path] = []
+    apart: dict[str, None] = {}  # remedies, each once
     for store in tqdm(stores, unit="store", desc="check", leave=False):
         faults = find_faults(store)
         for text in [f"{store}: {fault.text}" for fault in faults] or [describe(store)]:

@@ -198,8 +198,10 @@ class TestRefusals:
     ) -> None:
         shutil.rmtree("real")
         for person in range(1, 9):
-            picture = Image.open(layout.WEIGHTS / f"orl/s{person}/1.pgm").crop((0, 10, 92, 102))
-            write(Path(f"real/s{person}/1.png"), np.array(picture.convert("RGB")))
+            for number in (1, 2):
+                original = Image.open(layout.WEIGHTS / f"orl/s{person}/{number}.pgm")
+                picture = original.crop((0, 10, 92, 102)).convert("RGB")
+                write(Path(f"real/s{person}/{number}.png"), np.array(picture))
         with pytest.raises(InputError, match="real: no crops in the frame arcface112: the faces"):
             run(monkeypatch)
 

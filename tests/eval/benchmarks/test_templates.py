@@ -109,10 +109,11 @@ MEMBERS = ("template_id", "subject_id", "media_id", "image")
 def test_bad_lists_are_refused_in_one_line(
     folder: Path, stem: str, header: Sequence[str], row: Sequence[object], message: str
 ) -> None:
-    rows = [row, (9, "z", "m", "r3.png")] if stem == "templates" else [row]
-    write_rows(folder / f"{stem}.csv", header, rows)
+    others = [(8, "a", "m", "g.png"), (9, "z", "m", "r3.png")]
+    write_rows(folder / f"{stem}.csv", header, [row, *others] if stem == "templates" else [row])
     if stem == "templates":
-        write_rows(folder / "pairs.csv", ("fold", "left", "right"), [(0, 1, 9), (1, 1, 9)])
+        pairs = [(fold, 1, other) for fold in (0, 1) for other in (8, 9)]
+        write_rows(folder / "pairs.csv", ("fold", "left", "right"), pairs)
     with pytest.raises(InputError, match=message):
         open_benchmark(f"templates:{folder}")
 
