@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.benchmarks.base import NUM_FOLDS, Protocol, as_benchmark, need_folder
-from manifests.core.errors import InputError
+from eval.benchmarks.base import NUM_FOLDS, Protocol, as_benchmark, named, need_folder
+from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import ImageFolder, image_hashes
 from manifests.photographs.protocols import ALIGNMENT
 
@@ -36,15 +36,15 @@ def open_protocol(argument: str) -> Protocol:
     if not argument or not path.is_file():
         path = need_folder("lfw", argument, HOLDS) / LIST
     lines = read_lines(path, f"lfw:DIR needs {HOLDS}")
-    header = _header(lines)
-    pairs = [
-        pair(f"{path}, line {number}", path.parent, "", cells)
-        for number, cells in (lines[1:] if header else lines)
-    ]
+    header, source, faults = _header(lines), ImageFolder(path.parent), Faults(str(path))
+    pairs = []
+    for number, cells in lines[1:] if header else lines:
+        with faults:
+            pairs.append(pair(f"{path}, line {number}", source, "", cells))
+    faults.raise_any()
     same = np.array([own for *_, own in pairs], bool)
     fold = _folds(path, same, header)
     rows = [(number, *own) for number, own in zip(fold.tolist(), pairs, strict=True)]
-    source = ImageFolder(path.parent)
     hashes = image_hashes(source, {name for row in rows for name in row[1:3]})
     return Protocol(as_benchmark("lfw", rows, hashes, ALIGNMENT), source, "folder")
 
@@ -93,15 +93,17 @@ def read_lines(path: Path, needed: str) -> list[Line]:
     return [(number, line.split()) for number, line in lines if line.strip()]
 
 
-def pair(where: str, root: Path, inside: str, cells: Sequence[str]) -> tuple[str, str, bool]:
-    """Two images and whether they are of one person, of folders below `root`/`inside`."""
+def pair(
+    where: str, source: ImageFolder, inside: str, cells: Sequence[str]
+) -> tuple[str, str, bool]:
+    """Two images and whether they are of one person, of folders below `inside` of the source."""
     if len(cells) not in (3, 4) or not all(NUMBER.fullmatch(n) for n in (cells[1], cells[-1])):
         raise InputError(f"{where}: {' '.join(cells)[:80]!r}, expected person a b, or two of both")
     people = [cells[0], cells[2] if len(cells) == 4 else cells[0]]
     if len(cells) == 4 and people[0] == people[1]:
         raise InputError(f"{where}: two people expected, {people[0]} is named twice")
     left, right = (
-        _image(where, root, f"{inside}{person}", person, int(number))
+        _image(where, source, f"{inside}{person}", person, int(number))
         for person, number in zip(people, (cells[1], cells[-1]), strict=True)
     )
     if left == right:
@@ -109,11 +111,9 @@ def pair(where: str, root: Path, inside: str, cells: Sequence[str]) -> tuple[str
     return left, right, len(cells) == 3
 
 
-def _image(where: str, root: Path, folder: str, person: str, number: int) -> str:
-    if "/" in person or person in (".", "..") or not (root / folder).is_dir():
-        raise InputError(f"{where}: no person {person!r} in {(root / folder).parent}")
+def _image(where: str, source: ImageFolder, folder: str, person: str, number: int) -> str:
+    if "/" in person or person in (".", ".."):
+        raise InputError(f"{where}: no person {person!r} in {(source.root / folder).parent}")
     names = [f"{folder}/{person}_{number:04}{end}" for end in ENDS]
-    found = [name for name in names if (root / name).is_file()]
-    if not found:
-        raise InputError(f"{where}: {root / names[0]} is missing")
-    return found[0]
+    found = [name for name in names if (source.root / name).is_file()]
+    return found[0] if found else named(where, source, names[0])

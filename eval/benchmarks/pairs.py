@@ -37,10 +37,10 @@ def open_protocol(argument: str) -> Protocol:
         with faults:
             lines[where] = _parse(where, source, row)
     faults.raise_any()
-    rows = [*lines.values()]
+    places, rows = [*lines], [*lines.values()]
     if not rows:
         raise InputError(f"{table}: no pairs")
-    require_possible(rows, [*lines])
+    require_possible(rows, places)
     fold, left, right, same = zip(*rows, strict=True)
     try:
         check_folds("pairs", np.array(fold), np.array(same))  # before images are read
@@ -50,7 +50,7 @@ def open_protocol(argument: str) -> Protocol:
     benchmark = as_benchmark("pairs", rows, hashes, ALIGNMENT)
     rule = find_subject_rule(left, right, same)
     if rule == "image":
-        warn_of_labels(rows, [*lines])
+        warn_of_labels(rows, places)
     return Protocol(benchmark, source, rule)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from eval.benchmarks.base import NUM_FOLDS, Protocol, Row, as_benchmark, need_folder
 from eval.benchmarks.lfw import pair, read_lines
-from manifests.core.errors import InputError
+from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import ImageFolder, image_hashes
 from manifests.photographs.protocols import ALIGNMENT
 
@@ -25,14 +25,18 @@ HOLDS = "txts/GROUP/GROUP_pairs.txt and data/GROUP/PERSON/PERSON_0001.jpg"
 def open_protocol(argument: str) -> Protocol:
     """Raises InputError naming the line of a pair over an unknown person or photograph."""
     root = need_folder("rfw", argument, HOLDS)
-    rows = [row for group in GROUPS for row in _rows(root, group)]
-    source = ImageFolder(root / "data")
+    source, faults = ImageFolder(root / "data"), Faults(str(root))
+    rows: list[Row] = []
+    for group in GROUPS:
+        with faults:
+            rows += _rows(root, group, source, faults)
+    faults.raise_any()
     hashes = image_hashes(source, {name for row in rows for name in row[1:3]})
     benchmark = as_benchmark("rfw", rows, hashes, ALIGNMENT)
     return Protocol(benchmark, source, "folder", grouped=True)
 
 
-def _rows(root: Path, group: str) -> list[Row]:
+def _rows(root: Path, group: str, source: ImageFolder, faults: Faults) -> list[Row]:
     path = root / "txts" / group / f"{group}_pairs.txt"
     lines = read_lines(path, f"rfw:DIR needs {HOLDS}")
     if lines and len(lines[0][1]) == 2 and lines[0][1][0] == str(NUM_FOLDS):
@@ -40,7 +44,9 @@ def _rows(root: Path, group: str) -> list[Row]:
     if not lines or len(lines) % NUM_FOLDS:
         raise InputError(f"{path}: {len(lines)} pairs, expected {NUM_FOLDS} folds of equal size")
     size = len(lines) // NUM_FOLDS
-    return [
-        (index // size, *pair(f"{path}, line {number}", root / "data", f"{group}/", cells))
-        for index, (number, cells) in enumerate(lines)
-    ]
+    rows = []
+    for index, (number, cells) in enumerate(lines):
+        with faults:
+            own = pair(f"{path}, line {number}", source, f"{group}/", cells)
+            rows.append((index // size, *own))
+    return rows

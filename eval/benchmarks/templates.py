@@ -58,15 +58,15 @@ def _subject(template: str) -> str:
 
 
 def _members(folder: Path, faults: Faults) -> tuple[dict[str, str], list[tuple[str, ...]]]:
-    """{template_id: SUBJECT/TEMPLATE}, and the columns of the member table. Noted as faults are an
-    image that is in a template twice, and one of two subjects."""
+    """{template_id: SUBJECT/TEMPLATE}, and the columns of the member table; of images that are in
+    a template twice, or of two subjects, the fault is noted."""
     full: dict[str, str] = {}
     rows, first, owner = [], dict[tuple[str, str], str](), dict[str, tuple[str, str]]()
     for where, row in read_list(folder, "templates", MEMBERS, faults=faults):
         with faults:
-            name, media, image = _member(where, row, full)
-            _check_owner(where, name, image, first, owner)
-            rows.append((name, media, image))
+            name, _, image = member = _member(where, row, full)
+            _require_possible(where, name, image, first, owner)
+            rows.append(member)
     if not rows:
         faults.note(f"{folder}: no templates in templates.csv")
     return full, [*zip(*rows, strict=True)]
@@ -85,23 +85,23 @@ def _member(where: str, row: dict[str, str], full: dict[str, str]) -> tuple[str,
     return name, row["media_id"], row["image"]
 
 
-def _check_owner(
+def _require_possible(
     where: str,
     name: str,
     image: str,
     first: dict[tuple[str, str], str],
     owner: dict[str, tuple[str, str]],
 ) -> None:
-    """Raises InputError for an image that an earlier line has put into this template, or into one
-    of another subject; `first` and `owner` have the lines."""
-    template, person = name.split("/")[-1], _subject(name)
+    """`first`: where an image came into a template; `owner`: whose it is, and where that is said.
+    Both take the image up."""
+    subject, _, identity = name.partition("/")
     before = first.setdefault((name, image), where)
     if before != where:
-        raise InputError(f"{where}: {image} is in template {template} already, by {before}")
-    other, named = owner.setdefault(image, (person, where))
-    if other != person:
+        raise InputError(f"{where}: {image} is in template {identity} already, by {before}")
+    (person, said) = owner.setdefault(image, (subject, where))
+    if person != subject:
         raise InputError(
-            f"{where}: {image} is of subject {person} here and of {other} by {named}; cut each "
+            f"{where}: {image} is of subject {subject} here and of {person} by {said}; cut each "
             "face to an image of its own"
         )
 

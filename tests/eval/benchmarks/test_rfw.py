@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -56,11 +57,11 @@ def test_a_first_line_of_two_numbers_is_no_pair(made: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("m.99\t1\t2", r"Asian_pairs\.txt, line 40: no person 'm\.99' in .*Asian"),
-        ("m.0\t1\tn.99\t1", r"line 40: no person 'n\.99'"),
+        ("m.99\t1\t2", r"Asian_pairs\.txt, line 40: .*Asian/m\.99/m\.99_0001\.jpg: missing image"),
+        ("m.0\t1\tn.99\t1", r"line 40: .*n\.99_0001\.jpg: missing image"),
         ("../African/m.0\t1\t2", r"line 40: no person '\.\./African/m\.0'"),
         ("m.0\t1\t1", r"line 40: .*m\.0_0001\.jpg is compared with itself"),
-        ("m.0\t1\t9", r"line 40: .*m\.0_0009\.jpg is missing"),
+        ("m.0\t1\t9", r"line 40: .*m\.0_0009\.jpg: missing image"),
         ("m.0\t1\tm.0\t2", r"line 40: two people expected, m\.0 is named twice"),
         ("m.0\tone\t2", r"line 40: 'm\.0 one 2', expected person a b"),
         ("m.0", r"line 40: 'm\.0', expected person a b"),
@@ -72,6 +73,20 @@ def test_a_bad_line_is_named(rfw: Path, line: str, message: str) -> None:
     path.write_text("\n".join([*path.read_text().splitlines()[:-1], line]))
     with pytest.raises(InputError, match=message):
         open_benchmark(f"rfw:{rfw}")
+
+
+def test_all_bad_lines_and_groups_are_named_at_once(rfw: Path) -> None:
+    for group in ("Asian", "Indian"):
+        path = rfw / f"txts/{group}/{group}_pairs.txt"
+        path.write_text("\ufeff" + "\n".join(["m.0\t1\t9", *path.read_text().splitlines()[1:]]))
+    (rfw / "txts/African/African_pairs.txt").unlink()
+    with pytest.raises(InputError) as caught:
+        open_benchmark(f"rfw:{rfw}")
+    assert re.search(
+        r"3 faults\n.*African_pairs.txt: no such file.*\n.*Asian_pairs.txt, line 1: .*0009.jpg: "
+        r"miss.*\n.*Indian_pairs.txt, line 1: .*0009.jpg: miss",
+        str(caught.value),
+    )
 
 
 def test_a_missing_group_is_named(rfw: Path) -> None:

@@ -109,10 +109,11 @@ MEMBERS = ("template_id", "subject_id", "media_id", "image")
 def test_bad_lists_are_refused_in_one_line(
     folder: Path, stem: str, header: Sequence[str], row: Sequence[object], message: str
 ) -> None:
-    others = [(8, "a", "m", "g.png"), (9, "z", "m", "r3.png")]
-    write_rows(folder / f"{stem}.csv", header, [row, *others] if stem == "templates" else [row])
+    write_rows(folder / f"{stem}.csv", header, [row])
     if stem == "templates":
-        pairs = [(fold, 1, other) for fold in (0, 1) for other in (8, 9)]
+        others = [(2, "b", "m", "c.png"), (3, "a", "m", "r1.png")]
+        write_rows(folder / f"{stem}.csv", header, [row, *others])
+        pairs = [(fold, 1, other) for fold in (0, 1) for other in (2, 3)]
         write_rows(folder / "pairs.csv", ("fold", "left", "right"), pairs)
     with pytest.raises(InputError, match=message):
         open_benchmark(f"templates:{folder}")
