@@ -108,8 +108,9 @@ def test_bad_lists_are_refused_in_one_line(
 ) -> None:
     write_rows(folder / f"{stem}.csv", header, [row])
     if stem == "templates":
-        write_rows(folder / f"{stem}.csv", header, [row, (2, "b", "m", "c.png")])
-        pairs = [(fold, 1, other) for fold in (0, 1) for other in (1, 2)]
+        others = [(2, "b", "m", "c.png"), (3, "a", "m", "r1.png")]
+        write_rows(folder / f"{stem}.csv", header, [row, *others])
+        pairs = [(fold, 1, other) for fold in (0, 1) for other in (2, 3)]
         write_rows(folder / "pairs.csv", ("fold", "left", "right"), pairs)
     with pytest.raises(InputError, match=message):
         open_benchmark(f"templates:{folder}")
