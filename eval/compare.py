@@ -25,6 +25,7 @@ from eval.reporting.style import (
     name_rows,
     write_outputs,
 )
+from eval.scoring.metrics import MIN_PEOPLE
 from eval.scoring.results import Result, check_same_pairs, paired, read_result
 from manifests.core.errors import InputError, Parser, run_command
 
@@ -53,6 +54,8 @@ def leaderboard_text(found: Mapping[str, Any]) -> str:
         f"protocol {found['protocol_sha256'][:12]}: {found['num_pairs']} pairs of "
         f"{found['num_subjects']} people; intervals over people"
     )
+    if found["num_subjects"] < MIN_PEOPLE:
+        title += f", who are too few: with less than {MIN_PEOPLE} they are far too narrow"
     return "\n".join([title, *_aligned([header, *rows])])
 
 

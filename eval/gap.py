@@ -127,10 +127,12 @@ def check_one_width(student: Student, teacher: TeacherStore) -> None:
         )
 
 
-def figures(table: GapTable) -> dict[str, float | int]:
+def figures(table: GapTable) -> dict[str, float | int | None]:
+    """What a table comes to; of no faces there is no gap, which 0 would call a perfect one."""
     both = np.concatenate([table.gap, table.flip_gap]).astype(np.float64)
     if not len(both):
-        return {"num_faces": 0, "mean": 0.0, "standard_error": 0.0, "p95": 0.0, "confused": 0.0}
+        nothing = dict.fromkeys(("mean", "standard_error", "p95", "confused"))
+        return {"num_faces": 0, **nothing}
     by_face = (table.gap.astype(np.float64) + table.flip_gap) / 2
     return {
         "num_faces": len(table.gap),
@@ -151,6 +153,8 @@ def measure(run: str, names: Sequence[str], params: Params) -> tuple[Student, di
         files = open_round(name, params.teacher)
         check_one_width(student, files.teacher)
         if name == PROBE:
+            if not files.faces.ok().any():
+                raise InputError(f"{files.faces.path}: no usable face to measure a gap on")
             check_never_trained_on(student, files.teacher)
         manifest = files.require_manifest()
         tables[name] = gap_table(student, manifest, files.faces, files.teacher, centre)

@@ -106,8 +106,8 @@ def outside(
 def operating_point(folder: Path, model: Model, fmr: float) -> OperatingPoint:
     """The threshold of `model` at `fmr`, from the verification in `folder`.
 
-    Raises InputError for the result of another model, views, frame or metric, for files of two
-    unlike verifications, and for an FMR that its people or impostors are too few for.
+    Raises InputError for the result of another model, views, frame or metric, or of templates, for
+    files of two unlike verifications, and for an FMR that its people or impostors are too few for.
     """
     metrics = read_json(folder / "metrics.json")
     pairs, facts = read_scores(folder / "scores.parquet")
@@ -147,6 +147,12 @@ def _check_model(folder: Path, metrics: Any, model: Model) -> None:
                 f"{folder}: measured with {name} {str(metrics[name])[:20]!r}, {model.name} is "
                 f"used here with {str(own)[:20]!r}; {how_to_verify(model)}"
             )
+
+    if metrics.get("benchmark") == "templates":
+        raise InputError(
+            f"{folder}: measured on templates, each made of several photographs, where single ones "
+            f"are compared here; {how_to_verify(model)}"
+        )
 
 
 def how_to_verify(model: Model) -> str:

@@ -36,7 +36,7 @@ def open_real_faces(real: RealFaces, params: Params) -> Adoption:
         return adoption_of(REAL, ImageSet(Path(), (), ()), origin, params)
     frame = None if real.frame is None else pick("frame", real.frame, FRAMES)
     origin = Origin(None, real.licence or "", frame, real.statement or "")
-    adoption = open_adoption(REAL, Path(real.folder), origin, params)
+    adoption = open_adoption(REAL, Path(real.folder).expanduser(), origin, params)
     if adoption.images.identity.mask.all():
         raise InputError(
             f"{WHERE}: real_faces: folder {real.folder} has no folder a person: nobody's "

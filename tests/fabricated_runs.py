@@ -28,7 +28,8 @@ from manifests.records.boundaries import Boundaries
 from manifests.records.gaps import GapTable
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import FaceStore
-from pipeline.arrays.frames import ARCFACE112
+from pipeline.arrays.align import Face
+from pipeline.arrays.frames import ARCFACE112, dlib5_in
 from tests.toys import make_round
 from train.checkpoint import FILE, LOG, StudentCard, load_student, save_student
 from train.students import build_student
@@ -160,8 +161,8 @@ def make_verification(protocol: Protocol, student_sha256: str) -> None:
 def _measure(protocol: Protocol, role: str, seed: int) -> Verification:
     outputs = np.random.default_rng(seed).standard_normal((len(NAMES), 48), np.float32)
     model = Model(role, "", ARCFACE112.at(4), "cosine", False, lambda x: x.flatten(1))
-    detected = np.arange(len(NAMES)) > 0
-    return verify(protocol, Embedded(model, {"plain": outputs}), detected, "plain")
+    faces = [Face(dlib5_in(ARCFACE112), 1.0, detected=row > 0) for row in range(len(NAMES))]
+    return verify(protocol, Embedded(model, {"plain": outputs}), faces, "plain")
 
 
 def make_drift() -> None:

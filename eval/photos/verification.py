@@ -21,7 +21,7 @@ from eval.photos.embedding import Embedded, embed_protocol, finder, frame_covera
 from eval.photos.models import BOTH, Model, Views
 from eval.scoring.allpairs import figures_among
 from eval.scoring.fairness import by_group
-from eval.scoring.metrics import figures_in_short, figures_of_pairs
+from eval.scoring.metrics import MIN_PEOPLE, figures_in_short, figures_of_pairs
 from eval.scoring.pooling import pool_templates, undetected
 from eval.scoring.ranking import identification_figures
 from eval.scoring.scored import ScoredPairs
@@ -53,9 +53,9 @@ class Verification:
 
 
 def in_words(metrics: Mapping[str, Any]) -> str:
-    """Accuracy with its interval over people, or, where nobody knows who is who, over pairs; and
-    the images whose face is not certain."""
-    known = metrics["subject_rule"] != "image"
+    """Accuracy with its interval over people, or, where nobody knows who is who or they are too
+    few for one, over pairs; and the images whose face is not certain."""
+    known = metrics["subject_rule"] != "image" and metrics["num_subjects"] >= MIN_PEOPLE
     low, high = metrics["accuracy_ci95_identity" if known else "accuracy_ci95"]
     over = f"over {metrics['num_subjects']} people" if known else "over pairs as if independent"
     line = (

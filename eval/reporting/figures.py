@@ -27,6 +27,7 @@ from eval.reporting.style import (
     legend,
     name_rows,
 )
+from eval.scoring.metrics import MIN_FALSE_ACCEPTS
 from eval.scoring.separability import Measured
 
 DET_TICKS, DET_MOST = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.4), 0.5
@@ -37,7 +38,8 @@ def roc_figure(curves: Sequence[Roc]) -> Figure:
     """TAR over FAR (log) of one benchmark, a line a model."""
     figure = canvas(3.9, 5.0)
     axes = framed(figure.add_subplot(), "false accept rate", "true accept rate")
-    smallest = 1.0 / max(1, *(curve.num_impostors for curve in curves))
+    most = max(curve.num_impostors for curve in curves)
+    smallest = min(0.5, MIN_FALSE_ACCEPTS / most)  # what the impostors bear
     for curve in curves:
         inside = curve.far > 0  # FAR 0 lies outside a log axis
         axes.step(
@@ -55,7 +57,8 @@ def det_figure(curves: Sequence[Roc]) -> Figure:
     figure = canvas(3.9, 5.0)
     axes = framed(figure.add_subplot(), "false match rate", "false non-match rate")
     axes.grid(axis="x", color=RULE, linewidth=0.7)
-    least = 0.5 / max(2, *(curve.num_impostors for curve in curves))
+    most = max(curve.num_impostors for curve in curves)
+    least = min(0.1, MIN_FALSE_ACCEPTS / most), 0.5 / max(2, most)  # an FMR that they bear; an FNMR
     for curve in curves:
         rates = np.array([curve.far, 1.0 - curve.tar])
         rates[(rates <= 0.0) | (rates >= 1.0)] = np.nan  # no normal deviate
@@ -63,12 +66,10 @@ def det_figure(curves: Sequence[Roc]) -> Figure:
             *ndtri(rates), color=COLOURS[curve.model], label=curve.model,
             linestyle=DASHES[curve.model], linewidth=1.8,
         )  # fmt: skip
-    ticks = [rate for rate in DET_TICKS if rate > least]
-    labels = [f"{100 * rate:g}%" for rate in ticks]
-    axes.set_xticks(ndtri(ticks), labels)
-    axes.set_yticks(ndtri(ticks), labels)
-    limits = ndtri([least, DET_MOST])
-    axes.set(xlim=limits, ylim=limits)
+    for end, set_ticks in zip(least, (axes.set_xticks, axes.set_yticks), strict=True):
+        ticks = [rate for rate in DET_TICKS if rate > end]
+        set_ticks(ndtri(ticks), [f"{100 * rate:g}%" for rate in ticks])
+    axes.set(xlim=ndtri([least[0], DET_MOST]), ylim=ndtri([least[1], DET_MOST]))
     legend(axes, "upper right")
     return figure
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eval.scoring.intervals import wilson
-from eval.scoring.metrics import FARS, enough_impostors
+from eval.scoring.metrics import FARS, MIN_PEOPLE, enough_impostors
 from eval.scoring.ranking import identify, rank_figures
 from eval.scoring.similarity import BLOCK, Faces, score_blocks
 
@@ -21,9 +21,13 @@ BINS = 1 << 16
 
 
 def figures_among(faces: Faces, metric: str) -> dict[str, Any]:
-    """TAR@FAR and rank-1 of every face with every other."""
+    """TAR@FAR and rank-1 of every face with every other; of few people the rates are null, as those
+    of the protocol's pairs."""
     found = identify(faces, faces, metric, itself=True)
-    return {**all_pairs_figures(faces, metric), **rank_figures(found, faces.subject, (1,))}
+    rates = all_pairs_figures(faces, metric)
+    if len(np.unique(faces.subject)) < MIN_PEOPLE:
+        rates["tar_at_far"] = dict.fromkeys(rates["tar_at_far"])
+    return {**rates, **rank_figures(found, faces.subject, (1,))}
 
 
 def all_pairs_figures(

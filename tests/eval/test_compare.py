@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eval.compare import compare, main
+from eval.compare import compare, leaderboard_text, main
 from eval.scoring.intervals import PairSubjects, identity_bootstrap
 from eval.scoring.results import paired, read_result
 from manifests.core.errors import InputError
@@ -85,6 +85,16 @@ def test_a_board_is_ranked_and_holds_each_against_the_first(
     assert [Path(pair["a"]).name for pair in found["paired"]] == ["first", "first"]
     assert found["leaderboard"][0]["accuracy"] == results[2].figures["accuracy"]
     assert found["num_subjects"] == 60
+
+
+def test_intervals_over_too_few_people_are_said_to_be_narrow(tmp_path: Path) -> None:
+    for people, said in ((9, True), (10, False)):
+        few = people_table(people=people)
+        results = [
+            read_result(write_result(tmp_path / f"{name}{people}", few)) for name in ("a", "b")
+        ]
+        title, *_ = leaderboard_text(compare(results)).split("\n")
+        assert title.endswith("with less than 10 they are far too narrow") == said
 
 
 def test_unlike_protocols_are_refused_naming_both(tmp_path: Path, table: pa.Table) -> None:

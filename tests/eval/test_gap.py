@@ -114,7 +114,9 @@ def test_an_empty_round_has_an_empty_table(tmp_path: Path, monkeypatch: pytest.M
     faces, teacher = make_round("probe", 0)
     manifest = LatentManifest.read(Path("manifests/rounds/probe.parquet"))
     table = gap_table(student(), manifest, faces, teacher, teacher.centre())
-    assert figures(table)["num_faces"] == 0
+    assert figures(table) == {
+        "num_faces": 0, "mean": None, "standard_error": None, "p95": None, "confused": None,
+    }  # fmt: skip
 
 
 def test_a_student_trained_on_the_probe_is_refused(

@@ -164,6 +164,7 @@ def test_a_threshold_of_too_few_people_is_refused(tmp_path: Path) -> None:
         ),
         ({"metric": "euclidean"}, "measured with metric 'euclidean'"),
         ({"frame": "dlib150"}, "measured with frame 'dlib150'"),
+        ({"benchmark": "templates"}, "measured on templates, each made of several photographs"),
         ({"mirrored_view_added": True}, "measured with mirrored_view_added 'True'"),
         ({"alignment": "none: the images are crops"}, "measured with alignment 'none: the"),
         ({"protocol_sha256": "f" * 64}, "unlike protocol_sha256"),

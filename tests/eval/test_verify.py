@@ -68,6 +68,8 @@ def test_the_line_has_the_interval_over_people_and_what_was_not_found(
     unknown = in_words(metrics | {"subject_rule": "image", "num_failed": 0, "num_several_faces": 3})
     low, high = metrics["accuracy_ci95"]
     assert f"[{low:.4f}, {high:.4f}] (95 %, over pairs as if independent)" in unknown
+    few = in_words(metrics | {"num_subjects": 9, "num_failed": 0})
+    assert f"[{low:.4f}, {high:.4f}] (95 %, over pairs as if independent)" in few
     assert unknown.endswith("3 of 400 images with several faces: the most central was compared")
 
 

@@ -56,6 +56,13 @@ def test_all_pairs_serve_tar_and_rank_one(tmp_path: Path) -> None:
     assert metrics["num_subjects"] == 4
 
 
+@pytest.mark.parametrize(("people", "borne"), [(9, False), (10, True)])
+def test_rates_of_all_pairs_need_enough_people(tmp_path: Path, people: int, borne: bool) -> None:
+    made = make_folder(tmp_path, {f"p{number}": 6 for number in range(people)})
+    metrics = measure(f"folder:{made}").metrics  # 1,296 impostor pairs or more
+    assert (metrics["tar_at_far"]["0.01"] is not None) == borne
+
+
 @pytest.mark.parametrize(
     ("people", "message"),
     [

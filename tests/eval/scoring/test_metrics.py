@@ -9,6 +9,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -105,6 +107,19 @@ def test_intervals_over_identities_hold_the_figure_and_wilsons_interval() -> Non
         low, high = found[f"{name}_ci95_identity"]
         assert low < found[name] < high
     assert found["num_subjects"] == 30
+
+
+def test_rates_rest_on_different_impostors_of_enough_people() -> None:
+    table = people_table(1, people=30)  # 120 impostor pairs bear an FMR of 0.1
+    found = figures_of(table, "cosine", "folder", resamples=20)
+    assert found["fnmr_at_fmr"]["0.1"] is not None
+    part = table.filter(pc.less(table["pair_id"], 60))  # 40 of them …
+    thrice = pa.concat_tables([part] * 3)  # … three times
+    again = figures_of(thrice, "cosine", "folder", resamples=20)
+    assert (again["num_impostors"], again["fnmr_at_fmr"]["0.1"]) == (120, None)
+    few = figures_of(people_table(1, people=9), "cosine", "folder", resamples=20)
+    many = {name: value for name, value in few["fnmr_at_fmr"].items() if value is not None}
+    assert many == {}
 
 
 def test_same_scores_give_the_same_figures_again() -> None:
