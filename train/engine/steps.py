@@ -142,7 +142,7 @@ def compiled_for_this_cpu(network: nn.Module) -> Callable[[Tensor], Tensor]:
     ATEN_CPU_CAPABILITY or another machine narrowed them since, it would write past its arrays.
     """
     bits = {"AVX2": 256, "AVX512": 512}.get(torch.backends.cpu.get_cpu_capability())
-    return torch.compile(network, options={"cpp.simdlen": bits})
+    return torch.compile(network, options={"cpp.simdlen": bits} if bits else None)
 
 
 class WithLoss(nn.Module):
