@@ -125,6 +125,9 @@ def _point(path: Path, fmr: str, rate: Any) -> OperatingPoint:
 
 def _rate(path: Path, text: str) -> float:
     try:
-        return float(text)
+        rate = float(text)
+        if not 0 < rate <= 1:
+            raise ValueError
+        return rate
     except ValueError:
         raise InputError(f"{path}: a false match rate {text[:40]!r}; verify again") from None

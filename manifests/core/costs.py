@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,9 +55,12 @@ def read_costs() -> Iterator[Cost]:
             try:
                 line = json.loads(text)
                 stage, _, round = line["stage"].partition("@")
-                yield Cost(stage, round, float(line["seconds"]), int(line.get("rows") or 0))
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                cost = Cost(stage, round, float(line["seconds"]), int(line.get("rows") or 0))
+                if not (0 <= cost.seconds < math.inf and cost.rows >= 0):
+                    raise ValueError(f"{cost.seconds} seconds for {cost.rows} rows")
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
                 raise InputError(f"{path}: not a line of costs ({error}); remove it") from None
+            yield cost
 
 
 def seconds_by_stage() -> dict[str, float]:

@@ -39,6 +39,7 @@ REFUSALS = {
     errno.EACCES: PERMISSION,
     errno.EPERM: PERMISSION,
     errno.EROFS: "mount it for writing",
+    errno.ENAMETOOLONG: "give it a shorter name",
     errno.EIO: "look after the disk",
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.ENFILE: "close other programs",

@@ -35,6 +35,8 @@ MANIFESTS = Path("manifests/rounds")
 # pool, or teamA/pool: the round of another team, imported under that team's name
 ROUND = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
+LONGEST = 120  # bytes of a name: with its endings it is a file's, which have 255
+
 TEACHER = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -57,6 +59,7 @@ def teacher(round: str, name: str) -> Path:
             f"teacher {name[:80]!r}: a store is called by a name of letters, digits, dots, dashes "
             "and underscores; give a teacher in a file one under `teachers` in params.yaml"
         )
+    _check_length("teacher", name)
     return DATA / _checked(round) / "teachers" / f"{name}.zarr"
 
 
@@ -76,7 +79,14 @@ def _checked(round: str) -> str:
             f"round {round[:80]!r}: a name has letters, digits, dots, dashes and underscores; "
             "one slash parts a team's name from it"
         )
+    for part in round.split("/"):
+        _check_length("round", part)
     return round
+
+
+def _check_length(what: str, name: str) -> None:
+    if len(os.fsencode(name)) > LONGEST:
+        raise InputError(f"{what} {name[:80]!r}…: a name has at most {LONGEST} bytes; shorten it")
 
 
 def marks(round: str, teacher: str) -> Path:

@@ -50,7 +50,10 @@ def parse(kind: Any, value: Any, where: str) -> Any:
 
 def _plain(kind: Any, value: Any, where: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise InputError(f"{where}: {str(value)[:20]}… is no number of float") from None
     if kind is float and isinstance(value, str) and EXPONENT.fullmatch(value):
         value = float(
             value

@@ -213,5 +213,8 @@ def _attribute(value: Any) -> Attribute:
     numbers = [value["low"], value["high"], *(edges if type(edges) is list else ["none"])]
     if not texts or not all(type(number) in (int, float) for number in numbers):
         raise InputError("an attribute is declared with values of the wrong types")
-    low, high, *rest = map(float, numbers)
+    try:
+        low, high, *rest = map(float, numbers)
+    except OverflowError:
+        raise InputError("an attribute is declared with a number that is none of float") from None
     return Attribute(value["name"], value["unit"], low, high, tuple(rest), value["meaning"])

@@ -41,6 +41,11 @@ class Boundaries:
             row = int(np.argmin(valid))
             raise InputError(f"boundary {row}: normal has length {norms[row]:.4g}, expected 1")
 
+        sound = (self.accuracy >= 0) & (self.accuracy <= 1)
+        if not sound.all():
+            row = int(np.argmin(sound))
+            raise InputError(f"boundary {row}: accuracy {self.accuracy[row]:g}, expected 0 to 1")
+
     @property
     def kept(self) -> Bool[np.ndarray, " reference"]:
         return np.array([not reason for reason in self.reason], dtype=bool)
@@ -71,6 +76,8 @@ class Boundaries:
             )
         except (InputError, ValueError) as error:
             raise InputError(f"{path}: {error}") from None
+        except KeyError as error:
+            raise InputError(f"{path}: does not say its {error}; run boundaries again") from None
 
     def _table(self) -> pa.Table:
         width = self.normal.shape[1]
@@ -94,8 +101,8 @@ class Boundaries:
 def _scale(text: str, width: int) -> Float[np.ndarray, " width"]:
     """Ones where a file does not say otherwise."""
     numbers = np.array(text.split(), np.float64) if text else np.ones(width)
-    if len(numbers) != width or not (numbers > 0).all():
-        raise InputError(f"scale is not of {width} positive numbers")
+    if len(numbers) != width or not ((numbers > 0) & np.isfinite(numbers)).all():
+        raise InputError(f"scale is not of {width} positive finite numbers")
     return numbers
 
 

@@ -52,6 +52,13 @@ class GapTable:
                     "gap again"
                 )
 
+        own, share = self.impostor_margin, self.neighbour_disagreement
+        known = share[~np.isnan(share)]
+        if (np.abs(own) > 2 + SLACK).any() or (self.region < -1).any():
+            raise InputError("gap table: margins beyond -2..2, or a region below -1; run gap again")
+        if ((known < -SLACK) | (known > 1 + SLACK)).any():
+            raise InputError("gap table: a share of neighbours beyond 0..1; run gap again")
+
     @property
     def mean(self) -> float:
         """Mean gap over both views; NaN-free, 0 for an empty round."""
@@ -65,7 +72,7 @@ class GapTable:
     @classmethod
     def read(cls, path: Path, *, expect_teacher: str | None = None) -> GapTable:
         table, metadata, _ = read_versions(path, {FIRST_KIND: FIRST_SCHEMA, KIND: SCHEMA})
-        links = metadata["student_digest"], metadata["teacher_root"]
+        links = metadata.get("student_digest", ""), metadata.get("teacher_root", "")
         if expect_teacher is not None and links[1] != expect_teacher:
             raise InputError(
                 f"{path}: measured against teacher store {links[1][:12]}, the store at hand is "

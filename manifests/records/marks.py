@@ -67,19 +67,27 @@ class Marks:
         return write_table(path, KIND, table, {**self.rule, **links})
 
     @classmethod
-    def read(cls, path: Path, *, faces_root: str, teacher_root: str) -> tuple[Marks, str]:
-        """The marks and their digest.
+    def read(
+        cls, path: Path, *, faces_root: str, teacher_root: str, num_rows: int | None = None
+    ) -> tuple[Marks, str]:
+        """The marks and their digest; `num_rows`: of the faces.
 
         Raises InputError if they were drawn from other stores than the ones at hand.
         """
         table, metadata, digest = read_table(path, KIND, SCHEMA)
-        links = metadata.pop("faces_root"), metadata.pop("teacher_root")
+        links = metadata.pop("faces_root", ""), metadata.pop("teacher_root", "")
         if links != (faces_root, teacher_root):
             raise InputError(
                 f"{path}: drawn from faces {links[0][:12]} and embeddings {links[1][:12]}, at hand "
                 f"are {faces_root[:12]} and {teacher_root[:12]}; run facestill screen again"
             )
         marks = tuple(Mark(**row) for row in table.to_pylist())
+        for mark in marks:
+            if mark.row is None or mark.row < 0 or (num_rows is not None and mark.row >= num_rows):
+                raise InputError(
+                    f"{path}: marks row {mark.row} of {num_rows or 'its'} faces; run facestill "
+                    "screen again"
+                )
         strangers = {mark.reason for mark in marks} - set(REASONS)
         if strangers:
             raise InputError(f"{path}: reason {sorted(strangers)[0]!r}, expected one of {REASONS}")

@@ -58,6 +58,11 @@ class QualityTable:
 
     def require(self, usable: Int[np.ndarray, " row"], path: Path) -> None:
         """Raises InputError if a usable face has no quality."""
+        if len(usable) and usable.max() >= len(self.quality):
+            raise InputError(
+                f"{path}: {len(self.quality)} rows, and row {usable.max()} is a usable face; run "
+                "`facestill qualities` again"
+            )
         missing = usable[np.isnan(self.quality[usable])]
         if len(missing):
             raise InputError(

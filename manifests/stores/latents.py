@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -247,6 +248,8 @@ def _from_text(metadata: dict[str, str]) -> Recipe:
     try:
         text["latent_width"] = int(known["latent_width"])
         text["psi"] = float(known["psi"])
+        if not math.isfinite(text["psi"]):
+            raise ValueError(f"psi {known['psi'][:20]}")
     except ValueError as error:
         raise InputError(f"its metadata holds no number ({error}); sample it again") from None
     return replace(Recipe("", "", "", 0), **text)

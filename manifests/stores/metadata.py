@@ -58,6 +58,13 @@ def index_bytes(num_chunks: int) -> int:
     return INDEX_ENTRY * num_chunks + CHECKSUM
 
 
+def largest_shard(num_chunks: int, chunk_bytes: int) -> int:
+    """Bytes of a shard in which no chunk could be compressed (ZSTD_COMPRESSBOUND, and a header):
+    zarr reads a shard whole."""
+    bound = chunk_bytes + chunk_bytes // 256 + 64 + LONGEST_HEADER + CHECKSUM
+    return num_chunks * bound + index_bytes(num_chunks)
+
+
 def faulty_chunks(file: Path, num_chunks: int, num_used: int, chunk_bytes: int) -> str:
     """What is wrong with the first `num_used` chunks of a shard; "" if nothing is."""
     size = file.stat().st_size - index_bytes(num_chunks)
@@ -160,16 +167,20 @@ def _check_task_rows(store: Path, passport: Passport) -> None:
 
 
 def _check_shards(store: Path, name: str, num_rows: int, found: set[str]) -> None:
-    """Every shard is there and has an index at least: what has none reads as zeros (zarr before
-    3.2). A column, which is read whole, inflates to no more than its files can hold."""
+    """Every shard is there and has an index at least (what has none reads as zeros, zarr before
+    3.2), and no more than its chunks can fill. A column, which is read whole, inflates to no more
+    than its files can hold."""
     _, shard_rows, chunk_rows = array_form(store, name)
-    size = 0
+    num_chunks, size = shard_rows // chunk_rows, 0
+    largest = largest_shard(num_chunks, chunk_rows * row_bytes(store, name))
     for shard in expected_shards(store, name, num_rows):
         if shard not in found:
             raise _broken(store, f"{shard} is missing")
         size += (bytes_here := (store / shard).stat().st_size)
-        if bytes_here <= index_bytes(shard_rows // chunk_rows):
+        if bytes_here <= index_bytes(num_chunks):
             raise _broken(store, f"{shard} is cut short, it has {bytes_here} bytes")
+        if bytes_here > largest:
+            raise _broken(store, f"{shard} has {bytes_here} bytes, its chunks fill {largest}")
     decoded = num_rows * row_bytes(store, name)
     if name != "images" and decoded > max(PLAIN_COLUMN, INFLATION * size):
         raise _broken(store, f"{name} is {decoded} bytes in files of {size}")

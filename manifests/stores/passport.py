@@ -16,6 +16,7 @@ from manifests.core.layout import ROUND
 NAME = "passport.json"
 SCHEMA_VERSION = 3
 LARGEST = 1 << 22  # bytes: a stranger's passport must not fill the memory
+MOST_SHARD_ROWS = 1 << 24
 LONGEST_TEXT = 200  # characters of a name or digest
 COUNTS = ("num_rows", "num_ok", "num_files", "shard_rows", "schema_version")
 DIGEST = re.compile("[0-9a-f]*")
@@ -114,7 +115,9 @@ def _parse(path: Path, raw: bytes) -> Passport:
     return Passport(**values)
 
 
-def _check_version(path: Path, version: int) -> None:
+def _check_version(path: Path, version: Any) -> None:
+    if type(version) is not int or version < 1:
+        raise ValueError(f"schema version {str(version)[:40]}")
     if version > SCHEMA_VERSION:  # before the fields, of which a later version may have more
         raise InputError(
             f"{path}: schema version {version}, this code reads up to {SCHEMA_VERSION}; "
@@ -127,6 +130,8 @@ def _check_types(values: Mapping[str, Any]) -> None:
     for name in COUNTS:
         value = values.get(name, 0)
         _require(name, value, type(value) is int and value >= 0)
+    shard_rows = values.get("shard_rows", 1)
+    _require("shard_rows", shard_rows, 1 <= shard_rows <= MOST_SHARD_ROWS)
     for name, form in FORMS.items():
         value = values[name]
         absent = value is None and name == "faces_root"
@@ -141,6 +146,7 @@ def _check_types(values: Mapping[str, Any]) -> None:
     _require("fingerprint", made_by, all(type(part) is dict for part in made_by.values()))
     counts = [values["num_ok"], *values["failures"].values()]
     _require("num_ok or failures", counts, all(0 <= n <= values["num_rows"] for n in counts))
+    _require("sum of num_ok and failures", counts, sum(counts) <= values["num_rows"])
 
 
 def _require(name: str, value: Any, sound: bool) -> None:

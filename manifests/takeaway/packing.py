@@ -11,6 +11,7 @@ Row i of every data set is the same face. The file depends on round, rows and te
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +36,8 @@ from manifests.stores.rounds import embedded_by, open_faces
 from manifests.takeaway.hdf5 import TEACHER, Form, Part, array_part, text_part, write_file
 
 ALL, USABLE = "all", "ok"
-SLICE = re.compile(r"(-?\d*):(-?\d*)(?::(\d*))?")
+NUMBER = r"(-?\d{1,18})?"  # of a row
+SLICE = re.compile(rf"{NUMBER}:{NUMBER}(?::(\d{{1,18}})?)?")
 HELP = (
     "which rows, written in row order: all (default) · ok: the usable ones · a slice as in Python "
     "(0:1000, -500:, ::10) · FILE: a text file with a face_id a line, or a Parquet file with a "
@@ -60,7 +62,7 @@ def select_rows(
         if step == 0:
             raise InputError(f"rows {selection!r}: its step is 0, expected at least 1")
         return np.arange(len(face_id))[start:stop:step]
-    if not Path(selection).is_file():
+    if not os.path.isfile(selection):  # also for what is too long for a name
         raise InputError(
             f"rows {selection[:200]!r}: no such file, and not all, ok or a slice as 0:1000; "
             "see --help"
@@ -73,6 +75,8 @@ def _read_ids(path: Path) -> Int[np.ndarray, " face"]:
     try:
         if path.suffix == ".parquet":
             column = pq.read_table(path, columns=["face_id"])["face_id"]
+            if column.null_count:
+                raise ValueError(f"{column.null_count} empty cells")
             return column.cast(pa.int64()).to_numpy()
         lines = path.read_text(encoding="utf-8").split()
         return np.array([int(line) for line in lines], np.int64)

@@ -182,6 +182,16 @@ def test_names_that_lead_out_of_the_data_are_refused(
     assert set(folder.rglob("*")) == before
 
 
+@pytest.mark.parametrize("name", ["a" * 121, "team/a" + "é" * 60])
+def test_names_that_no_file_can_have_are_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match="a name has at most 120 bytes; shorten it"):
+        run(monkeypatch, name)
+    with pytest.raises(InputError, match="a name has at most 120 bytes; shorten it"):
+        run(monkeypatch, "pool", "--teacher", "t" * 300)
+
+
 def test_another_teams_round_has_its_card_beside_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,6 +174,9 @@ class TestResults:
             ({"num_pairs": None}, "num_pairs: None is a NoneType, not int"),
             ({"fnmr_at_fmr": None}, "no object fnmr_at_fmr"),
             ({"fnmr_at_fmr": {"a": None}}, "a false match rate 'a'"),
+            ({"fnmr_at_fmr": {"nan": None}}, "a false match rate 'nan'"),
+            ({"fnmr_at_fmr": {"-0.1": None}}, "a false match rate '-0.1'"),
+            ({"fnmr_at_fmr": {"2": None}}, "a false match rate '2'"),
             ({"fnmr_at_fmr": {"0.1": {"value": 1}}}, "threshold: None is a NoneType"),
         ],
     )
@@ -287,4 +290,4 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["manifests.model_card", FOLDER.as_posix(), "--results", own.as_posix()]
     with mock.patch.object(sys, "argv", argv):
         main()
-    assert capsys.readouterr().out.endswith("model_card.json: 1 result\n")
+    assert capsys.readouterr().out.endswith("model_card.json: 1 result on photographs\n")

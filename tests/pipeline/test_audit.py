@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,3 +139,10 @@ def test_the_command_writes_its_figures(
     assert main() == 0
     assert capsys.readouterr().out.count("agrees on 8 rows") == 2
     assert '"holds": true' in Path("audit.json").read_text()
+
+
+@pytest.mark.parametrize("words", [["--rows", "0"], ["--rows", "-1"], ["--seed", "-1"]])
+def test_a_draw_of_nothing_is_refused(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["audit", "data/pool/faces.zarr", *words])
+    with pytest.raises(InputError, match=f"{words[0]} {words[1]}: expected at least"):
+        main()

@@ -78,7 +78,7 @@ def _read_marks(files: RoundFiles, teacher: str, known: Mapping[str, str]) -> tu
             "out (params.yaml: train: leave_out: [])"
         )
     roots = {"faces_root": files.faces.root, "teacher_root": files.teacher.root}
-    marks, digest = Marks.read(path, **roots)
+    marks, digest = Marks.read(path, **roots, num_rows=len(files.faces))
     if known.get(path.as_posix(), digest) != digest:
         raise InputError(f"{path}: drawn anew since the last run; train that run again")
     return marks, digest

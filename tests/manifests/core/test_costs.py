@@ -70,7 +70,18 @@ def test_a_torn_line_is_left() -> None:
     assert list(read_costs()) == [Cost("embed", "a", 10.0, 50)]
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"stage": 5}', '{"stage": "x"}', "null"])
+SECONDS = ("-1", "NaN", "Infinity", "1" + "0" * 400)
+ROWS = ("-1", "1e400", "NaN")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{", "[]", '{"stage": 5}', '{"stage": "x"}', "null",
+        *(f'{{"stage": "x", "seconds": {own}}}' for own in SECONDS),
+        *(f'{{"stage": "x", "seconds": 1, "rows": {own}}}' for own in ROWS),
+    ],
+)  # fmt: skip
 def test_a_line_that_is_none_is_named(line: str) -> None:
     record("embed@a", line)
     with pytest.raises(InputError, match=r"runs/costs/embed@a\.jsonl: not a line of costs"):

@@ -173,6 +173,7 @@ DECLARED = asdict(YAW)
         ({"attributes": json.dumps([{**DECLARED, "edges": 7}])}, "wrong types"),
         ({"attributes": json.dumps([{**DECLARED, "edges": [True, 2]}])}, "wrong types"),
         ({"attributes": json.dumps([{**DECLARED, "low": "a"}])}, "wrong types"),
+        ({"attributes": json.dumps([{**DECLARED, "high": 10**400}])}, "none of float"),
         ({"attributes": json.dumps([{**DECLARED, "unit": 1}])}, "wrong types"),
         ({"attributes": json.dumps([DECLARED, DECLARED])}, "does not describe the columns"),
         ({"annotator": "[]"}, "does not describe the columns"),

@@ -52,6 +52,14 @@ def test_a_normal_that_is_not_of_unit_length_is_refused_by_file_and_row(
         Boundaries.read(path)
 
 
+@pytest.mark.parametrize("accuracy", [-0.1, 1.1, float("nan"), float("inf")])
+def test_an_accuracy_that_is_no_share_is_refused(accuracy: float) -> None:
+    values = boundaries().accuracy.copy()
+    values[1] = accuracy
+    with pytest.raises(InputError, match=r"boundary 1: accuracy .*, expected 0 to 1"):
+        replace(boundaries(), accuracy=values)
+
+
 def test_columns_of_unlike_lengths_are_refused() -> None:
     with pytest.raises(InputError, match="unlike lengths"):
         replace(boundaries(), reason=("",))
@@ -68,7 +76,7 @@ def test_scales_come_back_to_the_last_bit(tmp_path: Path) -> None:
     assert ours.digest != boundaries().digest
 
 
-@pytest.mark.parametrize("text", ["1 1", "1 1 1 1 0", "1 1 1 1 nan", "one 1 1 1 1"])
+@pytest.mark.parametrize("text", ["1 1", "1 1 1 1 0", "1 1 1 1 nan", "1 1 1 1 inf", "one 1 1 1 1"])
 def test_a_scale_that_does_not_fit_is_refused(tmp_path: Path, text: str) -> None:
     ours, path = boundaries(), tmp_path / "boundaries.parquet"
     write_table(path, KIND, ours._table(), {**ours._metadata(), "scale": text})

@@ -15,7 +15,7 @@ from manifests.records.gaps import FIRST_KIND, FIRST_SCHEMA, KIND, SCHEMA, GapTa
 def gap_table(count: int = 4) -> GapTable:
     ramp = np.arange(count, dtype=np.float32)
     return GapTable(
-        np.arange(count, dtype=np.int64) + (7 << 40), ramp / 10, ramp / 5, -ramp,
+        np.arange(count, dtype=np.int64) + (7 << 40), ramp / 10, ramp / 5, -ramp / 2,
         np.full(count, -1, np.int32), ramp / max(count, 1), "ab" * 32, "cd" * 32,
     )  # fmt: skip
 
@@ -55,6 +55,21 @@ def test_a_diverged_student_is_refused(column: str, value: float) -> None:
 def test_a_gap_that_no_cosine_gives_is_refused(column: str, value: float) -> None:
     with pytest.raises(InputError, match=r"gaps of .* to .*, expected 0\.\.2; run gap again"):
         replace(gap_table(2), **{column: np.array([0.1, value], np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("impostor_margin", 2.1), ("impostor_margin", -2.1), ("region", -2),
+        ("neighbour_disagreement", 1.1), ("neighbour_disagreement", -0.1),
+        ("neighbour_disagreement", np.inf),
+    ],
+)  # fmt: skip
+def test_figures_beyond_what_they_can_be_are_refused(column: str, value: float) -> None:
+    values = getattr(gap_table(2), column).copy()
+    values[1] = value
+    with pytest.raises(InputError, match=r"gap table: .* run gap again"):
+        replace(gap_table(2), **{column: values})
 
 
 def test_rounding_is_no_fault() -> None:

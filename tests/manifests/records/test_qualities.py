@@ -61,6 +61,8 @@ def test_a_usable_face_needs_a_quality() -> None:
     TABLE.require(USABLE, Path("q"))
     with pytest.raises(InputError, match="q: row 1 is a usable face without a quality"):
         TABLE.require(np.arange(5), Path("q"))
+    with pytest.raises(InputError, match="q: 5 rows, and row 5 is a usable face"):
+        TABLE.require(np.array([0, 5]), Path("q"))
 
 
 def test_other_faces_and_other_tables_are_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from annotated_types import Interval
 from eval.attributes.head_networks import SHARED
 from manifests.cards.verifications import Figures, OperatingPoint
 from manifests.core import layout
-from manifests.core.bounds import limits_of
+from manifests.core.bounds import Real, Seed, limits_of
 from manifests.core.errors import InputError
 from manifests.core.parsing import parse
 from manifests.records.exports import Export
@@ -162,7 +162,7 @@ def refusal(folder: Path, file: str, over: Mapping[str, Any]) -> str:
             {"render": {"retries": [{"detect_size": 0, "detect_threshold": 0.0}]}},
             "render: retries[0]: detect_size: 0, expected at least 1",
         ),
-        ({"sample": {"pool": {"seed": -1}}}, "sample: pool: seed: -1, expected at least 0"),
+        ({"sample": {"pool": {"seed": -1}}}, "sample: pool: seed: -1, expected 0 to 4294967295"),
         ({"screen": {"least_cosine": 1.5}}, "screen: least_cosine: 1.5, expected -1 to 1"),
         (
             {"boundaries": {"solver": "svm"}},
@@ -265,3 +265,10 @@ def test_a_wrong_value_is_named_with_file_section_and_bound(
 def test_so_it_is_in_studies(tmp_path: Path, name: str, over: dict[str, Any], message: str) -> None:
     found = refusal(tmp_path, layout.study_params(name).as_posix(), over)
     assert found.startswith(f"{name}.yaml: ") and message in found
+
+
+def test_a_whole_number_that_no_float_can_be_is_refused() -> None:
+    with pytest.raises(InputError, match=r"x: 1000.* is no number of float"):
+        parse(Real, 10**400, "x")
+    with pytest.raises(InputError, match="x: 4294967296, expected 0 to 4294967295"):
+        parse(Seed, 1 << 32, "x")

@@ -74,6 +74,10 @@ PASSPORTS: dict[str, dict[str, Any]] = {
     "version is a text": {"schema_version": "2"},
     "version is true": {"schema_version": True},
     "version before ours": {"schema_version": 0},
+    "version below zero": {"schema_version": -1},
+    "tasks of no row in version 1": {"schema_version": 1, "shard_rows": 0},
+    "tasks without end in version 1": {"schema_version": 1, "shard_rows": 1 << 40},
+    "more rows in sum than rows": {"failures": {"a": ROWS, "b": ROWS}},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,15 @@ def test_a_column_cannot_be_larger_than_its_files_can_hold(stores: Path) -> None
         put(store / f"images/c/{shard}/0/0/0", bytes(1 << 10))
     declare_rows(store, rows)
     check_refused(stores)
+
+
+@pytest.mark.parametrize("name", ["images/c/0/0/0/0", "ok/c/0"])
+def test_a_shard_that_its_chunks_cannot_fill_is_refused(stores: Path, name: str) -> None:
+    path = stores / "faces.zarr" / name
+    put(path, path.read_bytes())  # it may be a hard link
+    os.truncate(path, 1 << 40)  # a hole, no bytes on disk: zarr would read all of it
+    with within_bounds(), pytest.raises(InputError, match="bytes, its chunks fill"):
+        FaceStore.open(stores / "faces.zarr")
 
 
 def no_width(metadata: dict[str, Any]) -> None:

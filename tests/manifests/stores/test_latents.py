@@ -208,3 +208,10 @@ def test_another_generator_is_refused(change: dict, message: str) -> None:
     toy_manifest().require(**ours)
     with pytest.raises(InputError, match=message):
         toy_manifest().require(**{**ours, **change})
+
+
+@pytest.mark.parametrize("psi", ["nan", "inf", "-inf"])
+def test_a_truncation_that_is_no_finite_number_is_refused(tmp_path: Path, psi: str) -> None:
+    path = write_unchecked(tmp_path / "m.parquet", toy_manifest().table, psi=psi)
+    with pytest.raises(InputError, match=r"m\.parquet: its metadata holds no number .psi"):
+        LatentManifest.read(path)

@@ -173,6 +173,9 @@ def test_a_list_of_faces_may_be_a_table(fresh: None) -> None:
     [
         ("::0", "its step is 0"),
         ("::-1", "no such file, and not all, ok or a slice"),
+        ("-:5", "no such file, and not all, ok or a slice"),
+        (f"0:{'9' * 5000}", "no such file, and not all, ok or a slice"),
+        ("holes.parquet", "no list of faces .2 empty cells"),
         ("nowhere.txt", "no such file"),
         ("words.txt", "no list of faces"),
         ("empty.parquet", "no list of faces"),
@@ -183,6 +186,8 @@ def test_a_selection_that_is_none(source: None, selection: str, message: str) ->
     ids = LatentManifest.read(layout.manifest(ROUND)).face_id
     Path("words.txt").write_text("one two")
     Path("empty.parquet").write_bytes(b"")
+    holes = pa.array([None, int(ids[0]), None], pa.int64())
+    pq.write_table(pa.table({"face_id": holes}), "holes.parquet")
     Path("strangers.txt").write_text(f"5\n{ids[0]}\n")
     with pytest.raises(InputError, match=message):
         export_round(ROUND, Path("none.h5"), selection=selection)
