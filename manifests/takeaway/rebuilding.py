@@ -128,8 +128,12 @@ def build_store(draft: Draft, manifest: LatentManifest) -> Passport:
     lines = _write_shards(draft, source, tasks)
     others = _write_others(draft, source, tasks)
     faces_root = None if draft.faces is None else draft.faces.root
-    links = {"manifest_digest": manifest.digest, "faces_root": faces_root}
-    made_of = replace(source.passport, **links, schema_version=source.version)
+    made_of = replace(
+        source.passport,
+        manifest_digest=manifest.digest,
+        faces_root=faces_root,
+        schema_version=source.version,
+    )
     sealed = seal_store(draft.target, lines, others, made_of)
     if sealed.merkle_root != source.passport.merkle_root:
         replace(sealed, lineage={**sealed.lineage, **source.selection}).write(draft.target)

@@ -163,11 +163,12 @@ def without_marked(plan: Supervised, folder: Path) -> Supervised:
     sources, digests = [], dict(plan.marks)
     for source, name in zip(plan.sources, plan.rounds, strict=True):
         path = table_of(folder, name)
-        roots = {
-            "faces_root": source.faces.root,
-            "teacher_root": source.teachers[plan.params.teacher].root,
-        }
-        marks, digests[path.as_posix()] = Marks.read(path, **roots)
+        marks, digests[path.as_posix()] = Marks.read(
+            path,
+            faces_root=source.faces.root,
+            teacher_root=source.teachers[plan.params.teacher].root,
+            num_rows=len(source.faces),
+        )
         usable = np.setdiff1d(source.usable, marks.rows((LOW_UTILITY,)))
         sources.append(replace(source, usable=usable))
     return replace(plan, sources=sources, marks=digests)
