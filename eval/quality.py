@@ -72,8 +72,12 @@ def open_identities(name: str, teacher: str) -> Round:
     if not known.any():
         raise InputError(f"round {name}: no face has an identity; there is nothing to judge")
     path = layout.marks(name, teacher)
-    roots = {"faces_root": files.faces.root, "teacher_root": files.teacher.root}
-    marks, _ = Marks.read(path, **roots, num_rows=len(files.faces))
+    marks, _ = Marks.read(
+        path,
+        faces_root=files.faces.root,
+        teacher_root=files.teacher.root,
+        num_rows=len(files.faces),
+    )
     rows = np.flatnonzero(files.faces.ok() & known)
     identity = table["identity_id"].fill_null(-1).to_numpy()[rows]
     reference = table["parent_id"].fill_null(-1).to_numpy()[rows]

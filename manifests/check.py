@@ -205,7 +205,7 @@ def main() -> int:
     parser.add_argument("stores", nargs="+", type=Path, metavar="STORE")
     stores = parser.parse_args().stores
     damaged: list[Path] = []
-    apart: dict[str, None] = {}  # remedies, each once
+    apart: dict[str, None] = {}  # what brings together what does not belong together
     for store in tqdm(stores, unit="store", desc="check", leave=False):
         faults = find_faults(store)
         for text in [f"{store}: {fault.text}" for fault in faults] or [describe(store)]:
@@ -215,20 +215,21 @@ def main() -> int:
             damaged.append(store)
         apart |= dict.fromkeys(sorted(remedies - {""}))
     if damaged:
-        print(
-            f"error: {len(damaged)} of {len(stores)} damaged; next: facestill repair "
-            f"{' '.join(map(str, damaged))} (docs/SHARING.md says how to bring a store again)",
-            file=sys.stderr,
+        _complain(
+            f"{len(damaged)} of {len(stores)} damaged; next: facestill repair "
+            f"{' '.join(map(str, damaged))} (docs/SHARING.md says how to bring a store again)"
         )
     elif apart:
-        print(
-            "error: no byte is damaged, but what lies here is not of one make; next: "
-            f"{'; '.join(apart)}",
-            file=sys.stderr,
+        _complain(
+            "no byte is damaged, but what lies here is not of one make; next: " + "; ".join(apart)
         )
     else:
         print(f"{len(stores)} of {len(stores)} sound")
     return 1 if damaged or apart else 0
+
+
+def _complain(text: str) -> None:
+    print(f"error: {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":

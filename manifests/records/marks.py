@@ -68,7 +68,7 @@ class Marks:
 
     @classmethod
     def read(
-        cls, path: Path, *, faces_root: str, teacher_root: str, num_rows: int | None = None
+        cls, path: Path, *, faces_root: str, teacher_root: str, num_rows: int
     ) -> tuple[Marks, str]:
         """The marks and their digest; `num_rows`: of the faces.
 
@@ -83,10 +83,9 @@ class Marks:
             )
         marks = tuple(Mark(**row) for row in table.to_pylist())
         for mark in marks:
-            if mark.row is None or mark.row < 0 or (num_rows is not None and mark.row >= num_rows):
+            if mark.row is None or mark.row < 0 or mark.row >= num_rows:
                 raise InputError(
-                    f"{path}: marks row {mark.row} of {num_rows or 'its'} faces; run facestill "
-                    "screen again"
+                    f"{path}: marks row {mark.row} of {num_rows} faces; run facestill screen again"
                 )
         strangers = {mark.reason for mark in marks} - set(REASONS)
         if strangers:

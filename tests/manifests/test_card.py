@@ -182,7 +182,7 @@ def test_names_that_lead_out_of_the_data_are_refused(
     assert set(folder.rglob("*")) == before
 
 
-@pytest.mark.parametrize("name", ["a" * 121, "team/" + "é" * 61])
+@pytest.mark.parametrize("name", ["a" * 121, "team/a" + "é" * 60])
 def test_names_that_no_file_can_have_are_refused(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

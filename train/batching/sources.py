@@ -77,8 +77,12 @@ def _read_marks(files: RoundFiles, teacher: str, known: Mapping[str, str]) -> tu
             f"{path}: no such file; run `facestill screen {files.name}`, or leave nothing "
             "out (params.yaml: train: leave_out: [])"
         )
-    roots = {"faces_root": files.faces.root, "teacher_root": files.teacher.root}
-    marks, digest = Marks.read(path, **roots, num_rows=len(files.faces))
+    marks, digest = Marks.read(
+        path,
+        faces_root=files.faces.root,
+        teacher_root=files.teacher.root,
+        num_rows=len(files.faces),
+    )
     if known.get(path.as_posix(), digest) != digest:
         raise InputError(f"{path}: drawn anew since the last run; train that run again")
     return marks, digest

@@ -21,7 +21,7 @@ MARKS = Marks(
 
 def test_marks_come_back_in_order_of_rows(tmp_path: Path) -> None:
     digest = MARKS.write(tmp_path / "marks.parquet")
-    read, same = Marks.read(tmp_path / "marks.parquet", **ROOTS)
+    read, same = Marks.read(tmp_path / "marks.parquet", **ROOTS, num_rows=10)
     assert same == digest
     assert [(mark.row, mark.reason) for mark in read.marks] == [
         (2, LOW_QUALITY), (9, LOW_QUALITY), (9, NEAR_DUPLICATE),
@@ -41,13 +41,21 @@ def test_rows_are_named_once_for_any_reason() -> None:
 def test_marks_of_other_stores_are_refused(tmp_path: Path, link: str) -> None:
     MARKS.write(tmp_path / "marks.parquet")
     with pytest.raises(InputError, match=r"at hand are .*123412341234"):
-        Marks.read(tmp_path / "marks.parquet", **{**ROOTS, link: "1234" * 16})
+        Marks.read(tmp_path / "marks.parquet", **{**ROOTS, link: "1234" * 16}, num_rows=10)
 
 
 def test_an_unknown_reason_is_refused(tmp_path: Path) -> None:
     Marks((Mark(1, "ugly", 0.0),), *ROOTS.values(), {}).write(tmp_path / "marks.parquet")
     with pytest.raises(InputError, match="reason 'ugly'"):
-        Marks.read(tmp_path / "marks.parquet", **ROOTS)
+        Marks.read(tmp_path / "marks.parquet", **ROOTS, num_rows=10)
+
+
+@pytest.mark.parametrize("row", [-1, 10, 1 << 40])
+def test_a_row_that_the_round_does_not_have_is_refused(tmp_path: Path, row: int) -> None:
+    path = tmp_path / "marks.parquet"
+    Marks((Mark(row, LOW_QUALITY, 0.0),), *ROOTS.values(), {}).write(path)
+    with pytest.raises(InputError, match=f"marks row {row} of 10 faces; run facestill screen"):
+        Marks.read(path, **ROOTS, num_rows=10)
 
 
 @pytest.mark.parametrize("row", [-1, 10, 1 << 40])
@@ -60,4 +68,4 @@ def test_a_row_that_the_round_does_not_have_is_refused(tmp_path: Path, row: int)
 
 def test_no_marks_are_legal(tmp_path: Path) -> None:
     Marks((), *ROOTS.values(), {}).write(tmp_path / "marks.parquet")
-    assert Marks.read(tmp_path / "marks.parquet", **ROOTS)[0].marks == ()
+    assert Marks.read(tmp_path / "marks.parquet", **ROOTS, num_rows=10)[0].marks == ()

@@ -253,7 +253,7 @@ def test_a_usable_face_without_embedding_is_refused(stores: Path) -> None:
     rows[3, 1, 5] = np.nan
     root = FaceStore.open(stores / "faces.zarr").root
     toy_teacher(stores / TEACHER, rows, faces_root=root, task_rows=TASK_ROWS)
-    reseal(stores / TEACHER, num_ok=ROWS)
+    reseal(stores / TEACHER, num_ok=ROWS, failures={})
     with pytest.raises(InputError, match=r"toy\.zarr: row 3 is a usable face"):
         read_everything(stores)
     check_refused(stores, TEACHER)

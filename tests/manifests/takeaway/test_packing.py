@@ -276,6 +276,6 @@ def test_the_commands(
     assert command(monkeypatch, "manifests.pack", ROUND, *words) == 0
     assert f"out.h5: 70 of {COUNT} rows" in capsys.readouterr().out
     assert command(monkeypatch, "manifests.unpack", str(OUT), FEW) == 0
-    assert f"{FEW}: 70 of {COUNT} rows" in capsys.readouterr().out
+    assert f"{layout.faces(FEW)}: 70 of {COUNT} rows" in capsys.readouterr().out
     assert command(monkeypatch, "manifests.unpack", str(OUT), FEW) == 2
     assert "round few/pool is there already" in capsys.readouterr().err

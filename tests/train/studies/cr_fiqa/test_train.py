@@ -117,6 +117,7 @@ def test_faces_off_their_identity_are_left_out(workshop: tuple[Params, Study]) -
     marked = Marks.read(
         layout.marks("identities", "toy"), faces_root=plan.sources[0].faces.root,
         teacher_root=open_round("identities", "toy").teacher.root,
+        num_rows=len(plan.sources[0].faces),
     )[0].rows(["off_identity"])  # fmt: skip
     assert not np.isin(marked, plan.sources[0].usable).any()
 
@@ -174,6 +175,7 @@ def test_the_command_trains_every_seed(
         table_of(MARKS / "quarantined", "pool"),
         faces_root=open_round("pool", "toy").faces.root,
         teacher_root=open_round("pool", "toy").teacher.root,
+        num_rows=len(open_round("pool", "toy").faces),
     )[0].rows([LOW_UTILITY])
     assert len(rows)
 
