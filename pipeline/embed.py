@@ -25,8 +25,9 @@ from manifests.stores.passport import Fingerprint, Passport, Provenance
 from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_faces
 from pipeline.arrays.frames import Frame
-from pipeline.arrays.numerics import device_of, numerics, require_numerics
+from pipeline.arrays.numerics import device_of, numerics
 from pipeline.building.embeddings import centre_and_spread, columns_of, count, embed_faces
+from pipeline.building.meeting import require_made_by
 from pipeline.building.shards import Arrays, Build, build, scratch_folder
 from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.teachers import load_teacher
@@ -62,7 +63,7 @@ def open_embedding(name: str, teacher_name: str, params: Params) -> Build:
 
 
 def _build_of(name: str, faces: FaceStore, teacher: Teacher, text: str, device: str) -> Build:
-    made_by = Fingerprint(teacher.identity(), numerics(device))
+    made_by = fingerprint(teacher, device)
     inputs = {"version": VERSION, "faces": faces.root, **asdict(made_by)}
     work = scratch_folder(f"embed-{name}-{teacher.name}", inputs)
     job = EmbedJob(
@@ -71,7 +72,7 @@ def _build_of(name: str, faces: FaceStore, teacher: Teacher, text: str, device: 
         weights=layout.WEIGHTS,
         teacher=text,
         device=device,
-        numerics=tuple(made_by.numerics.items()),
+        made_by=made_by.text,
         input_hash=work.name,
     )
     return Build(
@@ -88,6 +89,11 @@ def _build_of(name: str, faces: FaceStore, teacher: Teacher, text: str, device: 
         attributes=lambda embedding: _attributes(embedding, faces, teacher),
         provenance=_provenance(faces, teacher, made_by),
     )
+
+
+def fingerprint(teacher: Teacher, device: str) -> Fingerprint:
+    """What the embeddings of a store depend on beside its faces."""
+    return Fingerprint(teacher.identity(), numerics(device))
 
 
 def _attributes(embedding: Build, faces: FaceStore, teacher: Teacher) -> dict[str, Any]:
@@ -131,8 +137,8 @@ class EmbedJob:
     weights: Path
     teacher: str  # by which it is loaded
     device: str
-    numerics: tuple[tuple[str, Any], ...]  # which every worker must compute with
-    input_hash: str  # a worker that lives on must not take other weights for these
+    made_by: str  # as every worker must find it where it works
+    input_hash: str  # a worker that lives on must not take those of another build for these
 
     def __call__(self, rows: np.ndarray) -> Arrays:
         embeddings = self.embed(rows)
@@ -163,8 +169,8 @@ class EmbedJob:
 
 @lru_cache(maxsize=1)
 def _tools(job: EmbedJob) -> tuple[Teacher, FaceStore, np.ndarray]:
-    require_numerics(dict(job.numerics), numerics(job.device))
     teacher = load_teacher(job.teacher, job.weights)
+    require_made_by(job.made_by, fingerprint(teacher, job.device))
     teacher.to(device_of(job.device))
     faces = FaceStore.open(job.faces, expect={"root": job.faces_root})
     return teacher, faces, faces.ok()

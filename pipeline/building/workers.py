@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 from manifests.building.writing import Task
 from manifests.core.errors import InputError
+from manifests.core.sources import loaded
+from pipeline.building.meeting import GONE, START, Here, meet, meeting_place, wait_for
 
 R = TypeVar("R")
 DEATHS = 3  # workers that one task may cost before it is given up
@@ -44,36 +46,56 @@ class Workers:
     scheduler: str | None = None
 
     def run(self, job: Callable[[Task], R], tasks: Sequence[Task]) -> Iterator[R]:
-        """The results of all tasks, as they come."""
+        """The results of all tasks, as they come.
+
+        Raises InputError for a worker that runs other code than this process or stands in
+        another folder, and where nobody is there to work.
+        """
         if not self.scheduler and min(self.processes, len(tasks)) <= 1:
             yield from map(job, tasks)  # in this process, with all its threads
             return
-        with _client(self, len(tasks)) as client:
-            from distributed import as_completed
+        with _client(self, len(tasks)) as client, meeting_place() as place:
+            here = Here(loaded(), place)
+            meet(client, here)
+            futures = [client.submit(_one, job, task, here, pure=False) for task in tasks]
+            yield from _results(client, futures, here)
 
-            for future in as_completed([client.submit(_one, job, t, pure=False) for t in tasks]):
-                yield _result(future)
 
-
-def _one(job: Callable[[Task], R], task: Task) -> R:
+def _one(job: Callable[[Task], R], task: Task, here: Here) -> R:
+    """Checked again behind it: a job loads more modules as it goes."""
     with _ONE_AT_A_TIME:
-        return job(task)
+        here.require()
+        result = job(task)
+        here.require()
+        return result
 
 
-def _result(future: Any) -> Any:
+def _results(client: Any, futures: Sequence[Any], here: Here) -> Iterator[Any]:
+    from distributed import as_completed
+
+    completed = as_completed(futures)
+    while not completed.is_empty():
+        wait_for(completed.has_ready, client)
+        yield _result(next(completed), client, here)
+
+
+def _result(future: Any, client: Any, here: Here) -> Any:
     from distributed import KilledWorker
 
     try:
         return future.result()
+    except (InputError, OSError):
+        raise
     except KilledWorker as error:
         raise InputError(
             f"{DEATHS + 1} workers died over one shard (out of memory?); {error.last_worker}: "
             "take fewer workers and run it again, finished shards are kept"
         ) from None
     except CancelledError:
-        raise InputError(
-            "the cluster went away; start one and run it again, finished shards are kept"
-        ) from None
+        raise InputError(GONE) from None
+    except Exception:
+        meet(client, here)  # one that joined since may be unable to do it
+        raise
     finally:
         future.release()  # else the task is done again when the worker that did it dies later
 
@@ -132,8 +154,7 @@ def _connected(address: str) -> Iterator[Any]:
     except (OSError, ValueError, TimeoutError) as error:
         raise InputError(
             f"--scheduler {address}: no cluster answers there ({error}); start one: "
-            "`python -m distributed.cli.dask_scheduler`, then on every machine, from this folder, "
-            "`python -m distributed.cli.dask_worker ADDRESS --nthreads 1`"
+            f"`python -m distributed.cli.dask_scheduler`, then {START}"
         ) from None
     with client:
         yield client

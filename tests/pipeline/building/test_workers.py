@@ -153,7 +153,7 @@ def test_a_cluster_that_goes_away_is_said_in_one_line(tmp_path: Path) -> None:
     folder, marks = tmp_path / "folder", tmp_path / "marks"
     folder.mkdir()
     marks.mkdir()
-    with cluster(folder) as machines:
+    with cluster(folder) as machines, contextlib.chdir(folder):
         results = Workers(scheduler=machines.address).run(Job(marks), TASKS)
         next(results)
         machines.scheduler.kill(group=True)
