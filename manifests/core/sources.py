@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import sys
 import sysconfig
 from collections.abc import Mapping
@@ -35,6 +36,11 @@ class Loaded:
 
     code: Mapping[str, str]  # {module: digest} of ours, and of others that are not installed
     libraries: Mapping[str, str]  # {name: version}, Python among them
+
+    @classmethod
+    def read(cls, path: Path) -> Loaded | None:
+        """What `write_json(path, asdict(…))` wrote; None if nothing lies there."""
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
     def unlike(self, other: Loaded) -> str | None:
         """The first thing in which the other differs, of those that both have loaded, in words;

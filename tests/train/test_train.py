@@ -77,6 +77,19 @@ def test_an_interrupted_run_ends_at_the_same_bits(params: Params) -> None:
     assert weights(OUT) == straight
 
 
+def test_a_run_that_other_code_began_is_not_gone_on_with(params: Params) -> None:
+    plan = open_plan("start", ["pool"], None, params)
+    with interrupted(stage, "train_steps", at=6):
+        train_run(plan, OUT)
+    begun = plan.work / "loaded.json"
+    values = json.loads(begun.read_text(encoding="utf-8"))
+    values["libraries"]["torch"] = "1.0"
+    begun.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(InputError, match=r"unfinished with torch 1\.0, here it is .* begin anew"):
+        train_run(open_plan("start", ["pool"], None, params), OUT)
+    assert (plan.work / "state.safetensors").exists()
+
+
 def test_a_finished_run_is_relinked(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     train_run(open_plan("start", ["pool"], None, params), OUT)
     before = sha256_file(OUT / FILE)

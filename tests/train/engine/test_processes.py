@@ -66,6 +66,36 @@ def test_two_processes_see_the_same_faces_and_learn_the_same(folder: Path) -> No
         torch.testing.assert_close(value, network[name], rtol=1e-3, atol=1e-5)
 
 
+UNLIKE = """
+import os, sys, train.train
+from manifests.core.errors import run_command
+sys.argv.pop(1)  # the module, in whose place this is
+if os.environ["RANK"] == "1":
+    {change}
+run_command(train.train.main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("import numpy; numpy.__version__ = '1.0'", "libraries"),
+        ("train.train.load_params = lambda: changed()", "parameters or stores"),
+    ],
+)
+def test_a_process_that_is_unlike_the_first_is_refused(
+    folder: Path, change: str, what: str
+) -> None:
+    write_params()
+    script = folder / "unlike.py"
+    changed = "from tests.train.toys import reseeded as changed\n"
+    script.write_text(changed + UNLIKE.format(change=change), encoding="utf-8")
+    process = start(*TORCHRUN[:-1], script.name)
+    _, messages = process.communicate()
+    assert process.returncode
+    assert f"error: process 1 of 2 has other {what} than process 0; start all from" in messages
+
+
 def test_shares_of_a_batch_are_all_of_it() -> None:
     rows = [row for rank in range(4) for row in range(64)[Processes(rank, 4).rows(64)]]
     assert rows == list(range(64))
