@@ -93,7 +93,7 @@ def _build_of(name: str, faces: FaceStore, teacher: Teacher, text: str, device: 
 
 def fingerprint(teacher: Teacher, device: str) -> Fingerprint:
     """What the embeddings of a store depend on beside its faces."""
-    return Fingerprint(teacher.identity(), numerics(device))
+    return Fingerprint(teacher.identity(), numerics(device) | teacher.numerics())
 
 
 def _attributes(embedding: Build, faces: FaceStore, teacher: Teacher) -> dict[str, Any]:

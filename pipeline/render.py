@@ -150,7 +150,8 @@ def fingerprint(generator: Generator, settings: Render, device: str) -> Fingerpr
         }
         if settings.retries:
             identity["alignment"]["retries"] = [asdict(attempt) for attempt in settings.retries]
-    return Fingerprint(generator.identity() | identity, numerics_of(device))
+    here = numerics_of(device) | generator.numerics()
+    return Fingerprint(generator.identity() | identity, here)
 
 
 def numerics_of(device: str) -> dict[str, Any]:
