@@ -49,7 +49,7 @@ def _rows(root: Path, group: str) -> list[Row]:
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; rfw:DIR needs {HOLDS}") from None
     except UnicodeDecodeError as error:
