@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from manifests.building.writing import Task
@@ -124,15 +126,28 @@ def _local_cluster(processes: int) -> Any:
 
     for _ in range(DEATHS + 1):
         try:
-            return LocalCluster(
-                n_workers=processes,
-                threads_per_worker=1,
-                memory_limit=0,  # a worker's memory is a shard's; it is not to be spilled
-                dashboard_address="127.0.0.1:0",  # any free port: 8787 may be another run's
-            )
+            with _deaf():
+                return LocalCluster(
+                    n_workers=processes,
+                    threads_per_worker=1,
+                    memory_limit=0,  # a worker's memory is a shard's; it is not to be spilled
+                    dashboard_address="127.0.0.1:0",  # any free port: 8787 may be another run's
+                )
         except RuntimeError as error:
             cause = error.__cause__ or error
     raise InputError(f"no worker process starts ({cause}); take fewer workers and run it again")
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes and threads that are started inside, and those that they start, do not hear
+    Ctrl-C: it is for the command, which ends them."""
+    resource_tracker.ensure_running()  # to start it, multiprocessing unblocks the signal again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

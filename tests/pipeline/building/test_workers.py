@@ -6,8 +6,10 @@ import contextlib
 import os
 import platform
 import shutil
+import signal
 import socket
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from manifests.core.errors import InputError, run_command
 from manifests.settings.params import PriorRound, load_params
 from pipeline.building.workers import DEATHS, Workers, num_cores
 from pipeline.sample import sample_prior, save
-from tests.campaign.processes import cluster
+from tests.campaign.processes import cluster, start
 from tests.conftest import lay_out
 from tests.pipeline.conftest import build
 from tests.pipeline.jobs import (
@@ -142,6 +144,32 @@ def test_what_a_worker_is_refused_is_said_in_one_line(
         run_command(lambda: list(Workers(workers).run(job(tmp_path), TASKS)) and 0)
     assert caught.value.code == 2
     assert capfd.readouterr().err == line  # of all processes
+
+
+STOPPED = "stopped; what is finished is kept, run it again to go on"
+SLOW = """
+from pathlib import Path
+from manifests.core.errors import run_command
+from tests.pipeline.building.test_workers import TASKS, Job, Workers
+if __name__ == "__main__":  # worker processes import this file, too
+    run_command(lambda: len([*Workers({workers}).run(Job(Path("marks")), TASKS * 99)]))
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("group", [True, False])
+def test_ctrl_c_ends_a_command_in_one_line(tmp_path: Path, workers: int, group: bool) -> None:
+    """A terminal sends it to all processes at once, another program to the command alone."""
+    marks = tmp_path / "folder" / "marks"
+    marks.mkdir(parents=True)
+    (marks.parent / "slow.py").write_text(SLOW.format(workers=workers), encoding="utf-8")
+    running = start(marks.parent, "slow")
+    while not begun(marks) and running.running():
+        time.sleep(0.02)
+    (os.killpg if group else os.kill)(running.process.pid, signal.SIGINT)
+    ended = running.wait()
+    assert (ended.code, ended.err.splitlines()) == (130, [STOPPED])
+    assert not running.left_over()
 
 
 def test_a_bug_in_a_worker_is_not_hidden(tmp_path: Path) -> None:

@@ -66,6 +66,21 @@ def test_two_processes_see_the_same_faces_and_learn_the_same(folder: Path) -> No
         torch.testing.assert_close(value, network[name], rtol=1e-3, atol=1e-5)
 
 
+def test_ctrl_c_ends_training_in_one_line_and_it_goes_on(folder: Path) -> None:
+    write_params()
+    process = start()
+    while not list(folder.glob(f".work/train-start/*/{STATE}")):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate()
+    assert process.returncode == 130
+    *bar, said = messages.splitlines()
+    assert said == "stopped; what is finished is kept, run it again to go on"
+    assert all("train start" in line or not line for line in bar)
+    assert finish()["header"]["num_seeds"] == 1
+
+
 UNLIKE = """
 import os, sys, train.train
 from manifests.core.errors import run_command
