@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from manifests.building.writing import Task
 from manifests.core import layout
-from manifests.core.errors import Parser, run_command
+from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import write_json
 from manifests.settings.params import Params, load_params
 from manifests.stores.passport import Passport
@@ -163,6 +163,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     add_options(parser)
     args = parser.parse_args()
+    for option, given, least in (("--rows", args.rows, 1), ("--seed", args.seed, 0)):
+        if given < least:
+            raise InputError(f"{option} {given}: expected at least {least}")
     params, workers = load_params(), workers_of(args)
     found = {s: audit(s, params, workers, rows=args.rows, seed=args.seed) for s in args.stores}
     for store, agreement in found.items():

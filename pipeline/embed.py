@@ -33,6 +33,7 @@ from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import VIEWS, Teacher
 
+HALF = float(np.finfo(np.float16).eps)  # relative rounding, at most, of a float16 that is normal
 VERSION = 3  # raise it when the same inputs would give other embeddings, or other bytes of them
 
 
@@ -142,8 +143,9 @@ class EmbedJob:
 
     def __call__(self, rows: np.ndarray) -> Arrays:
         embeddings = self.embed(rows)
-        stored = embeddings.astype(np.float16)
-        self._check(rows, stored)
+        with np.errstate(over="ignore"):  # it is looked for
+            stored = embeddings.astype(np.float16)
+        self._check(rows, embeddings, stored)
         return {"embeddings": stored, "norms": np.linalg.norm(embeddings, axis=2)}
 
     def embed(self, rows: np.ndarray) -> Float[np.ndarray, "row view width"]:
@@ -157,13 +159,19 @@ class EmbedJob:
         embeddings[usable] = found
         return embeddings
 
-    def _check(self, rows: np.ndarray, stored: np.ndarray) -> None:
+    def _check(self, rows: np.ndarray, embeddings: np.ndarray, stored: np.ndarray) -> None:
+        """Raises InputError for one that float16 cannot hold, at either end of its range."""
         usable = _tools(self)[2][rows]
         bad = usable & ~np.isfinite(stored).all(axis=(1, 2))
-        if bad.any():
+        off = np.linalg.norm(stored.astype(np.float64) - embeddings, axis=2)
+        faint = usable & (off > HALF * np.linalg.norm(embeddings, axis=2)).any(axis=1)
+        if bad.any() or faint.any():
+            which, what = bad, "is not finite"
+            if not bad.any():
+                which, what = faint, "is too small to keep its digits"
             raise InputError(
-                f"{self.faces}: row {rows[np.argmax(bad)]} has an embedding by {self.teacher} "
-                "that is not finite in float16; check the teacher's weights"
+                f"{self.faces}: row {rows[np.argmax(which)]} has an embedding by "
+                f"{self.teacher} that {what} in float16; check the teacher's weights"
             )
 
 

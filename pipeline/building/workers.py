@@ -24,6 +24,7 @@ from manifests.core.sources import loaded
 from pipeline.building.meeting import GONE, START, Here, meet, meeting_place, wait_for
 
 R = TypeVar("R")
+MOST_WORKERS = 1024  # processes of one machine
 DEATHS = 3  # workers that one task may cost before it is given up
 PATIENCE = "10s"  # for a cluster to answer
 ENVIRON = "distributed.nanny.pre-spawn-environ."  # of worker processes of this machine
@@ -193,4 +194,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def workers_of(args: argparse.Namespace) -> Workers:
     if args.workers < 1:
         raise InputError(f"--workers {args.workers}: expected at least 1")
+    if args.workers > MOST_WORKERS:
+        raise InputError(
+            f"--workers {args.workers}: expected at most {MOST_WORKERS} on one machine; more of "
+            "them are a cluster (--scheduler)"
+        )
     return Workers(args.workers, args.scheduler)

@@ -116,6 +116,11 @@ def described() -> Processes:
             "RANK, WORLD_SIZE and LOCAL_RANK of the environment are no numbers; start several "
             "processes by torchrun, or unset them"
         ) from None
+    if not (0 <= rank < count and 0 <= local < count):
+        raise InputError(
+            f"RANK {rank}, WORLD_SIZE {count}, LOCAL_RANK {local} of the environment: no such "
+            "process; start several processes by torchrun, or unset them"
+        )
     return Processes(rank, count, local)
 
 

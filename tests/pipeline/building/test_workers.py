@@ -221,6 +221,7 @@ def free_port() -> int:
     [
         (["--workers", "0"], r"--workers 0: expected at least 1"),
         (["--workers", "-1"], r"--workers -1: expected at least 1"),
+        (["--workers", "1025"], r"--workers 1025: expected at most 1024 on one machine"),
         (["--workers", "two"], r"invalid int value: 'two'"),
         (["--scheduler", "nonsense"], r"--scheduler nonsense: no cluster answers there"),
         (
@@ -228,7 +229,7 @@ def free_port() -> int:
             r"no cluster answers there .*start one",
         ),
     ],
-    ids=["none", "less than none", "a word", "no address", "nobody there"],
+    ids=["none", "less than none", "too many", "a word", "no address", "nobody there"],
 )
 def test_workers_that_cannot_be_are_refused_with_no_more_than_their_patience(
     prepared: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str

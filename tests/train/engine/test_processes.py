@@ -123,3 +123,8 @@ def test_the_environment_must_be_torchruns(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("RANK", "first")
     with pytest.raises(InputError, match="start several processes by torchrun"):
         described()
+    for rank, count in (("2", "2"), ("-1", "2"), ("0", "0")):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", count)
+        with pytest.raises(InputError, match=rf"RANK {rank}, WORLD_SIZE {count}, .* no such proc"):
+            described()
