@@ -29,9 +29,9 @@ from manifests.settings.params import Params, Render, load_params
 from manifests.stores.latents import FOLDER, LatentManifest, Recipe
 from manifests.stores.latents import build as build_manifest
 from manifests.stores.passport import Fingerprint, Passport
-from pipeline.adoption.crops import DETECT_THRESHOLD, LISTING, AdoptJob, numerics_here
+from pipeline.adoption.crops import DETECT_THRESHOLD, LISTING, AdoptJob, made_here
 from pipeline.adoption.image_sets import ImageSet, read_image_set
-from pipeline.arrays.align import Aligner, alignment_identity, misplaced
+from pipeline.arrays.align import Aligner, misplaced
 from pipeline.arrays.frames import FRAMES, WIDE, Frame
 from pipeline.building.faces import check_shard_rows, face_build
 from pipeline.building.shards import Build, finish, locked, relink, scratch_folder
@@ -127,7 +127,7 @@ def _build_of(
         weights=layout.WEIGHTS,
         source=origin.frame,
         frame=WIDE.at(settings.frame_size),
-        numerics=tuple(made_by.numerics.items()),
+        made_by=made_here(layout.WEIGHTS, origin.frame).text,
     )
     return face_build(
         manifest,
@@ -163,12 +163,8 @@ def fingerprint(images: ImageSet, origin: Origin, frame_size: int) -> Fingerprin
         "stored_frame": asdict(WIDE.at(frame_size)),
         "frame": None if origin.frame is None else asdict(origin.frame),
     }
-    if origin.frame is None:
-        identity["alignment"] = alignment_identity(layout.WEIGHTS) | {
-            "detect_threshold": DETECT_THRESHOLD
-        }
-    # Detection and cutting stay on the CPU.
-    return Fingerprint(identity, numerics_here())
+    here = made_here(layout.WEIGHTS, origin.frame)
+    return Fingerprint(identity | dict(here.identity), here.numerics)
 
 
 def adopt_round(name: str, folder: Path, origin: Origin, params: Params, workers: Workers) -> str:

@@ -163,9 +163,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     add_options(parser)
     args = parser.parse_args()
-    for option, value, least in (("--rows", args.rows, 1), ("--seed", args.seed, 0)):
-        if value < least:
-            raise InputError(f"{option} {value}: expected at least {least}")
+    for option, given, least in (("--rows", args.rows, 1), ("--seed", args.seed, 0)):
+        if given < least:
+            raise InputError(f"{option} {given}: expected at least {least}")
     params, workers = load_params(), workers_of(args)
     found = {s: audit(s, params, workers, rows=args.rows, seed=args.seed) for s in args.stores}
     for store, agreement in found.items():

@@ -26,13 +26,15 @@ from manifests.stores.passport import Fingerprint, Passport, Provenance
 from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_faces
 from pipeline.arrays.frames import Frame
-from pipeline.arrays.numerics import device_of, numerics, require_numerics
+from pipeline.arrays.numerics import device_of, numerics
 from pipeline.building.embeddings import centre_and_spread, columns_of, count, embed_faces
+from pipeline.building.meeting import require_made_by
 from pipeline.building.shards import Arrays, Build, build, scratch_folder
 from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import VIEWS, Teacher
 
+HALF = float(np.finfo(np.float16).eps)  # relative rounding, at most, of a float16 that is normal
 VERSION = 4  # raise it when the same inputs would give other embeddings, or other bytes of them
 
 
@@ -65,7 +67,7 @@ def open_embedding(name: str, teacher_name: str, params: Params) -> Build:
 
 
 def _build_of(name: str, faces: FaceStore, teacher: Teacher, text: str, device: str) -> Build:
-    made_by = Fingerprint(teacher.identity(), numerics(device))
+    made_by = fingerprint(teacher, device)
     inputs = {"version": VERSION, "faces": faces.root, **asdict(made_by)}
     work = scratch_folder(f"embed-{name}-{teacher.name}", inputs)
     job = EmbedJob(
@@ -74,7 +76,7 @@ def _build_of(name: str, faces: FaceStore, teacher: Teacher, text: str, device: 
         weights=layout.WEIGHTS,
         teacher=text,
         device=device,
-        numerics=tuple(made_by.numerics.items()),
+        made_by=made_by.text,
         input_hash=work.name,
     )
     return Build(
@@ -91,6 +93,11 @@ def _build_of(name: str, faces: FaceStore, teacher: Teacher, text: str, device: 
         attributes=lambda embedding: _attributes(embedding, faces, teacher),
         provenance=_provenance(faces, teacher, made_by),
     )
+
+
+def fingerprint(teacher: Teacher, device: str) -> Fingerprint:
+    """What the embeddings of a store depend on beside its faces."""
+    return Fingerprint(teacher.identity(), numerics(device) | teacher.numerics())
 
 
 def _attributes(embedding: Build, faces: FaceStore, teacher: Teacher) -> dict[str, Any]:
@@ -134,13 +141,14 @@ class EmbedJob:
     weights: Path
     teacher: str  # by which it is loaded
     device: str
-    numerics: tuple[tuple[str, Any], ...]  # which every worker must compute with
-    input_hash: str  # a worker that lives on must not take other weights for these
+    made_by: str  # as every worker must find it where it works
+    input_hash: str  # a worker that lives on must not take those of another build for these
 
     def __call__(self, rows: np.ndarray) -> Arrays:
         embeddings = self.embed(rows)
-        stored = embeddings.astype(np.float16)
-        self._check(rows, stored)
+        with np.errstate(over="ignore"):  # it is looked for
+            stored = embeddings.astype(np.float16)
+        self._check(rows, embeddings, stored)
         return {"embeddings": stored, "norms": np.linalg.norm(embeddings, axis=2)}
 
     def embed(self, rows: np.ndarray) -> Float[np.ndarray, "row view width"]:
@@ -154,20 +162,26 @@ class EmbedJob:
         embeddings[usable] = found
         return embeddings
 
-    def _check(self, rows: np.ndarray, stored: np.ndarray) -> None:
+    def _check(self, rows: np.ndarray, embeddings: np.ndarray, stored: np.ndarray) -> None:
+        """Raises InputError for one that float16 cannot hold, at either end of its range."""
         usable = _tools(self)[2][rows]
         bad = usable & ~np.isfinite(stored).all(axis=(1, 2))
-        if bad.any():
+        off = np.linalg.norm(stored.astype(np.float64) - embeddings, axis=2)
+        faint = usable & (off > HALF * np.linalg.norm(embeddings, axis=2)).any(axis=1)
+        if bad.any() or faint.any():
+            which, what = bad, "is not finite"
+            if not bad.any():
+                which, what = faint, "is too small to keep its digits"
             raise InputError(
-                f"{self.faces}: row {rows[np.argmax(bad)]} has an embedding by {self.teacher} "
-                "that is not finite in float16; check the teacher's weights"
+                f"{self.faces}: row {rows[np.argmax(which)]} has an embedding by "
+                f"{self.teacher} that {what} in float16; check the teacher's weights"
             )
 
 
 @lru_cache(maxsize=1)
 def _tools(job: EmbedJob) -> tuple[Teacher, FaceStore, np.ndarray]:
-    require_numerics(dict(job.numerics), numerics(job.device))
     teacher = load_teacher(job.teacher, job.weights)
+    require_made_by(job.made_by, fingerprint(teacher, job.device))
     teacher.to(device_of(job.device))
     faces = FaceStore.open(job.faces, expect={"root": job.faces_root})
     return teacher, faces, faces.ok()

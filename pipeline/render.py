@@ -24,8 +24,9 @@ from manifests.stores.passport import Fingerprint, Passport
 from manifests.stores.rounds import read_manifest
 from pipeline.arrays.align import alignment_identity, load_aligner
 from pipeline.arrays.frames import WIDE
-from pipeline.arrays.numerics import device_of, numerics, require_numerics
+from pipeline.arrays.numerics import device_of, numerics
 from pipeline.building.faces import Detector, Faces, check_shard_rows, face_build, render_faces
+from pipeline.building.meeting import require_made_by
 from pipeline.building.shards import Arrays, Build, build, scratch_folder
 from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.generators import load_generator
@@ -55,7 +56,7 @@ def open_rendering(name: str, params: Params) -> Build:
         generator=params.generator,
         render=params.render,
         device=params.device,
-        numerics=tuple(made_by.numerics.items()),
+        made_by=made_by.text,
         input_hash=work.name,
     )
     return face_build(
@@ -100,8 +101,8 @@ class RenderJob:
     generator: str
     render: Render
     device: str
-    numerics: tuple[tuple[str, Any], ...]  # which every worker must compute with
-    input_hash: str  # a worker that lives on must not take other weights for these
+    made_by: str  # as every worker must find it where it works
+    input_hash: str  # a worker that lives on must not take those of another build for these
 
     def __call__(self, rows: np.ndarray) -> Arrays:
         return vars(self.faces(rows))
@@ -119,10 +120,10 @@ class RenderJob:
 
 @lru_cache(maxsize=1)
 def _tools(job: RenderJob) -> tuple[Generator, list[Detector], LatentManifest]:
-    require_numerics(dict(job.numerics), numerics_of(job.device))
     manifest = LatentManifest.read(job.manifest, expect=job.manifest_digest)
     generator = load_generator(job.generator, job.weights)
     generator = generator.in_space(manifest.recipe.latent_space, manifest.recipe.psi)
+    require_made_by(job.made_by, fingerprint(generator, job.render, job.device))
     generator.to(device_of(job.device))
     detectors = [
         Detector(load_aligner(job.weights, attempt.detect_threshold), attempt.detect_size)
@@ -150,7 +151,8 @@ def fingerprint(generator: Generator, settings: Render, device: str) -> Fingerpr
         }
         if settings.retries:
             identity["alignment"]["retries"] = [asdict(attempt) for attempt in settings.retries]
-    return Fingerprint(generator.identity() | identity, numerics_of(device))
+    here = numerics_of(device) | generator.numerics()
+    return Fingerprint(generator.identity() | identity, here)
 
 
 def numerics_of(device: str) -> dict[str, Any]:

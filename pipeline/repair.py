@@ -31,7 +31,7 @@ from manifests.core.files import link_or_copy
 from manifests.settings.params import Params, load_params
 from manifests.stores.passport import Passport, Provenance
 from manifests.stores.reading import COLUMN_SHARD_TASKS
-from pipeline.building.shards import Build, finish, locked, relink, write_line
+from pipeline.building.shards import Build, finish, locked, record_code, relink, write_line
 from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.embed import open_embedding
 from pipeline.render import open_rendering
@@ -159,6 +159,7 @@ def take_over(build: Build, store: Path, bad: Collection[str] | None) -> int:
         if line is not None:
             lines.append(line)
     write_ledger(build.ledger, lines)
+    record_code(build)  # sound shards are any code's: the root will tell
     return len(lines)
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError, pick
-from manifests.core.files import replacing
+from manifests.core.files import put_tensors, replacing
 from pipeline.arrays.frames import FRAMES, Frame
 from train.students import build_student
 
@@ -61,8 +61,7 @@ class Student:
 
 def save_student(path: Path, network: nn.Module, card: StudentCard) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    with replacing(path) as scratch:
-        save_file(tensors, scratch, {key: str(value) for key, value in asdict(card).items()})
+    put_tensors(path, save(tensors, {key: str(value) for key, value in asdict(card).items()}))
 
 
 def load_student(run: Path) -> Student:
@@ -145,7 +144,7 @@ class RatedStudent:
 
 def save_quality(path: Path, layer: nn.Linear, card: QualityCard) -> None:
     tensors = {name: tensor.cpu().contiguous() for name, tensor in layer.state_dict().items()}
-    with replacing(path) as scratch:  # safetensors has no order for several keys of metadata
+    with replacing(path) as scratch:
         save_file(tensors, scratch, {"card": canonical_json(asdict(card))})
 
 

@@ -20,7 +20,8 @@ from torch import Tensor
 from eval.annotators.base import AlignedFaces, Annotator
 from manifests.core.errors import InputError
 from manifests.records.attributes import Attribute
-from pipeline.foreign.onnx import Declaration, OnnxNetwork, open_network
+from pipeline.foreign.declarations import Declaration
+from pipeline.foreign.onnx import OnnxNetwork, open_network
 
 ACTIVATIONS = ("softmax", "sigmoid", "none")
 EDGES = tuple(round(0.1 * step, 1) for step in range(11))

@@ -12,17 +12,20 @@ from annotated_types import Interval
 
 from manifests.core.errors import InputError
 
-Real = Annotated[float, Interval()]  # any finite number
-NotNegative = Annotated[float, Interval(ge=0.0)]
-Positive = Annotated[float, Interval(gt=0.0)]
+MOST = 2**31 - 1  # rows have 32 bits of a face's id; a number of anything else is far below
+MOST_SEED = 2**32 - 1  # that every library takes
+LARGEST = 1e38  # all arithmetic is done in float32 somewhere, which ends at 3.4e38
+Real = Annotated[float, Interval(ge=-LARGEST, le=LARGEST)]
+NotNegative = Annotated[float, Interval(ge=0.0, le=LARGEST)]
+Positive = Annotated[float, Interval(gt=0.0, le=LARGEST)]
 Share = Annotated[float, Interval(ge=0.0, le=1.0)]
 PositiveShare = Annotated[float, Interval(gt=0.0, le=1.0)]
 InnerShare = Annotated[float, Interval(gt=0.0, lt=1.0)]  # neither none nor all
 Decay = Annotated[float, Interval(ge=0.0, lt=1.0)]
 Cosine = Annotated[float, Interval(ge=-1.0, le=1.0)]
-Count = Annotated[int, Interval(ge=0)]
-PositiveInt = Annotated[int, Interval(ge=1)]
-Seed = Annotated[int, Interval(ge=0, le=(1 << 32) - 1)]  # what every library takes
+Count = Annotated[int, Interval(ge=0, le=MOST)]
+PositiveInt = Annotated[int, Interval(ge=1, le=MOST)]
+Seed = Annotated[int, Interval(ge=0, le=MOST_SEED)]
 
 WORDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
@@ -36,8 +39,11 @@ def limits_of(bound: Interval) -> dict[str, float | int]:
 def check_bound(value: float | int, bound: Interval, where: str) -> None:
     """Raises InputError for a value outside."""
     limits = limits_of(bound)
-    if all(getattr(operator, name)(value, limit) for name, limit in limits.items()):
+    missed = {name: own for name, own in limits.items() if not getattr(operator, name)(value, own)}
+    if not missed:
         return
+    if limits.get("le") in (MOST, MOST_SEED, LARGEST):  # an end that hardly anyone meets
+        limits = missed
     said = {name: _shown(limit) for name, limit in limits.items()}
     expected = " and ".join(f"{WORDS[name]} {limit}" for name, limit in said.items())
     if set(said) == {"ge", "le"}:

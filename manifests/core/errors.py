@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
 
@@ -89,10 +90,13 @@ REFUSALS = {
 
 def run_command(main: Callable[[], int | None]) -> None:
     """Runs a stage's `main` and exits: 0 good, 1 the check failed, 2 usage, bad input, or a
-    machine that refused (a full disk); 141 where nobody reads on, as in `… | head -1`."""
+    machine that refused (a full disk); 130 where the user stops it; 141 where nobody reads on, as
+    in `… | head -1`."""
     try:
         status = main()
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        _stop()
     except SeveralFaults as error:
         status = _complain(*str(error).splitlines())
     except InputError as error:
@@ -108,6 +112,15 @@ def run_command(main: Callable[[], int | None]) -> None:
             "is kept"
         )
     sys.exit(status or 0)
+
+
+def _stop() -> NoReturn:
+    """One line, and no more of this process: threads that wait for others would speak of it."""
+    print("stopped; what is finished is kept, run it again to go on", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(128 + signal.SIGINT)
 
 
 def _nobody_reads() -> bool:

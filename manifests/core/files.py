@@ -50,6 +50,17 @@ def put(path: Path, data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def put_tensors(path: Path, data: bytes) -> None:
+    """Writes a safetensors file whose bytes follow from its tensors and metadata alone: the
+    library gives several keys of metadata another order every time."""
+    size = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:size])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
+    put(path, len(text).to_bytes(8, "little") + text + data[size:])
+
+
 def write_text(path: Path, text: str) -> None:
     with replacing(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
@@ -64,7 +75,7 @@ def parse_json(raw: bytes) -> Any:
     """JSON that may be a stranger's. Raises ValueError also for what is nested more deeply than
     the functions that go through it could follow."""
     try:
-        value = json.loads(raw.decode("utf-8"))
+        value = json.loads(raw.decode("utf-8-sig"))  # an editor may have put its mark before it
     except RecursionError:
         raise ValueError("nested too deeply") from None
     level = [value]
@@ -83,7 +94,7 @@ def _items(value: Any) -> Iterable[Any]:
 
 def read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the stage that makes it first") from None
     except ValueError as error:

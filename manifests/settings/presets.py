@@ -47,7 +47,7 @@ def merge_file(path: Path, over: Path, kind: type) -> None:
 
     Raises InputError where another file was merged in before, or the two together are no `kind`.
     """
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8-sig")
     before = next((line for line in text.splitlines()[:2] if line.endswith(MERGED)), None)
     if before is not None:
         if str(over) in before:

@@ -36,6 +36,11 @@ class Fingerprint:
     identity: Mapping[str, Any]  # name, weights sha256, preprocessing, frame, metric, views
     numerics: Mapping[str, Any]  # torch version, CPU capability, batch shape
 
+    @property
+    def text(self) -> str:
+        """One for one value: it travels to workers."""
+        return canonical_json(asdict(self))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:

@@ -16,11 +16,20 @@ from jaxtyping import Float, UInt8
 
 from manifests.core.errors import InputError
 from manifests.photographs.images import DECODER, ImageFolder, decode
+from manifests.stores.passport import Fingerprint
 from manifests.stores.reading import OK
-from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph, load_aligner
+from pipeline.arrays.align import (
+    Aligner,
+    Face,
+    alignment_identity,
+    crop_photograph,
+    find_in_photograph,
+    load_aligner,
+)
 from pipeline.arrays.frames import Frame, dlib5_in, similarity
-from pipeline.arrays.numerics import numerics, require_numerics
+from pipeline.arrays.numerics import numerics
 from pipeline.building.faces import Faces, blank
+from pipeline.building.meeting import require_made_by
 from pipeline.building.shards import Arrays
 
 DETECT_THRESHOLD = 0.0  # dlib's own, as for photographs
@@ -62,8 +71,15 @@ def moved(landmarks: Float[np.ndarray, "5 2"], frame: Frame) -> Float[np.ndarray
     return (landmarks - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
 
 
-def numerics_here() -> dict[str, Any]:
-    return numerics("cpu") | {"dlib": dlib.__version__, "decoder": DECODER}
+def made_here(weights: Path, source: Frame | None) -> Fingerprint:
+    """What the crops depend on beside the pictures: what finds the faces, where some are to be
+    found. Detection and cutting stay on the CPU."""
+    identity: dict[str, Any] = {}
+    if source is None:
+        finds = alignment_identity(weights) | {"detect_threshold": DETECT_THRESHOLD}
+        identity["alignment"] = finds
+    here = numerics("cpu") | {"dlib": dlib.__version__, "decoder": DECODER}
+    return Fingerprint(identity, here)
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,7 @@ class AdoptJob:
     weights: Path
     source: Frame | None
     frame: Frame
-    numerics: tuple[tuple[str, Any], ...]  # which every worker must compute with
+    made_by: str  # see `made_here`: as every worker must find it where it works
 
     def __call__(self, rows: np.ndarray) -> Arrays:
         """Raises InputError for an image that is no longer the one that was listed."""
@@ -94,5 +110,5 @@ class AdoptJob:
 
 @lru_cache(maxsize=1)
 def _listing(job: AdoptJob) -> list[tuple[str, str]]:
-    require_numerics(dict(job.numerics), numerics_here())
+    require_made_by(job.made_by, made_here(job.weights, job.source))
     return [(name, sha) for name, sha in json.loads(job.listing.read_bytes())]

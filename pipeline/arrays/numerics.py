@@ -3,8 +3,7 @@ one picture costs them."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +40,6 @@ def numerics(device: str) -> dict[str, Any]:
         "batch": BATCH,
         "device": device_of(device).type,
     }
-
-
-def require_numerics(wanted: Mapping[str, Any], have: Mapping[str, Any]) -> None:
-    """Raises InputError if this machine would compute other low bits than the one that plans
-    the store: a store holds one machine kind's numbers, never a mixture."""
-    unlike = [name for name in wanted if wanted[name] != have.get(name)]
-    if unlike:
-        raise InputError(
-            f"worker {platform.node()} has {unlike[0]} {have.get(unlike[0])}, the store is being "
-            f"built with {wanted[unlike[0]]}; use workers of one kind and one lock file"
-        )
 
 
 def device_of(name: str) -> torch.device:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,14 @@ from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.digests import canonical_json, sha256_file, sha256_text
 from manifests.core.errors import InputError
-from manifests.core.files import deliver, forget_others, require_writable
+from manifests.core.files import deliver, forget_others, require_writable, write_json
+from manifests.core.sources import Loaded, loaded
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Passport, Provenance
 from manifests.stores.reading import store_root
 from pipeline.building.workers import Workers
 
+LOADED = "loaded.json"  # in the scratch folder: what its shards were made with
 Arrays = Mapping[str, np.ndarray]  # by name; a row each of the rows that were asked for
 Job = Callable[[np.ndarray], Arrays]  # of ascending rows; picklable: workers call it
 Count = Callable[[Arrays], tuple[int, int, dict[str, int]]]  # (rows, usable ones, failures)
@@ -141,6 +143,7 @@ def run_tasks(build: Build, workers: Workers) -> list[LedgerLine]:
     lines, tasks = finished_lines(build), build.tasks
     todo = [task for task in tasks if task.shard not in lines]
     write_ledger(build.ledger, lines.values())
+    record_code(build)
     done = build.num_rows - sum(task.stop - task.start for task in todo)
     job = ShardJob(build.job, build.count, build.work, build.task_rows)
     title = f"{build.verb} {build.name}"
@@ -153,9 +156,20 @@ def run_tasks(build: Build, workers: Workers) -> list[LedgerLine]:
 
 
 def finished_lines(build: Build) -> dict[int, LedgerLine]:
-    """Ledger lines of an interrupted build whose files are still exactly what they say."""
+    """Ledger lines of an interrupted build whose files are still exactly what they say, if this
+    process would make the same: a store is by one code alone."""
     lines = read_ledger(build.ledger, torn_tail=True).shards
+    before = Loaded.read(build.work / LOADED)
+    unlike = loaded().unlike(before) if before else "code that is not recorded"
+    if lines and unlike:
+        tqdm.write(f"{build.work}: begun with {unlike}; {len(lines)} shards are made again")
+        return {}
     return {line.shard: line for line in lines if _intact(build.work, line)}
+
+
+def record_code(build: Build) -> None:
+    """Says in the scratch folder what its shards are made with from here on."""
+    write_json(build.work / LOADED, asdict(loaded()))
 
 
 def _intact(work: Path, line: LedgerLine) -> bool:

@@ -9,17 +9,22 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from manifests.building.writing import Task
 from manifests.core.errors import InputError
+from manifests.core.sources import loaded
+from pipeline.building.meeting import GONE, START, Here, meet, meeting_place, wait_for
 
 R = TypeVar("R")
+MOST_WORKERS = 1024  # processes of one machine
 DEATHS = 3  # workers that one task may cost before it is given up
 PATIENCE = "10s"  # for a cluster to answer
 ENVIRON = "distributed.nanny.pre-spawn-environ."  # of worker processes of this machine
@@ -44,36 +49,56 @@ class Workers:
     scheduler: str | None = None
 
     def run(self, job: Callable[[Task], R], tasks: Sequence[Task]) -> Iterator[R]:
-        """The results of all tasks, as they come."""
+        """The results of all tasks, as they come.
+
+        Raises InputError for a worker that runs other code than this process or stands in
+        another folder, and where nobody is there to work.
+        """
         if not self.scheduler and min(self.processes, len(tasks)) <= 1:
             yield from map(job, tasks)  # in this process, with all its threads
             return
-        with _client(self, len(tasks)) as client:
-            from distributed import as_completed
+        with _client(self, len(tasks)) as client, meeting_place() as place:
+            here = Here(loaded(), place)
+            meet(client, here)
+            futures = [client.submit(_one, job, task, here, pure=False) for task in tasks]
+            yield from _results(client, futures, here)
 
-            for future in as_completed([client.submit(_one, job, t, pure=False) for t in tasks]):
-                yield _result(future)
 
-
-def _one(job: Callable[[Task], R], task: Task) -> R:
+def _one(job: Callable[[Task], R], task: Task, here: Here) -> R:
+    """Checked again behind it: a job loads more modules as it goes."""
     with _ONE_AT_A_TIME:
-        return job(task)
+        here.require()
+        result = job(task)
+        here.require()
+        return result
 
 
-def _result(future: Any) -> Any:
+def _results(client: Any, futures: Sequence[Any], here: Here) -> Iterator[Any]:
+    from distributed import as_completed
+
+    completed = as_completed(futures)
+    while not completed.is_empty():
+        wait_for(completed.has_ready, client)
+        yield _result(next(completed), client, here)
+
+
+def _result(future: Any, client: Any, here: Here) -> Any:
     from distributed import KilledWorker
 
     try:
         return future.result()
+    except (InputError, OSError):
+        raise
     except KilledWorker as error:
         raise InputError(
             f"{DEATHS + 1} workers died over one shard (out of memory?); {error.last_worker}: "
             "take fewer workers and run it again, finished shards are kept"
         ) from None
     except CancelledError:
-        raise InputError(
-            "the cluster went away; start one and run it again, finished shards are kept"
-        ) from None
+        raise InputError(GONE) from None
+    except Exception:
+        meet(client, here)  # one that joined since may be unable to do it
+        raise
     finally:
         future.release()  # else the task is done again when the worker that did it dies later
 
@@ -102,15 +127,28 @@ def _local_cluster(processes: int) -> Any:
 
     for _ in range(DEATHS + 1):
         try:
-            return LocalCluster(
-                n_workers=processes,
-                threads_per_worker=1,
-                memory_limit=0,  # a worker's memory is a shard's; it is not to be spilled
-                dashboard_address="127.0.0.1:0",  # any free port: 8787 may be another run's
-            )
+            with _deaf():
+                return LocalCluster(
+                    n_workers=processes,
+                    threads_per_worker=1,
+                    memory_limit=0,  # a worker's memory is a shard's; it is not to be spilled
+                    dashboard_address="127.0.0.1:0",  # any free port: 8787 may be another run's
+                )
         except RuntimeError as error:
             cause = error.__cause__ or error
     raise InputError(f"no worker process starts ({cause}); take fewer workers and run it again")
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes and threads that are started inside, and those that they start, do not hear
+    Ctrl-C: it is for the command, which ends them."""
+    resource_tracker.ensure_running()  # to start it, multiprocessing unblocks the signal again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -132,8 +170,7 @@ def _connected(address: str) -> Iterator[Any]:
     except (OSError, ValueError, TimeoutError) as error:
         raise InputError(
             f"--scheduler {address}: no cluster answers there ({error}); start one: "
-            "`python -m distributed.cli.dask_scheduler`, then on every machine, from this folder, "
-            "`python -m distributed.cli.dask_worker ADDRESS --nthreads 1`"
+            f"`python -m distributed.cli.dask_scheduler`, then {START}"
         ) from None
     with client:
         yield client
@@ -157,4 +194,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def workers_of(args: argparse.Namespace) -> Workers:
     if args.workers < 1:
         raise InputError(f"--workers {args.workers}: expected at least 1")
+    if args.workers > MOST_WORKERS:
+        raise InputError(
+            f"--workers {args.workers}: expected at most {MOST_WORKERS} on one machine; more of "
+            "them are a cluster (--scheduler)"
+        )
     return Workers(args.workers, args.scheduler)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from manifests.core.backends import load_backend
+from pipeline.foreign.promises import check_latents
 from pipeline.generators.base import Generator
 
 GROUP = "facestill.generators"  # entry points of other packages
@@ -16,4 +17,6 @@ def load_generator(name: str, weights: Path) -> Generator:
     that lies in a file of its own."""
     module = sys.modules[__name__]
     generator: Generator = load_backend(module, "generator", name, weights, group=GROUP)
+    if not type(generator).__module__.startswith(__name__):  # of another package: tried
+        check_latents(generator.render, generator.latent_width, f"generator {name}")
     return generator

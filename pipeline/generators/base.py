@@ -68,6 +68,10 @@ class Generator(ABC):
     def to(self, device: torch.device) -> None:
         """Moves the network to a device; results come back from there."""
 
+    def numerics(self) -> dict[str, str]:
+        """{library: version} on which its low bits depend, beside torch's."""
+        return {}
+
     def identity(self) -> dict[str, Any]:
         """What must be equal for two rounds to come from one generator."""
         return {

@@ -17,14 +17,14 @@ from torch import Tensor
 from manifests.core.errors import InputError
 from manifests.stores.latents import SPACES
 from pipeline.arrays.frames import FRAMES, Frame
-from pipeline.arrays.numerics import BATCH
-from pipeline.foreign.onnx import MAX_SIDE, Declaration, OnnxFile, normalisation_of, open_file
+from pipeline.foreign.declarations import FLOATS, MAX_SIDE, Declaration, normalisation_of
+from pipeline.foreign.onnx import MAX_WIDTH, OnnxFile, open_file
+from pipeline.foreign.promises import check_latents
 from pipeline.generators.base import Generator
 from pipeline.generators.stylegan.alignment import ffhq_frame
 from pipeline.generators.stylegan.files import NAME
 
 DETECT, FFHQ = "detect", "ffhq"
-WIDEST = 1 << 16  # numbers of a latent
 
 
 class OnnxGenerator(Generator):
@@ -35,7 +35,7 @@ class OnnxGenerator(Generator):
         self.weights_sha256 = file.sha256
         self.licence = declared.require("licence")
         self.latent_space = declared.choose("latent_space", SPACES, "z")
-        self.source, self.batch, self.latent_width = _latents(file)
+        rows, self.latent_width = _latents(file)
         names = {item.name for item in file.session.get_outputs()}
         only = next(iter(names)) if len(names) == 1 else None
         self.output = declared.choose("output", names, only)
@@ -44,10 +44,17 @@ class OnnxGenerator(Generator):
         self.mean, self.scale = (
             torch.tensor(own)[:, None, None] for own in normalisation_of(declared, "float32")
         )
-        self.frame = _frame(declared, self._check().shape[2])
+        self.batch = file.trial(rows)
+        check_latents(self.render, self.latent_width, str(file.path), file.eps(self.output))
+        self.batch = file.batch(rows)
+        size = self.render(torch.zeros(1, self.latent_width)).shape[2]
+        self.frame = _frame(declared, size)
 
     def to(self, device: torch.device) -> None:
         """The graph runs on the CPU wherever its pictures go."""
+
+    def numerics(self) -> dict[str, str]:
+        return self.file.numerics
 
     def render(self, latents: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 3 size size"]:
         parts = [self._run(part) for part in torch.split(latents.cpu(), self.batch)]
@@ -60,11 +67,7 @@ class OnnxGenerator(Generator):
     def _run(self, latents: Tensor) -> Tensor:
         missing = self.batch - len(latents)
         padded = torch.cat([latents, latents[-1:].expand(missing, -1)])
-        try:
-            (found,) = self.file.session.run([self.output], {self.source: padded.numpy()})
-        except Exception as error:  # onnxruntime's errors have no base class of their own
-            reason = " ".join(str(error).split())[:160]
-            raise InputError(f"{self.file.path}: does not run ({reason})") from None
+        found = self.file.run(self.output, padded.numpy())
         sides = found.shape[1:3] if self.channels_last else found.shape[2:]
         wanted = (self.batch, *sides, 3) if self.channels_last else (self.batch, 3, *sides)
         if found.shape != wanted or len({*sides}) != 1 or not 0 < sides[0] <= MAX_SIDE:
@@ -73,19 +76,6 @@ class OnnxGenerator(Generator):
                 "latents, expected as many square pictures of three channels"
             )
         return torch.from_numpy(found[: len(latents)].astype(np.float32))
-
-    def _check(self) -> Tensor:
-        """Pictures of a few latents. Raises InputError if they are others the second time, or no
-        numbers: a row's picture depends on its latent alone."""
-        rng = np.random.default_rng(0)
-        z = torch.from_numpy(rng.standard_normal((2, self.latent_width), dtype=np.float32))
-        pictures = self.render(z)
-        if not torch.equal(pictures, self.render(z)):
-            raise InputError(
-                f"{self.file.path}: gives other pictures for the same latents, or none; take the "
-                "noise out of the graph, or make it constant"
-            )
-        return pictures
 
 
 def load_file(path: Path) -> OnnxGenerator:
@@ -109,14 +99,13 @@ def _frame(declared: Declaration, size: int) -> Frame | None:
     return ffhq_frame(size) if name == FFHQ else FRAMES[name].at(size)
 
 
-def _latents(file: OnnxFile) -> tuple[str, int, int]:
-    """(name, rows of one call, numbers of a row) of the input."""
+def _latents(file: OnnxFile) -> tuple[int | str | None, int]:
+    """(first length, numbers of a row) of the input."""
     sources = file.session.get_inputs()
     shape, kind = (sources[0].shape, sources[0].type) if len(sources) == 1 else ([], "")
     width = shape[1] if len(shape) == 2 else 0
-    rows = shape[0] if shape and isinstance(shape[0], int) else BATCH
-    fits = isinstance(width, int) and 0 < width <= WIDEST and rows > 0
-    if not fits or kind != "tensor(float)":
+    fits = isinstance(width, int) and 0 < width <= MAX_WIDTH
+    if not fits or kind not in FLOATS:
         found = ", ".join(f"{own.type} {list(own.shape)}" for own in sources) or "nothing"
         raise InputError(f"{file.path}: takes {found}, expected float [batch, width] of latents")
-    return sources[0].name, rows, width
+    return shape[0], width

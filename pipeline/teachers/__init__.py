@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from manifests.core.backends import load_backend
+from pipeline.foreign.promises import check_pictures
 from pipeline.teachers.base import Teacher
 
 GROUP = "facestill.teachers"  # entry points of other packages
@@ -16,4 +17,6 @@ def load_teacher(name: str, weights: Path) -> Teacher:
     that lies in a file of its own, as in onnx:PATH."""
     module = sys.modules[__name__]
     teacher: Teacher = load_backend(module, "teacher", name, weights, group=GROUP)
+    if not type(teacher).__module__.startswith(__name__):  # of another package: tried
+        check_pictures(teacher.embed, teacher.frame.size, f"teacher {name}")
     return teacher

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
 from pipeline.arrays.frames import ARCFACE112
-from pipeline.foreign.onnx import UNSTATED, Declaration, declaration_of
+from pipeline.foreign.declarations import UNSTATED, Declaration, declaration_of
 from pipeline.foreign.torch_files import UnreadableFile, fault_of, read_torch_file
 from pipeline.teachers.base import Teacher
 

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.foreign.onnx import UNSTATED, OnnxNetwork, open_network
+from pipeline.foreign.declarations import UNSTATED
+from pipeline.foreign.onnx import OnnxNetwork, open_network
 from pipeline.teachers.base import Teacher
 
 METRICS = ("cosine", "euclidean")
@@ -30,6 +31,9 @@ class OnnxTeacher(Teacher):
 
     def to(self, device: torch.device) -> None:
         """The graph runs on the CPU wherever the pictures come from."""
+
+    def numerics(self) -> dict[str, str]:
+        return self.network.file.numerics
 
     def embed(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch width"]:
         return self.network(images)

@@ -130,6 +130,15 @@ def test_parts_add_up() -> None:
     assert sum(parts, Agreement()) == Agreement(5, 1, 15, 1, 4, 0.2, 0.99)
 
 
+@pytest.mark.parametrize(("option", "least"), [("--rows", 1), ("--seed", 0)])
+def test_an_audit_of_nothing_is_refused(
+    monkeypatch: pytest.MonkeyPatch, option: str, least: int
+) -> None:
+    monkeypatch.setattr("sys.argv", ["audit", str(FACES), option, str(least - 1)])
+    with pytest.raises(InputError, match=rf"{option} {least - 1}: expected at least {least}"):
+        main()
+
+
 def test_the_command_writes_its_figures(
     sharded: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,6 +95,25 @@ def test_centre_and_spread_pass_over_failed_rows() -> None:
     assert spread == pytest.approx(np.sqrt(0.5))
 
 
+@pytest.mark.parametrize(
+    ("scale", "fault"),
+    [(1.0, None), (1e-3, None), (1e5, "is not finite"), (1e-7, "is too small to keep its digits")],
+)
+def test_embeddings_at_either_end_of_float16_are_refused(
+    monkeypatch: pytest.MonkeyPatch, scale: float, fault: str | None
+) -> None:
+    rows = np.random.default_rng(0).standard_normal((4, 2, 8)).astype(np.float32)
+    rows[2] *= scale
+    monkeypatch.setattr(EmbedJob, "embed", lambda job, asked: rows[asked])
+    monkeypatch.setattr("pipeline.embed._tools", lambda job: (None, None, np.ones(4, bool)))
+    job = EmbedJob(Path("faces.zarr"), "", Path(), "toy", "cpu", "", "")
+    if fault is None:
+        assert np.isfinite(job(np.arange(4))["embeddings"]).all()
+    else:
+        with pytest.raises(InputError, match=rf"faces\.zarr: row 2 has .* toy that {fault} in"):
+            job(np.arange(4))
+
+
 class TestTwoShards:
     def test_resumed_build_does_only_what_is_missing(self, long_round: LongRound) -> None:
         assert long_round.resumed["embed"] == [1]

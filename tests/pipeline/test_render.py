@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -21,6 +22,7 @@ from pipeline.arrays.align import load_aligner
 from pipeline.arrays.frames import WIDE
 from pipeline.building import shards
 from pipeline.building.faces import Detector, render_faces
+from pipeline.building.shards import LOADED
 from pipeline.building.workers import Workers
 from pipeline.generators.base import Generator
 from pipeline.render import RenderJob, render_round
@@ -153,6 +155,19 @@ class TestAfterACrash:
         ledger = work / LEDGER
         ledger.write_bytes(ledger.read_bytes()[:-9])
         assert self.rebuilt() == (store_root(rounds_once / FACES), [0])
+
+    @pytest.mark.parametrize("recorded", [True, False])
+    def test_shards_that_other_code_or_libraries_left_are_made_again(
+        self, work: Path, rounds_once: Path, recorded: bool
+    ) -> None:
+        begun = work / LOADED
+        values = json.loads(begun.read_text(encoding="utf-8"))
+        values["libraries"]["numpy"] = "1.0"
+        begun.write_text(json.dumps(values), encoding="utf-8")
+        if not recorded:
+            begun.unlink()
+        assert self.rebuilt() == (store_root(rounds_once / FACES), [0])
+        assert self.rebuilt() == (store_root(rounds_once / FACES), [])
 
     @pytest.mark.parametrize(
         "name", ["store/images/c/0/0/0/0.5f3a.partial", "store/.passport.json.77.tmp"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 import train.engine.trainer as stage
 from manifests.core import layout
@@ -75,6 +76,19 @@ def test_an_interrupted_run_ends_at_the_same_bits(params: Params) -> None:
     assert (plan.work / "state.safetensors").exists()
     train_run(open_plan("start", ["pool"], None, params), OUT)
     assert weights(OUT) == straight
+
+
+def test_a_run_that_other_code_began_is_not_gone_on_with(params: Params) -> None:
+    plan = open_plan("start", ["pool"], None, params)
+    with interrupted(stage, "train_steps", at=6):
+        train_run(plan, OUT)
+    begun = plan.work / "loaded.json"
+    values = json.loads(begun.read_text(encoding="utf-8"))
+    values["libraries"]["torch"] = "1.0"
+    begun.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(InputError, match=r"unfinished with torch 1\.0, here it is .* begin anew"):
+        train_run(open_plan("start", ["pool"], None, params), OUT)
+    assert (plan.work / "state.safetensors").exists()
 
 
 def test_a_finished_run_is_relinked(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,6 +228,19 @@ def test_weights_digest_does_not_depend_on_metadata(params: Params) -> None:
     renamed = replace(student.card, git_commit="another")
     stage.save_student(Path("runs/third") / FILE, load_student(OUT).network, renamed)
     assert weights(Path("runs/third")) == student.sha256
+
+
+def test_one_student_is_one_file(params: Params) -> None:
+    """The library gives metadata of several keys another order every time."""
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    student = load_student(OUT)
+    for time in range(8):
+        path = Path(f"runs/again-{time}") / FILE
+        stage.save_student(path, student.network, student.card)
+        assert sha256_file(path) == sha256_file(OUT / FILE)
+    with safe_open(OUT / FILE, framework="pt") as opened:
+        assert opened.metadata()["training"] == student.card.training
+    assert (8 + int.from_bytes((OUT / FILE).read_bytes()[:8], "little")) % 8 == 0
 
 
 class TestLeavingFacesOut:

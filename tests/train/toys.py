@@ -96,6 +96,12 @@ def write_params(**engine: Any) -> None:
     Path("params.yaml").write_text(text, encoding="utf-8")
 
 
+def reseeded() -> Params:
+    """Those of params.yaml with another seed."""
+    params = load_params()
+    return with_train(params, seed=params.train.seed + 1)
+
+
 def start(*launcher: str) -> subprocess.Popen[str]:
     """The command that trains `start`, in the current folder, one thread a process."""
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -16,6 +16,7 @@ from manifests.core import layout
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError, pick
 from manifests.core.files import read_json
+from manifests.core.sources import Loaded, loaded
 from manifests.settings.params import Params
 from manifests.settings.training import Engine
 from train.engine.plan import Plan
@@ -23,7 +24,8 @@ from train.engine.processes import Processes
 from train.engine.state import STATE
 from train.engine.steps import Progress
 
-INPUTS = "inputs.json"  # beside the state of an unfinished run
+# Beside the state of an unfinished run: what its bits depend on, and what it was begun with.
+INPUTS, LOADED = "inputs.json", "loaded.json"
 
 
 def check_run(plan: Plan, processes: Processes) -> None:
@@ -42,6 +44,7 @@ def check_run(plan: Plan, processes: Processes) -> None:
     if train.live:
         check_installed()
     _check_unfinished(plan.name, plan.work, plan.inputs)
+    _check_code(plan)
 
 
 def _check_engine(engine: Engine) -> None:
@@ -79,6 +82,17 @@ def _check_unfinished(name: str, work: Path, inputs: Mapping[str, Any]) -> None:
                 f"{folder}: run {name} stopped there unfinished with {key} {old}, now it is "
                 f"{new}; put it back to go on, or remove that folder to begin anew"
             )
+
+
+def _check_code(plan: Plan) -> None:
+    """An unfinished run is gone on with by the code that began it: else its bits were nobody's."""
+    before = Loaded.read(plan.work / LOADED) if (plan.work / STATE).exists() else None
+    unlike = loaded().unlike(before) if before else None
+    if unlike:
+        raise InputError(
+            f"{plan.work}: run {plan.name} stopped there unfinished with {unlike}; put it back to "
+            "go on, or remove that folder to begin anew"
+        )
 
 
 def differences(

@@ -23,7 +23,9 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.errors import InputError
+from manifests.core.sources import loaded
 from pipeline.arrays.numerics import device_of
 
 
@@ -64,6 +66,35 @@ class Processes:
             distributed.all_reduce(number)
         return float(number) / self.count
 
+    def require_alike(self, inputs: str) -> None:
+        """Raises InputError, in all processes, for one that was started with other inputs (their
+        digest) or runs other code than the first: the run would be neither's."""
+        if self.count == 1:
+            return
+        mine = loaded()
+        parts = {
+            "parameters or stores": inputs,
+            "code": canonical_json(dict(mine.code)),
+            "libraries": canonical_json(dict(mine.libraries)),
+        }
+        digests = [sha256_text(part) for part in parts.values()]
+        stated = self._gather(torch.tensor([list(bytes.fromhex(each)) for each in digests]))
+        for rank, other in enumerate(stated):
+            for name, same in zip(parts, (other == stated[0]).all(dim=1).tolist(), strict=True):
+                if not same:
+                    raise InputError(
+                        f"process {rank} of {self.count} has other {name} than process 0; start "
+                        "all from the same folder, with the packages of one lock file"
+                    )
+
+    def _gather(self, numbers: torch.Tensor) -> list[torch.Tensor]:
+        """The same of every process, by rank."""
+        on_gpus = distributed.get_backend() == "nccl"
+        mine = numbers.to(self.device("cuda")) if on_gpus else numbers
+        found = [torch.empty_like(mine) for _ in range(self.count)]
+        distributed.all_gather(found, mine)
+        return found
+
     def wait(self) -> None:
         """Until all have come here."""
         if self.count > 1:
@@ -85,6 +116,11 @@ def described() -> Processes:
             "RANK, WORLD_SIZE and LOCAL_RANK of the environment are no numbers; start several "
             "processes by torchrun, or unset them"
         ) from None
+    if not (0 <= rank < count and 0 <= local < count):
+        raise InputError(
+            f"RANK {rank}, WORLD_SIZE {count}, LOCAL_RANK {local} of the environment: no such "
+            "process; start several processes by torchrun, or unset them"
+        )
     return Processes(rank, count, local)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,9 +14,10 @@ from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError
 from manifests.core.files import deliver, forget_others, read_json, write_json
+from manifests.core.sources import loaded
 from train.checkpoint import FILE, LOG, SNAPSHOTS, load_student, save_student
 from train.engine.plan import Plan
-from train.engine.preflight import INPUTS, Report, check_run, reporting
+from train.engine.preflight import INPUTS, LOADED, Report, check_run, reporting
 from train.engine.processes import ALONE, Processes, together
 from train.engine.record import card_of, save_run
 from train.engine.state import STATE, State, load_state, save_state
@@ -33,13 +35,14 @@ def train_run(plan: Plan, output: Path, processes: Processes = ALONE) -> None:
     """
     check_run(plan, processes)
     with together(processes, processes.device(plan.params.device)):
+        processes.require_alike(plan.digest)
         done = _is_done(plan.work)
         processes.wait()  # until all have looked: the first one is about to write there
         if not done:
             with timed(f"train@{plan.name}") if processes.first else nullcontext():
                 _train(plan, processes)
         if processes.first:
-            strays = [STATE, INPUTS, NOT_FINITE]
+            strays = [STATE, INPUTS, LOADED, NOT_FINITE]
             for stray in [*(plan.work / name for name in strays), *plan.work.glob(".*.tmp")]:
                 stray.unlink(missing_ok=True)
             deliver(plan.work, output)
@@ -60,6 +63,7 @@ def _train(plan: Plan, processes: Processes) -> None:
         state = load_state(plan.work / STATE, learner)
     elif processes.first:
         write_json(plan.work / INPUTS, plan.inputs)
+        write_json(plan.work / LOADED, asdict(loaded()))
     live = plan.train.live and processes.first
     folder = layout.REPORTS / "live" / plan.name
     with reporting(folder, on=live, resumed=state.step > 0) as report:

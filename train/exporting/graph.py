@@ -22,7 +22,7 @@ from train.checkpoint import StudentCard
 
 PICTURES, EMBEDDINGS = "pictures", "embeddings"
 DTYPES = {"float32": torch.float32, "uint8": torch.uint8}
-PREFIX = "facestill."  # of what pipeline.foreign.onnx reads
+PREFIX = "facestill."  # of what pipeline.foreign.declarations reads
 PRODUCER = "facestill"
 EXAMPLE_SIDES = (96, 80)  # two lengths unlike each other, or they would be taken for one
 
@@ -93,7 +93,32 @@ def to_onnx(network: nn.Module, input_size: int, pixels: str) -> Any:
             dynamic_shapes=(open_sides,),
         )
     assert program is not None
-    return anonymous(program.model_proto)
+    return anonymous(taking_none(program.model_proto))
+
+
+def taking_none(model: Any) -> Any:
+    """The model with nodes that lend an empty batch a row and take it back: onnxruntime's fastest
+    kernels fail on no rows. (Torch leaves a batch of 0 out of what it exports.)"""
+    onnx, graph = importlib.import_module("onnx"), model.graph
+    make = onnx.helper.make_node
+    for node in graph.node:
+        node.input[:] = ["at_least_one" if name == PICTURES else name for name in node.input]
+        node.output[:] = ["of_all" if name == EMBEDDINGS else name for name in node.output]
+    lend = [
+        make("Shape", [PICTURES], ["batch_size"], start=0, end=1),
+        make("Sub", ["one", "batch_size"], ["below_one"]),
+        make("Max", ["below_one", "no_row"], ["lent"]),
+        make("Concat", ["before", "lent", "after"], ["pads"], axis=0),
+        make("Pad", [PICTURES, "pads"], ["at_least_one"]),
+    ]
+    nodes = [*lend, *graph.node, make("Slice", ["of_all", "no_row", "batch_size"], [EMBEDDINGS])]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    constants = {"one": [1], "no_row": [0], "before": [0] * 4, "after": [0] * 3}
+    for name, values in constants.items():
+        tensor = onnx.helper.make_tensor(name, onnx.TensorProto.INT64, [len(values)], values)
+        graph.initializer.append(tensor)
+    return model
 
 
 def anonymous(model: Any) -> Any:

@@ -89,6 +89,13 @@ def test_all_bad_lines_and_groups_are_named_at_once(rfw: Path) -> None:
     )
 
 
+def test_a_mark_that_an_editor_puts_before_a_list_is_passed_over(rfw: Path) -> None:
+    before = open_benchmark(f"rfw:{rfw}").benchmark.fold
+    (path, *_) = rfw.rglob("*pairs.txt")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert np.array_equal(open_benchmark(f"rfw:{rfw}").benchmark.fold, before)
+
+
 def test_a_missing_group_is_named(rfw: Path) -> None:
     shutil.rmtree(rfw / "txts/Indian")
     with pytest.raises(InputError, match=r"Indian_pairs\.txt: no such file; rfw:DIR needs txts/"):

@@ -11,11 +11,18 @@ from manifests.core.errors import InputError
 from manifests.core.files import (
     deliver,
     forget_others,
+    parse_json,
     read_json,
     replacing,
     require_writable,
     write_json,
 )
+
+
+def test_a_mark_that_an_editor_puts_before_json_is_passed_over(tmp_path: Path) -> None:
+    marked = b'\xef\xbb\xbf{"a": 1}'
+    (tmp_path / "a.json").write_bytes(marked)
+    assert parse_json(marked) == read_json(tmp_path / "a.json") == {"a": 1}
 
 
 def test_a_finished_block_replaces_the_file(tmp_path: Path) -> None:

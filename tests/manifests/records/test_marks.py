@@ -58,14 +58,6 @@ def test_a_row_that_the_round_does_not_have_is_refused(tmp_path: Path, row: int)
         Marks.read(path, **ROOTS, num_rows=10)
 
 
-@pytest.mark.parametrize("row", [-1, 10, 1 << 40])
-def test_a_row_that_the_round_does_not_have_is_refused(tmp_path: Path, row: int) -> None:
-    path = tmp_path / "marks.parquet"
-    Marks((Mark(row, LOW_QUALITY, 0.0),), *ROOTS.values(), {}).write(path)
-    with pytest.raises(InputError, match=f"marks row {row} of 10 faces; run facestill screen"):
-        Marks.read(path, **ROOTS, num_rows=10)
-
-
 def test_no_marks_are_legal(tmp_path: Path) -> None:
     Marks((), *ROOTS.values(), {}).write(tmp_path / "marks.parquet")
     assert Marks.read(tmp_path / "marks.parquet", **ROOTS, num_rows=10)[0].marks == ()

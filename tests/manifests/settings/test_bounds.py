@@ -162,7 +162,17 @@ def refusal(folder: Path, file: str, over: Mapping[str, Any]) -> str:
             {"render": {"retries": [{"detect_size": 0, "detect_threshold": 0.0}]}},
             "render: retries[0]: detect_size: 0, expected at least 1",
         ),
-        ({"sample": {"pool": {"seed": -1}}}, "sample: pool: seed: -1, expected 0 to 4294967295"),
+        ({"sample": {"pool": {"seed": -1}}}, "sample: pool: seed: -1, expected at least 0"),
+        (
+            {"sample": {"pool": {"seed": 2**32}}},
+            f"sample: pool: seed: {2**32}, expected at most {2**32 - 1}",
+        ),
+        (
+            {"sample": {"pool": {"count": 2**31}}},
+            f"sample: pool: count: {2**31}, expected at most {2**31 - 1}",
+        ),
+        ({"train": {"learning_rate": 1e39}}, "train: learning_rate: 1e+39, expected at most 1e+38"),
+        ({"psi": -1e39}, "psi: -1e+39, expected at least -1e+38"),
         ({"screen": {"least_cosine": 1.5}}, "screen: least_cosine: 1.5, expected -1 to 1"),
         (
             {"boundaries": {"solver": "svm"}},

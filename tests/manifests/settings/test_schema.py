@@ -87,6 +87,7 @@ def test_comments_are_descriptions() -> None:
     assert render["frame_size"] | {"description": ""} == {
         "type": "integer",
         "minimum": 1,
+        "maximum": 2**31 - 1,
         "description": "",
     }
     engine = WRITTEN["properties"]["train"]["properties"]["engine"]

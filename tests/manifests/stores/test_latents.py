@@ -14,10 +14,10 @@ from hypothesis.extra.numpy import arrays
 
 from manifests.core.errors import InputError
 from manifests.core.tables import write_table
-from manifests.stores.latents import KIND, LatentManifest, Recipe, build, empty, face_ids
+from manifests.stores.latents import KIND, LARGEST, LatentManifest, Recipe, build, empty, face_ids
 from tests.toys import RECIPE, WIDTH, toy_manifest
 
-FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+FLOATS = st.floats(-LARGEST, LARGEST, width=32)
 LATENTS = arrays(np.float32, st.tuples(st.integers(0, 9), st.just(WIDTH)), elements=FLOATS)
 
 
@@ -105,10 +105,13 @@ def test_seeds_of_a_round_differ_by_row() -> None:
     assert len(set(toy_manifest(50).table["seed"].to_pylist())) == 50
 
 
-def test_nan_latent_is_refused_by_file_and_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1.1e6, -3e38])
+def test_a_latent_that_draws_nothing_is_refused_by_file_and_row(
+    tmp_path: Path, value: float
+) -> None:
     manifest = toy_manifest(4)
     values = manifest.latents.tolist()
-    values[2][1] = float("nan")
+    values[2][1] = value
     path = write_unchecked(tmp_path / "nan.parquet", with_column(manifest, "latent", values))
     with pytest.raises(InputError, match=r"nan\.parquet: row 2: latent is not finite"):
         LatentManifest.read(path)
@@ -116,8 +119,12 @@ def test_nan_latent_is_refused_by_file_and_row(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("ids", "message"),
-    [([3, 7, 7, 9], r"row 2: duplicate face_id 7"), ([3, 7, 9, 8], r"row 3: unsorted face_id 8")],
-    ids=["duplicate", "unsorted"],
+    [
+        ([3, 7, 7, 9], r"row 2: duplicate face_id 7"),
+        ([3, 7, 9, 8], r"row 3: unsorted face_id 8"),
+        ([3, 7, 2**63 - 1, -(2**63)], rf"row 3: unsorted face_id -{2**63}"),  # 1 apart in 64 bits
+    ],
+    ids=["duplicate", "unsorted", "further apart than 64 bits"],
 )
 def test_ids_out_of_order_are_refused_by_file_and_row(
     tmp_path: Path, ids: list[int], message: str

@@ -6,8 +6,10 @@ import contextlib
 import os
 import platform
 import shutil
+import signal
 import socket
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from manifests.core.errors import InputError, run_command
 from manifests.settings.params import PriorRound, load_params
 from pipeline.building.workers import DEATHS, Workers, num_cores
 from pipeline.sample import sample_prior, save
-from tests.campaign.processes import cluster
+from tests.campaign.processes import cluster, start
 from tests.conftest import lay_out
 from tests.pipeline.conftest import build
 from tests.pipeline.jobs import (
@@ -144,6 +146,32 @@ def test_what_a_worker_is_refused_is_said_in_one_line(
     assert capfd.readouterr().err == line  # of all processes
 
 
+STOPPED = "stopped; what is finished is kept, run it again to go on"
+SLOW = """
+from pathlib import Path
+from manifests.core.errors import run_command
+from tests.pipeline.building.test_workers import TASKS, Job, Workers
+if __name__ == "__main__":  # worker processes import this file, too
+    run_command(lambda: len([*Workers({workers}).run(Job(Path("marks")), TASKS * 99)]))
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("group", [True, False])
+def test_ctrl_c_ends_a_command_in_one_line(tmp_path: Path, workers: int, group: bool) -> None:
+    """A terminal sends it to all processes at once, another program to the command alone."""
+    marks = tmp_path / "folder" / "marks"
+    marks.mkdir(parents=True)
+    (marks.parent / "slow.py").write_text(SLOW.format(workers=workers), encoding="utf-8")
+    running = start(marks.parent, "slow")
+    while not begun(marks) and running.running():
+        time.sleep(0.02)
+    (os.killpg if group else os.kill)(running.process.pid, signal.SIGINT)
+    ended = running.wait()
+    assert (ended.code, ended.err.splitlines()) == (130, [STOPPED])
+    assert not running.left_over()
+
+
 def test_a_bug_in_a_worker_is_not_hidden(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="a bug"):
         list(Workers(2).run(Faulty(tmp_path), TASKS))
@@ -153,7 +181,7 @@ def test_a_cluster_that_goes_away_is_said_in_one_line(tmp_path: Path) -> None:
     folder, marks = tmp_path / "folder", tmp_path / "marks"
     folder.mkdir()
     marks.mkdir()
-    with cluster(folder) as machines:
+    with cluster(folder) as machines, contextlib.chdir(folder):
         results = Workers(scheduler=machines.address).run(Job(marks), TASKS)
         next(results)
         machines.scheduler.kill(group=True)
@@ -193,6 +221,7 @@ def free_port() -> int:
     [
         (["--workers", "0"], r"--workers 0: expected at least 1"),
         (["--workers", "-1"], r"--workers -1: expected at least 1"),
+        (["--workers", "1025"], r"--workers 1025: expected at most 1024 on one machine"),
         (["--workers", "two"], r"invalid int value: 'two'"),
         (["--scheduler", "nonsense"], r"--scheduler nonsense: no cluster answers there"),
         (
@@ -200,7 +229,7 @@ def free_port() -> int:
             r"no cluster answers there .*start one",
         ),
     ],
-    ids=["none", "less than none", "a word", "no address", "nobody there"],
+    ids=["none", "less than none", "too many", "a word", "no address", "nobody there"],
 )
 def test_workers_that_cannot_be_are_refused_with_no_more_than_their_patience(
     prepared: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str

@@ -66,6 +66,51 @@ def test_two_processes_see_the_same_faces_and_learn_the_same(folder: Path) -> No
         torch.testing.assert_close(value, network[name], rtol=1e-3, atol=1e-5)
 
 
+def test_ctrl_c_ends_training_in_one_line_and_it_goes_on(folder: Path) -> None:
+    write_params()
+    process = start()
+    while not list(folder.glob(f".work/train-start/*/{STATE}")):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate()
+    assert process.returncode == 130
+    *bar, said = messages.splitlines()
+    assert said == "stopped; what is finished is kept, run it again to go on"
+    assert all("train start" in line or not line for line in bar)
+    assert finish()["header"]["num_seeds"] == 1
+
+
+UNLIKE = """
+import os, sys, train.train
+from manifests.core.errors import run_command
+sys.argv.pop(1)  # the module, in whose place this is
+if os.environ["RANK"] == "1":
+    {change}
+run_command(train.train.main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("import numpy; numpy.__version__ = '1.0'", "libraries"),
+        ("train.train.load_params = lambda: changed()", "parameters or stores"),
+    ],
+)
+def test_a_process_that_is_unlike_the_first_is_refused(
+    folder: Path, change: str, what: str
+) -> None:
+    write_params()
+    script = folder / "unlike.py"
+    changed = "from tests.train.toys import reseeded as changed\n"
+    script.write_text(changed + UNLIKE.format(change=change), encoding="utf-8")
+    process = start(*TORCHRUN[:-1], script.name)
+    _, messages = process.communicate()
+    assert process.returncode
+    assert f"error: process 1 of 2 has other {what} than process 0; start all from" in messages
+
+
 def test_shares_of_a_batch_are_all_of_it() -> None:
     rows = [row for rank in range(4) for row in range(64)[Processes(rank, 4).rows(64)]]
     assert rows == list(range(64))
@@ -78,3 +123,8 @@ def test_the_environment_must_be_torchruns(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("RANK", "first")
     with pytest.raises(InputError, match="start several processes by torchrun"):
         described()
+    for rank, count in (("2", "2"), ("-1", "2"), ("0", "0")):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", count)
+        with pytest.raises(InputError, match=rf"RANK {rank}, WORLD_SIZE {count}, .* no such proc"):
+            described()

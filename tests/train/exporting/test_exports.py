@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -174,6 +175,19 @@ def test_whole_pixels_may_be_fed_as_bytes(here: Path) -> None:
     cost = Export.read(Path("bytes")).int8
     assert cost is not None and (cost.method, cost.calibrated_on) == ("dynamic", {})
     assert cost.cosine_mean > 0.99
+
+
+@pytest.mark.parametrize("file", [FLOAT, INT8])
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_an_empty_batch_gives_no_rows_and_others_theirs(
+    inside: Path, file: str, batch: int
+) -> None:
+    session = onnxruntime.InferenceSession(OUT / file)
+    pictures = some_pictures(3, 40).numpy()
+    (rows,) = session.run(None, {"pictures": pictures[:batch]})
+    (wanted,) = session.run(None, {"pictures": pictures})
+    assert rows.shape == (batch, load_student(RUN).card.embedding_width)
+    np.testing.assert_allclose(rows, wanted[:batch], rtol=1e-4, atol=1e-4)
 
 
 def test_a_file_of_another_network_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
