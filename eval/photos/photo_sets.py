@@ -36,9 +36,22 @@ class PhotographSet:
     images: tuple[str, ...]
 
     @cached_property
+    def sha256(self) -> dict[str, str]:
+        return {name: sha256_file(self.folder / name) for name in self.images}
+
+    @cached_property
     def digest(self) -> str:
         """Merkle root over the names and hashes of all photographs."""
-        return merkle_root({name: sha256_file(self.folder / name) for name in self.images})
+        return merkle_root(self.sha256)
+
+    @property
+    def repeats(self) -> dict[str, int]:
+        """How many are the very bytes of another, and how many pictures are of several people."""
+        owners: dict[str, set[str]] = {}
+        for name, subject in zip(self.images, self.subjects, strict=True):
+            owners.setdefault(self.sha256[name], set()).add(subject)
+        several = sum(len(people) > 1 for people in owners.values())
+        return {"repeated": len(self.images) - len(owners), "of_several_people": several}
 
     @property
     def subjects(self) -> tuple[str, ...]:
