@@ -125,6 +125,12 @@ def in_words(report: dict[str, Any]) -> str:
         f"most alike pair: {report['top_pairs'][0]['score']:.4f}, "
         f"{len(report['top_pairs'])}th: {report['top_pairs'][-1]['score']:.4f}",
     ]
+    if real["repeated"]:
+        lines.append(
+            f"{real['repeated']} photographs are the very bytes of another, "
+            f"{real['of_several_people']} pictures lie in folders of several people: remove "
+            "them, threshold and coverage are off by them"
+        )
     for radius, row in report["coverage"].items():
         lines.append(
             f"coverage within {row['score']:.4f} ({float(radius):.0%} of a person's own pairs): "
@@ -154,13 +160,15 @@ def measure(
     rows = prepared(real.embeddings, teacher.metric)
     blocks = synthetic_blocks(rounds, teacher.metric)
     found = closest(blocks, rows, teacher.metric, num_pairs)
+    figures = leakage(found, group, real, rows, teacher.metric)
+    figures["real"] |= opened.repeats
     return {
         "rounds": {files.name: files.teacher.root for files in rounds},
         "synthetic_faces": len(found.best),
         "photographs": photographs,
         "photographs_digest": opened.digest,
         "teacher": teacher.identity(),
-        **leakage(found, group, real, rows, teacher.metric),
+        **figures,
         "top_pairs": listed(found.top, rounds, real.names),
     }
 

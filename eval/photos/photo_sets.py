@@ -38,13 +38,25 @@ class PhotographSet:
     square: bool = False  # they are aligned crops
 
     @cached_property
-    def digest(self) -> str:
-        """Merkle root over the names and hashes of all photographs.
+    def sha256(self) -> dict[str, str]:
+        """By name. Raises InputError naming all that are no photographs: ask before anything
+        long is done with any."""
+        return image_hashes(ImageFolder(self.folder), self.images, square=self.square)
 
-        Raises InputError naming all that are none: ask before anything long is done with any.
-        """
-        hashes = image_hashes(ImageFolder(self.folder), self.images, square=self.square)
-        return merkle_root(hashes)
+    @cached_property
+    def digest(self) -> str:
+        """Merkle root over the names and hashes of all photographs. Raises InputError as `sha256`
+        does."""
+        return merkle_root(self.sha256)
+
+    @property
+    def repeats(self) -> dict[str, int]:
+        """How many are the very bytes of another, and how many pictures are of several people."""
+        owners: dict[str, set[str]] = {}
+        for name, subject in zip(self.images, self.subjects, strict=True):
+            owners.setdefault(self.sha256[name], set()).add(subject)
+        several = sum(len(people) > 1 for people in owners.values())
+        return {"repeated": len(self.images) - len(owners), "of_several_people": several}
 
     @property
     def subjects(self) -> tuple[str, ...]:

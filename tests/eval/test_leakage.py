@@ -154,7 +154,8 @@ class TestReport:
         given = ["leakage", *ROUNDS, "--real", "folder:found", "--out", str(OUT)]
         monkeypatch.setattr(sys, "argv", given)
         main()
-        assert read_json(OUT)["real"] == {"faces": 9, "people": 3, "undetected": 1}
+        found = {"faces": 9, "people": 3, "undetected": 1}
+        assert read_json(OUT)["real"] == found | {"repeated": 0, "of_several_people": 0}
 
 
 class TestRefusals:
@@ -192,6 +193,19 @@ class TestRefusals:
         with pytest.raises(InputError, match=message) as caught:
             run(monkeypatch, *words)
         assert "\n" not in str(caught.value) and not OUT.exists()
+
+    def test_a_picture_of_two_people_is_said(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        kinds = ("repeated", "of_several_people")
+        before = run(monkeypatch)
+        assert [before["real"][kind] for kind in kinds] == [0, 0]
+        assert "the very bytes of another" not in capsys.readouterr().out
+        shutil.copy("real/p1/0.png", "real/p1/again.png")
+        shutil.copy("real/p1/0.png", "real/p2/again.png")
+        assert [run(monkeypatch)["real"][kind] for kind in kinds] == [2, 1]
+        said = capsys.readouterr().out
+        assert "2 photographs are the very bytes of another, 1 pictures lie in folders of" in said
 
     def test_photographs_are_not_taken_for_crops(
         self, built: Params, monkeypatch: pytest.MonkeyPatch
