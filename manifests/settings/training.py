@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Literal, cast
 
 from annotated_types import Interval
 
@@ -21,7 +21,9 @@ from manifests.core.bounds import (
 )
 from manifests.core.errors import InputError
 from manifests.core.layout import PROBE
+from manifests.core.parsing import forms_of, parse_keys, required_of
 from manifests.settings.objectives import IdentityPart, Losses, Tuition
+from manifests.settings.schema import Schema, section_of
 
 Reason = Literal["near_duplicate", "low_quality", "off_identity", "low_utility"]
 Optimizer = Literal["adamw", "sgd"]
@@ -60,16 +62,58 @@ class Noise:
     strongest: Strongest  # of its bins that is drawn
 
 
+class _WithItsOwn:
+    """A section of a run, in which fields of `train` may stand beside the run's: they hold for
+    this run alone. Of `student`, `noise` and `engine` a run may change some keys; all else it
+    changes as a whole."""
+
+    @classmethod
+    def parsed(cls, value: Any, where: str) -> Any:
+        forms = {name: form for name, form in forms_of(cls).items() if name != "own"}
+        found = parse_keys(forms | _own(), required_of(cls), value, where)
+        own = {name: item for name, item in found.items() if name not in forms}
+        given = {name: found[name] for name in forms if name in found}
+        return cast(Any, cls)(**given, own=own)
+
+    @classmethod
+    def schema(cls, defs: Schema) -> Schema:
+        free = section_of(Train, defs, without="runs")["properties"]
+        for name in SECTIONS:
+            free[name] |= {"required": []}
+        defs["Own"] = {"type": "object", "properties": free}
+        named = {name: {"$ref": f"#/$defs/Own/properties/{name}"} for name in free}
+        section = section_of(cls, defs, without="own")
+        return section | {"properties": section["properties"] | named}
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """As it is written in params.yaml."""
+        values = asdict(cast("Run | MinedRun", self))
+        own = values.pop("own")
+        return values | own
+
+
 @dataclass(frozen=True)
-class Run:
+class Part:
+    """Some fields of a dataclass."""
+
+    kind: type
+
+    def parsed(self, value: Any, where: str) -> dict[str, Any]:
+        return parse_keys(forms_of(self.kind), [], value, where)
+
+
+@dataclass(frozen=True)
+class Run(_WithItsOwn):
     faces_seen: Count
     rate_from: Share  # the learning rate goes by train.engine.schedule from this share of its peak
     rate_to: Share  # to this one
     identities: IdentityPart | None = None  # that it sees; null: all, and faces of nobody
+    own: Mapping[str, Any] = field(default_factory=dict)  # {field of `train`: what this run has}
 
 
 @dataclass(frozen=True)
-class MinedRun:
+class MinedRun(_WithItsOwn):
     """A round that is mined, and the run of the same name, which learns from it."""
 
     prev: str  # the run whose gaps it is mined for, and which its own run continues
@@ -77,10 +121,11 @@ class MinedRun:
     rate_from: Share  # shares of the peak, as in Run
     rate_to: Share
     identities: IdentityPart | None = None  # that its run sees, as in Run
+    own: Mapping[str, Any] = field(default_factory=dict)  # as in Run
 
     @property
     def run(self) -> Run:
-        return Run(self.faces_seen, self.rate_from, self.rate_to, self.identities)
+        return Run(self.faces_seen, self.rate_from, self.rate_to, self.identities, self.own)
 
 
 @dataclass(frozen=True)
@@ -129,6 +174,23 @@ class Train:
     checkpoint_faces: Count  # a resumable state is written every so many faces
     live: bool  # also logs to reports/live/RUN by dvclive (an extra)
     runs: Mapping[str, Run]  # start, and those that are trained by hand
+
+    def of(self, run: Run) -> Train:
+        """With what that run has of its own."""
+        changes = {
+            name: replace(getattr(self, name), **found) if name in SECTIONS else found
+            for name, found in run.own.items()
+        }
+        return replace(self, **changes)
+
+
+SECTIONS = ("student", "noise", "engine")  # whose keys a run may change one by one
+
+
+def _own() -> dict[str, Any]:
+    """{field: type} of what a run may have of its own."""
+    forms = {name: form for name, form in forms_of(Train).items() if name != "runs"}
+    return forms | {name: Part(forms[name]) for name in SECTIONS}
 
 
 @dataclass(frozen=True)

@@ -87,12 +87,13 @@ def check_same_kind(student: Student, pool: str, known: Mapping[str, str], param
         raise InputError(
             f"{student.folder}: a {card.name} of width {card.width:g} at {card.input_size} px, "
             f"params.yaml asks for {wanted.name}, {wanted.width:g}, {wanted.input_size}; "
-            "train it again"
+            "say the same `student` for both runs, or train it again"
         )
     if card.projected_from != (wanted.projected_from or 0):
         raise InputError(
             f"{student.folder}: projected from {card.projected_from or 'nothing'}, params.yaml "
-            f"has train.student.projected_from {wanted.projected_from}; train it again"
+            f"has projected_from {wanted.projected_from}; say the same `student` for both runs, or "
+            "train it again"
         )
     for teacher in teachers_of(params):
         if layout.teacher(pool, teacher).as_posix() not in known:
