@@ -18,7 +18,7 @@ from eval.benchmarks import open_benchmark
 from eval.photos.embedding import finder
 from eval.photos.rating import look_at, rating_model
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import require_file_place
+from manifests.core.files import require_file_place, require_new
 from manifests.core.tables import write_table
 from train.checkpoint import load_quality
 
@@ -32,10 +32,12 @@ def main() -> None:
         "--benchmark", required=True, help="orl, or pairs:, rfw:, templates: or folder:DIR, …"
     )
     parser.add_argument("--out", type=Path, required=True, help="a Parquet file")
+    parser.add_force()
     args = parser.parse_args()
     if args.out.suffix != ".parquet":
         raise InputError(f"{args.out}: --out takes a file that ends in .parquet")
     require_file_place(args.out)
+    require_new(args.out, force=args.force)
     rated = load_quality(args.model)
     protocol = open_benchmark(args.benchmark)
     model = rating_model(rated)

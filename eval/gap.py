@@ -23,6 +23,7 @@ from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import write_json
 from manifests.core.layout import POOL, PROBE
+from manifests.core.locks import writing
 from manifests.records.gaps import GapTable
 from manifests.settings.params import Params, load_params
 from manifests.stores.latents import LatentManifest
@@ -34,6 +35,7 @@ from pipeline.arrays.numerics import device_of, in_fixed_batches
 from train.checkpoint import Student, load_student
 
 READ_ROWS = 16 * CHUNK_ROWS
+Z95 = 1.96  # standard errors of a 95 % interval
 NEIGHBOURS = 10  # nearest faces that student and teacher are compared by
 
 
@@ -164,13 +166,30 @@ def main() -> None:
     what.add_argument("--rounds", nargs="+", help="probe first, then others")
     what.add_argument("--children", metavar="ROUND", help="a round mined from the run's gaps")
     args = parser.parse_args()
+    params = load_params()
     if args.children:
         with timed(f"children@{args.children}"):
-            _, tables = measure(args.run, [args.children], load_params())
+            _, tables = measure(args.run, [args.children], params)
             tables[args.children].write(layout.children_gaps(args.children))
-    else:
-        with timed(f"gap@{args.run}"):
-            write(args.run, *measure(args.run, args.rounds, load_params()))
+        found = in_words(figures(tables[args.children]))
+        print(f"{layout.children_gaps(args.children)}: {args.children} {found}, by {args.run}")
+        return
+    folder = layout.gap_report(args.run)
+    with timed(f"gap@{args.run}"), writing(folder):
+        student, tables = measure(args.run, args.rounds, params)
+        write(args.run, student, tables)
+    found = "; ".join(f"{name} {in_words(figures(own))}" for name, own in tables.items())
+    nexts = [name for name, mined in params.mined.items() if mined.prev == args.run]
+    said = f"; next: facestill mine {nexts[0]} --gaps {args.run}" if nexts else ""
+    print(f"{folder}: {found}{said}")
+
+
+def in_words(found: Mapping[str, float | int]) -> str:
+    """Of a table's figures."""
+    if not found["num_faces"]:
+        return "no usable faces"
+    low, high = (found["mean"] + way * Z95 * found["standard_error"] for way in (-1, 1))
+    return f"gap {found['mean']:.4f} [{low:.4f}, {high:.4f}] of {found['num_faces']:,} faces"
 
 
 def write(run: str, student: Student, tables: Mapping[str, GapTable]) -> None:

@@ -20,7 +20,8 @@ from eval.attributes.head_files import SUFFIX, HeadsPassport, described, save_he
 from eval.attributes.head_training import make_heads
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import require_file_place
+from manifests.core.files import require_file_place, require_new
+from manifests.core.locks import writing
 from manifests.core.parsing import parse
 from manifests.settings.heads import DEFAULTS, HeadSettings
 from manifests.settings.params import load_params
@@ -60,13 +61,15 @@ def main() -> None:
         default = getattr(DEFAULTS, field.name)
         option = f"--{field.name.replace('_', '-')}"
         parser.add_argument(option, type=type(default), default=default)
+    parser.add_force()
     args = parser.parse_args()
     if args.out.suffix != SUFFIX:
         raise InputError(f"{args.out}: heads are written to a file that ends in {SUFFIX}")
     require_file_place(args.out)
+    require_new(args.out, force=args.force)
     params = load_params()
     address = params.teacher_text(args.teacher or params.teacher)
-    with timed("heads"):
+    with timed("heads"), writing(args.out):
         heads, passport = make_heads(
             args.table, args.faces, address, settings_of(args), args.attributes
         )

@@ -28,7 +28,7 @@ from eval.scoring.scored import read_scores
 from eval.scoring.similarity import similarity
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import read_json
+from manifests.core.files import read_json, require_file_place, require_new
 from manifests.photographs.images import DETECT_THRESHOLD
 from manifests.photographs.protocols import ALIGNMENT
 from pipeline.arrays.align import Aligner
@@ -190,6 +190,8 @@ def match_command(left: Path, right: Path, args: Any) -> int:
 
 
 def embed_command(folder: Path, args: Any) -> int:
+    require_file_place(args.out)
+    require_new(args.out, force=args.force)
     model = load_model(args.model, layout.WEIGHTS)
     table = embed_folder(folder, model, Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD))
     write_embeddings(args.out, table, model)
@@ -213,6 +215,7 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, help="Parquet file for the embeddings of a folder")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_force()
     args = parser.parse_args()
     match args.photographs:
         case [left, right] if args.out is None:

@@ -29,7 +29,13 @@ from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import replacing, require_writable, write_json
+from manifests.core.files import (
+    read_json,
+    replacing,
+    require_new,
+    require_writable,
+    write_json,
+)
 from manifests.core.layout import IDENTITIES, POOL
 from manifests.records.exports import RECORD, Export
 from manifests.records.marks import OFF_IDENTITY, Marks
@@ -215,10 +221,14 @@ def main() -> int:
     parser.add_argument(
         "--judge", help="a run trained on faces of the prior only, or onnx:PATH; by default none"
     )
+    parser.add_force()
     args = parser.parse_args()
     params = load_params()
     for output in (layout.quality_report(), layout.quality_figure()):
         require_writable(output)
+    if layout.quality_report().exists():
+        same = read_json(layout.quality_report()).get("round") == args.round
+        require_new(layout.quality_report(), force=args.force or same)
     if args.judge is not None:
         require_independent(args.judge, args.round, params.teacher)
     with timed("quality"):

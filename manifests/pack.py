@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from manifests.core.errors import Parser, run_command
+from manifests.core.files import require_new
 from manifests.takeaway.packing import ALL, HELP, export_round
 
 
@@ -24,7 +25,9 @@ def main() -> None:
         help="teachers whose embeddings to take (default: all that are there; none: no NAME)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.h5")
+    parser.add_force()
     args = parser.parse_args()
+    require_new(args.out, force=args.force)
     found = export_round(args.round, args.out, selection=args.rows, teachers=args.teacher)
     print(f"{args.out}: {found}")
 

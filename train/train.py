@@ -5,7 +5,8 @@
     torchrun --nproc-per-node 2 -m train.train start --rounds pool
 
 Writes student.safetensors and log.json. `--after` continues from that run's student, on its stores
-and the new rounds. A run that was interrupted goes on where it stopped, to the same bits.
+and the new rounds. A run that was interrupted goes on where it stopped, to the same bits. Another
+run of that name, finished or not, is replaced only with `--force`.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ def _main(processes: Processes) -> None:
     parser.add_argument("run", help="a key of train.runs in params.yaml")
     parser.add_argument("--rounds", nargs="+", required=True, help="new rounds to train on")
     parser.add_argument("--after", help="the run to continue from")
+    parser.add_force()
     args = parser.parse_args()
     keep_freed_memory()
     plan = open_plan(args.run, args.rounds, args.after, load_params(), processes.count)
-    train_run(plan, layout.run(args.run), processes)
+    train_run(plan, layout.run(args.run), processes, force=args.force)
 
 
 if __name__ == "__main__":

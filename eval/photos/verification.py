@@ -26,11 +26,13 @@ from eval.scoring.pooling import pool_templates, undetected
 from eval.scoring.ranking import identification_figures
 from eval.scoring.scored import ScoredPairs
 from eval.scoring.similarity import faces_of, score_pairs
-from manifests.core.files import write_json
+from manifests.core.errors import InputError
+from manifests.core.files import read_json, write_json
 from manifests.core.tables import write_table
 from manifests.photographs.images import DECODER
 from manifests.photographs.scores import KIND
 
+METRICS = "metrics.json"
 FACTS = ("model", "model_sha256", "metric", "views", "benchmark", "protocol_sha256", "subject_rule")
 
 
@@ -46,11 +48,32 @@ class Verification:
         metrics = self.metrics
         facts = {name: str(metrics[name]) for name in FACTS}
         write_table(out / "scores.parquet", KIND, self.pairs.table(), facts)
-        write_json(out / "metrics.json", metrics)
+        write_json(out / METRICS, metrics)
         low, high = metrics["accuracy_ci95"]
         print(
             f"{metrics['model']} on {metrics['benchmark']}: accuracy {metrics['accuracy']:.4f} "
             f"[{low:.4f}, {high:.4f}], {metrics['num_pairs']} pairs"
+        )
+
+
+def check_replaced(
+    out: Path, model: Model, protocol: Protocol, views: str | None, *, force: bool
+) -> None:
+    """Raises InputError where a result of another model, protocol or view lies, which would be
+    lost, unless `force` says that it may be."""
+    if force or not (out / METRICS).exists():
+        return
+    found = read_json(out / METRICS)
+    asked = {
+        "model_sha256": model.sha256,
+        "protocol_sha256": protocol.benchmark.protocol_sha256,
+        "views": views or model.views,
+    }
+    if {name: found.get(name) for name in asked} != asked:
+        raise InputError(
+            f"{out}: has the result of {found.get('model')} on {found.get('benchmark')} "
+            f"({found.get('views')}), now it would be {model.name} on {protocol.benchmark.name} "
+            f"({asked['views']}); name another folder, or replace it with --force"
         )
 
 

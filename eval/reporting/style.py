@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from manifests.core.errors import InputError
-from manifests.core.files import put, require_writable, write_json
+from manifests.core.files import put, require_new, require_writable, write_json
 
 STUDENT, TEACHER = "#1f5f99", "#96590c"  # as text on white 6.6 and 5.5 to 1
 BEFORE = "#8a94a3"
@@ -93,7 +93,7 @@ def data_uri(content: bytes | Figure, kind: str = "image/png") -> str:
     return f"data:{kind};base64,{b64encode(held).decode()}"
 
 
-def check_outputs(paths: Sequence[Path]) -> None:
+def check_outputs(paths: Sequence[Path], *, force: bool = False) -> None:
     """Of --out. Raises InputError for a file that could not be written so: before the work."""
     for path in paths:
         if path.suffix not in FORMATS:
@@ -102,6 +102,7 @@ def check_outputs(paths: Sequence[Path]) -> None:
         if path.is_dir() or not nearest.is_dir():
             raise InputError(f"{path}: no file can be there; name another one with --out")
         require_writable(path)
+        require_new(path, force=force)
 
 
 def write_outputs(

@@ -22,6 +22,10 @@ class Parser(argparse.ArgumentParser):
         raw = argparse.RawDescriptionHelpFormatter
         super().__init__(prog, description=description, formatter_class=raw)
 
+    def add_force(self) -> None:
+        """For a command whose result may take the place of another one."""
+        self.add_argument("--force", action="store_true", help="replace what lies there")
+
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see --help")
 

@@ -18,6 +18,7 @@ from manifests.core.errors import InputError, pick
 from manifests.core.files import read_json
 from manifests.settings.params import Params
 from manifests.settings.training import Engine
+from train.checkpoint import LOG
 from train.engine.plan import Plan
 from train.engine.processes import Processes
 from train.engine.state import STATE
@@ -41,7 +42,6 @@ def check_run(plan: Plan, processes: Processes) -> None:
         )
     if train.live:
         check_installed()
-    _check_unfinished(plan.name, plan.work, plan.inputs)
 
 
 def _check_engine(engine: Engine) -> None:
@@ -68,17 +68,46 @@ def check_round_weights(params: Params, rounds: list[str]) -> None:
         pick("round in train.round_weights", name, dict.fromkeys(known))
 
 
-def _check_unfinished(name: str, work: Path, inputs: Mapping[str, Any]) -> None:
-    """An unfinished run of this name, but of other inputs, is neither gone on with nor lost."""
-    for state in sorted(work.parent.glob(f"*/{STATE}")):
+def check_unfinished(plan: Plan, *, force: bool) -> None:
+    """An unfinished run of this name, but of other inputs, is neither gone on with nor lost,
+    unless `force` says so."""
+    for state in sorted(plan.work.parent.glob(f"*/{STATE}")):
         folder = state.parent
-        if folder == work or not (folder / INPUTS).exists():
+        if folder == plan.work or not (folder / INPUTS).exists():
             continue
-        for key, old, new in differences(read_json(folder / INPUTS), inputs):
+        if force:
+            shutil.rmtree(folder)
+            continue
+        for key, old, new in differences(read_json(folder / INPUTS), plan.inputs):
+            back = f"set OMP_NUM_THREADS={old}" if key == "threads" else "put it back"
             raise InputError(
-                f"{folder}: run {name} stopped there unfinished with {key} {old}, now it is "
-                f"{new}; put it back to go on, or remove that folder to begin anew"
+                f"{folder}: run {plan.name} stopped there unfinished with {key} {old}, now it is "
+                f"{new}; {back} to go on, or begin anew with --force (or remove that folder)"
             )
+
+
+def check_replaced(plan: Plan, output: Path, *, force: bool) -> None:
+    """Raises InputError where anything lies but a run of these inputs, unless `force` says that
+    it may be lost."""
+    if force or not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    log = read_json(output / LOG) if (output / LOG).is_file() else {}
+    if "header" not in log:
+        raise InputError(
+            f"{output}: holds other files, and no trained student; give the run another name, or "
+            "replace them with --force"
+        )
+    if log["header"].get("inputs_sha256") == plan.digest:
+        return
+    was = {"train": log["params"], "stores": log["header"]["stores"], "after": log.get("after")}
+    now = {"train": plan.settings, "stores": plan.stores, "after": plan.facts.get("after")}
+    changed = [f"{key} {old}, now it is {new}" for key, old, new in differences(was, now)]
+    if changed or "inputs_sha256" in log["header"]:  # which older ones do not have
+        said = changed[0] if changed else "other threads, processes or machine"
+        raise InputError(
+            f"{output}: a run that was finished with {said}; give this one another name, or "
+            "replace that with --force"
+        )
 
 
 def differences(

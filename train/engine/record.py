@@ -55,8 +55,9 @@ def save_run(plan: Plan, network: nn.Module, state: State, processes: Processes)
     student |= {"num_params": num_params(network), "sha256": weights_sha256(network)}
     seeds = {"train.seed": plan.train.seed, "run": plan.seed}
     device = processes.device(plan.params.device)
+    facts = header(card, plan.stores, seeds, state.seconds, device, processes.count)
     log: dict[str, Any] = {
-        "header": header(card, plan.stores, seeds, state.seconds, device, processes.count),
+        "header": {**facts, "inputs_sha256": plan.digest},
         "student": student,
         "rounds": plan.rounds,
         "num_faces": num_usable(plan.sources),
