@@ -53,7 +53,9 @@ def report(table: AttributeTable, out: Path) -> None:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("source", nargs="?", help="a round, orl, pairs:DIR or folder:DIR")
+    parser.add_argument(
+        "source", type=layout.round_name, nargs="?", help="a round, orl, pairs:DIR or folder:DIR"
+    )
     parser.add_argument("--annotator", default=MEASURED, help="measured, heads:PATH or onnx:PATH")
     parser.add_argument("--out", type=Path, help="a Parquet file")
     parser.add_argument("--photographs", action="store_true", help="orl and params.yaml's pairs")

@@ -17,6 +17,7 @@ import pyarrow as pa
 from eval.benchmarks import open_benchmark
 from eval.photos.embedding import finder
 from eval.photos.rating import look_at, rating_model
+from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import require_file_place, require_new
 from manifests.core.tables import write_table
@@ -27,7 +28,9 @@ KIND = "photograph-qualities-1"
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="a run with a quality head")
+    parser.add_argument(
+        "--model", type=layout.run_folder, required=True, help="a run with a quality head"
+    )
     parser.add_argument(
         "--benchmark", required=True, help="orl, or pairs:, rfw:, templates: or folder:DIR, …"
     )

@@ -22,7 +22,7 @@ from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import write_json
-from manifests.core.layout import POOL, PROBE
+from manifests.core.layout import POOL, PROBE, round_name
 from manifests.core.locks import writing
 from manifests.records.gaps import GapTable
 from manifests.settings.params import Params, load_params
@@ -161,10 +161,12 @@ def measure(run: str, names: Sequence[str], params: Params) -> tuple[Student, di
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("run", help="a run under runs/")
+    parser.add_argument("run", type=layout.run_name, help="a run under runs/")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--rounds", nargs="+", help="probe first, then others")
-    what.add_argument("--children", metavar="ROUND", help="a round mined from the run's gaps")
+    what.add_argument("--rounds", type=round_name, nargs="+", help="probe first, then others")
+    what.add_argument(
+        "--children", type=round_name, metavar="ROUND", help="a round mined from the run's gaps"
+    )
     args = parser.parse_args()
     params = load_params()
     if args.children:

@@ -18,6 +18,7 @@ from typing import Any
 
 from eval.attributes.head_files import SUFFIX, HeadsPassport, described, save_heads
 from eval.attributes.head_training import make_heads
+from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import require_file_place, require_new
@@ -53,7 +54,12 @@ def settings_of(args: Any) -> HeadSettings:
 def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("table", type=Path, help="CSV or Parquet of labelled faces")
-    parser.add_argument("--faces", required=True, help="a round, orl, pairs:DIR or folder:DIR")
+    parser.add_argument(
+        "--faces",
+        type=layout.round_name,
+        required=True,
+        help="a round, orl, pairs:DIR or folder:DIR",
+    )
     parser.add_argument("--attributes", nargs="+", default=[], metavar="NAME", help="only these")
     parser.add_argument("--teacher", help="a name, or onnx:PATH; default: params.yaml's")
     parser.add_argument("--out", type=Path, required=True, help=f"a {SUFFIX} file")

@@ -159,7 +159,7 @@ def measure(
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("rounds", nargs="+", metavar="ROUND")
+    parser.add_argument("rounds", type=layout.round_name, nargs="+", metavar="ROUND")
     parser.add_argument("--real", required=True, metavar="SET", help="orl, pairs:DIR, folder:DIR")
     parser.add_argument("--teacher", help="default: the one in params.yaml")
     parser.add_argument("--pairs", type=int, default=100, help="most alike pairs to list (100)")

@@ -208,7 +208,7 @@ def embed_command(folder: Path, args: Any) -> int:
 def main() -> int:
     parser = Parser(__doc__)
     parser.add_argument("photographs", nargs="+", type=Path, help="two photographs, or a folder")
-    parser.add_argument("--model", required=True, help="a run directory, teacher:NAME or onnx:PATH")
+    parser.add_argument("--model", required=True, help="a run, teacher:NAME or onnx:PATH")
     parser.add_argument("--fmr", type=float, default=FMR, help="false match rate (0.01)")
     parser.add_argument(
         "--benchmark-result", type=Path, help="folder of metrics.json and scores.parquet"

@@ -120,8 +120,9 @@ def _trained_on(judge: str) -> Collection[str]:
         export = Export.read(file.parent)
         if sha256_file(file) in {facts.sha256 for facts in export.files.values()}:
             return [store.path for store in export.stores]
-    if (Path(judge) / FILE).exists():
-        stores: dict[str, str] = json.loads(load_student(Path(judge)).card.stores)
+    run = layout.run_folder(judge)
+    if (run / FILE).exists():
+        stores: dict[str, str] = json.loads(load_student(run).card.stores)
         return stores
     return ()
 
@@ -217,7 +218,7 @@ def write(report: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> None:
 
 def main() -> int:
     parser = Parser(__doc__)
-    parser.add_argument("round", nargs="?", default=IDENTITIES)
+    parser.add_argument("round", type=layout.round_name, nargs="?", default=IDENTITIES)
     parser.add_argument(
         "--judge", help="a run trained on faces of the prior only, or onnx:PATH; by default none"
     )

@@ -117,7 +117,7 @@ def check_replaced(run: str, folder: Path, *, force: bool) -> None:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("run", help="the last run of a chain under runs/, such as mined-2")
+    parser.add_argument("run", type=layout.run_name, help="the last run of a chain")
     parser.add_force()
     args = parser.parse_args()
     check_replaced(args.run, layout.REPORTS, force=args.force)

@@ -75,7 +75,7 @@ def _measure(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("--model", help="a run directory, teacher:NAME or onnx:PATH")
+    parser.add_argument("--model", help="a run, teacher:NAME or onnx:PATH")
     parser.add_argument(
         "--benchmark", help="orl, or pairs:, rfw:, templates: or folder:DIR, or bin:FILE"
     )
@@ -84,7 +84,9 @@ def main() -> None:
         "--protocol", type=Path, metavar="FILE", help="of facestill freeze; must be unchanged"
     )
     parser.add_argument("--views", choices=VIEWS, help="instead of those that the model declares")
-    parser.add_argument("--stage", metavar="RUN", help="run and teacher, into reports/verify/")
+    parser.add_argument(
+        "--stage", type=layout.run_name, metavar="RUN", help="run and teacher, into reports/verify/"
+    )
     parser.add_force()
     args = parser.parse_args()
     if args.stage:

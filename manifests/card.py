@@ -43,7 +43,7 @@ def write_card(facts: RoundFacts, publication: Publication, out: Path) -> None:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("round", help="name of a round under data/")
+    parser.add_argument("round", type=layout.round_name, help="name of a round under data/")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: data/ROUND/card")
     parser.add_argument("--url", help="web page of the round; left out unless given, as are")
     parser.add_argument("--date", help="the day it was published,")

@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -191,9 +192,10 @@ def describe(store: Path) -> str:
 
 def main() -> int:
     parser = Parser(__doc__)
-    parser.add_argument("stores", nargs="+", type=Path, metavar="STORE")
+    parser.add_argument("stores", nargs="+", type=layout.stores, metavar="STORE")
     faulty = 0
-    for store in tqdm(parser.parse_args().stores, unit="store", desc="check"):
+    stores = list(chain.from_iterable(parser.parse_args().stores))
+    for store in tqdm(stores, unit="store", desc="check"):
         faults = find_faults(store)
         faulty += bool(faults)
         for text in [f"{store}: {fault.text}" for fault in faults] or [describe(store)]:

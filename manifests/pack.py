@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from manifests.core import layout
 from manifests.core.errors import Parser, run_command
 from manifests.core.files import require_new
 from manifests.takeaway.packing import ALL, HELP, export_round
@@ -16,7 +17,7 @@ from manifests.takeaway.packing import ALL, HELP, export_round
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("round", help="name of a round with faces")
+    parser.add_argument("round", type=layout.round_name, help="name of a round with faces")
     parser.add_argument("--rows", default=ALL, metavar="SELECTION", help=HELP)
     parser.add_argument(
         "--teacher",

@@ -241,8 +241,10 @@ def main() -> None:
         verb(sys.argv[2:])
         return
     parser = Parser(__doc__)
-    parser.add_argument("round", help="name of the round to make")
-    parser.add_argument("--gaps", required=True, help="the run whose gaps are read")
+    parser.add_argument("round", type=layout.round_name, help="name of the round to make")
+    parser.add_argument(
+        "--gaps", type=layout.run_name, required=True, help="the run whose gaps are read"
+    )
     parser.add_force()
     args = parser.parse_args()
     params = load_params()
@@ -264,7 +266,7 @@ def explain(arguments: list[str]) -> None:
 
 def summarise(arguments: list[str]) -> None:
     parser = Parser(prog="mine summary", description="What a mined round holds, and why.")
-    parser.add_argument("round")
+    parser.add_argument("round", type=layout.round_name)
     path = layout.manifest_summary(parser.parse_args(arguments).round)
     summary = read_json(path)
     try:

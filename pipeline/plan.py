@@ -56,7 +56,9 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = Parser(__doc__)
-    parser.add_argument("round", nargs="*", help="default: all that have a manifest")
+    parser.add_argument(
+        "round", type=layout.round_name, nargs="*", help="default: all that have a manifest"
+    )
     parser.add_argument(
         "--faces", metavar="N", type=int, action="append", default=[],
         help="a round of N latents; may be repeated",

@@ -92,7 +92,7 @@ def retry_round(name: str, params: Params, *, workers: Workers) -> str:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("rounds", nargs="+", metavar="ROUND")
+    parser.add_argument("rounds", type=layout.round_name, nargs="+", metavar="ROUND")
     add_options(parser)
     args = parser.parse_args()
     for name in args.rounds:

@@ -195,7 +195,9 @@ def sample_from_boundaries(params: Params) -> LatentManifest:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("round", help=f"a key of `sample` in params.yaml, or {IDENTITIES}")
+    parser.add_argument(
+        "round", type=layout.round_name, help=f"a key of `sample` in params.yaml, or {IDENTITIES}"
+    )
     parser.add_force()
     args = parser.parse_args()
     with timed(f"sample@{args.round}"):

@@ -70,7 +70,7 @@ def check_replaced(request: Request, output: Path, *, force: bool) -> None:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("run", type=Path, help="a run directory such as runs/mined-2")
+    parser.add_argument("run", type=layout.run_folder, help="a run such as mined-2, or its folder")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/exports/RUN")
     parser.add_argument(
         "--pixels", choices=DTYPES, default="float32", help="type of the graph's input, 0...255"

@@ -178,9 +178,13 @@ def check_replaced(output: Path, inputs: Mapping[str, Any], *, force: bool) -> N
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("name", help="of the run; params.yaml names it as train.adaptor")
+    parser.add_argument(
+        "name", type=layout.run_name, help="of the run; params.yaml names it as train.adaptor"
+    )
     parser.add_argument("--teachers", nargs="+", required=True, help="names of teacher stores")
-    parser.add_argument("--rounds", nargs="+", required=True, help="with identities")
+    parser.add_argument(
+        "--rounds", type=layout.round_name, nargs="+", required=True, help="with identities"
+    )
     parser.add_force()
     args = parser.parse_args()
     params, output = load_params(), layout.run(args.name)

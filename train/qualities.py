@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from tqdm import tqdm
 
+from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import require_new, require_writable
 from manifests.core.locks import writing
@@ -71,8 +72,8 @@ def check_replaced(rated: RatedStudent, faces: FaceStore, path: Path, *, force: 
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("run", type=Path, help="a run directory with a quality head")
-    parser.add_argument("--rounds", nargs="+", required=True)
+    parser.add_argument("run", type=layout.run_folder, help="a run with a quality head")
+    parser.add_argument("--rounds", type=layout.round_name, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True, help="a folder for the tables")
     parser.add_force()
     args = parser.parse_args()

@@ -67,7 +67,7 @@ def export_snapshots(
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("run", help="a run under runs/")
+    parser.add_argument("run", type=layout.run_name, help="a run under runs/")
     parser.add_argument("--last", action="store_true", help="the last one alone")
     parser.add_force()
     args = parser.parse_args()

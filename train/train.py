@@ -32,9 +32,11 @@ def main() -> int:
 
 def _main(processes: Processes) -> None:
     parser = Parser(__doc__)
-    parser.add_argument("run", help="a key of train.runs in params.yaml")
-    parser.add_argument("--rounds", nargs="+", required=True, help="new rounds to train on")
-    parser.add_argument("--after", help="the run to continue from")
+    parser.add_argument("run", type=layout.run_name, help="a key of train.runs in params.yaml")
+    parser.add_argument(
+        "--rounds", type=layout.round_name, nargs="+", required=True, help="new ones to train on"
+    )
+    parser.add_argument("--after", type=layout.run_name, help="the run to continue from")
     parser.add_force()
     args = parser.parse_args()
     keep_freed_memory()

@@ -217,7 +217,7 @@ def open_plan(
     if part is not None:
         sources = [only_part(source, part) for source in sources]
     if params.train.loss.on_top is not None:
-        student = load_student(Path(params.train.loss.on_top))
+        student = load_student(layout.run_folder(params.train.loss.on_top))
         check_same_kind(student, "", {}, params)
     plan = Supervised(name, params, sources, len(rounds), student, marks, processes)
     _check_steps(plan, rounds, after)

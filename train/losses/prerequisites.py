@@ -43,10 +43,12 @@ def check_objective(
     if params.train.loss.grouped is not None:
         (target,) = targets.values()
         reason = "the teacher's stores have"
-        _check_head(Path(params.train.loss.grouped.head), sources, target.width, reason)
+        _check_head(
+            layout.run_folder(params.train.loss.grouped.head), sources, target.width, reason
+        )
     if params.train.loss.on_top is not None:
         width, reason = embedding_width(params, targets), "train.embedding_width says"
-        _check_head(Path(params.train.loss.on_top), sources, width, reason)
+        _check_head(layout.run_folder(params.train.loss.on_top), sources, width, reason)
 
 
 def _check_choices(params: Params) -> None:
@@ -152,7 +154,7 @@ def _check_widths(params: Params, targets: Mapping[str, Target]) -> None:
 
 
 def _check_adaptor(params: Params, teachers: Mapping[str, TeacherStore]) -> None:
-    path = layout.run(str(params.train.adaptor))
+    path = layout.run_folder(str(params.train.adaptor))
     adaptor = load_adaptor(path)
     made_of = {one.name: one.identity_sha256 for one in adaptor.inputs}
     if set(made_of) != set(teachers):
