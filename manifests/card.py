@@ -20,7 +20,7 @@ from manifests.cards.facts import RoundFacts, leaves, read_round
 from manifests.cards.markdown import render
 from manifests.core import layout
 from manifests.core.errors import Parser, run_command
-from manifests.core.files import write_json, write_text
+from manifests.core.files import require_new, write_json, write_text
 
 CROISSANT, DATASHEET = "croissant.json", "DATASHEET.md"
 TEMPLATE = "datasheet.md.jinja"
@@ -49,10 +49,13 @@ def main() -> None:
     parser.add_argument("--date", help="the day it was published,")
     parser.add_argument("--creator", help="the organisation that publishes it,")
     parser.add_argument("--version", help="and its version")
+    parser.add_force()
     args = parser.parse_args()
     facts = read_round(args.round)
     publication = Publication(args.url, args.date, args.creator, args.version)
     out = args.out or layout.card(args.round)
+    for name in (CROISSANT, DATASHEET):
+        require_new(out / name, force=args.force or args.out is None)
     write_card(facts, publication, out)
     print(f"{out / CROISSANT}, {out / DATASHEET}")
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from manifests.building.writing import Task
 from manifests.core import layout
 from manifests.core.errors import Parser, run_command
-from manifests.core.files import write_json
+from manifests.core.files import require_new, write_json
 from manifests.settings.params import Params, load_params
 from manifests.stores.passport import Passport
 from manifests.stores.reading import FaceStore, TeacherStore
@@ -163,7 +163,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     add_options(parser)
+    parser.add_force()
     args = parser.parse_args()
+    if args.json:
+        require_new(args.json, force=args.force)
     params, workers = load_params(), workers_of(args)
     stores = chain.from_iterable(args.stores)
     found = {s: audit(s, params, workers, rows=args.rows, seed=args.seed) for s in stores}

@@ -86,6 +86,48 @@ def test_a_finished_run_is_relinked(params: Params, monkeypatch: pytest.MonkeyPa
     assert sha256_file(OUT / FILE) == before
 
 
+def test_a_finished_run_is_not_replaced_by_another_unless_it_is_said(params: Params) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    before = weights(OUT)
+    other = replace(params, train=replace(params.train, loss=Losses.parsed("mse", "loss")))
+    plan = open_plan("start", ["pool"], None, other)
+    with pytest.raises(InputError, match=r"^runs/start: .* finished with train\.loss\."):
+        train_run(plan, OUT)
+    assert weights(OUT) == before
+    train_run(open_plan("start", ["pool"], None, params), OUT)  # the same again is no other
+    train_run(plan, OUT, force=True)
+    assert weights(OUT) != before
+
+
+def test_a_run_of_other_threads_is_another(params: Params) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    try:
+        with pytest.raises(InputError, match=r"finished with other threads, .*--force"):
+            train_run(open_plan("start", ["pool"], None, params), OUT)
+    finally:
+        torch.set_num_threads(torch.get_num_threads() - 1)
+
+
+def test_a_run_does_not_take_the_place_of_other_files(params: Params) -> None:
+    OUT.mkdir(parents=True)
+    train_run(open_plan("start", ["pool"], None, params), OUT)  # an empty folder is none
+    (OUT / LOG).write_text('{"kind": "single-linear", "teachers": ["a", "b"]}')
+    with pytest.raises(InputError, match=r"^runs/start: holds other files, and no trained"):
+        train_run(open_plan("start", ["pool"], None, params), OUT)
+
+
+def test_an_unfinished_run_is_begun_anew_where_it_is_said(params: Params) -> None:
+    with interrupted(stage, "train_steps", at=6):
+        train_run(open_plan("start", ["pool"], None, params), OUT)
+    other = replace(params, train=replace(params.train, loss=Losses.parsed("mse", "loss")))
+    plan = open_plan("start", ["pool"], None, other)
+    with pytest.raises(InputError, match=r"stopped there unfinished with .*anew with --force"):
+        train_run(plan, OUT)
+    train_run(plan, OUT, force=True)
+    assert [path.name for path in plan.work.parent.iterdir()] == [plan.work.name]
+
+
 def test_an_empty_mined_round_passes_the_last_student_on(params: Params) -> None:
     train_run(open_plan("start", ["pool"], None, params), OUT)
     make_round("mined-1", 0, origin="mined")

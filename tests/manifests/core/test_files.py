@@ -13,9 +13,22 @@ from manifests.core.files import (
     forget_others,
     read_json,
     replacing,
+    require_new,
     require_writable,
     write_json,
 )
+
+
+def test_nothing_is_replaced_that_nobody_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "empty").mkdir()
+    for name in ("file", "link", ""):
+        with pytest.raises(InputError, match=r"is there already; name another .*--force"):
+            require_new(tmp_path / name, force=False)
+        require_new(tmp_path / name, force=True)
+    for name in ("empty", "none", "none/none"):
+        require_new(tmp_path / name, force=False)
 
 
 def test_a_finished_block_replaces_the_file(tmp_path: Path) -> None:
