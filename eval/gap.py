@@ -181,9 +181,12 @@ def main() -> None:
         student, tables = measure(args.run, args.rounds, params)
         write(args.run, student, tables)
     found = "; ".join(f"{name} {in_words(figures(own))}" for name, own in tables.items())
-    nexts = [name for name, mined in params.mined.items() if mined.prev == args.run]
-    said = f"; next: facestill mine {nexts[0]} --gaps {args.run}" if nexts else ""
-    print(f"{folder}: {found}{said}")
+    print(f"{folder}: {found}")
+    rounds = [name for name, mined in params.mined.items() if mined.prev == args.run]
+    if rounds:
+        print(f"next: facestill mine {rounds[0]} --gaps {args.run}")
+    else:
+        print(f"next: facestill export {args.run}")
 
 
 def in_words(found: Mapping[str, float | int]) -> str:

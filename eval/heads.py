@@ -82,6 +82,7 @@ def main() -> None:
         save_heads(args.out, heads, passport)
     print("\n".join(lines_of(passport)))
     print(f"{args.out}: {described(passport)}")
+    print(f"next: facestill annotate ROUND --annotator heads:{args.out}")
 
 
 if __name__ == "__main__":

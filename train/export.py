@@ -17,7 +17,7 @@ from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import deliver, forget_others, require_writable
 from manifests.core.locks import only_writer, writing
 from manifests.model_card import JSON, MARKDOWN, write_card
-from manifests.records.exports import RECORD, Export
+from manifests.records.exports import FLOAT, RECORD, Export
 from train.exporting.graph import DTYPES
 from train.exporting.making import make
 from train.exporting.request import METHODS, NONE, STATIC, Request, open_request
@@ -40,6 +40,13 @@ def _finished(folder: Path) -> bool:
     except InputError:
         return False
     return True
+
+
+def in_words(export: Export) -> str:
+    sizes = (f"{name} {facts.num_bytes / 1e6:.2f} MB" for name, facts in export.files.items())
+    cost = export.int8
+    text = f"; 8 bits: cosine {cost.cosine_mean:.4f} to float32 on the probe" if cost else ""
+    return ", ".join(sizes) + text
 
 
 def check_output(output: Path) -> None:
@@ -86,7 +93,8 @@ def main() -> None:
     export_run(request, output)
     if not args.no_card:
         write_card(output)
-    print(f"{output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
+    print(f"{output}: {in_words(Export.read(output))}")
+    print(f"next: facestill verify --model onnx:{output / FLOAT} --benchmark pairs:DIR --out DIR")
 
 
 if __name__ == "__main__":

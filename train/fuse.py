@@ -192,9 +192,9 @@ def main() -> None:
     best = log["history"][log["kept_epoch"]]
     print(
         f"{output}: an adaptor of {', '.join(log['teachers'])}, {log['num_identities']} identities,"
-        f" loss {best['loss']:.3f} (epoch {best['epoch']}); teach a student by it: params.yaml, "
-        f"train: {{teachers: …, adaptor: {args.name}}}"
+        f" loss {best['loss']:.4f} in epoch {best['epoch']}"
     )
+    print(f"next: a run with {{teachers: …, adaptor: {args.name}}} in params.yaml")
 
 
 if __name__ == "__main__":

@@ -92,11 +92,15 @@ def main() -> None:
             assert manifest is not None
             table = quality_table(rated, manifest, faces)
             table.write(table_of(args.out, name))
+            if np.isnan(table.quality).all():
+                print(f"{table_of(args.out, name)}: no usable face")
+                continue
             low, middle, high = np.nanquantile(table.quality, [0.05, 0.5, 0.95])
             print(
                 f"{table_of(args.out, name)}: quality {middle:.3f} ({low:.3f} to {high:.3f} for "
                 "nine in ten faces)"
             )
+    print("next: train.face_weights in params.yaml, or facestill screen ROUND --quality TABLE")
 
 
 if __name__ == "__main__":

@@ -73,10 +73,8 @@ def main() -> None:
     args = parser.parse_args()
     output = layout.trained_teachers(args.run)
     files = export_snapshots(layout.run(args.run), output, last=args.last, force=args.force)
-    print(
-        f"{output}: {', '.join(file.stem for file in files)}; next: facestill embed ROUND "
-        f"--teacher onnx:{files[-1]}"
-    )
+    print(f"{output}: {', '.join(file.stem for file in files)}")
+    print(f"next: facestill embed ROUND --teacher onnx:{files[-1]}")
 
 
 if __name__ == "__main__":

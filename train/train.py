@@ -42,6 +42,8 @@ def _main(processes: Processes) -> None:
     keep_freed_memory()
     plan = open_plan(args.run, args.rounds, args.after, load_params(), processes.count)
     train_run(plan, layout.run(args.run), processes, force=args.force)
+    if processes.first:
+        print(f"next: facestill gap {args.run} --rounds {layout.PROBE} {layout.POOL}")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,11 @@ def only_writer(folder: Path, *, of: Path | None = None) -> Iterator[None]:
             tqdm.write(f"{named}: {_holder(note)} ended before it was done")
         now = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(note, {"pid": os.getpid(), "host": socket.gethostname(), "since": now})
-        yield
+        try:
+            yield
+        except InputError:  # a refusal, which was told
+            note.unlink()
+            raise
         note.unlink()  # kept after an error: the next writer goes on from there
 
 

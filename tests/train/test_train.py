@@ -64,6 +64,14 @@ def test_a_run_leaves_a_student_that_knows_where_it_comes_from(params: Params) -
     assert [line["faces_seen"] for line in log["history"]] == list(range(16, 193, 16))
 
 
+def test_a_run_ends_with_what_it_came_to(
+    params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    (said,) = capsys.readouterr().out.splitlines()
+    assert said.startswith("runs/start: small-resnet, ") and "192 faces seen of " in said
+
+
 def test_an_interrupted_run_ends_at_the_same_bits(params: Params) -> None:
     train_run(open_plan("start", ["pool"], None, params), OUT)
     straight = weights(OUT)

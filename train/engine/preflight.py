@@ -24,6 +24,7 @@ from train.engine.processes import Processes
 from train.engine.state import STATE
 from train.engine.steps import Progress
 
+SHOWN = 80  # characters of a value
 INPUTS = "inputs.json"  # beside the state of an unfinished run
 
 
@@ -119,7 +120,17 @@ def differences(
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from differences(old, new, f"{above}{name}.")
         elif canonical_json(old) != canonical_json(new):
-            yield f"{above}{name}", canonical_json(old)[:80], canonical_json(new)[:80]
+            texts = canonical_json(old), canonical_json(new)
+            unlike = (at for at, (a, b) in enumerate(zip(*texts, strict=False)) if a != b)
+            same = next(unlike, min(map(len, texts)))
+            before, after = (_from(text, same) for text in texts)
+            yield f"{above}{name}", before, after
+
+
+def _from(text: str, same: int) -> str:
+    """As much of a text as a line holds, from a little before the place where it differs."""
+    at = max(0, same - SHOWN // 2) if len(text) > SHOWN else 0
+    return "…" * bool(at) + text[at : at + SHOWN]
 
 
 Report = Callable[[Progress], None]

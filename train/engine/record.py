@@ -69,6 +69,16 @@ def save_run(plan: Plan, network: nn.Module, state: State, processes: Processes)
     write_json(plan.work / LOG, log)
 
 
+def in_words(log: Mapping[str, Any]) -> str:
+    """What a finished run came to."""
+    student = log["student"]
+    text = f"{student['name']}, {student['num_params']:,} parameters, {student['faces_seen']:,} "
+    text += f"faces seen of {log['num_faces']:,} ({', '.join(log['rounds'])})"
+    if not log["history"]:
+        return f"{text}; nothing was trained, the student before is passed on"
+    return f"{text}, loss {log['history'][-1]['loss']:.4f}, {log['train_seconds']:,.0f} s"
+
+
 def header(
     card: StudentCard,
     stores: Mapping[str, str],

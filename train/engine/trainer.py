@@ -25,7 +25,7 @@ from train.engine.preflight import (
     reporting,
 )
 from train.engine.processes import ALONE, Processes, together
-from train.engine.record import card_of, save_run
+from train.engine.record import card_of, in_words, save_run
 from train.engine.state import STATE, State, load_state, save_state
 from train.engine.steps import Learner, NotFinite, Progress, train_steps
 
@@ -63,6 +63,7 @@ def _train_together(plan: Plan, output: Path, processes: Processes) -> None:
             stray.unlink(missing_ok=True)
         deliver(plan.work, output)
         forget_others(plan.work)
+        print(f"{output}: {in_words(read_json(output / LOG))}")
     processes.wait()
 
 

@@ -86,3 +86,10 @@ def test_differences_are_named_by_their_place() -> None:
         ("stores", "null", "[]"), ("threads", "1", "null"), ("train.engine.ema", "0.0", "0.5"),
     ]  # fmt: skip
     assert not list(differences(now, now))
+
+
+def test_a_long_difference_is_shown_from_its_place() -> None:
+    """Else both texts begin alike, and end before they differ."""
+    before, now = ({"terms": ["x" * 100, name, "y" * 100]} for name in ("one", "two"))
+    ((key, old, new),) = differences(before, now)
+    assert key == "terms" and "one" in old and "two" in new and len(old) == len(new) == 81

@@ -77,6 +77,7 @@ def test_two_processes_see_the_same_faces_and_learn_the_same(folder: Path) -> No
     write_params(batch_norm="frozen", optimizer="sgd")
     alone = finish()
     network = load_student(OUT).network.state_dict()
+    shutil.rmtree(OUT)
     together = finish(*TORCHRUN)
     assert together["header"]["hardware"]["processes"] == 2
     losses = [[line["loss"] for line in log["history"]] for log in (alone, together)]
