@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,22 @@ def test_a_finished_run_is_not_replaced_by_another_unless_it_is_said(params: Par
     train_run(open_plan("start", ["pool"], None, params), OUT)  # the same again is no other
     train_run(plan, OUT, force=True)
     assert weights(OUT) != before
+
+
+def test_what_is_finished_is_not_trained_again_where_scratch_is_gone(
+    params: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    shutil.rmtree(layout.WORK)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "train_steps", None)
+        train_run(open_plan("start", ["pool"], None, params), OUT)
+    assert "runs/start: done before; small-resnet" in capsys.readouterr().out
+    log = json.loads((OUT / LOG).read_text())
+    del log["header"]["inputs_sha256"]  # of an older run: nobody knows its threads
+    (OUT / LOG).write_text(json.dumps(log))
+    with pytest.raises(InputError, match=r"finished with other threads, processes or machine"):
+        train_run(open_plan("start", ["pool"], None, params), OUT)
 
 
 def test_a_run_of_other_threads_is_another(params: Params) -> None:

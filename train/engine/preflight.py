@@ -98,17 +98,17 @@ def check_replaced(plan: Plan, output: Path, *, force: bool) -> None:
             f"{output}: holds other files, and no trained student; give the run another name, or "
             "replace them with --force"
         )
-    if log["header"].get("inputs_sha256") == plan.digest:
+    digest = log["header"].get("inputs_sha256")  # which older ones do not have
+    if digest == plan.digest or (digest is None and (plan.work / LOG).exists()):
         return
     was = {"train": log["params"], "stores": log["header"]["stores"], "after": log.get("after")}
     now = {"train": plan.settings, "stores": plan.stores, "after": plan.facts.get("after")}
     changed = [f"{key} {old}, now it is {new}" for key, old, new in differences(was, now)]
-    if changed or "inputs_sha256" in log["header"]:  # which older ones do not have
-        said = changed[0] if changed else "other threads, processes or machine"
-        raise InputError(
-            f"{output}: a run that was finished with {said}; give this one another name, or "
-            "replace that with --force"
-        )
+    said = changed[0] if changed else "other threads, processes or machine"
+    raise InputError(
+        f"{output}: a run that was finished with {said}; give this one another name, or replace "
+        "that with --force"
+    )
 
 
 def differences(
@@ -123,8 +123,7 @@ def differences(
             texts = canonical_json(old), canonical_json(new)
             unlike = (at for at, (a, b) in enumerate(zip(*texts, strict=False)) if a != b)
             same = next(unlike, min(map(len, texts)))
-            before, after = (_from(text, same) for text in texts)
-            yield f"{above}{name}", before, after
+            yield f"{above}{name}", _from(texts[0], same), _from(texts[1], same)
 
 
 def _from(text: str, same: int) -> str:

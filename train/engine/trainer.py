@@ -43,6 +43,10 @@ def train_run(
     another process trains it, and for a loss or gradient that is no finite number.
     """
     check_run(plan, processes)
+    if not plan.work.exists() and _is_done(output) and _digest_of(output) == plan.digest:
+        if processes.first:
+            print(f"{output}: done before; {in_words(read_json(output / LOG))}")
+        return
     with writing(output) if processes.first else nullcontext():
         if processes.first:
             check_replaced(plan, output, force=force)
@@ -69,9 +73,14 @@ def _train_together(plan: Plan, output: Path, processes: Processes) -> None:
 
 def _is_done(work: Path) -> bool:
     """Is a finished run here, and its student still the one that its log names?"""
-    if not (work / LOG).exists():
+    if not ((work / LOG).exists() and (work / FILE).exists()):
         return False
     return bool(read_json(work / LOG)["student"]["sha256"] == load_student(work).sha256)
+
+
+def _digest_of(run: Path) -> str | None:
+    """Of what a finished run was made from; older ones do not say it."""
+    return read_json(run / LOG).get("header", {}).get("inputs_sha256")
 
 
 def _train(plan: Plan, processes: Processes) -> None:
