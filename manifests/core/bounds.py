@@ -22,7 +22,7 @@ Decay = Annotated[float, Interval(ge=0.0, lt=1.0)]
 Cosine = Annotated[float, Interval(ge=-1.0, le=1.0)]
 Count = Annotated[int, Interval(ge=0)]
 PositiveInt = Annotated[int, Interval(ge=1)]
-Seed = Annotated[int, Interval(ge=0)]
+Seed = Annotated[int, Interval(ge=0, le=(1 << 63) - 1)]  # what every generator takes
 
 WORDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 

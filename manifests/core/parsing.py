@@ -44,13 +44,19 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     if origin is not None:
         if not isinstance(value, Mapping):
             raise InputError(f"{where}: {value!r}, expected a section with keys")
+        for key in value:  # 1, or yes, is none in YAML
+            if not isinstance(key, str):
+                raise InputError(f"{where}: key {key!r} is a {type(key).__name__}; quote a name")
         return {key: parse(inner[1], item, f"{where}: {key}") for key, item in value.items()}
     return _plain(kind, value, where)
 
 
 def _plain(kind: Any, value: Any, where: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise InputError(f"{where}: a whole number beyond all floats") from None
     if kind is float and isinstance(value, str) and EXPONENT.fullmatch(value):
         value = float(
             value

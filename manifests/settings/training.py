@@ -28,37 +28,43 @@ from manifests.settings.schema import Schema, section_of
 Reason = Literal["near_duplicate", "low_quality", "off_identity", "low_utility"]
 Optimizer = Literal["adamw", "sgd"]
 Strongest = Annotated[int, Interval(ge=0, le=30)]  # bin of RandAugment's 0..30
+# Beyond these nothing can be meant, and memory, or a sine, would end without a word.
+Faces = Annotated[int, Interval(ge=0, le=1_000_000_000_000)]
+Width = Annotated[int, Interval(ge=1, le=1 << 16)]  # numbers of an embedding
+Spread = Annotated[float, Interval(ge=0.0, le=10.0)]
+Blur = Annotated[float, Interval(ge=0.0, le=32.0)]
+Operations = Annotated[int, Interval(ge=0, le=100)]
 Times = Annotated[float, Interval(gt=0.0, le=1000.0)]  # that an epoch shows a face
 
 
 @dataclass(frozen=True)
 class Student:
     name: str
-    input_size: PositiveInt
-    width: Positive  # multiplier of all channel numbers
+    input_size: Annotated[int, Interval(ge=1, le=4096)]
+    width: Annotated[float, Interval(gt=0.0, le=100.0)]  # multiplier of all channel numbers
     # of the student's own embedding, where a linear layer leads from it to the teacher's
-    projected_from: PositiveInt | None = None
+    projected_from: Width | None = None
 
 
 @dataclass(frozen=True)
 class Noise:
     """Student noise: the picture changes, the target does not. Standard deviations."""
 
-    rotation: NotNegative  # radians
-    zoom: NotNegative  # log scale
-    shift: NotNegative  # share of the side
-    gamma: NotNegative  # log exponent
-    contrast: NotNegative  # log gain
-    brightness: NotNegative  # of 0..1
-    tint: NotNegative  # log gain per colour
+    rotation: Spread  # radians
+    zoom: Spread  # log scale
+    shift: Spread  # share of the side
+    gamma: Spread  # log exponent
+    contrast: Spread  # log gain
+    brightness: Spread  # of 0..1
+    tint: Spread  # log gain per colour
     grey: Share  # chance of being desaturated, by a random amount
-    sharpness: NotNegative  # gain of an unsharp mask, uniform in -0.4..1 times this
+    sharpness: Spread  # gain of an unsharp mask, uniform in -0.4..1 times this
     grain: Share  # largest deviation of white noise, of 0..1
     crop: Share  # chance of showing only a box of 0.6 to 1 of the side
-    hue: NotNegative  # radians about the grey axis
+    hue: Spread  # radians about the grey axis
     low_resolution: Share  # chance of having been shrunk to 0.2 to 1 of the side
-    blur: NotNegative  # largest width (sigma, pixels) of a Gaussian
-    randaugment: Count  # operations of it that a picture goes through
+    blur: Blur  # largest width (sigma, pixels) of a Gaussian
+    randaugment: Operations  # of it that a picture goes through
     strongest: Strongest  # of its bins that is drawn
 
 
@@ -105,7 +111,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Run(_WithItsOwn):
-    faces_seen: Count
+    faces_seen: Faces
     rate_from: Share  # the learning rate goes by train.engine.schedule from this share of its peak
     rate_to: Share  # to this one
     identities: IdentityPart | None = None  # that it sees; null: all, and faces of nobody
@@ -117,7 +123,7 @@ class MinedRun(_WithItsOwn):
     """A round that is mined, and the run of the same name, which learns from it."""
 
     prev: str  # the run whose gaps it is mined for, and which its own run continues
-    faces_seen: Count
+    faces_seen: Faces
     rate_from: Share  # shares of the peak, as in Run
     rate_to: Share
     identities: IdentityPart | None = None  # that its run sees, as in Run
@@ -158,20 +164,20 @@ class Train:
         str | None
     )  # the run of `facestill fuse` that makes one target of all teachers' embeddings
     snapshots: tuple[str, ...]  # one teacher's stores, each for an epoch; instead of `teachers`
-    embedding_width: PositiveInt | None  # of the student; null: that of what it is taught
-    batch: PositiveInt
+    embedding_width: Width | None  # of the student; null: that of what it is taught
+    batch: Annotated[int, Interval(ge=1, le=1 << 20)]
     learning_rate: Positive
     weight_decay: NotNegative
-    warmup_faces: Count
+    warmup_faces: Faces
     round_weights: Mapping[str, Times]  # times that an epoch shows a round's faces; unnamed: 1
     face_weights: Mapping[
         str, str
     ]  # a round's table of `facestill qualities`; unnamed: faces weigh 1
     pool_rows: PositiveInt  # faces that are shuffled together in memory
-    readers: PositiveInt  # threads that decode faces
+    readers: Annotated[int, Interval(ge=1, le=1024)]  # threads that decode faces
     seed: Seed
     leave_out: tuple[Reason, ...]  # reasons of the screen stage for not training on a face
-    checkpoint_faces: Count  # a resumable state is written every so many faces
+    checkpoint_faces: Faces  # a resumable state is written every so many faces
     live: bool  # also logs to reports/live/RUN by dvclive (an extra)
     runs: Mapping[str, Run]  # start, and those that are trained by hand
 
@@ -198,11 +204,11 @@ class Fuse:
     """Of an adaptor of several teachers: `facestill fuse`."""
 
     kind: Literal["single-linear", "double-linear", "double-linear-dropout"]
-    embedding_width: PositiveInt
+    embedding_width: Width
     loss: Losses  # a margin alone
-    epochs: PositiveInt
+    epochs: Annotated[int, Interval(ge=1, le=10_000)]
     drops: tuple[Count, ...]  # epochs from which the learning rate is a tenth of what it was
-    batch: PositiveInt
+    batch: Annotated[int, Interval(ge=1, le=1 << 20)]
     learning_rate: Positive
     momentum: Decay
     weight_decay: NotNegative

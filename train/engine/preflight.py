@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,18 @@ def check_run(plan: Plan, processes: Processes) -> None:
         raise InputError(
             f"train.batch: {train.batch} cannot be shared out evenly among {processes.count} "
             "processes; change it, or start as many as divide it"
+        )
+    if train.engine.batch_norm == "batch" and train.batch // processes.count < 2:
+        raise InputError(
+            f"train.batch: {train.batch} among {processes.count} processes: of one face BatchNorm "
+            "has no spread; raise it, or say train.engine.batch_norm: frozen"
+        )
+    seen = plan.num_steps * train.batch
+    if processes.first and 0 < seen <= train.warmup_faces:
+        print(
+            f"warning: run {plan.name} sees {seen} faces, and warms up for {train.warmup_faces} "
+            "(train.warmup_faces): it never learns at its full rate",
+            file=sys.stderr,
         )
     if train.live:
         check_installed()

@@ -162,7 +162,38 @@ def refusal(folder: Path, file: str, over: Mapping[str, Any]) -> str:
             {"render": {"retries": [{"detect_size": 0, "detect_threshold": 0.0}]}},
             "render: retries[0]: detect_size: 0, expected at least 1",
         ),
-        ({"sample": {"pool": {"seed": -1}}}, "sample: pool: seed: -1, expected at least 0"),
+        (
+            {"sample": {"pool": {"seed": -1}}},
+            "sample: pool: seed: -1, expected 0 to 9223372036854775807",
+        ),
+        ({"train": {"seed": 1 << 63}}, f"train: seed: {1 << 63}, expected 0 to {(1 << 63) - 1}"),
+        (
+            {"train": {"student": {"width": 1e300}}},
+            "train: student: width: 1e+300, expected more than 0 and at most 100",
+        ),
+        (
+            {"train": {"student": {"input_size": 10**9}}},
+            "train: student: input_size: 1000000000, expected 1 to 4096",
+        ),
+        ({"train": {"noise": {"zoom": 1e300}}}, "train: noise: zoom: 1e+300, expected 0 to 10"),
+        ({"train": {"noise": {"blur": 1e9}}}, "train: noise: blur: 1e+09, expected 0 to 32"),
+        (
+            {"train": {"noise": {"randaugment": 10**9}}},
+            "train: noise: randaugment: 1000000000, expected 0 to 100",
+        ),
+        (
+            {"train": {"runs": {"start": {"faces_seen": 10**30}}}},
+            f"train: runs: start: faces_seen: {10**30}, expected 0 to 1000000000000",
+        ),
+        (
+            {"train": {"learning_rate": 10**400}},
+            "train: learning_rate: a whole number beyond all floats",
+        ),
+        (
+            {"train": {"round_weights": {1: 2.0}}},
+            "train: round_weights: key 1 is a int; quote a name",
+        ),
+        ({"fuse": {"epochs": 10**9}}, "fuse: epochs: 1000000000, expected 1 to 10000"),
         ({"screen": {"least_cosine": 1.5}}, "screen: least_cosine: 1.5, expected -1 to 1"),
         (
             {"boundaries": {"solver": "svm"}},

@@ -290,3 +290,10 @@ def test_the_recipe_is_told_as_it_is_written() -> None:
         **values["train"]["runs"]["start"],
         "identities": None,
     }
+
+
+@pytest.mark.parametrize("text", ["seed: " + "9" * 5000, "[" * 5000, "a: b: c"])
+def test_what_yaml_itself_cannot_read_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"params\.yaml: not readable as YAML"):
+        load_params(tmp_path / "params.yaml")
