@@ -22,7 +22,7 @@ from eval.photos.photo_sets import is_photographs, open_photographs
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, conclude, run_command
-from manifests.core.files import require_file_place
+from manifests.core.files import require_file_place, require_new
 from manifests.records.attributes import MEASURED, AttributeTable
 from manifests.settings.params import Params, load_params
 
@@ -56,10 +56,13 @@ def report(table: AttributeTable, out: Path) -> None:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("source", nargs="?", help="a round, orl, pairs:DIR or folder:DIR")
+    parser.add_argument(
+        "source", type=layout.round_name, nargs="?", help="a round, orl, pairs:DIR or folder:DIR"
+    )
     parser.add_argument("--annotator", default=MEASURED, help="measured, heads:PATH or onnx:PATH")
     parser.add_argument("--out", type=Path, help="a Parquet file")
     parser.add_argument("--photographs", action="store_true", help="orl and params.yaml's pairs")
+    parser.add_force()
     args = parser.parse_args()
     alone = args.source is None and args.out is None and args.annotator == MEASURED
     if not (alone if args.photographs else args.source):
@@ -71,6 +74,7 @@ def main() -> None:
         else:
             out = args.out or output_of(args.source, annotator)
             require_file_place(out)
+            require_new(out, force=args.force or args.out is None)
             report(annotate(args.source, annotator), out)
 
 

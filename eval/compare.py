@@ -144,8 +144,9 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("results", nargs="+", type=Path, help="folders that facestill verify wrote")
     parser.add_argument("--out", nargs="+", type=Path, default=[], help="FILE.json, .png or .svg")
+    parser.add_force()
     args = parser.parse_args()
-    check_outputs(args.out)
+    check_outputs(args.out, force=args.force)
     if len(args.results) < 2:
         raise InputError("one result only; name at least two folders to compare")
     found = compare([read_result(folder) for folder in args.results])

@@ -29,7 +29,7 @@ from eval.attributes.divergence import SMOOTHING
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import Faults, InputError, Parser, conclude, run_command
-from manifests.core.files import require_file_place, write_json
+from manifests.core.files import require_file_place, require_new, write_json
 from manifests.records.attributes import MEASURED, Attribute, AttributeTable
 from manifests.settings.params import load_params
 
@@ -112,8 +112,10 @@ def main() -> None:
     )
     parser.add_argument("--attributes", nargs="+", default=[], metavar="NAME", help="only these")
     parser.add_argument("--out", type=Path, required=True, help="a JSON file")
+    parser.add_force()
     args = parser.parse_args()
     require_file_place(args.out)
+    require_new(args.out, force=args.force)
     with timed("drift"):
         real, synthetic = read_tables(args.real), read_tables(args.synthetic or own_tables())
         check_stores([*real.values(), *synthetic.values()])

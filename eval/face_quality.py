@@ -18,8 +18,9 @@ import pyarrow as pa
 from eval.benchmarks import open_benchmark
 from eval.photos.embedding import finder
 from eval.photos.rating import look_at, rating_model
+from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import require_file_place
+from manifests.core.files import require_file_place, require_new
 from manifests.core.tables import write_table
 from train.checkpoint import load_quality
 
@@ -28,15 +29,19 @@ KIND = "photograph-qualities-1"
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="a run with a quality head")
+    parser.add_argument(
+        "--model", type=layout.run_folder, required=True, help="a run with a quality head"
+    )
     parser.add_argument(
         "--benchmark", required=True, help="orl, or pairs:, lfw:, templates: or folder:DIR, …"
     )
     parser.add_argument("--out", type=Path, required=True, help="a Parquet file")
+    parser.add_force()
     args = parser.parse_args()
     if args.out.suffix != ".parquet":
         raise InputError(f"{args.out}: --out takes a file that ends in .parquet")
     require_file_place(args.out)
+    require_new(args.out, force=args.force)
     rated = load_quality(args.model)
     protocol = open_benchmark(args.benchmark)
     model = rating_model(rated)

@@ -15,7 +15,7 @@ from pathlib import Path
 from eval.benchmarks import open_benchmark
 from eval.benchmarks.base import require_disjoint
 from manifests.core.errors import Parser, conclude, run_command
-from manifests.core.files import require_file_place
+from manifests.core.files import require_file_place, require_new
 
 
 def main() -> None:
@@ -25,8 +25,10 @@ def main() -> None:
     parser.add_argument(
         "--disjoint", action="store_true", help="declare that folds share no person; refuse if not"
     )
+    parser.add_force()
     args = parser.parse_args()
     require_file_place(args.out)
+    require_new(args.out, force=args.force)
     protocol = open_benchmark(args.benchmark)
     if args.disjoint:
         protocol = replace(protocol, disjoint=True)

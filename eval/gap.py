@@ -11,6 +11,7 @@ follow. The pool's table is what mining reads.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +21,10 @@ from tqdm import tqdm
 
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import write_json
-from manifests.core.layout import POOL, PROBE
+from manifests.core.layout import POOL, PROBE, round_name
+from manifests.core.locks import writing
 from manifests.records.gaps import GapTable
 from manifests.settings.params import Params, load_params
 from manifests.stores.latents import LatentManifest
@@ -34,6 +36,7 @@ from pipeline.arrays.numerics import device_of, in_fixed_batches
 from train.checkpoint import Student, load_student
 
 READ_ROWS = 16 * CHUNK_ROWS
+Z95 = 1.96  # standard errors of a 95 % interval
 NEIGHBOURS = 10  # nearest faces that student and teacher are compared by
 
 
@@ -163,18 +166,37 @@ def measure(run: str, names: Sequence[str], params: Params) -> tuple[Student, di
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("run", help="a run under runs/")
+    parser.add_argument("run", type=layout.run_name, help="a run under runs/")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--rounds", nargs="+", help="probe first, then others")
-    what.add_argument("--children", metavar="ROUND", help="a round mined from the run's gaps")
+    what.add_argument("--rounds", type=round_name, nargs="+", help="probe first, then others")
+    what.add_argument(
+        "--children", type=round_name, metavar="ROUND", help="a round mined from the run's gaps"
+    )
     args = parser.parse_args()
+    params = load_params()
     if args.children:
         with timed(f"children@{args.children}"):
-            _, tables = measure(args.run, [args.children], load_params())
+            _, tables = measure(args.run, [args.children], params)
             tables[args.children].write(layout.children_gaps(args.children))
-    else:
-        with timed(f"gap@{args.run}"):
-            write(args.run, *measure(args.run, args.rounds, load_params()))
+        found = in_words(figures(tables[args.children]))
+        conclude(layout.children_gaps(args.children), f"{args.children} {found}, by {args.run}")
+        return
+    folder = layout.gap_report(args.run)
+    with timed(f"gap@{args.run}"), writing(folder):
+        student, tables = measure(args.run, args.rounds, params)
+        write(args.run, student, tables)
+    found = "; ".join(f"{name} {in_words(figures(own))}" for name, own in tables.items())
+    rounds = [name for name, mined in params.mined.items() if mined.prev == args.run]
+    following = f"mine {rounds[0]} --gaps {args.run}" if rounds else f"export {args.run}"
+    conclude(folder, found, f"facestill {following}")
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """Of a table's figures."""
+    if not found["num_faces"]:
+        return "no usable faces"
+    low, high = (found["mean"] + way * Z95 * found["standard_error"] for way in (-1, 1))
+    return f"gap {found['mean']:.4f} [{low:.4f}, {high:.4f}] of {found['num_faces']:,} faces"
 
 
 def write(run: str, student: Student, tables: Mapping[str, GapTable]) -> None:

@@ -18,9 +18,11 @@ from typing import Any
 
 from eval.attributes.head_files import SUFFIX, HeadsPassport, described, save_heads
 from eval.attributes.head_training import make_heads
+from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import require_file_place
+from manifests.core.errors import InputError, Parser, conclude, run_command
+from manifests.core.files import require_file_place, require_new
+from manifests.core.locks import writing
 from manifests.core.parsing import parse
 from manifests.settings.heads import DEFAULTS, HeadSettings
 from manifests.settings.params import load_params
@@ -52,7 +54,12 @@ def settings_of(args: Any) -> HeadSettings:
 def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("table", type=Path, help="CSV or Parquet of labelled faces")
-    parser.add_argument("--faces", required=True, help="a round, orl, pairs:DIR or folder:DIR")
+    parser.add_argument(
+        "--faces",
+        type=layout.round_name,
+        required=True,
+        help="a round, orl, pairs:DIR or folder:DIR",
+    )
     parser.add_argument("--attributes", nargs="+", default=[], metavar="NAME", help="only these")
     parser.add_argument("--teacher", help="a name, or onnx:PATH; default: params.yaml's")
     parser.add_argument("--out", type=Path, required=True, help=f"a {SUFFIX} file")
@@ -60,19 +67,22 @@ def main() -> None:
         default = getattr(DEFAULTS, field.name)
         option = f"--{field.name.replace('_', '-')}"
         parser.add_argument(option, type=type(default), default=default)
+    parser.add_force()
     args = parser.parse_args()
     if args.out.suffix != SUFFIX:
         raise InputError(f"{args.out}: heads are written to a file that ends in {SUFFIX}")
     require_file_place(args.out)
+    require_new(args.out, force=args.force)
     params = load_params()
     address = params.teacher_text(args.teacher or params.teacher)
-    with timed("heads"):
+    with timed("heads"), writing(args.out):
         heads, passport = make_heads(
             args.table, args.faces, address, settings_of(args), args.attributes
         )
         save_heads(args.out, heads, passport)
     print("\n".join(lines_of(passport)))
-    print(f"{args.out}: {described(passport)}")
+    following = f"facestill annotate ROUND --annotator heads:{args.out}"
+    conclude(args.out, described(passport), following)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from eval.scoring.search import Closest, closest, distribution, genuine_scores, 
 from eval.scoring.similarity import Faces, prepared
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import require_file_place, write_json
+from manifests.core.files import require_file_place, require_new, write_json
 from manifests.settings.params import load_params
 from manifests.stores.rounds import open_round
 from pipeline.arrays.frames import FRAMES
@@ -175,16 +175,18 @@ def measure(
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("rounds", nargs="+", metavar="ROUND")
+    parser.add_argument("rounds", type=layout.round_name, nargs="+", metavar="ROUND")
     parser.add_argument("--real", required=True, metavar="SET", help="orl, pairs:DIR, folder:DIR")
     parser.add_argument("--teacher", help="default: the one in params.yaml")
     parser.add_argument("--pairs", type=int, default=100, help="most alike pairs to list (100)")
     parser.add_argument("--frame", choices=sorted(FRAMES), help="the photographs are cut to it")
     parser.add_argument("--out", type=Path, required=True, help="a JSON file")
+    parser.add_force()
     args = parser.parse_args()
     if args.pairs < 1:
         raise InputError(f"--pairs {args.pairs}: expected at least 1")
     require_file_place(args.out)
+    require_new(args.out, force=args.force)
     teacher = args.teacher or load_params().teacher
     report = measure(args.rounds, args.real, teacher, args.pairs, args.frame)
     write_json(args.out, report)

@@ -29,7 +29,7 @@ from eval.scoring.scored import check_pairs, read_scores, repeated
 from eval.scoring.similarity import similarity
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import read_json, require_file_place
+from manifests.core.files import read_json, require_file_place, require_new
 from manifests.photographs.images import DETECT_THRESHOLD
 from manifests.photographs.protocols import ALIGNMENT
 from pipeline.arrays.align import Aligner, Face
@@ -239,6 +239,7 @@ def match_command(left: Path, right: Path, args: Any) -> int:
 
 def embed_command(folder: Path, args: Any) -> int:
     require_file_place(args.out)
+    require_new(args.out, force=args.force)
     model = load_model(args.model, layout.WEIGHTS)
     table = embed_folder(folder, model, Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD))
     write_embeddings(args.out, table, model)
@@ -255,13 +256,14 @@ def embed_command(folder: Path, args: Any) -> int:
 def main() -> int:
     parser = Parser(__doc__)
     parser.add_argument("photographs", nargs="+", type=Path, help="two photographs, or a folder")
-    parser.add_argument("--model", required=True, help="a run directory, teacher:NAME or onnx:PATH")
+    parser.add_argument("--model", required=True, help="a run, teacher:NAME or onnx:PATH")
     parser.add_argument("--fmr", type=float, default=FMR, help="false match rate (0.01)")
     parser.add_argument(
         "--benchmark-result", type=Path, help="folder of metrics.json and scores.parquet"
     )
     parser.add_argument("--out", type=Path, help="Parquet file for the embeddings of a folder")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_force()
     args = parser.parse_args()
     match args.photographs:
         case [left, right] if args.out is None:

@@ -31,7 +31,13 @@ from manifests.core.backends import split_kind
 from manifests.core.costs import timed
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import replacing, require_writable, write_json
+from manifests.core.files import (
+    read_json,
+    replacing,
+    require_new,
+    require_writable,
+    write_json,
+)
 from manifests.core.layout import IDENTITIES, POOL
 from manifests.records.exports import RECORD, Export
 from manifests.records.marks import OFF_IDENTITY, Marks
@@ -121,8 +127,9 @@ def _trained_on(judge: str) -> Collection[str]:
         export = Export.read(file.parent)
         if sha256_file(file) in {facts.sha256 for facts in export.files.values()}:
             return [store.path for store in export.stores]
-    if (Path(judge) / FILE).exists():
-        stores: dict[str, str] = json.loads(load_student(Path(judge)).card.stores)
+    run = layout.run_folder(judge)
+    if (run / FILE).exists():
+        stores: dict[str, str] = json.loads(load_student(run).card.stores)
         return stores
     return ()
 
@@ -245,14 +252,18 @@ def write(report: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> None:
 
 def main() -> int:
     parser = Parser(__doc__)
-    parser.add_argument("round", nargs="?", default=IDENTITIES)
+    parser.add_argument("round", type=layout.round_name, nargs="?", default=IDENTITIES)
     parser.add_argument(
         "--judge", help="a run trained on faces of the prior only, or onnx:PATH; by default none"
     )
+    parser.add_force()
     args = parser.parse_args()
     params = load_params()
     for output in (layout.quality_report(), layout.quality_figure()):
         require_writable(output)
+    if layout.quality_report().exists():
+        same = read_json(layout.quality_report()).get("round") == args.round
+        require_new(layout.quality_report(), force=args.force or same)
     if args.judge is not None:
         require_independent(args.judge, args.round, params.teacher)
     with timed("quality"):

@@ -33,8 +33,9 @@ from eval.reporting.summary import (
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, conclude, run_command
-from manifests.core.files import write_json, write_text
+from manifests.core.files import read_json, write_json, write_text
 from manifests.core.layout import PROBE
+from manifests.core.locks import writing
 from manifests.settings.params import Params, load_params
 from manifests.stores.rounds import open_round
 from pipeline.arrays.numerics import count_macs
@@ -120,11 +121,24 @@ def headline(summary: Mapping[str, Any]) -> str:
     )
 
 
+def check_replaced(run: str, folder: Path, *, force: bool) -> None:
+    """Raises InputError where the page of another run would be lost."""
+    path = folder / "summary.json"
+    there = read_json(path)["student"].get("run") if path.exists() and not force else run
+    if there != run:
+        raise InputError(
+            f"{folder}: has the report of run {there}, now it would be that of {run}; copy it "
+            "elsewhere, or replace it with --force"
+        )
+
+
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("run", help="the last run of a chain under runs/, such as mined-2")
+    parser.add_argument("run", type=layout.run_name, help="the last run of a chain")
+    parser.add_force()
     args = parser.parse_args()
-    with timed("report"):
+    check_replaced(args.run, layout.REPORTS, force=args.force)
+    with timed("report"), writing(layout.REPORTS / "summary.json"):
         params = load_params()
         results = gather(args.run, params)
         write_reports(results, params, layout.REPORTS)

@@ -120,8 +120,10 @@ def measure(run: str, rounds: Sequence[str], params: Params) -> dict[str, Any]:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("run", help="a run under runs/")
-    parser.add_argument("--rounds", nargs="+", default=[PROBE], help="rounds of stored faces")
+    parser.add_argument("run", type=layout.run_name, help="a run under runs/")
+    parser.add_argument(
+        "--rounds", type=layout.round_name, nargs="+", default=[PROBE], help="of stored faces"
+    )
     args = parser.parse_args()
     found = measure(args.run, args.rounds, load_params())
     write_json(layout.retention_report(args.run), found)

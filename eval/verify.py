@@ -15,16 +15,17 @@ from pathlib import Path
 
 from eval.benchmarks import open_benchmark, open_protocols, require_frozen
 from eval.photos.models import VIEWS, load_model
-from eval.photos.verification import verify_models
+from eval.photos.verification import check_replaced, verify_models
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.locks import writing
 from manifests.photographs.protocols import Benchmark
 from manifests.records.exports import INT8
 from manifests.settings.params import Params, load_params
 
 
-def stage(run: str, params: Params) -> None:
+def stage(run: str, params: Params, *, force: bool = False) -> None:
     """The run's student, as 8 bits too where it was exported so, and the teacher: on orl and,
     where params name a folder, on pairs."""
     protocols = open_protocols(params)
@@ -34,6 +35,9 @@ def stage(run: str, params: Params) -> None:
     if int8.exists():
         names["student-int8"] = f"onnx:{int8.as_posix()}"
     models = [load_model(name, layout.WEIGHTS) for name in names.values()]
+    for name, protocol in protocols.items():
+        for role, model in zip(names, models, strict=True):
+            check_replaced(layout.verification(name, role), model, protocol, None, force=force)
     done = {
         layout.verification(name, role): verification
         for name, protocol in protocols.items()
@@ -63,13 +67,15 @@ def _measure(args: argparse.Namespace) -> None:
     protocol = open_benchmark(args.benchmark)
     if frozen is not None:
         require_frozen(protocol, frozen, args.protocol)
-    (done,) = verify_models([model], protocol, args.views)
-    done.write(args.out)
+    check_replaced(args.out, model, protocol, args.views, force=args.force)
+    with writing(args.out):
+        (done,) = verify_models([model], protocol, args.views)
+        done.write(args.out)
 
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("--model", help="a run directory, teacher:NAME or onnx:PATH")
+    parser.add_argument("--model", help="a run, teacher:NAME or onnx:PATH")
     parser.add_argument(
         "--benchmark", help="orl, or pairs:, lfw:, rfw:, templates: or folder:DIR, or bin:FILE"
     )
@@ -78,11 +84,14 @@ def main() -> None:
         "--protocol", type=Path, metavar="FILE", help="of facestill freeze; must be unchanged"
     )
     parser.add_argument("--views", choices=VIEWS, help="instead of those that the model declares")
-    parser.add_argument("--stage", metavar="RUN", help="run and teacher, into reports/verify/")
+    parser.add_argument(
+        "--stage", type=layout.run_name, metavar="RUN", help="run and teacher, into reports/verify/"
+    )
+    parser.add_force()
     args = parser.parse_args()
     if args.stage:
-        with timed("verify"):
-            stage(args.stage, load_params())
+        with timed("verify"), writing(layout.REPORTS / "verify"):
+            stage(args.stage, load_params(), force=args.force)
     elif args.model and args.benchmark and args.out:
         _measure(args)
     else:

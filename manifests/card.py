@@ -22,7 +22,7 @@ from manifests.cards.facts import RoundFacts, leaves, read_round
 from manifests.cards.markdown import render
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, conclude, run_command
-from manifests.core.files import write_json, write_text
+from manifests.core.files import require_new, write_json, write_text
 from manifests.stores.rounds import leftover
 
 CROISSANT, DATASHEET = "croissant.json", "DATASHEET.md"
@@ -60,7 +60,7 @@ def write_card(facts: RoundFacts, publication: Publication, out: Path) -> None:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("round", help="name of a round under data/")
+    parser.add_argument("round", type=layout.round_name, help="name of a round under data/")
     parser.add_argument(
         "--teacher", nargs="+", metavar="NAME", help="default: all that have embedded these faces"
     )
@@ -69,10 +69,13 @@ def main() -> None:
     parser.add_argument("--date", help="the day it was published,")
     parser.add_argument("--creator", help="the organisation that publishes it,")
     parser.add_argument("--version", help="and its version")
+    parser.add_force()
     args = parser.parse_args()
     facts = read_round(args.round, args.teacher)
     publication = Publication(args.url, args.date, args.creator, args.version)
     out = args.out or layout.card(args.round)
+    for name in (CROISSANT, DATASHEET):
+        require_new(out / name, force=args.force or args.out is None)
     write_card(facts, publication, out)
     for path in facts.left_out:
         print(leftover(path), file=sys.stderr)

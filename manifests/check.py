@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -202,8 +203,8 @@ def describe(store: Path) -> str:
 
 def main() -> int:
     parser = Parser(__doc__)
-    parser.add_argument("stores", nargs="+", type=Path, metavar="STORE")
-    stores = parser.parse_args().stores
+    parser.add_argument("stores", nargs="+", type=layout.stores, metavar="STORE")
+    stores = list(chain.from_iterable(parser.parse_args().stores))
     damaged: list[Path] = []
     apart: dict[str, None] = {}  # what brings together what does not belong together
     for store in tqdm(stores, unit="store", desc="check", leave=False):

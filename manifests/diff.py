@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
+from manifests.core import layout
 from manifests.core.errors import InputError, Parser, pick, run_command
 from manifests.stores.differences import Difference, compare_rows, describe, unequal
 from manifests.stores.latents import LatentManifest
@@ -206,7 +207,9 @@ def compare(a: Path, b: Path) -> tuple[str, list[str]]:
 def main() -> int:
     parser = Parser(__doc__)
     for name in ("A", "B"):
-        parser.add_argument(name, type=Path, help="a store, or a manifest (.parquet)")
+        parser.add_argument(
+            name, type=layout.manifest_or_store, help="a round, a manifest (.parquet), or a store"
+        )
     args = parser.parse_args()
     what, lines = compare(args.A, args.B)
     print(f"two {what}, {'A | B:' if lines else 'the same'}")

@@ -19,7 +19,9 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("file", type=Path, metavar="FILE.h5")
     parser.add_argument(
-        "round", help="name of the round that it is of, or TEAM/NAME to have it beside that one"
+        "round",
+        type=layout.round_name,
+        help="name of the round that it is of, or TEAM/NAME to have it beside that one",
     )
     args = parser.parse_args()
     found = import_round(args.file, args.round)

@@ -10,6 +10,7 @@ cosine of at least 0.9999.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tqdm import tqdm
 from manifests.building.writing import Task
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import write_json
+from manifests.core.files import require_new, write_json
 from manifests.settings.params import Params, load_params
 from manifests.stores.passport import Passport
 from manifests.stores.reading import FaceStore, TeacherStore
@@ -157,17 +158,21 @@ def describe(store: Path, found: Agreement) -> str:
 
 def main() -> int:
     parser = Parser(__doc__)
-    parser.add_argument("stores", nargs="+", type=Path, metavar="STORE")
+    parser.add_argument("stores", nargs="+", type=layout.stores, metavar="STORE")
     parser.add_argument("--rows", type=int, default=256, help="drawn of each store (default 256)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     add_options(parser)
+    parser.add_force()
     args = parser.parse_args()
     for option, given, least in (("--rows", args.rows, 1), ("--seed", args.seed, 0)):
         if given < least:
             raise InputError(f"{option} {given}: expected at least {least}")
+    if args.json:
+        require_new(args.json, force=args.force)
     params, workers = load_params(), workers_of(args)
-    found = {s: audit(s, params, workers, rows=args.rows, seed=args.seed) for s in args.stores}
+    stores = chain.from_iterable(args.stores)
+    found = {s: audit(s, params, workers, rows=args.rows, seed=args.seed) for s in stores}
     for store, agreement in found.items():
         print(describe(store, agreement))
     if args.json:

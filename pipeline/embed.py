@@ -189,7 +189,7 @@ def _tools(job: EmbedJob) -> tuple[Teacher, FaceStore, np.ndarray]:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("round", help="name of a rendered round")
+    parser.add_argument("round", type=layout.round_name, help="name of a rendered round")
     parser.add_argument("--teacher", help="a name, or KIND:PATH; default: params.yaml's")
     add_options(parser)
     args = parser.parse_args()

@@ -24,6 +24,7 @@ from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError, Parser, conclude, pick, run_command
 from manifests.core.files import read_json, write_json
 from manifests.core.layout import POOL, PROBE
+from manifests.core.locks import writing
 from manifests.records.gaps import GapTable
 from manifests.settings.params import Params, load_params
 from manifests.stores.latents import LatentManifest, build, empty
@@ -42,7 +43,14 @@ from pipeline.mining.regions import (
     measure_regions,
 )
 from pipeline.mining.review import mining_facts, review
-from pipeline.sample import open_generator, prior_of, recipe_for, require_recipe, summary
+from pipeline.sample import (
+    check_replaced,
+    open_generator,
+    prior_of,
+    recipe_for,
+    require_recipe,
+    summary,
+)
 
 BLOCK_ROWS = 1 << 15  # of stores and manifests, worked on at a time
 
@@ -170,8 +178,13 @@ def mine(pool: Measured, probe: Measured, params: Params, draw: PriorDraw | None
     return Mining(regions, decision, found, source, probe_home)
 
 
-def mine_round(name: str, gaps: str, params: Params) -> Mining:
+def mine_round(name: str, gaps: str, params: Params, *, force: bool = False) -> Mining:
     """Mines with the gaps of run `gaps` and writes round `name`."""
+    with writing(layout.manifest(name)):
+        return _mine_round(name, gaps, params, force=force)
+
+
+def _mine_round(name: str, gaps: str, params: Params, *, force: bool) -> Mining:
     centre = open_round(POOL, params.teacher).teacher.centre()
     pool = load_round(POOL, gaps, params, centre)
     probe = load_round(PROBE, gaps, params, centre)
@@ -184,6 +197,7 @@ def mine_round(name: str, gaps: str, params: Params) -> Mining:
     seeded = replace(params, mine=replace(params.mine, seed=seed >> 1))
     mined = mine(pool, probe, seeded, prior_of(open_generator(params)))
     manifest = manifest_of(name, mined, pool, probe, params)
+    check_replaced(manifest, force=force)
     manifest.write(layout.manifest(name))
     facts = mining_facts(mined.regions, mined.decision, mined.proposals, mined.pool, params.mine)
     links = {"gaps": gaps, "student_sha256": pool.table.student_digest}
@@ -227,15 +241,18 @@ def main() -> None:
         verb(sys.argv[2:])
         return
     parser = Parser(__doc__)
-    parser.add_argument("round", help="name of the round to make")
-    parser.add_argument("--gaps", required=True, help="the run whose gaps are read")
+    parser.add_argument("round", type=layout.round_name, help="name of the round to make")
+    parser.add_argument(
+        "--gaps", type=layout.run_name, required=True, help="the run whose gaps are read"
+    )
+    parser.add_force()
     args = parser.parse_args()
     params = load_params()
     pick("mined round", args.round, params.mined)
     if args.round == args.gaps:
         raise InputError(f"--gaps {args.gaps}: that run trains on this round; name the run before")
     with timed(f"mine@{args.round}"):
-        mine_round(args.round, args.gaps, params)
+        mine_round(args.round, args.gaps, params, force=args.force)
     summary = read_json(layout.manifest_summary(args.round))
     print(review(summary))
     path = layout.manifest(args.round)
@@ -252,7 +269,7 @@ def explain(arguments: list[str]) -> None:
 
 def summarise(arguments: list[str]) -> None:
     parser = Parser(prog="mine summary", description="What a mined round holds, and why.")
-    parser.add_argument("round")
+    parser.add_argument("round", type=layout.round_name)
     path = layout.manifest_summary(parser.parse_args(arguments).round)
     summary = read_json(path)
     try:

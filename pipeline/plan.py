@@ -18,7 +18,7 @@ from pathlib import Path
 from manifests.building.ledger import read_ledger
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import write_json
+from manifests.core.files import require_new, write_json
 from manifests.settings.params import load_params
 from manifests.stores.latents import FOLDER
 from manifests.stores.passport import NAME as PASSPORT
@@ -56,7 +56,9 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = Parser(__doc__)
-    parser.add_argument("round", nargs="*", help="default: all that have a manifest")
+    parser.add_argument(
+        "round", type=layout.round_name, nargs="*", help="default: all that have a manifest"
+    )
     parser.add_argument(
         "--faces", metavar="N", type=int, action="append", default=[],
         help="a round of N latents; may be repeated",
@@ -64,7 +66,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--teacher", help="default: the one in params.yaml")
     parser.add_argument("--workers", type=int, help="hours with so many; default: as measured")
     parser.add_argument("--json", type=Path, metavar="FILE", help="writes the numbers there")
+    parser.add_force()
     args = parser.parse_args()
+    if args.json:
+        require_new(args.json, force=args.force)
     for option, given in (("--faces", args.faces), ("--workers", [args.workers])):
         bad = [count for count in given if count is not None and count < 1]
         if bad:

@@ -134,7 +134,7 @@ def _tools(job: RenderJob) -> tuple[Generator, list[Detector], LatentManifest]:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("round", help="name of a round under manifests/rounds/")
+    parser.add_argument("round", type=layout.round_name, help="a round with a manifest")
     add_options(parser)
     args = parser.parse_args()
     passport = render_round(args.round, load_params(), workers=workers_of(args))

@@ -13,6 +13,7 @@ import re
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -213,10 +214,10 @@ def _link(store: Path, target: Path, name: str, bad: Collection[str]) -> bool:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("stores", nargs="+", type=Path, metavar="STORE")
+    parser.add_argument("stores", nargs="+", type=layout.stores, metavar="STORE")
     add_options(parser)
     args = parser.parse_args()
-    for store in args.stores:
+    for store in chain.from_iterable(args.stores):
         print(repair(store, load_params(), workers_of(args)))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from manifests.core import layout
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.settings.params import Params, load_params
@@ -102,16 +103,16 @@ def retry_round(name: str, params: Params, *, workers: Workers) -> str:
     with locked(rendering):
         if rendering.finished:
             relink(rendering)
-            return f"{old.path}: made before with these attempts; next: facestill embed {name}"
+            return f"{old.path}: made before with these attempts\nnext: facestill embed {name}"
         found = finish(retrying(rendering, old, params), workers).num_ok - old.passport.num_ok
         relink(rendering)
     failed = len(old) - old.passport.num_ok
-    return f"{old.path}: {found} of {failed} failed faces found; next: facestill embed {name}"
+    return f"{old.path}: {found} of {failed} failed faces found\nnext: facestill embed {name}"
 
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("rounds", nargs="+", metavar="ROUND")
+    parser.add_argument("rounds", type=layout.round_name, nargs="+", metavar="ROUND")
     add_options(parser)
     args = parser.parse_args()
     for name in args.rounds:

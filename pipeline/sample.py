@@ -23,6 +23,7 @@ from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError, Parser, conclude, pick, run_command
 from manifests.core.files import write_json
 from manifests.core.layout import IDENTITIES, POOL
+from manifests.core.locks import writing
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import Params, PriorRound, load_params
 from manifests.stores.latents import LatentManifest, Recipe, build
@@ -71,10 +72,24 @@ def _counts(column: pa.ChunkedArray) -> dict[str, int]:
     return {pair["values"]: pair["counts"] for pair in pairs}
 
 
-def save(manifest: LatentManifest) -> None:
+def save(manifest: LatentManifest, *, force: bool = False) -> None:
     """Writes a round's manifest and its summary."""
-    manifest.write(layout.manifest(manifest.recipe.round))
-    write_json(layout.manifest_summary(manifest.recipe.round), summary(manifest))
+    name = manifest.recipe.round
+    with writing(layout.manifest(name)):
+        check_replaced(manifest, force=force)
+        manifest.write(layout.manifest(name))
+        write_json(layout.manifest_summary(name), summary(manifest))
+
+
+def check_replaced(manifest: LatentManifest, *, force: bool) -> None:
+    """Raises InputError where another manifest lies under the round's name, of which stores may
+    be there, unless `force` says that it may be lost."""
+    path = layout.manifest(manifest.recipe.round)
+    if not force and path.exists() and LatentManifest.read(path).digest != manifest.digest:
+        raise InputError(
+            f"{path}: holds other faces than params.yaml asks for now; run the stage through "
+            "`dvc repro`, name another round, or replace it with --force"
+        )
 
 
 def open_generator(params: Params) -> Generator:
@@ -180,7 +195,10 @@ def sample_from_boundaries(params: Params) -> LatentManifest:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("round", help=f"a key of `sample` in params.yaml, or {IDENTITIES}")
+    parser.add_argument(
+        "round", type=layout.round_name, help=f"a key of `sample` in params.yaml, or {IDENTITIES}"
+    )
+    parser.add_force()
     args = parser.parse_args()
     with timed(f"sample@{args.round}"):
         params = load_params()
@@ -188,7 +206,7 @@ def main() -> None:
             manifest = sample_from_boundaries(params)
         else:
             manifest = sample_prior(args.round, pick("round", args.round, params.sample), params)
-        save(manifest)
+        save(manifest, force=args.force)
     people = manifest.table["identity_id"].drop_null().unique()
     of = f"{len(people):,} identities" if len(people) else "the prior"
     found = f"{len(manifest):,} latents of {of}, digest {manifest.digest[:12]}"

@@ -178,8 +178,15 @@ def screen_round(
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("round", help="name of an embedded round")
-    parser.add_argument("--against", nargs="+", default=[], metavar="ROUND", help="earlier rounds")
+    parser.add_argument("round", type=layout.round_name, help="name of an embedded round")
+    parser.add_argument(
+        "--against",
+        type=layout.round_name,
+        nargs="+",
+        default=[],
+        metavar="ROUND",
+        help="earlier rounds",
+    )
     parser.add_argument("--quality", type=Path, metavar="TABLE", help="of facestill qualities")
     parser.add_argument("--worst", type=float, default=WORST, help="share of it to mark")
     args = parser.parse_args()

@@ -123,6 +123,20 @@ def made_from(name: str, seen: set[str]) -> set[str]:
     return seen
 
 
+@pytest.mark.parametrize(
+    ("key", "stage"), [("train.runs.start", "train"), ("mined.${key}", "train-mined")]
+)
+def test_what_a_run_has_of_its_own_trains_it_alone(key: str, stage: str) -> None:
+    """The page shows all parameters, and drift is of the rounds that are listed."""
+    asked = {
+        name
+        for name, own in STAGES.items()
+        for param in own.get("do", own).get("params", [])
+        if param == key or key.startswith(f"{param}.")
+    }
+    assert asked - {"drift"} == {stage, "report"}
+
+
 def test_without_a_mined_round_all_that_is_depended_on_is_made() -> None:
     stages = [own.get("do", own) for own in STAGES.values() if own.get("foreach") != "${mined}"]
     made = {unrolled(out) for stage in stages for out in outputs(stage)}

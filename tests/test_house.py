@@ -149,3 +149,13 @@ def test_what_lies_beside_the_tests_is_told() -> None:
     found = {path.stem for path in (ROOT / "tests").glob("*.py")}
     helpers = {name for name in found if not name.startswith(("test_", "__"))}
     assert set(told) == helpers | {"references"}
+
+
+def test_whoever_names_a_place_may_say_that_it_is_replaced() -> None:
+    """Where --out stands, finished work may lie."""
+    for verb in find_verbs(ROOT).values():
+        path = file_of(verb.module)
+        assert path is not None
+        text = path.read_text(encoding="utf-8")
+        if re.search(r'add_argument\(\s*"--out"', text):
+            assert "add_force()" in text and "force=args.force" in text, verb.module

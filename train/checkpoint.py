@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
+from manifests.core import layout
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError, pick
 from manifests.core.files import put_tensors, replacing
@@ -71,7 +72,11 @@ def load_student(run: Path) -> Student:
     """
     path = run / FILE
     if not path.exists():
-        raise InputError(f"{path}: no student here; name a run directory such as runs/mined-2")
+        there = sorted(own.parent.name for own in layout.RUNS.glob(f"*/{FILE}"))
+        raise InputError(
+            f"{path}: no student here; name a run that is trained (here: "
+            f"{', '.join(there[:20]) or 'none yet'}), or the folder of one"
+        )
     try:
         with safe_open(path, framework="pt") as opened:
             card = _card(opened.metadata() or {})

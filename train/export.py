@@ -13,31 +13,40 @@ from pathlib import Path
 
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import deliver, forget_others, require_writable
+from manifests.core.locks import only_writer, writing
 from manifests.model_card import JSON, MARKDOWN, write_card
-from manifests.records.exports import RECORD, Export
+from manifests.records.exports import FLOAT, RECORD, Export
 from train.exporting.graph import DTYPES
 from train.exporting.making import make
-from train.exporting.request import METHODS, STATIC, Request, open_request
+from train.exporting.request import METHODS, NONE, STATIC, Request, open_request
 
 
 def export_run(request: Request, output: Path) -> None:
     """Puts the finished files at `output`, all or none; exactly this export is made once."""
-    if not _finished(request.work):
-        with timed(f"export@{request.name}"):
-            make(request, request.work)
-    deliver(request.work, output)
-    forget_others(request.work)
+    with only_writer(request.work.parent, of=output), writing(output):
+        if not _finished(request.work):
+            with timed(f"export@{request.name}"):
+                make(request, request.work)
+        deliver(request.work, output)
+        forget_others(request.work)
 
 
-def _finished(work: Path) -> bool:
-    """Is this export there already, with the bytes that it was made with?"""
+def _finished(folder: Path) -> bool:
+    """Is an export there, with the bytes that it was made with?"""
     try:
-        Export.read(work)
+        Export.read(folder)
     except InputError:
         return False
     return True
+
+
+def in_words(export: Export) -> str:
+    sizes = (f"{name} {facts.num_bytes / 1e6:.2f} MB" for name, facts in export.files.items())
+    cost = export.int8
+    text = f"; 8 bits: cosine {cost.cosine_mean:.4f} to float32 on the probe" if cost else ""
+    return ", ".join(sizes) + text
 
 
 def check_output(output: Path) -> None:
@@ -51,22 +60,41 @@ def check_output(output: Path) -> None:
         raise InputError(f"{output}: a file; name a folder with --out")
 
 
+def check_replaced(request: Request, output: Path, *, force: bool) -> None:
+    """Raises InputError where the export of another student lies, or one made otherwise."""
+    if force or not _finished(output):
+        return
+    there = Export.read(output)
+    found = (there.student.sha256, there.pixels, there.int8.method if there.int8 else NONE)
+    wanted = (request.student.sha256, request.pixels, request.int8)
+    for what, old, new in zip(("student", "--pixels", "--int8"), found, wanted, strict=True):
+        if old != new:
+            raise InputError(
+                f"{output}: the export with {what} {old[:12]}, now it is {new[:12]}; name another "
+                "folder with --out, or replace it with --force"
+            )
+
+
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("run", type=Path, help="a run directory such as runs/mined-2")
+    parser.add_argument("run", type=layout.run_folder, help="a run such as mined-2, or its folder")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/exports/RUN")
     parser.add_argument(
         "--pixels", choices=DTYPES, default="float32", help="type of the graph's input, 0...255"
     )
     parser.add_argument("--int8", choices=METHODS, default=STATIC, help="how 8 bits are chosen")
     parser.add_argument("--no-card", action="store_true", help="without a model card")
+    parser.add_force()
     args = parser.parse_args()
     output = args.out or layout.export(args.run.resolve().name)
     check_output(output)
-    export_run(open_request(args.run, args.pixels, args.int8), output)
+    request = open_request(args.run, args.pixels, args.int8)
+    check_replaced(request, output, force=args.force)
+    export_run(request, output)
     if not args.no_card:
         write_card(output)
-    print(f"{output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
+    following = f"facestill verify --model onnx:{output / FLOAT} --benchmark pairs:DIR --out DIR"
+    conclude(output, in_words(Export.read(output)), following)
 
 
 if __name__ == "__main__":

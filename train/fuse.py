@@ -10,9 +10,10 @@ adaptor's outputs: in params.yaml, `train: {teachers: {a: 1.0, …}, adaptor: fu
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,11 +24,13 @@ from tqdm import tqdm
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import write_json
+from manifests.core.files import read_json, write_json
+from manifests.core.locks import writing
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import Fuse, check_training_rounds
 from train.batching.sources import Source, identity_labels, num_identities, open_sources
 from train.checkpoint import FILE, LOG
+from train.engine.preflight import differences
 from train.losses.adaptors import ADAPTOR, Adaptor, Input, save_adaptor
 from train.losses.margin_heads import MarginHead
 from train.losses.prerequisites import LEAST_IDENTITIES, check_views, identity_sha256
@@ -111,10 +114,17 @@ def make_adaptor(sources: Sequence[Source], settings: Fuse) -> tuple[Adaptor, li
 
 
 def fuse(
-    name: str, teachers: Sequence[str], rounds: Sequence[str], params: Params, output: Path
-) -> None:
-    """Writes the adaptor and its log. Raises InputError for less than two teachers or identities,
-    a round that is not to be trained on, or stores that do not fit."""
+    name: str,
+    teachers: Sequence[str],
+    rounds: Sequence[str],
+    params: Params,
+    output: Path,
+    *,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Writes the adaptor and its log, and returns it. Raises InputError for less than two teachers
+    or identities, a round that is not to be trained on, stores that do not fit, or another adaptor
+    that would be lost."""
     if len(set(teachers)) < max(2, len(teachers)):
         raise InputError(f"teachers {', '.join(teachers)}: name two or more, each once")
     check_training_rounds(rounds)
@@ -132,31 +142,59 @@ def fuse(
             f"rounds {', '.join(rounds)}: their usable faces have {count} identities; an adaptor "
             "learns to tell them apart: name a round with identities"
         )
-    with timed(f"fuse@{name}"):
-        adaptor, losses = make_adaptor(sources, params.fuse)
-    save_adaptor(output / ADAPTOR, adaptor)
     stores = [store for source in sources for store in source.teachers.values()]
     roots = {store.path.as_posix(): store.root for store in stores}
-    log = {
+    inputs = {
         "kind": params.fuse.kind,
         "teachers": list(teachers),
         "stores": roots | marks,
         "num_identities": count,
         "params": asdict(params.fuse),
-        "history": [{"epoch": at, "loss": loss} for at, loss in enumerate(losses)],
-        "kept_epoch": int(np.argmin(losses)),
     }
-    write_json(output / LOG, log)
+    with writing(output):
+        check_replaced(output, inputs, force=force)
+        with timed(f"fuse@{name}"):
+            adaptor, losses = make_adaptor(sources, params.fuse)
+        save_adaptor(output / ADAPTOR, adaptor)
+        log = inputs | {
+            "history": [{"epoch": at, "loss": loss} for at, loss in enumerate(losses)],
+            "kept_epoch": int(np.argmin(losses)),
+        }
+        write_json(output / LOG, log)
+    return log
+
+
+def check_replaced(output: Path, inputs: Mapping[str, Any], *, force: bool) -> None:
+    """Raises InputError if another adaptor than that of these inputs would be lost."""
+    if not (output / LOG).exists() or force:
+        return
+    log = read_json(output / LOG)
+    for key, old, new in differences({name: log.get(name) for name in inputs}, inputs):
+        raise InputError(
+            f"{output}: an adaptor of {key} {old}, now it is {new}; give this one another name, "
+            "or replace that with --force"
+        )
 
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("name", help="of the run; params.yaml names it as train.adaptor")
+    parser.add_argument(
+        "name", type=layout.run_name, help="of the run; params.yaml names it as train.adaptor"
+    )
     parser.add_argument("--teachers", nargs="+", required=True, help="names of teacher stores")
-    parser.add_argument("--rounds", nargs="+", required=True, help="with identities")
+    parser.add_argument(
+        "--rounds", type=layout.round_name, nargs="+", required=True, help="with identities"
+    )
+    parser.add_force()
     args = parser.parse_args()
-    params = load_params()
-    fuse(args.name, args.teachers, args.rounds, params, layout.run(args.name))
+    params, output = load_params(), layout.run(args.name)
+    log = fuse(args.name, args.teachers, args.rounds, params, output, force=args.force)
+    best = log["history"][log["kept_epoch"]]
+    print(
+        f"{output}: an adaptor of {', '.join(log['teachers'])}, {log['num_identities']} identities,"
+        f" loss {best['loss']:.4f} in epoch {best['epoch']}"
+    )
+    print(f"next: a run with {{teachers: …, adaptor: {args.name}}} in params.yaml")
 
 
 if __name__ == "__main__":

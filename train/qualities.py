@@ -16,8 +16,10 @@ import torch
 from jaxtyping import Float
 from tqdm import tqdm
 
+from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import require_writable
+from manifests.core.files import require_new, require_writable
+from manifests.core.locks import writing
 from manifests.records.qualities import QualityTable, table_of
 from manifests.settings.params import load_params
 from manifests.stores.latents import LatentManifest
@@ -57,27 +59,48 @@ def quality_table(rated: RatedStudent, manifest: LatentManifest, faces: FaceStor
     )
 
 
+def check_replaced(rated: RatedStudent, faces: FaceStore, path: Path, *, force: bool) -> None:
+    """Raises InputError where another table lies than one of this head and these faces."""
+    if path.exists():
+        try:
+            there, _ = QualityTable.read(path, faces_root=faces.root)
+            same = there.head_sha256 == rated.sha256
+        except InputError:
+            same = False
+        require_new(path, force=force or same)
+
+
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("run", type=Path, help="a run directory with a quality head")
-    parser.add_argument("--rounds", nargs="+", required=True)
+    parser.add_argument("run", type=layout.run_folder, help="a run with a quality head")
+    parser.add_argument("--rounds", type=layout.round_name, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True, help="a folder for the tables")
+    parser.add_force()
     args = parser.parse_args()
     require_writable(args.out)
     rated = load_quality(args.run)
     rounds = {name: open_faces(name) for name in args.rounds}
-    for name, (manifest, _) in rounds.items():
+    for name, (manifest, faces) in rounds.items():
         if manifest is None:
             raise InputError(f"round {name}: its manifest, which has the faces' ids, is not here")
+        check_replaced(rated, faces, table_of(args.out, name), force=args.force)
     device = device_of(load_params().device)
     rated.student.network.to(device)
     rated.layer.to(device)
-    for name, (manifest, faces) in rounds.items():
-        assert manifest is not None
-        table = quality_table(rated, manifest, faces)
-        table.write(table_of(args.out, name))
-        low, middle, high = np.nanquantile(table.quality, [0.05, 0.5, 0.95])
-        print(f"{name}: quality {middle:.3f} ({low:.3f} to {high:.3f} for nine in ten faces)")
+    with writing(args.out):
+        for name, (manifest, faces) in rounds.items():
+            assert manifest is not None
+            table = quality_table(rated, manifest, faces)
+            table.write(table_of(args.out, name))
+            if np.isnan(table.quality).all():
+                print(f"{table_of(args.out, name)}: no usable face")
+                continue
+            low, middle, high = np.nanquantile(table.quality, [0.05, 0.5, 0.95])
+            print(
+                f"{table_of(args.out, name)}: quality {middle:.3f} ({low:.3f} to {high:.3f} for "
+                "nine in ten faces)"
+            )
+    print("next: train.face_weights in params.yaml, or facestill screen ROUND --quality TABLE")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from manifests.core import layout
-from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import put
+from manifests.core.errors import InputError, Parser, conclude, run_command
+from manifests.core.files import put, require_new
+from manifests.core.locks import writing
 from train.checkpoint import FILE, SNAPSHOTS, Student, load_student
 from train.exporting.facts import licence_of, store_facts
 from train.exporting.graph import declaration, declared, to_onnx
@@ -45,26 +46,35 @@ def as_teacher(student: Student, name: str) -> bytes:
     return declared(model, values, {})
 
 
-def export_snapshots(run: Path, output: Path, *, last: bool = False) -> list[Path]:
+def export_snapshots(
+    run: Path, output: Path, *, last: bool = False, force: bool = False
+) -> list[Path]:
     """Writes a file for each snapshot, or the last one; a finished one is written again, to the
-    same bytes."""
+    same bytes. Raises InputError for one of other bytes, unless `force` says that it may be lost.
+    """
     folders = snapshots_of(run)[-1 if last else 0 :]
     files = []
-    for folder in tqdm(folders, desc=f"export {run.name}", unit="snapshot"):
-        name = f"{run.name}-{folder.name}"
-        files.append(output / f"{name}.onnx")
-        put(files[-1], as_teacher(load_student(folder), name))
+    with writing(output):
+        for folder in tqdm(folders, desc=f"export {run.name}", unit="snapshot"):
+            name = f"{run.name}-{folder.name}"
+            files.append(output / f"{name}.onnx")
+            data = as_teacher(load_student(folder), name)
+            if files[-1].exists() and files[-1].read_bytes() != data:
+                require_new(files[-1], force=force)
+            put(files[-1], data)
     return files
 
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("run", help="a run under runs/")
+    parser.add_argument("run", type=layout.run_name, help="a run under runs/")
     parser.add_argument("--last", action="store_true", help="the last one alone")
+    parser.add_force()
     args = parser.parse_args()
     output = layout.trained_teachers(args.run)
-    files = export_snapshots(layout.run(args.run), output, last=args.last)
-    print(f"{files[0].parent}: {', '.join(file.stem for file in files)}")
+    files = export_snapshots(layout.run(args.run), output, last=args.last, force=args.force)
+    found = ", ".join(file.stem for file in files)
+    conclude(output, found, f"facestill embed ROUND --teacher onnx:{files[-1]}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
     torchrun --nproc-per-node 2 --no-python facestill train start --rounds pool
 
 Writes student.safetensors and log.json. `--after` continues from that run's student, on its stores
-and the new rounds. A run that was interrupted goes on where it stopped, to the same bits.
+and the new rounds. A run that was interrupted goes on where it stopped, to the same bits. Another
+run of that name, finished or not, is replaced only with `--force`.
 """
 
 from __future__ import annotations
@@ -31,13 +32,18 @@ def main() -> int:
 
 def _main(processes: Processes) -> None:
     parser = Parser(__doc__)
-    parser.add_argument("run", help="a key of train.runs in params.yaml")
-    parser.add_argument("--rounds", nargs="+", required=True, help="new rounds to train on")
-    parser.add_argument("--after", help="the run to continue from")
+    parser.add_argument("run", type=layout.run_name, help="a key of train.runs in params.yaml")
+    parser.add_argument(
+        "--rounds", type=layout.round_name, nargs="+", required=True, help="new ones to train on"
+    )
+    parser.add_argument("--after", type=layout.run_name, help="the run to continue from")
+    parser.add_force()
     args = parser.parse_args()
     keep_freed_memory()
     plan = open_plan(args.run, args.rounds, args.after, load_params(), processes.count)
-    train_run(plan, layout.run(args.run), processes)
+    train_run(plan, layout.run(args.run), processes, force=args.force)
+    if processes.first:
+        print(f"next: facestill gap {args.run} --rounds {layout.PROBE} {layout.POOL}")
 
 
 if __name__ == "__main__":

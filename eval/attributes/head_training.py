@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from tqdm import tqdm
 
 from eval.attributes.divergence import numbered
 from eval.attributes.head_files import HeadsPassport, require_teacher
@@ -46,7 +47,9 @@ def embed_photographs(
     """Raw embeddings of the plain view, cut as verification cuts; NaN where no face was found."""
 
     def crops() -> Iterator[torch.Tensor]:
-        for picture, face in found_faces(photographs):
+        total = len(photographs.images)
+        faces = tqdm(found_faces(photographs), "embed photographs", total, unit="image")
+        for picture, face in faces:
             detected.append(face.detected)
             if face.detected:
                 yield crop_photograph(picture, face, teacher.frame)

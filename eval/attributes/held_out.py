@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int8
+from tqdm import tqdm
 
 from eval.attributes.divergence import QUANTILES
 
@@ -75,7 +76,7 @@ def _balanced_draws(
     flat = by_person.reshape(count, -1)
     drawn = [
         np.bincount(rng.integers(0, count, count), minlength=count) @ flat
-        for _ in range(NUM_DRAWS if count else 0)
+        for _ in tqdm(range(NUM_DRAWS if count else 0), desc="held out", unit="draw", leave=False)
     ]
     sums = np.reshape(drawn, (-1, *by_person.shape[1:]))
     with np.errstate(invalid="ignore"):

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eval.scoring.similarity import prepared
+from manifests.core import layout
 from manifests.core.backends import split_kind
 from manifests.core.errors import InputError
 from pipeline.arrays.frames import Frame
@@ -64,7 +65,7 @@ def _laid_out(batch: Tensor) -> Tensor:
 
 
 def load_model(text: str, weights: Path) -> Model:
-    """The model that `text` names: a run directory such as runs/mined-2, teacher:NAME, or
+    """The model that `text` names: a run such as mined-2 or its folder, teacher:NAME, or
     onnx:PATH.
 
     Raises InputError for anything else, and for a file that does not declare how to use it.
@@ -80,10 +81,15 @@ def load_model(text: str, weights: Path) -> Model:
         mirrored = file.verification_views == BOTH
         return Model(text, file.weights_sha256, file.frame, file.metric, mirrored, file.embed)
     if name:
-        raise InputError(
-            f"unknown model {text!r}; valid: a run directory, teacher:NAME, or onnx:PATH"
-        )
-    student = load_student(Path(text))
+        raise InputError(f"unknown model {text!r}; valid: a run, teacher:NAME, or onnx:PATH")
+    student = load_student(layout.run_folder(text))
     mirrored = student.card.views == BOTH
     card = student.card
-    return Model(text, student.sha256, card.input_frame, card.metric, mirrored, student.network)
+    return Model(
+        student.folder.as_posix(),
+        student.sha256,
+        card.input_frame,
+        card.metric,
+        mirrored,
+        student.network,
+    )

@@ -27,12 +27,14 @@ from eval.scoring.ranking import identification_figures
 from eval.scoring.scored import ScoredPairs
 from eval.scoring.similarity import faces_of, score_pairs
 from manifests.core import layout
-from manifests.core.files import write_json
+from manifests.core.errors import InputError
+from manifests.core.files import read_json, write_json
 from manifests.core.tables import write_table
 from manifests.photographs.images import DECODER, DETECT_THRESHOLD, decode
 from manifests.photographs.scores import KIND
 from pipeline.arrays.align import LANDMARKS, Aligner, Face, misplaced
 
+METRICS = "metrics.json"
 FACTS = ("model", "model_sha256", "metric", "views", "benchmark", "protocol_sha256", "subject_rule")
 
 
@@ -48,7 +50,7 @@ class Verification:
         metrics = self.metrics
         facts = {name: str(metrics[name]) for name in FACTS}
         write_table(out / "scores.parquet", KIND, self.pairs.table(), facts)
-        write_json(out / "metrics.json", metrics)
+        write_json(out / METRICS, metrics)
         print(in_words(metrics))
 
 
@@ -69,6 +71,27 @@ def in_words(metrics: Mapping[str, Any]) -> str:
     ):
         line += f"\n{count} {images} {what}" if count else ""
     return line
+
+
+def check_replaced(
+    out: Path, model: Model, protocol: Protocol, views: str | None, *, force: bool
+) -> None:
+    """Raises InputError where a result of another model, protocol or view lies, which would be
+    lost, unless `force` says that it may be."""
+    if force or not (out / METRICS).exists():
+        return
+    found = read_json(out / METRICS)
+    asked = {
+        "model_sha256": model.sha256,
+        "protocol_sha256": protocol.benchmark.protocol_sha256,
+        "views": views or model.views,
+    }
+    if {name: found.get(name) for name in asked} != asked:
+        raise InputError(
+            f"{out}: has the result of {found.get('model')} on {found.get('benchmark')} "
+            f"({found.get('views')}), now it would be {model.name} on {protocol.benchmark.name} "
+            f"({asked['views']}); name another folder, or replace it with --force"
+        )
 
 
 def verify_models(

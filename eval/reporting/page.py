@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def page_content(results: Results, params: Params) -> dict[str, Any]:
     """What the template shows."""
     summary = results.summary
     measured = {name: summary[name] for name in (ORL, PAIRS) if name in summary}
-    recipe = {name: value for name, value in asdict(params).items() if name != "verify"}
+    recipe = {name: value for name, value in params.recipe.items() if name != "verify"}
     runs = [run.name for run in results.chain]
     items = [*(name for name in results.rounds if name not in runs), *runs]
     content = {

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from manifests.core.errors import InputError
-from manifests.core.files import put, require_file_place, write_json
+from manifests.core.files import put, require_file_place, require_new, write_json
 
 STUDENT, TEACHER = "#1f5f99", "#96590c"  # as text on white 6.6 and 5.5 to 1
 BEFORE = "#8a94a3"
@@ -93,12 +93,13 @@ def data_uri(content: bytes | Figure, kind: str = "image/png") -> str:
     return f"data:{kind};base64,{b64encode(held).decode()}"
 
 
-def check_outputs(paths: Sequence[Path]) -> None:
+def check_outputs(paths: Sequence[Path], *, force: bool = False) -> None:
     """Of --out. Raises InputError for a file that could not be written so: before the work."""
     for path in paths:
         if path.suffix not in FORMATS:
             raise InputError(f"{path}: --out takes files that end in {', '.join(FORMATS)}")
         require_file_place(path)
+        require_new(path, force=force)
 
 
 def write_outputs(

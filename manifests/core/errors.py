@@ -24,6 +24,10 @@ class Parser(argparse.ArgumentParser):
         raw = argparse.RawDescriptionHelpFormatter
         super().__init__(prog, description=description, formatter_class=raw)
 
+    def add_force(self) -> None:
+        """For a command whose result may take the place of another one."""
+        self.add_argument("--force", action="store_true", help="replace what lies there")
+
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see --help")
 
@@ -142,7 +146,9 @@ def _complain(text: str, *more: str) -> int:
 
 def conclude(where: object, found: str, following: str = "") -> None:
     """How a command ends: where what it made lies, what it found, and what comes next."""
-    print(f"{where}: {found}" + (f"; next: {following}" if following else ""))
+    print(f"{where}: {found}")
+    if following:
+        print(f"next: {following}")
 
 
 def pick(kind: str, name: str, choices: Mapping[str, T]) -> T:

@@ -137,6 +137,14 @@ def require_file_place(path: Path) -> None:
     require_writable(path)
 
 
+def require_new(output: Path, *, force: bool) -> None:
+    """Raises InputError where something lies already that nobody said may be replaced: better
+    before the work."""
+    empty = output.is_dir() and not any(output.iterdir())
+    if os.path.lexists(output) and not (force or empty):
+        raise InputError(f"{output}: is there already; name another place, or replace it: --force")
+
+
 def _remove(path: Path) -> None:
     if path.is_symlink():
         path.unlink()

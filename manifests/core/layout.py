@@ -37,6 +37,10 @@ ROUND = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 LONGEST = 120  # bytes of a name: with its endings it is a file's, which have 255
 
+# runs/NAME, and runs/studies/STUDY/ARM
+RUN = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*")
+INSIDE = (FACES, "teachers", "marks", "card")  # the folder of a round
+
 TEACHER = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -65,11 +69,64 @@ def teacher(round: str, name: str) -> Path:
 
 def round_of(store: Path) -> str:
     """The round whose store has this path; "" if it is no such place of this checkout."""
-    parts = Path(os.path.relpath(store)).parts
-    if parts[:1] != DATA.parts:
-        return ""
+    parts = _below(DATA, store)
     last = -2 if parts[-2:-1] == ("teachers",) else -1
-    return "/".join(parts[1:last])
+    return "/".join(parts[:last])
+
+
+def _below(folder: Path, path: Path | str) -> tuple[str, ...]:
+    """The parts of a path from a folder of this checkout on; none if it lies elsewhere."""
+    parts, own = Path(os.path.relpath(path or ".")).parts, folder.parts
+    return parts[len(own) :] if parts[: len(own)] == own else ()
+
+
+def round_name(text: str) -> str:
+    """What a user calls a round: `mined-1`, or the path of its folder, of a store in it or of its
+    manifest. What is none of these paths is the name itself."""
+    parts = _below(DATA, text)
+    inside = [at for at, part in enumerate(parts) if at and part in INSIDE]
+    recipe = "/".join(_below(MANIFESTS, text))
+    for ending in (".summary.json", ".parquet"):
+        recipe = recipe.removesuffix(ending)
+    return "/".join(parts[: inside[0]] if inside else parts) or recipe or text.rstrip("/")
+
+
+def stores(text: str) -> list[Path]:
+    """The store at a path, or all that are there of a round by any of its names."""
+    name, given = round_name(text), Path(text)
+    if given.suffix == ".zarr" or not ROUND.fullmatch(name) or name in TAKEN:
+        return [given]
+    teachers = sorted((DATA / name / "teachers").glob("*.zarr"))
+    return [store for store in (faces(name), *teachers) if store.is_dir()] or [given]
+
+
+def manifest_or_store(text: str) -> Path:
+    """The manifest of a round by any of its names, or what lies at that path."""
+    name, given = round_name(text), Path(text)
+    if given.suffix == ".zarr" or not ROUND.fullmatch(name) or not manifest(name).exists():
+        return given
+    return manifest(name)
+
+
+def run_name(text: str) -> str:
+    """What a user calls a run: `mined-2`, or the path of its folder.
+
+    Raises InputError for a folder that is not below runs/.
+    """
+    name = "/".join(_below(RUNS, text)) or text.rstrip("/")
+    if not RUN.fullmatch(name):
+        raise InputError(f"run {text[:80]!r}: expected a name such as mined-2, or runs/mined-2")
+    return name
+
+
+def run_folder(text: str) -> Path:
+    """The folder of the run that `run_name` names, or else any folder."""
+    inside = _below(RUNS, text)
+    if inside:
+        return RUNS.joinpath(*inside)
+    named = RUNS / text
+    is_name = RUN.fullmatch(text.rstrip("/")) and (named.is_dir() or not Path(text).is_dir())
+    return named if is_name else Path(text)
 
 
 def _checked(round: str) -> str:

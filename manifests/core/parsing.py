@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -44,6 +44,9 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     if origin is not None:
         if not isinstance(value, Mapping):
             raise InputError(f"{where}: {value!r}, expected a section with keys")
+        for key in value:  # 1, or yes, is none in YAML
+            if not isinstance(key, str):
+                raise InputError(f"{where}: key {key!r} is a {type(key).__name__}; quote a name")
         return {key: parse(inner[1], item, f"{where}: {key}") for key, item in value.items()}
     return _plain(kind, value, where)
 
@@ -67,22 +70,38 @@ def _plain(kind: Any, value: Any, where: str) -> Any:
 
 def parse_fields(kind: Any, value: Any, where: str) -> Any:
     """A dataclass from a section with its fields' names as keys."""
+    return kind(**parse_keys(forms_of(kind), required_of(kind), value, where))
+
+
+def parse_keys(
+    forms: Mapping[str, Any], required: Sequence[str], value: Any, where: str
+) -> dict[str, Any]:
+    """The keys of a section, each by its type in `forms`, in that order."""
     if not isinstance(value, Mapping):
         raise InputError(f"{where}: {value!r}, expected a section with keys")
-    hints = get_type_hints(kind, include_extras=True)
-    names = [field.name for field in fields(kind)]
-    unknown = sorted(set(value) - set(names), key=str)
-    missing = sorted(set(required_of(kind)) - set(value))
+    unknown = sorted(set(value) - set(forms), key=str)
+    missing = sorted(set(required) - set(value))
     if unknown:
-        raise InputError(f"{where}: unknown key {unknown[0]!r}; known keys: {', '.join(names)}")
+        raise InputError(f"{where}: unknown key {unknown[0]!r}; known keys: {', '.join(forms)}")
     if missing:
         raise InputError(f"{where}: missing key {missing[0]!r}")
-    given = {name: value[name] for name in names if name in value}
-    return kind(
-        **{name: parse(hints[name], item, f"{where}: {name}") for name, item in given.items()}
-    )
+    return {
+        name: parse(form, value[name], f"{where}: {name}")
+        for name, form in forms.items()
+        if name in value
+    }
+
+
+def forms_of(kind: Any) -> dict[str, Any]:
+    """{field: type} of a dataclass."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(kind)}
 
 
 def required_of(kind: Any) -> list[str]:
     """The keys that a section of that dataclass must have."""
-    return [field.name for field in fields(kind) if field.default is MISSING]
+    return [
+        field.name
+        for field in fields(kind)
+        if field.default is MISSING and field.default_factory is MISSING
+    ]

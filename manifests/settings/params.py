@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +22,7 @@ from manifests.core.bounds import (
     Seed,
     Share,
 )
-from manifests.core.errors import InputError
+from manifests.core.errors import InputError, pick
 from manifests.core.layout import IDENTITIES, POOL, PROBE, START
 from manifests.core.parsing import parse, parse_fields
 from manifests.settings.training import Fuse, MinedRun, Run, Train
@@ -210,14 +210,37 @@ class Params:
                 )
             if name in taken:
                 raise InputError(f"{where}: mined: {name}: a round or run of that name is there")
+            self._check_continues(name, mined.prev, where)
             known.append(name)
         if self.report not in self.runs:
             valid = ", ".join(self.runs)
             raise InputError(f"{where}: report: {self.report!r}, expected one of {valid}")
 
+    def _check_continues(self, name: str, prev: str, where: str) -> None:
+        """A run begins with the weights of the one before: of the same network."""
+        own, before = (self.of_run(each).train for each in (name, prev))
+        for key, asked in network_of(own).items():
+            found = network_of(before)[key]
+            if asked != found:
+                raise InputError(
+                    f"{where}: mined: {name}: {key}: {asked}, but it continues {prev}, which has "
+                    f"{found}; say the same of both, or of all in train"
+                )
+
+    def of_run(self, name: str) -> Params:
+        """With what that run has of its own in `train`. Raises InputError for an unknown run."""
+        return replace(self, train=self.train.of(pick("run", name, self.runs)))
+
     @property
     def runs(self) -> dict[str, Run]:
         return {**self.train.runs, **{name: mined.run for name, mined in self.mined.items()}}
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """All of it, as it is written."""
+        values = asdict(self)
+        values["train"]["runs"] = {name: run.section for name, run in self.train.runs.items()}
+        return values | {"mined": {name: mined.section for name, mined in self.mined.items()}}
 
     @property
     def trained_rounds(self) -> list[str]:
@@ -227,6 +250,12 @@ class Params:
     def teacher_text(self, name: str) -> str:
         """What loads the teacher called `name`: what `teachers` has for it, or the name itself."""
         return self.teachers.get(name, name)
+
+
+def network_of(train: Train) -> dict[str, Any]:
+    """{key: value} of what decides the shapes of a student's weights."""
+    own = {f"student: {key}": value for key, value in asdict(train.student).items()}
+    return {**own, "embedding_width": train.embedding_width}
 
 
 def load_params(path: Path = PATH) -> Params:
@@ -243,5 +272,5 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run from the repository root") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path}: not readable as YAML ({error})") from None

@@ -13,11 +13,11 @@ import textwrap
 import tokenize
 import types
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import is_dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from manifests.core.bounds import limits_of
-from manifests.core.parsing import required_of
+from manifests.core.parsing import forms_of, required_of
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 KEYWORDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
@@ -58,10 +58,12 @@ def form_of(kind: Any, defs: Schema) -> Schema:
     return {"type": PLAIN[kind]}
 
 
-def section_of(kind: Any, defs: Schema) -> Schema:
-    """A section with a dataclass's fields as keys."""
-    hints, told = get_type_hints(kind, include_extras=True), comments_of(kind)
-    properties = {field.name: form_of(hints[field.name], defs) for field in fields(kind)}
+def section_of(kind: Any, defs: Schema, *, without: str = "") -> Schema:
+    """A section with a dataclass's fields as keys, but for the one `without`."""
+    told = comments_of(kind)
+    properties = {
+        name: form_of(form, defs) for name, form in forms_of(kind).items() if name != without
+    }
     for name, comment in told.items():
         if name in properties:
             properties[name] |= {"description": comment}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Literal, cast
 
 from annotated_types import Interval
 
@@ -21,66 +21,117 @@ from manifests.core.bounds import (
 )
 from manifests.core.errors import InputError
 from manifests.core.layout import PROBE
+from manifests.core.parsing import forms_of, parse_keys, required_of
 from manifests.settings.objectives import IdentityPart, Losses, Tuition
+from manifests.settings.schema import Schema, section_of
 
 Reason = Literal["near_duplicate", "low_quality", "off_identity", "low_utility"]
 Optimizer = Literal["adamw", "sgd"]
 Strongest = Annotated[int, Interval(ge=0, le=30)]  # bin of RandAugment's 0..30
+# Beyond these nothing can be meant, and memory, or a sine, would end without a word.
+Faces = Annotated[int, Interval(ge=0, le=1_000_000_000_000)]
+Width = Annotated[int, Interval(ge=1, le=1 << 16)]  # numbers of an embedding
+Spread = Annotated[float, Interval(ge=0.0, le=10.0)]
+Blur = Annotated[float, Interval(ge=0.0, le=32.0)]
+Operations = Annotated[int, Interval(ge=0, le=100)]
 Times = Annotated[float, Interval(gt=0.0, le=1000.0)]  # that an epoch shows a face
 
 
 @dataclass(frozen=True)
 class Student:
     name: str
-    input_size: PositiveInt
-    width: Positive  # multiplier of all channel numbers
+    input_size: Annotated[int, Interval(ge=1, le=4096)]
+    width: Annotated[float, Interval(gt=0.0, le=100.0)]  # multiplier of all channel numbers
     # of the student's own embedding, where a linear layer leads from it to the teacher's
-    projected_from: PositiveInt | None = None
+    projected_from: Width | None = None
 
 
 @dataclass(frozen=True)
 class Noise:
     """Student noise: the picture changes, the target does not. Standard deviations."""
 
-    rotation: NotNegative  # radians
-    zoom: NotNegative  # log scale
-    shift: NotNegative  # share of the side
-    gamma: NotNegative  # log exponent
-    contrast: NotNegative  # log gain
-    brightness: NotNegative  # of 0..1
-    tint: NotNegative  # log gain per colour
+    rotation: Spread  # radians
+    zoom: Spread  # log scale
+    shift: Spread  # share of the side
+    gamma: Spread  # log exponent
+    contrast: Spread  # log gain
+    brightness: Spread  # of 0..1
+    tint: Spread  # log gain per colour
     grey: Share  # chance of being desaturated, by a random amount
-    sharpness: NotNegative  # gain of an unsharp mask, uniform in -0.4..1 times this
+    sharpness: Spread  # gain of an unsharp mask, uniform in -0.4..1 times this
     grain: Share  # largest deviation of white noise, of 0..1
     crop: Share  # chance of showing only a box of 0.6 to 1 of the side
-    hue: NotNegative  # radians about the grey axis
+    hue: Spread  # radians about the grey axis
     low_resolution: Share  # chance of having been shrunk to 0.2 to 1 of the side
-    blur: NotNegative  # largest width (sigma, pixels) of a Gaussian
-    randaugment: Count  # operations of it that a picture goes through
+    blur: Blur  # largest width (sigma, pixels) of a Gaussian
+    randaugment: Operations  # of it that a picture goes through
     strongest: Strongest  # of its bins that is drawn
 
 
+class _WithItsOwn:
+    """A section of a run, in which fields of `train` may stand beside the run's: they hold for
+    this run alone. Of `student`, `noise` and `engine` a run may change some keys; all else it
+    changes as a whole."""
+
+    @classmethod
+    def parsed(cls, value: Any, where: str) -> Any:
+        forms = {name: form for name, form in forms_of(cls).items() if name != "own"}
+        found = parse_keys(forms | _own(), required_of(cls), value, where)
+        own = {name: item for name, item in found.items() if name not in forms}
+        given = {name: found[name] for name in forms if name in found}
+        return cast(Any, cls)(**given, own=own)
+
+    @classmethod
+    def schema(cls, defs: Schema) -> Schema:
+        free = section_of(Train, defs, without="runs")["properties"]
+        for name in SECTIONS:
+            free[name] |= {"required": []}
+        defs["Own"] = {"type": "object", "properties": free}
+        named = {name: {"$ref": f"#/$defs/Own/properties/{name}"} for name in free}
+        section = section_of(cls, defs, without="own")
+        return section | {"properties": section["properties"] | named}
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """As it is written in params.yaml."""
+        values = asdict(cast("Run | MinedRun", self))
+        own = values.pop("own")
+        return values | own
+
+
 @dataclass(frozen=True)
-class Run:
-    faces_seen: Count
+class Part:
+    """Some fields of a dataclass."""
+
+    kind: type
+
+    def parsed(self, value: Any, where: str) -> dict[str, Any]:
+        return parse_keys(forms_of(self.kind), [], value, where)
+
+
+@dataclass(frozen=True)
+class Run(_WithItsOwn):
+    faces_seen: Faces
     rate_from: Share  # the learning rate goes by train.engine.schedule from this share of its peak
     rate_to: Share  # to this one
     identities: IdentityPart | None = None  # that it sees; null: all, and faces of nobody
+    own: Mapping[str, Any] = field(default_factory=dict)  # {field of `train`: what this run has}
 
 
 @dataclass(frozen=True)
-class MinedRun:
+class MinedRun(_WithItsOwn):
     """A round that is mined, and the run of the same name, which learns from it."""
 
     prev: str  # the run whose gaps it is mined for, and which its own run continues
-    faces_seen: Count
+    faces_seen: Faces
     rate_from: Share  # shares of the peak, as in Run
     rate_to: Share
     identities: IdentityPart | None = None  # that its run sees, as in Run
+    own: Mapping[str, Any] = field(default_factory=dict)  # as in Run
 
     @property
     def run(self) -> Run:
-        return Run(self.faces_seen, self.rate_from, self.rate_to, self.identities)
+        return Run(self.faces_seen, self.rate_from, self.rate_to, self.identities, self.own)
 
 
 @dataclass(frozen=True)
@@ -113,22 +164,39 @@ class Train:
         str | None
     )  # the run of `facestill fuse` that makes one target of all teachers' embeddings
     snapshots: tuple[str, ...]  # one teacher's stores, each for an epoch; instead of `teachers`
-    embedding_width: PositiveInt | None  # of the student; null: that of what it is taught
-    batch: PositiveInt
+    embedding_width: Width | None  # of the student; null: that of what it is taught
+    batch: Annotated[int, Interval(ge=1, le=1 << 20)]
     learning_rate: Positive
     weight_decay: NotNegative
-    warmup_faces: Count
+    warmup_faces: Faces
     round_weights: Mapping[str, Times]  # times that an epoch shows a round's faces; unnamed: 1
     face_weights: Mapping[
         str, str
     ]  # a round's table of `facestill qualities`; unnamed: faces weigh 1
     pool_rows: PositiveInt  # faces that are shuffled together in memory
-    readers: PositiveInt  # threads that decode faces
+    readers: Annotated[int, Interval(ge=1, le=1024)]  # threads that decode faces
     seed: Seed
     leave_out: tuple[Reason, ...]  # reasons of the screen stage for not training on a face
-    checkpoint_faces: Count  # a resumable state is written every so many faces
+    checkpoint_faces: Faces  # a resumable state is written every so many faces
     live: bool  # also logs to reports/live/RUN by dvclive (an extra)
     runs: Mapping[str, Run]  # start, and those that are trained by hand
+
+    def of(self, run: Run) -> Train:
+        """With what that run has of its own."""
+        changes = {
+            name: replace(getattr(self, name), **found) if name in SECTIONS else found
+            for name, found in run.own.items()
+        }
+        return replace(self, **changes)
+
+
+SECTIONS = ("student", "noise", "engine")  # whose keys a run may change one by one
+
+
+def _own() -> dict[str, Any]:
+    """{field: type} of what a run may have of its own."""
+    forms = {name: form for name, form in forms_of(Train).items() if name != "runs"}
+    return forms | {name: Part(forms[name]) for name in SECTIONS}
 
 
 @dataclass(frozen=True)
@@ -136,11 +204,11 @@ class Fuse:
     """Of an adaptor of several teachers: `facestill fuse`."""
 
     kind: Literal["single-linear", "double-linear", "double-linear-dropout"]
-    embedding_width: PositiveInt
+    embedding_width: Width
     loss: Losses  # a margin alone
-    epochs: PositiveInt
+    epochs: Annotated[int, Interval(ge=1, le=10_000)]
     drops: tuple[Count, ...]  # epochs from which the learning rate is a tenth of what it was
-    batch: PositiveInt
+    batch: Annotated[int, Interval(ge=1, le=1 << 20)]
     learning_rate: Positive
     momentum: Decay
     weight_decay: NotNegative

@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from manifests.building.ledger import NAME as LEDGER
 from manifests.building.ledger import LedgerLine, append_line, read_ledger, write_ledger
-from manifests.building.locks import only_writer
 from manifests.building.writing import (
     IMAGES,
     Column,
@@ -37,6 +36,7 @@ from manifests.core.costs import timed
 from manifests.core.digests import canonical_json, sha256_file, sha256_text
 from manifests.core.errors import InputError
 from manifests.core.files import deliver, forget_others, require_writable, write_json
+from manifests.core.locks import only_writer
 from manifests.core.sources import Loaded, loaded
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Passport, Provenance

@@ -17,6 +17,7 @@ from eval.gap import (
     gap_table,
     gaps,
     impostor_margins,
+    in_words,
     student_embeddings,
 )
 from manifests.core.errors import InputError
@@ -141,3 +142,9 @@ def test_a_student_of_another_width_has_no_gap(
     other = replace(student(), card=replace(student().card, embedding_width=OUT + 8))
     with pytest.raises(InputError, match=r"runs/x: embeddings of width 24, .* have 16"):
         check_one_width(other, teacher)
+
+
+def test_a_run_ends_with_its_gap_in_words() -> None:
+    found = {"num_faces": 1640, "mean": 0.25, "standard_error": 0.005}
+    assert in_words(found) == "gap 0.2500 [0.2402, 0.2598] of 1,640 faces"
+    assert in_words({"num_faces": 0}) == "no usable faces"

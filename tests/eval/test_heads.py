@@ -192,7 +192,7 @@ def test_another_teachers_embeddings_are_refused(
     with pytest.raises(InputError, match=message):
         annotators.annotate("pool", load_annotator("heads:h.safetensors"))
     with pytest.raises(InputError, match=message):
-        run(monkeypatch, "labels.csv", "--faces", "pool", "--out", "h.safetensors")
+        run(monkeypatch, "labels.csv", "--faces", "pool", "--out", "other.safetensors")
 
 
 def toy_heads(path: Path, used: tuple[str, ...] = ("Male", "Bald")) -> None:

@@ -87,7 +87,7 @@ def built(
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> dict[str, Any]:
-    given = ["leakage", *ROUNDS, "--real", "folder:real", "--out", str(OUT), "--frame"]
+    given = ["leakage", *ROUNDS, "--real", "folder:real", "--out", str(OUT), "--force", "--frame"]
     monkeypatch.setattr(sys, "argv", [*given, "arcface112", *words])
     main()
     return read_json(OUT)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.quality import judge_round, open_identities, report_of, write
-from eval.report import gather, write_reports
+from eval.report import check_replaced, gather, write_reports
 from eval.reporting.break_even import BENCH, Rates, break_even, measured_rates
 from eval.reporting.mistakes import NUM_SHOWN
 from eval.reporting.page import TITLES, count, duration
@@ -312,3 +312,14 @@ class TestExported:
         toy_export(layout.export("mined-2"))
         with pytest.raises(InputError, match=r"mined-2: of student 5a5a.*export the run again"):
             written(toy_params)
+
+
+def test_the_page_of_another_run_is_not_replaced_unless_it_is_said(tmp_path: Path) -> None:
+    check_replaced("mined-2", tmp_path, force=False)
+    write_json(tmp_path / "summary.json", {"student": {"run": "mined-2"}})
+    check_replaced("mined-2", tmp_path, force=False)
+    with pytest.raises(
+        InputError, match=r"has the report of run mined-2, .* that of arc; .*--force"
+    ):
+        check_replaced("arc", tmp_path, force=False)
+    check_replaced("arc", tmp_path, force=True)

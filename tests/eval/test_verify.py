@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from eval.benchmarks import open_benchmark
-from eval.photos.models import load_model
-from eval.photos.verification import in_words, verify_models
+from eval.photos.models import Model, load_model
+from eval.photos.verification import check_replaced, in_words, verify_models
 from eval.scoring.metrics import figures_of
 from eval.verify import _check_folder
 from manifests.core.errors import InputError
+from manifests.core.files import write_json
+from pipeline.arrays.frames import ARCFACE112
 from tests.conftest import ROOT
+from tests.eval.test_freeze import make_pairs
 from tests.protocols import make_folder
 
 
@@ -98,3 +102,24 @@ def test_an_output_that_is_a_file_is_refused_before_measuring(tmp_path: Path) ->
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="file is a file; name a folder"):
         _check_folder(tmp_path / "file/out")
+
+
+def test_a_result_is_not_replaced_by_another_unless_it_is_said(tmp_path: Path) -> None:
+    model = Model("student", "a" * 64, ARCFACE112, "cosine", True, lambda faces: faces)
+    protocol = open_benchmark(f"pairs:{make_pairs(tmp_path)}")
+    found = {
+        "model": "student", "model_sha256": "a" * 64, "views": "plain+flip", "benchmark": "lfw",
+        "protocol_sha256": protocol.benchmark.protocol_sha256,
+    }  # fmt: skip
+    write_json(tmp_path / "out/metrics.json", found)
+    check_replaced(tmp_path / "out", model, protocol, None, force=False)
+    check_replaced(tmp_path / "none", model, protocol, None, force=False)
+    for views, one, changes in (
+        (None, replace(model, sha256="b" * 64), {}),
+        ("plain", model, {}),
+        (None, model, {"protocol_sha256": "c" * 64}),
+    ):
+        write_json(tmp_path / "out/metrics.json", found | changes)
+        with pytest.raises(InputError, match=r"has the result of student on lfw .*--force"):
+            check_replaced(tmp_path / "out", one, protocol, views, force=False)
+        check_replaced(tmp_path / "out", one, protocol, views, force=True)

@@ -81,3 +81,13 @@ def test_the_command_exits_by_what_it_finds(
     (faces / "ok/c/0").unlink()
     assert main() == 1
     assert f"next: facestill repair {faces}" in capsys.readouterr().err
+
+
+def test_a_round_is_all_of_its_stores(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for given in ("pool", "data/pool", "manifests/rounds/pool.parquet"):
+        monkeypatch.setattr(sys, "argv", ["check", given])
+        assert main() == 0
+        said = capsys.readouterr().out
+        assert f"{faces}: sound" in said and f"{layout.teacher('pool', 'toy')}: sound" in said

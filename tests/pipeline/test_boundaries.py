@@ -280,7 +280,7 @@ class TestOnARealPool:
         main()
         said = capsys.readouterr().out
         assert "pool/boundaries.parquet: 4 of 4 boundaries kept, held-out accuracy 0." in said
-        assert said.endswith("; next: facestill sample identities\n")
+        assert said.endswith("\nnext: facestill sample identities\n")
         assert Boundaries.read(layout.boundaries("pool")).kept.all()
 
     def test_inaccurate_boundaries_keep_their_row_and_a_reason(self, small: Params) -> None:

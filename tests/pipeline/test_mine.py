@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from manifests.core import layout
+from manifests.core.errors import InputError
 from manifests.core.files import read_json
 from manifests.records.gaps import GapTable
 from manifests.settings.params import Params
@@ -145,7 +146,9 @@ class TestSameness:
         ]
         ids = [set(mined.face_id)]
         for changed in changes:
-            mine_round("mined-1", "start", changed)
+            with pytest.raises(InputError, match=r"mined-1\.parquet: holds other faces than"):
+                mine_round("mined-1", "start", changed)
+            mine_round("mined-1", "start", changed, force=True)
             ids.append(set(LatentManifest.read(layout.manifest("mined-1")).face_id))
         assert len(set.union(*ids)) == 4 * SMALL.count
 

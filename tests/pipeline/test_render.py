@@ -242,5 +242,5 @@ def test_a_command_ends_with_where_what_and_next(
         "embed": "screen",
         "screen": "train RUN --rounds",
     }
-    rest = f"; next: facestill {more[verb]} {name}" if verb in more else ""
+    rest = f"\nnext: facestill {more[verb]} {name}" if verb in more else ""
     assert re.fullmatch(end + rest, line), line

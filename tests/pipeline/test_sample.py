@@ -35,6 +35,17 @@ def pool(workspace: Path, params: Params) -> LatentManifest:
     return manifest
 
 
+def test_a_round_is_not_replaced_by_another_unless_it_is_said(pool: LatentManifest) -> None:
+    """Its stores may have taken hours."""
+    save(pool)  # the same again is no other
+    other = sample_prior("pool", PriorRound(count=21, seed=1), load_params())
+    with pytest.raises(InputError, match=r"pool\.parquet: holds other faces than .*--force"):
+        save(other)
+    assert LatentManifest.read(layout.manifest("pool")).digest == pool.digest
+    save(other, force=True)
+    assert LatentManifest.read(layout.manifest("pool")).digest == other.digest
+
+
 def test_prior_is_a_function_of_its_seed() -> None:
     assert np.array_equal(prior(50, WIDTH, "pool", seed=1), prior(50, WIDTH, "pool", seed=1))
     assert not np.array_equal(prior(50, WIDTH, "pool", seed=1), prior(50, WIDTH, "pool", seed=2))

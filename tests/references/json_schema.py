@@ -34,7 +34,10 @@ def _holds(word: str, value: Any, schema: dict[str, Any], root: dict[str, Any]) 
     if word == "anyOf":
         return any(fits(value, option, root) for option in rule)
     if word == "$ref":
-        return fits(value, root["$defs"][rule.removeprefix("#/$defs/")], root)
+        target = root
+        for step in rule.removeprefix("#/").split("/"):
+            target = target[step]
+        return fits(value, target, root)
     if word == "minItems":
         return not isinstance(value, list) or len(value) >= rule
     if word == "items":

@@ -68,7 +68,8 @@ def params(
 def run(params: Params, name: str = "start", *rounds: str) -> str:
     """Trains; the digest of the student's weights."""
     output = layout.run(name)
-    train_run(open_plan(name, rounds or ("pool", "people"), None, params), output)
+    plan = open_plan(name, rounds or ("pool", "people"), None, params)
+    train_run(plan, output, force=True)
     return load_student(output).sha256
 
 

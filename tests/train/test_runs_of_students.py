@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from manifests.settings.objectives import Losses
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import MinedRun, Run, Student
 from tests.conftest import ROOT
 from tests.students import pictures
 from tests.toys import make_round
-from train.checkpoint import load_student
+from train.checkpoint import LOG, load_student
 from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 
@@ -68,5 +71,41 @@ def test_continuing_with_another_projection_is_refused(params: Params) -> None:
     train_run(same, Path("runs/mined-1"))
     assert load_student(Path("runs/mined-1")).card.projected_from == 128
     other = taught(params, replace(POCKETNET, projected_from=None))
-    with pytest.raises(InputError, match=r"runs/start: projected from 128, .* None; train it"):
+    with pytest.raises(InputError, match=r"runs/start: projected from 128, .* None; say the"):
         open_plan("mined-1", ["mined-1"], "start", other)
+
+
+def with_own(params: Params, run: str, own: dict[str, Any]) -> Params:
+    runs = {**params.train.runs, run: replace(params.train.runs["start"], own=own)}
+    return replace(params, train=replace(params.train, runs=runs))
+
+
+def test_a_run_of_its_own_student_and_loss_says_so(params: Params) -> None:
+    own = {
+        "student": {"name": "tinyfar-c", "width": 0.25},
+        "loss": Losses.parsed("cosine", "loss"),
+    }
+    shared = open_plan("start", ["pool"], None, params).digest
+    both = with_own(params, "arc", own)
+    train_run(open_plan("arc", ["pool"], None, both), Path("runs/arc"))
+    card, log = load_student(Path("runs/arc")).card, read_json(Path("runs/arc") / LOG)
+    assert (card.name, card.width) == ("tinyfar-c", 0.25)
+    assert log["params"]["loss"]["terms"][0]["name"] == "cosine"
+    assert log["params"]["student"]["name"] == "tinyfar-c"
+    assert "own" not in log["params"]["runs"]["arc"]
+    assert open_plan("start", ["pool"], None, both).digest == shared
+
+
+def test_what_a_run_has_of_its_own_is_what_all_have_said_once_more(params: Params) -> None:
+    """So that a run which was trained before is not trained again."""
+    said = with_own(params, "start", {"student": {"width": params.train.student.width}})
+    one, other = (open_plan("start", ["pool"], None, each) for each in (params, said))
+    assert one.digest == other.digest
+
+
+def test_a_run_does_not_continue_another_student(params: Params) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    make_round("mined-1", 40, seed=9)
+    own = with_own(params, "arc", {"student": {"name": "tinyfar-c"}})
+    with pytest.raises(InputError, match=r"runs/start: a small-resnet .* asks for tinyfar-c.*same"):
+        open_plan("arc", ["mined-1"], "start", own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,14 @@ def test_a_run_leaves_a_student_that_knows_where_it_comes_from(params: Params) -
     assert [line["faces_seen"] for line in log["history"]] == list(range(16, 193, 16))
 
 
+def test_a_run_ends_with_what_it_came_to(
+    params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    (said,) = capsys.readouterr().out.splitlines()
+    assert said.startswith("runs/start: small-resnet, ") and "192 faces seen of " in said
+
+
 def test_an_interrupted_run_ends_at_the_same_bits(params: Params) -> None:
     train_run(open_plan("start", ["pool"], None, params), OUT)
     straight = weights(OUT)
@@ -98,6 +107,64 @@ def test_a_finished_run_is_relinked(params: Params, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(stage, "train_steps", None)
     train_run(open_plan("start", ["pool"], None, params), OUT)
     assert sha256_file(OUT / FILE) == before
+
+
+def test_a_finished_run_is_not_replaced_by_another_unless_it_is_said(params: Params) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    before = weights(OUT)
+    other = replace(params, train=replace(params.train, loss=Losses.parsed("mse", "loss")))
+    plan = open_plan("start", ["pool"], None, other)
+    with pytest.raises(InputError, match=r"^runs/start: .* finished with train\.loss\."):
+        train_run(plan, OUT)
+    assert weights(OUT) == before
+    train_run(open_plan("start", ["pool"], None, params), OUT)  # the same again is no other
+    train_run(plan, OUT, force=True)
+    assert weights(OUT) != before
+
+
+def test_what_is_finished_is_not_trained_again_where_scratch_is_gone(
+    params: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    shutil.rmtree(layout.WORK)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "train_steps", None)
+        train_run(open_plan("start", ["pool"], None, params), OUT)
+    assert "runs/start: done before; small-resnet" in capsys.readouterr().out
+    log = json.loads((OUT / LOG).read_text())
+    del log["header"]["inputs_sha256"]  # of an older run: nobody knows its threads
+    (OUT / LOG).write_text(json.dumps(log))
+    with pytest.raises(InputError, match=r"finished with other threads, processes or machine"):
+        train_run(open_plan("start", ["pool"], None, params), OUT)
+
+
+def test_a_run_of_other_threads_is_another(params: Params) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    try:
+        with pytest.raises(InputError, match=r"finished with other threads, .*--force"):
+            train_run(open_plan("start", ["pool"], None, params), OUT)
+    finally:
+        torch.set_num_threads(torch.get_num_threads() - 1)
+
+
+def test_a_run_does_not_take_the_place_of_other_files(params: Params) -> None:
+    OUT.mkdir(parents=True)
+    train_run(open_plan("start", ["pool"], None, params), OUT)  # an empty folder is none
+    (OUT / LOG).write_text('{"kind": "single-linear", "teachers": ["a", "b"]}')
+    with pytest.raises(InputError, match=r"^runs/start: holds other files, and no trained"):
+        train_run(open_plan("start", ["pool"], None, params), OUT)
+
+
+def test_an_unfinished_run_is_begun_anew_where_it_is_said(params: Params) -> None:
+    with interrupted(stage, "train_steps", at=6):
+        train_run(open_plan("start", ["pool"], None, params), OUT)
+    other = replace(params, train=replace(params.train, loss=Losses.parsed("mse", "loss")))
+    plan = open_plan("start", ["pool"], None, other)
+    with pytest.raises(InputError, match=r"stopped there unfinished with .*anew with --force"):
+        train_run(plan, OUT)
+    train_run(plan, OUT, force=True)
+    assert [path.name for path in plan.work.parent.iterdir()] == [plan.work.name]
 
 
 def test_an_empty_mined_round_passes_the_last_student_on(params: Params) -> None:

@@ -102,8 +102,8 @@ def reseeded() -> Params:
     return with_train(params, seed=params.train.seed + 1)
 
 
-def start(*launcher: str) -> subprocess.Popen[str]:
-    """The command that trains `start`, in the current folder, one thread a process."""
-    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+def start(*launcher: str, threads: str = "1") -> subprocess.Popen[str]:
+    """The command that trains `start`, in the current folder, so many threads a process."""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": threads}
     command = [sys.executable, "-m", *launcher, "train.train", "start", "--rounds", "pool"]
     return subprocess.Popen(command, env=env, text=True, stdout=PIPE, stderr=PIPE)

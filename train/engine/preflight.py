@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,13 @@ from manifests.core.files import read_json
 from manifests.core.sources import Loaded, loaded
 from manifests.settings.params import Params
 from manifests.settings.training import Engine
+from train.checkpoint import LOG
 from train.engine.plan import Plan
 from train.engine.processes import Processes
 from train.engine.state import STATE
 from train.engine.steps import Progress
 
+SHOWN = 80  # characters of a value
 # Beside the state of an unfinished run: what its bits depend on, and what it was begun with.
 INPUTS, LOADED = "inputs.json", "loaded.json"
 
@@ -41,10 +44,20 @@ def check_run(plan: Plan, processes: Processes) -> None:
             f"train.batch: {train.batch} cannot be shared out evenly among {processes.count} "
             "processes; change it, or start as many as divide it"
         )
+    if train.engine.batch_norm == "batch" and train.batch // processes.count < 2:
+        raise InputError(
+            f"train.batch: {train.batch} among {processes.count} processes: of one face BatchNorm "
+            "has no spread; raise it, or say train.engine.batch_norm: frozen"
+        )
+    seen = plan.num_steps * train.batch
+    if processes.first and 0 < seen <= train.warmup_faces:
+        print(
+            f"warning: run {plan.name} sees {seen} faces, and warms up for {train.warmup_faces} "
+            "(train.warmup_faces): it never learns at its full rate",
+            file=sys.stderr,
+        )
     if train.live:
         check_installed()
-    _check_unfinished(plan.name, plan.work, plan.inputs)
-    _check_code(plan)
 
 
 def _check_engine(engine: Engine) -> None:
@@ -71,28 +84,60 @@ def check_round_weights(params: Params, rounds: list[str]) -> None:
         pick("round in train.round_weights", name, dict.fromkeys(known))
 
 
-def _check_unfinished(name: str, work: Path, inputs: Mapping[str, Any]) -> None:
-    """An unfinished run of this name, but of other inputs, is neither gone on with nor lost."""
-    for state in sorted(work.parent.glob(f"*/{STATE}")):
+def check_unfinished(plan: Plan, *, force: bool) -> None:
+    """An unfinished run of this name, but of other inputs, is neither gone on with nor lost,
+    unless `force` says so; nor one of other code."""
+    _check_code(plan, force=force)
+    for state in sorted(plan.work.parent.glob(f"*/{STATE}")):
         folder = state.parent
-        if folder == work or not (folder / INPUTS).exists():
+        if folder == plan.work or not (folder / INPUTS).exists():
             continue
-        for key, old, new in differences(read_json(folder / INPUTS), inputs):
+        if force:
+            shutil.rmtree(folder)
+            continue
+        for key, old, new in differences(read_json(folder / INPUTS), plan.inputs):
+            back = f"set OMP_NUM_THREADS={old}" if key == "threads" else "put it back"
             raise InputError(
-                f"{folder}: run {name} stopped there unfinished with {key} {old}, now it is "
-                f"{new}; put it back to go on, or remove that folder to begin anew"
+                f"{folder}: run {plan.name} stopped there unfinished with {key} {old}, now it is "
+                f"{new}; {back} to go on, or begin anew with --force (or remove that folder)"
             )
 
 
-def _check_code(plan: Plan) -> None:
+def _check_code(plan: Plan, *, force: bool) -> None:
     """An unfinished run is gone on with by the code that began it: else its bits were nobody's."""
     before = Loaded.read(plan.work / LOADED) if (plan.work / STATE).exists() else None
     unlike = loaded().unlike(before) if before else None
-    if unlike:
+    if unlike and force:
+        shutil.rmtree(plan.work)
+    elif unlike:
         raise InputError(
             f"{plan.work}: run {plan.name} stopped there unfinished with {unlike}; put it back to "
-            "go on, or remove that folder to begin anew"
+            "go on, or begin anew with --force (or remove that folder)"
         )
+
+
+def check_replaced(plan: Plan, output: Path, *, force: bool) -> None:
+    """Raises InputError where anything lies but a run of these inputs, unless `force` says that
+    it may be lost."""
+    if force or not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    log = read_json(output / LOG) if (output / LOG).is_file() else {}
+    if "header" not in log:
+        raise InputError(
+            f"{output}: holds other files, and no trained student; give the run another name, or "
+            "replace them with --force"
+        )
+    digest = log["header"].get("inputs_sha256")  # which older ones do not have
+    if digest == plan.digest or (digest is None and (plan.work / LOG).exists()):
+        return
+    was = {"train": log["params"], "stores": log["header"]["stores"], "after": log.get("after")}
+    now = {"train": plan.settings, "stores": plan.stores, "after": plan.facts.get("after")}
+    changed = [f"{key} {old}, now it is {new}" for key, old, new in differences(was, now)]
+    said = changed[0] if changed else "other threads, processes or machine"
+    raise InputError(
+        f"{output}: a run that was finished with {said}; give this one another name, or replace "
+        "that with --force"
+    )
 
 
 def differences(
@@ -104,7 +149,16 @@ def differences(
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from differences(old, new, f"{above}{name}.")
         elif canonical_json(old) != canonical_json(new):
-            yield f"{above}{name}", canonical_json(old)[:80], canonical_json(new)[:80]
+            texts = canonical_json(old), canonical_json(new)
+            unlike = (at for at, (a, b) in enumerate(zip(*texts, strict=False)) if a != b)
+            same = next(unlike, min(map(len, texts)))
+            yield f"{above}{name}", _from(texts[0], same), _from(texts[1], same)
+
+
+def _from(text: str, same: int) -> str:
+    """As much of a text as a line holds, from a little before the place where it differs."""
+    at = max(0, same - SHOWN // 2) if len(text) > SHOWN else 0
+    return "…" * bool(at) + text[at : at + SHOWN]
 
 
 Report = Callable[[Progress], None]

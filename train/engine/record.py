@@ -55,8 +55,9 @@ def save_run(plan: Plan, network: nn.Module, state: State, processes: Processes)
     student |= {"num_params": num_params(network), "sha256": weights_sha256(network)}
     seeds = {"train.seed": plan.train.seed, "run": plan.seed}
     device = processes.device(plan.params.device)
+    facts = header(card, plan.stores, seeds, state.seconds, device, processes.count)
     log: dict[str, Any] = {
-        "header": header(card, plan.stores, seeds, state.seconds, device, processes.count),
+        "header": {**facts, "inputs_sha256": plan.digest},
         "student": student,
         "rounds": plan.rounds,
         "num_faces": num_usable(plan.sources),
@@ -66,6 +67,16 @@ def save_run(plan: Plan, network: nn.Module, state: State, processes: Processes)
         "train_seconds": round(state.seconds, 1),
     }
     write_json(plan.work / LOG, log)
+
+
+def in_words(log: Mapping[str, Any]) -> str:
+    """What a finished run came to."""
+    student = log["student"]
+    text = f"{student['name']}, {student['num_params']:,} parameters, {student['faces_seen']:,} "
+    text += f"faces seen of {log['num_faces']:,} ({', '.join(log['rounds'])})"
+    if not log["history"]:
+        return f"{text}; nothing was trained, the student before is passed on"
+    return f"{text}, loss {log['history'][-1]['loss']:.4f}, {log['train_seconds']:,.0f} s"
 
 
 def header(

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from manifests.core import layout
-from manifests.core.errors import InputError, pick
+from manifests.core.errors import InputError
 from manifests.settings.params import Params
 from manifests.settings.training import check_training_rounds
 from pipeline.arrays.frames import ARCFACE112
@@ -76,7 +76,8 @@ class Supervised(Plan):
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The parameters that decide this run's student, those of other runs left out."""
-        values = asdict(self.train) | {"runs": {self.name: asdict(self.run)}}
+        run = {key: value for key, value in asdict(self.run).items() if key != "own"}  # in train
+        values = asdict(self.train) | {"runs": {self.name: run}}
         unused = [] if values["face_weights"] else ["face_weights"]
         for name in (*UNCONCERNED, *unused):
             values.pop(name)
@@ -203,6 +204,7 @@ def open_plan(
     Raises InputError if a store changed since the last run, or if the last run's student or
     teacher is not the one that the parameters ask for.
     """
+    params = params.of_run(name)
     _check_asked(name, rounds, after, params)
     student = load_student(layout.run(after)) if after else None
     known: Mapping[str, str] = json.loads(student.card.stores) if student else {}
@@ -211,11 +213,11 @@ def open_plan(
     if student is not None:
         check_same_kind(student, earlier[0], known, params)
     sources, marks = open_sources([*earlier, *rounds], teachers_of(params), params, known)
-    part = pick("run", name, params.runs).identities
+    part = params.runs[name].identities
     if part is not None:
         sources = [only_part(source, part) for source in sources]
     if params.train.loss.on_top is not None:
-        student = load_student(Path(params.train.loss.on_top))
+        student = load_student(layout.run_folder(params.train.loss.on_top))
         check_same_kind(student, "", {}, params)
     plan = Supervised(name, params, sources, len(rounds), student, marks, processes)
     _check_steps(plan, rounds, after)

@@ -14,12 +14,21 @@ from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError
 from manifests.core.files import deliver, forget_others, read_json, write_json
+from manifests.core.locks import writing
 from manifests.core.sources import loaded
 from train.checkpoint import FILE, LOG, SNAPSHOTS, load_student, save_student
 from train.engine.plan import Plan
-from train.engine.preflight import INPUTS, LOADED, Report, check_run, reporting
+from train.engine.preflight import (
+    INPUTS,
+    LOADED,
+    Report,
+    check_replaced,
+    check_run,
+    check_unfinished,
+    reporting,
+)
 from train.engine.processes import ALONE, Processes, together
-from train.engine.record import card_of, save_run
+from train.engine.record import card_of, in_words, save_run
 from train.engine.state import STATE, State, load_state, save_state
 from train.engine.steps import Learner, NotFinite, Progress, train_steps
 
@@ -27,34 +36,55 @@ LOG_POINTS = 100
 NOT_FINITE = "not-finite.json"  # which faces a run stopped at
 
 
-def train_run(plan: Plan, output: Path, processes: Processes = ALONE) -> None:
+def train_run(
+    plan: Plan, output: Path, processes: Processes = ALONE, *, force: bool = False
+) -> None:
     """Trains, resuming where exactly this plan was interrupted, or relinks it if it is done.
+    `force`: in place of whatever was trained under that name, finished or not.
 
-    Raises InputError for parameters that cannot be met, and for a loss or gradient that is no
-    finite number.
+    Raises InputError for parameters that cannot be met, for another run that would be lost, while
+    another process trains it, and for a loss or gradient that is no finite number.
     """
     check_run(plan, processes)
-    with together(processes, processes.device(plan.params.device)):
-        processes.require_alike(plan.digest)
-        done = _is_done(plan.work)
-        processes.wait()  # until all have looked: the first one is about to write there
-        if not done:
-            with timed(f"train@{plan.name}") if processes.first else nullcontext():
-                _train(plan, processes)
+    if not plan.work.exists() and _is_done(output) and _digest_of(output) == plan.digest:
         if processes.first:
-            strays = [STATE, INPUTS, LOADED, NOT_FINITE]
-            for stray in [*(plan.work / name for name in strays), *plan.work.glob(".*.tmp")]:
-                stray.unlink(missing_ok=True)
-            deliver(plan.work, output)
-            forget_others(plan.work)
-        processes.wait()
+            print(f"{output}: done before; {in_words(read_json(output / LOG))}")
+        return
+    with writing(output) if processes.first else nullcontext():
+        if processes.first:
+            check_replaced(plan, output, force=force)
+            check_unfinished(plan, force=force)
+        with together(processes, processes.device(plan.params.device)):
+            processes.require_alike(plan.digest)
+            _train_together(plan, output, processes)
+
+
+def _train_together(plan: Plan, output: Path, processes: Processes) -> None:
+    done = _is_done(plan.work)
+    processes.wait()  # until all have looked: the first one is about to write there
+    if not done:
+        with timed(f"train@{plan.name}") if processes.first else nullcontext():
+            _train(plan, processes)
+    if processes.first:
+        strays = [STATE, INPUTS, LOADED, NOT_FINITE]
+        for stray in [*(plan.work / name for name in strays), *plan.work.glob(".*.tmp")]:
+            stray.unlink(missing_ok=True)
+        deliver(plan.work, output)
+        forget_others(plan.work)
+        print(f"{output}: {in_words(read_json(output / LOG))}")
+    processes.wait()
 
 
 def _is_done(work: Path) -> bool:
     """Is a finished run here, and its student still the one that its log names?"""
-    if not (work / LOG).exists():
+    if not ((work / LOG).exists() and (work / FILE).exists()):
         return False
     return bool(read_json(work / LOG)["student"]["sha256"] == load_student(work).sha256)
+
+
+def _digest_of(run: Path) -> str | None:
+    """Of what a finished run was made from; older ones do not say it."""
+    return read_json(run / LOG).get("header", {}).get("inputs_sha256")
 
 
 def _train(plan: Plan, processes: Processes) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
@@ -156,7 +155,7 @@ def embedding_width(params: Params, targets: Mapping[str, Target]) -> int:
     if train.embedding_width is not None:
         return train.embedding_width
     if train.adaptor is not None:
-        return load_adaptor(layout.run(train.adaptor)).width
+        return load_adaptor(layout.run_folder(train.adaptor)).width
     if not targets:
         raise InputError(
             "train.embedding_width: null, but train.loss has no teacher to take it from; "
@@ -182,9 +181,11 @@ def make_objective(
     if loss.margin is not None:
         head = MarginHead(loss.margin, num_identities, width)
     if loss.grouped is not None:
-        grouped = GroupedComparison(loss.grouped, load_head(Path(loss.grouped.head))[0])
+        grouped = GroupedComparison(
+            loss.grouped, load_head(layout.run_folder(loss.grouped.head))[0]
+        )
     if loss.certainty is not None:
-        below = None if loss.on_top is None else load_head(Path(loss.on_top))[0]
+        below = None if loss.on_top is None else load_head(layout.run_folder(loss.on_top))[0]
         quality = QualityRegression(loss.certainty, width, below)
     teachings = _teachings(params, targets, width)
     return Distillation(teachings, head, grouped, quality, face_weights)
@@ -197,7 +198,7 @@ def _teachings(params: Params, targets: Mapping[str, Target], width: int) -> lis
     if not terms:
         return []
     if train.adaptor is not None:
-        return [Fused(load_adaptor(layout.run(train.adaptor)), terms)]
+        return [Fused(load_adaptor(layout.run_folder(train.adaptor)), terms)]
     if train.snapshots:
         return [Teaching(train.snapshots, [targets[name] for name in train.snapshots], terms)]
     pulled = any(term.name in PULLS for term in terms)  # pairs are compared without a projection
@@ -214,9 +215,9 @@ def files_of(params: Params) -> dict[str, str]:
     train = params.train
     paths = []
     if train.loss.grouped is not None:
-        paths.append(Path(train.loss.grouped.head) / HEAD)
+        paths.append(layout.run_folder(train.loss.grouped.head) / HEAD)
     if train.loss.on_top is not None:
-        paths.append(Path(train.loss.on_top) / HEAD)
+        paths.append(layout.run_folder(train.loss.on_top) / HEAD)
     if train.adaptor is not None:
-        paths.append(layout.run(train.adaptor) / ADAPTOR)
+        paths.append(layout.run_folder(train.adaptor) / ADAPTOR)
     return {path.as_posix(): sha256_file(path) for path in paths}

@@ -43,10 +43,12 @@ def check_objective(
     if params.train.loss.grouped is not None:
         (target,) = targets.values()
         reason = "the teacher's stores have"
-        _check_head(Path(params.train.loss.grouped.head), sources, target.width, reason)
+        _check_head(
+            layout.run_folder(params.train.loss.grouped.head), sources, target.width, reason
+        )
     if params.train.loss.on_top is not None:
         width, reason = embedding_width(params, targets), "train.embedding_width says"
-        _check_head(Path(params.train.loss.on_top), sources, width, reason)
+        _check_head(layout.run_folder(params.train.loss.on_top), sources, width, reason)
 
 
 def _check_choices(params: Params) -> None:
@@ -87,12 +89,13 @@ def check_same_kind(student: Student, pool: str, known: Mapping[str, str], param
         raise InputError(
             f"{student.folder}: a {card.name} of width {card.width:g} at {card.input_size} px, "
             f"params.yaml asks for {wanted.name}, {wanted.width:g}, {wanted.input_size}; "
-            "train it again"
+            "say the same `student` for both runs, or train it again"
         )
     if card.projected_from != (wanted.projected_from or 0):
         raise InputError(
             f"{student.folder}: projected from {card.projected_from or 'nothing'}, params.yaml "
-            f"has train.student.projected_from {wanted.projected_from}; train it again"
+            f"has projected_from {wanted.projected_from}; say the same `student` for both runs, or "
+            "train it again"
         )
     for teacher in teachers_of(params):
         if layout.teacher(pool, teacher).as_posix() not in known:
@@ -151,7 +154,7 @@ def _check_widths(params: Params, targets: Mapping[str, Target]) -> None:
 
 
 def _check_adaptor(params: Params, teachers: Mapping[str, TeacherStore]) -> None:
-    path = layout.run(str(params.train.adaptor))
+    path = layout.run_folder(str(params.train.adaptor))
     adaptor = load_adaptor(path)
     made_of = {one.name: one.identity_sha256 for one in adaptor.inputs}
     if set(made_of) != set(teachers):

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from manifests.core.errors import InputError
 from train.students.base import ToUnitRange, scaled
 
 
@@ -36,6 +37,7 @@ VARIANTS = {
 }
 KERNELS = (3, 5, 7, 9)
 SPLITS = (0, 2, 3, 4)  # groups of channels in a stage's attending block; 0: it has none
+SMALLEST = 32  # pixels: the stem and three stages leave one
 STEM, EXPANSION = 4, 4  # STEM: side of the patches that the picture is cut into
 FREQUENCIES, TEMPERATURE = 32, 10000.0  # of the position code
 EPS = 1e-6
@@ -186,6 +188,8 @@ class SplitAttentionBlock(nn.Module):
 
 def build(*, variant: str, input_size: int, width: float, embedding_width: int) -> nn.Sequential:
     """At width 1 and 512 outputs: the published networks."""
+    if input_size < SMALLEST:
+        raise InputError(f"student edgeface: input_size {input_size}, expected at least {SMALLEST}")
     shape = _scaled(VARIANTS[variant], width)
     layers: list[nn.Module] = [ToUnitRange()]
     side, inputs = input_size // STEM, 3

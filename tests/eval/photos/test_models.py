@@ -71,7 +71,7 @@ def test_a_file_is_compared_as_it_declares(tmp_path: Path, weights: Path, views:
 def test_unknown_models_are_answered_with_the_valid_forms(weights: Path) -> None:
     with pytest.raises(InputError, match="valid names: arcface-iresnet, dlib-resnet"):
         load_model("teacher:arcface", weights)
-    with pytest.raises(InputError, match="valid: a run directory, teacher:NAME, or onnx:PATH"):
+    with pytest.raises(InputError, match="valid: a run, teacher:NAME, or onnx:PATH"):
         load_model("huggingface:me/model", weights)
     with pytest.raises(InputError, match="no such file"):
         load_model("onnx:none.onnx", weights)

@@ -14,6 +14,7 @@ from manifests.core.files import (
     parse_json,
     read_json,
     replacing,
+    require_new,
     require_writable,
     write_json,
 )
@@ -23,6 +24,18 @@ def test_a_mark_that_an_editor_puts_before_json_is_passed_over(tmp_path: Path) -
     marked = b'\xef\xbb\xbf{"a": 1}'
     (tmp_path / "a.json").write_bytes(marked)
     assert parse_json(marked) == read_json(tmp_path / "a.json") == {"a": 1}
+
+
+def test_nothing_is_replaced_that_nobody_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "empty").mkdir()
+    for name in ("file", "link", ""):
+        with pytest.raises(InputError, match=r"is there already; name another .*--force"):
+            require_new(tmp_path / name, force=False)
+        require_new(tmp_path / name, force=True)
+    for name in ("empty", "none", "none/none"):
+        require_new(tmp_path / name, force=False)
 
 
 def test_a_finished_block_replaces_the_file(tmp_path: Path) -> None:

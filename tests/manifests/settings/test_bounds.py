@@ -173,6 +173,33 @@ def refusal(folder: Path, file: str, over: Mapping[str, Any]) -> str:
         ),
         ({"train": {"learning_rate": 1e39}}, "train: learning_rate: 1e+39, expected at most 1e+38"),
         ({"psi": -1e39}, "psi: -1e+39, expected at least -1e+38"),
+        (
+            {"train": {"student": {"width": 1e300}}},
+            "train: student: width: 1e+300, expected more than 0 and at most 100",
+        ),
+        (
+            {"train": {"student": {"input_size": 10**9}}},
+            "train: student: input_size: 1000000000, expected 1 to 4096",
+        ),
+        ({"train": {"noise": {"zoom": 1e300}}}, "train: noise: zoom: 1e+300, expected 0 to 10"),
+        ({"train": {"noise": {"blur": 1e9}}}, "train: noise: blur: 1e+09, expected 0 to 32"),
+        (
+            {"train": {"noise": {"randaugment": 10**9}}},
+            "train: noise: randaugment: 1000000000, expected 0 to 100",
+        ),
+        (
+            {"train": {"runs": {"start": {"faces_seen": 10**30}}}},
+            f"train: runs: start: faces_seen: {10**30}, expected 0 to 1000000000000",
+        ),
+        (
+            {"train": {"learning_rate": 10**400}},
+            "train: learning_rate: 10000000000000000000… is no number of float",
+        ),
+        (
+            {"train": {"round_weights": {1: 2.0}}},
+            "train: round_weights: key 1 is a int; quote a name",
+        ),
+        ({"fuse": {"epochs": 10**9}}, "fuse: epochs: 1000000000, expected 1 to 10000"),
         ({"screen": {"least_cosine": 1.5}}, "screen: least_cosine: 1.5, expected -1 to 1"),
         (
             {"boundaries": {"solver": "svm"}},

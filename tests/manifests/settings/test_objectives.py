@@ -140,7 +140,7 @@ def test_a_teacher_has_a_weight_or_a_section(tmp_path: Path) -> None:
         ({"teachers": ["a"]}, r"teachers: \['a'\], expected a section with keys"),
         ({"teachers": {"a": {"wait": 1}}}, r"teachers: a: unknown key 'wait'"),
         ({"snapshots": "a"}, r"snapshots: 'a', expected a list"),
-        ({"embedding_width": 0}, r"embedding_width: 0, expected at least 1"),
+        ({"embedding_width": 0}, r"embedding_width: 0, expected 1 to 65536"),
     ],
     ids=str,
 )

@@ -218,6 +218,14 @@ def test_rounds_are_trained_on() -> None:
         ({"mined": {"a; b": RUN}}, "round or run 'a; b': a name begins with a letter"),
         ({"mined": {"gaps": RUN}}, "round or run 'gaps': a name begins with a letter"),
         ({"sample": {"../x": {"count": 1, "seed": 1}}}, r"round or run '\.\./x': a name begins"),
+        (
+            {"mined": {"mined-1": {"student": {"width": 1}}}},
+            "mined: mined-1: student: width: 1.0, but it continues start, which has 0.59; say",
+        ),
+        (
+            {"train": {"runs": {"start": {"embedding_width": 64}}}},
+            "mined: mined-1: embedding_width: None, but it continues start, which has 64; say",
+        ),
         ({"report": "mined-3"}, "report: 'mined-3', expected one of start, mined-1, mined-2"),
     ],
 )
@@ -247,3 +255,45 @@ def test_a_file_with_anchors_takes_no_preset(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"params\.yaml: anchors \(&, \*\) share values"):
         merge_file(path, preset, Params)
     assert path.read_text() == shared
+
+
+def test_a_run_has_fields_of_train_of_its_own() -> None:
+    own = {
+        "loss": "arcface", "student": {"name": "mobilefacenet", "width": 1},
+        "engine": {"optimizer": "sgd"}, "noise": {"grain": 0.1}, "embedding_width": 64, "batch": 32,
+    }  # fmt: skip
+    values = merged(yaml.safe_load(TEXT), {"train": {"runs": {"arc": NO_ROUND | own}}})
+    found = parse(Params, values, "here")
+    arc, all_runs = found.of_run("arc").train, found.train
+    assert arc.student == replace(all_runs.student, name="mobilefacenet", width=1.0)
+    assert arc.engine == replace(all_runs.engine, optimizer="sgd")
+    assert arc.noise == replace(all_runs.noise, grain=0.1)
+    assert (arc.loss.margin is not None, arc.embedding_width, arc.batch) == (True, 64, 32)
+    assert (arc.seed, arc.leave_out) == (all_runs.seed, all_runs.leave_out)
+    assert found.of_run("start").train == all_runs
+
+
+def test_mined_runs_may_have_a_student_of_their_own_all_along() -> None:
+    own = {"student": {"width": 1.0}}
+    values = merged(yaml.safe_load(TEXT), {"mined": dict.fromkeys(("mined-1", "mined-2"), own)})
+    found = parse(Params, merged(values, {"train": {"runs": {"start": own}}}), "here")
+    widths = {name: found.of_run(name).train.student.width for name in found.runs}
+    assert widths == {"start": 1.0, "mined-1": 1.0, "mined-2": 1.0}
+
+
+def test_the_recipe_is_told_as_it_is_written() -> None:
+    own = {"faces_seen": 64, "engine": {"ema": 0.5}, "identities": None}
+    values = merged(yaml.safe_load(TEXT), {"mined": {"mined-2": own}})
+    told = parse(Params, values, "here").recipe
+    assert told["mined"]["mined-2"] == values["mined"]["mined-2"]
+    assert told["train"]["runs"]["start"] == {
+        **values["train"]["runs"]["start"],
+        "identities": None,
+    }
+
+
+@pytest.mark.parametrize("text", ["seed: " + "9" * 5000, "[" * 5000, "a: b: c"])
+def test_what_yaml_itself_cannot_read_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"params\.yaml: not readable as YAML"):
+        load_params(tmp_path / "params.yaml")

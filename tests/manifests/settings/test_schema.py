@@ -26,6 +26,15 @@ from tests.references.json_schema import fits
 WRITTEN = read_json(ROOT / SCHEMA)
 VALUES = read_yaml(ROOT / "params.yaml")
 RUN = {"faces_seen": 64, "rate_from": 1.0, "rate_to": 0.0, "identities": {"part": 0, "parts": 2}}
+OWN = {  # of a run alone
+    "loss": [{"name": "arcface", "margin": 0.4}, "cosine"],
+    "student": {"name": "mobilefacenet", "width": 1.0},
+    "engine": {"optimizer": "sgd"},
+    "noise": {"grain": 0.1},
+    "teachers": {"a": 2},
+    "embedding_width": None,
+    "batch": 32,
+}
 EVERY_LOSS = [{"name": name, "weight": 2.0} for name in sorted(set(TERMS) - {"gkd"})]
 WHOLE = merged(  # what params.yaml leaves out is said here
     VALUES,
@@ -39,7 +48,7 @@ WHOLE = merged(  # what params.yaml leaves out is said here
             "snapshots": ["one"],
             "round_weights": {"pool": 2.5},
             "face_weights": {"pool": "a.parquet"},
-            "runs": {"start": RUN},
+            "runs": {"start": RUN, "arc": RUN | OWN},
         },
         "verify": {"pairs": "folder"},
     },
@@ -231,3 +240,17 @@ def test_so_it_does_with_the_options_of_losses(option: tuple[str, str], item: An
     beside = ["arcface"] if name in ("gkd", "cr-fiqa") else []
     values = with_loss([*beside, {"name": name, **head, key: item}])
     assert fits(values, WRITTEN) == parses(values)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"studen": {}}, {"student": {"widt": 1.0}}, {"student": {"width": 0.0}}, {"student": None},
+        {"loss": "arcfac"}, {"batch": 0}, {"runs": {}}, {"own": {}}, {"engine": {"ema": 1.0}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_run_has_of_its_own_is_held_to_the_same_types(own: dict[str, Any]) -> None:
+    for place in ({"train": {"runs": {"start": own}}}, {"mined": {"mined-2": own}}):
+        values = merged(VALUES, place)
+        assert not parses(values) and not fits(values, WRITTEN)

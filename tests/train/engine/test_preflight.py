@@ -14,8 +14,8 @@ import train.engine.trainer as trainer
 from manifests.core.errors import InputError
 from manifests.settings.params import Params
 from tests.train.toys import OUT, small_params, with_engine, with_train
-from train.engine.preflight import differences
-from train.engine.processes import Processes
+from train.engine.preflight import check_run, differences
+from train.engine.processes import ALONE, Processes
 from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 
@@ -35,6 +35,7 @@ BAD: list[tuple[Callable[[Params], Params], str]] = [
     (lambda p: with_engine(p, drops=(0.7, 0.2)), r"drops: \[0\.7, 0\.2\], expected them ascending"),
     (lambda p: with_train(p, round_weights={"mars": 2.0}), "'mars'; valid names: .*pool"),
     (lambda p: noise(p, randaugment=2, strongest=0), "strongest: 0, expected a bin of 1..30"),
+    (lambda p: with_train(p, batch=1), r"batch: 1 among 1 processes: of one face BatchNorm"),
     (lambda p: with_train(p, batch=160), r"less than one batch of 160|fewer than one batch of 160"),
 ]
 
@@ -52,6 +53,15 @@ def test_a_batch_larger_than_the_set(params: Params) -> None:
     runs = {"start": replace(params.train.runs["start"], faces_seen=1600)}
     with pytest.raises(InputError, match=r"usable faces are fewer than one batch of 160; lower"):
         train_run(open_plan("start", ["pool"], None, with_train(params, batch=160, runs=runs)), OUT)
+
+
+def test_a_run_that_never_warms_up_says_so(
+    params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for faces, said in ((1000, "start sees 160 faces, and warms up for 1000"), (32, "")):
+        check_run(open_plan("start", ["pool"], None, with_train(params, warmup_faces=faces)), ALONE)
+        err = capsys.readouterr().err
+        assert (said in err) if said else "warning" not in err
 
 
 def test_a_compiler_must_be_there_to_compile(
@@ -86,3 +96,10 @@ def test_differences_are_named_by_their_place() -> None:
         ("stores", "null", "[]"), ("threads", "1", "null"), ("train.engine.ema", "0.0", "0.5"),
     ]  # fmt: skip
     assert not list(differences(now, now))
+
+
+def test_a_long_difference_is_shown_from_its_place() -> None:
+    """Else both texts begin alike, and end before they differ."""
+    before, now = ({"terms": ["x" * 100, name, "y" * 100]} for name in ("one", "two"))
+    ((key, old, new),) = differences(before, now)
+    assert key == "terms" and "one" in old and "two" in new and len(old) == len(new) == 81

@@ -53,10 +53,31 @@ def test_a_killed_run_ends_at_the_same_bits(folder: Path) -> None:
     assert finish()["student"]["sha256"] == straight
 
 
+def test_a_second_trainer_is_refused_and_told_by_whom(folder: Path) -> None:
+    """Also one of other threads, which was told to remove the folder that the first works in."""
+    write_params()
+    first = start()
+    try:
+        while not list(folder.glob(f".work/train-start/*/{STATE}")):
+            assert first.poll() is None, first.communicate()[1]
+            time.sleep(0.002)
+        first.send_signal(signal.SIGSTOP)  # it has not ended when the second one comes
+        for threads in ("1", "2"):
+            second = start(threads=threads)
+            _, said = second.communicate()
+            assert second.returncode == 2
+            assert f"runs/start: being written by process {first.pid} on" in said
+    finally:
+        first.send_signal(signal.SIGCONT)
+    first.communicate()
+    assert first.returncode == 0 and (OUT / LOG).exists()
+
+
 def test_two_processes_see_the_same_faces_and_learn_the_same(folder: Path) -> None:
     write_params(batch_norm="frozen", optimizer="sgd")
     alone = finish()
     network = load_student(OUT).network.state_dict()
+    shutil.rmtree(OUT)
     together = finish(*TORCHRUN)
     assert together["header"]["hardware"]["processes"] == 2
     losses = [[line["loss"] for line in log["history"]] for log in (alone, together)]

@@ -50,6 +50,15 @@ class TestBadInput:
         path.write_bytes(data)
         return path
 
+    def test_another_export_in_its_place(self, here: Path) -> None:
+        command(RUN.name)
+        command(RUN.as_posix())  # the same again is no other
+        pixels = ("--int8", "none", "--pixels", "uint8")
+        said = self.refused(RUN.name, *pixels)
+        assert "runs/exports/start: the export with --pixels float32, now it is uint8" in said
+        command(RUN.name, *pixels, "--force")
+        assert Export.read(OUT).pixels == "uint8"
+
     def test_stores_of_another_training(self, here: Path) -> None:
         shutil.rmtree("data/pool")
         make_round("pool", 150, seed=9)

@@ -177,7 +177,9 @@ class TestAdaptors:
     def test_of_another_adaptor_it_is_another_run(self, fused: Params) -> None:
         before = plan(fused).work
         other = replace(fused, fuse=replace(fused.fuse, seed=99))
-        fuse("both", ["toy", "wide"], ["people"], other, layout.run("both"))
+        with pytest.raises(InputError, match=r"an adaptor of params\.seed 7, now it is 99"):
+            fuse("both", ["toy", "wide"], ["people"], other, layout.run("both"))
+        fuse("both", ["toy", "wide"], ["people"], other, layout.run("both"), force=True)
         assert plan(fused).work != before
 
     def test_has_one_width(self, fused: Params) -> None:

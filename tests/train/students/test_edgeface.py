@@ -7,8 +7,10 @@ import torch
 from torch import nn
 from torch.nn.functional import layer_norm
 
+from manifests.core.errors import InputError
 from pipeline.arrays.numerics import count_macs
 from tests.students import StudentContract, build, count
+from train.students import build_student
 from train.students.edgeface import ChannelAttention, linear, position_waves
 
 
@@ -100,3 +102,9 @@ def test_position_waves_by_hand() -> None:
     assert waves[0, 33, 0, 3] == pytest.approx(1.0, abs=1e-5)
     slower = math.cos(math.pi / 2 / 10000 ** (2 / 32))
     assert waves[0, 3, 0, 3] == pytest.approx(slower, abs=1e-5)
+
+
+def test_a_picture_that_is_too_small_is_refused() -> None:
+    with pytest.raises(InputError, match="edgeface: input_size 31, expected at least 32"):
+        build_student("edgeface-xxs", input_size=31, width=0.25, embedding_width=8)
+    build_student("edgeface-xxs", input_size=32, width=0.25, embedding_width=8)

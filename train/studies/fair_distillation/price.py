@@ -21,7 +21,7 @@ from torch import nn
 
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, pick, run_command
-from manifests.core.files import read_json, write_json
+from manifests.core.files import read_json, require_new, write_json
 from manifests.core.parsing import parse
 from manifests.settings.params import read_yaml
 from manifests.settings.presets import merged
@@ -203,7 +203,10 @@ def main() -> None:
     parser.add_argument("size", nargs="?", help="of the study; default: as its parameters are")
     parser.add_argument("--rate", action="append", default=[], metavar="STUDENT=FACES_A_SECOND")
     parser.add_argument("--json", type=Path, metavar="FILE", help="writes the numbers there")
+    parser.add_force()
     args = parser.parse_args()
+    if args.json:
+        require_new(args.json, force=args.force)
     study, rates = load_size(args.size), parse_rates(args.rate)
     device = str(read_yaml(Path("params.yaml")).get("device", "auto"))
     found = prices(study, rates, device)

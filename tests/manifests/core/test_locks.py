@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from manifests.building.locks import only_writer
 from manifests.core.errors import InputError
+from manifests.core.locks import only_writer
 from tests.conftest import ROOT
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from manifests.building.locks import only_writer
+from manifests.core.locks import only_writer
 with only_writer(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
