@@ -235,7 +235,9 @@ class TestCommands:
         )
         code, text, _ = say("mined-1", "--gaps", "start")
         assert code == 0 and text.startswith("mined-1: 40 latents, digest ")
-        assert say("summary", "mined-1") == (0, text, "")
+        ending = f"{layout.manifest('mined-1')}: 40 latents; next: facestill render mined-1\n"
+        assert text.endswith(ending)
+        assert say("summary", "mined-1") == (0, text.removesuffix(ending), "")
         assert say("summary", "pool") == (0, "pool: 72 latents, not mined\n", "")
         child = LatentManifest.read(layout.manifest("mined-1")).table
         row = child["parent_id"].is_valid().to_pylist().index(True)
