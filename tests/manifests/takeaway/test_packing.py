@@ -272,7 +272,7 @@ def command(monkeypatch: pytest.MonkeyPatch, name: str, *words: str) -> int:
 def test_the_commands(
     fresh: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--rows", "0:70", "--teacher", "toy", "--out", str(OUT)]
+    words = ["--rows", "0:70", "--teacher", "toy", "--out", str(OUT), "--force"]
     assert command(monkeypatch, "manifests.pack", ROUND, *words) == 0
     assert f"out.h5: 70 of {COUNT} rows" in capsys.readouterr().out
     assert command(monkeypatch, "manifests.unpack", str(OUT), FEW) == 0
