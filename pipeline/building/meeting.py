@@ -71,11 +71,23 @@ def meet(client: Any, here: Here) -> None:
     Raises InputError as `wait_for` does, and for a worker that is unlike.
     """
     wait_for(lambda: _num_workers(client) > 0, client)
-    for address, found in client.run(here.unlike, on_error="return").items():
+    for address, found in _asked(client, here).items():
         if isinstance(found, Exception):
-            found = f"cannot load this folder's code ({' '.join(str(found).split())[:160]})"
+            why = "does not answer" if isinstance(found, OSError) else "cannot load this code"
+            found = f"{why} ({' '.join(str(found).split())[:160]})"
         if found:
             raise InputError(_refusal(address, found))
+
+
+def _asked(client: Any, here: Here) -> dict[str, Any]:
+    """{address: what is unlike, or the error in its place} of all workers. As `client.run`, whose
+    patience has no end."""
+    try:
+        return client.sync(client._run, here.unlike, on_error="return", callback_timeout=PATIENCE)
+    except TimeoutError:
+        there = client.scheduler_info(n_workers=-1)["workers"]
+        silent = min(there, key=lambda address: there[address]["last_seen"])
+        raise InputError(_refusal(silent, f"has not answered in {PATIENCE:g} s")) from None
 
 
 def wait_for(ready: Callable[[], bool], client: Any) -> None:

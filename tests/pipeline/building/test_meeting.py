@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,6 +95,19 @@ def test_a_worker_that_cannot_load_the_code_is_named(
                 list(Workers(scheduler=machines.address).run(Job(tmp_path), TASKS))
         finally:
             worker.kill(group=True)
+
+
+def test_a_worker_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with cluster(tmp_path, workers=1) as machines:
+        workers = Workers(scheduler=machines.address)
+        assert sorted(workers.run(Job(tmp_path), TASKS)) == [0, 1, 2]  # it is there
+        monkeypatch.setattr(pipeline.building.meeting, "PATIENCE", 1.0)
+        os.kill(machines.workers[0].process.pid, signal.SIGSTOP)
+        with pytest.raises(InputError, match=r"worker tcp://\S+ has not answered in 1 s; restart"):
+            list(workers.run(Job(tmp_path), TASKS))
 
 
 def test_a_cluster_without_workers_is_waited_for_no_longer_than_it_says(

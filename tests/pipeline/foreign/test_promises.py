@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -18,6 +19,7 @@ from onnxruntime import quantization
 from eval.annotators import load_annotator
 from eval.photos.models import load_model
 from manifests.core.errors import InputError
+from pipeline.embed import fingerprint
 from pipeline.foreign.onnx import MAX_BATCH, open_network
 from pipeline.foreign.promises import check_pictures, check_rows
 from pipeline.teachers import load_teacher
@@ -161,6 +163,11 @@ def test_a_batch_that_no_call_can_have_is_refused(tmp_path: Path, batch: int) ->
     path = written(network(batch=batch), tmp_path / "toy.onnx")
     with pytest.raises(InputError, match=rf"takes a batch of {batch}, expected 1 to {MAX_BATCH}"):
         open_network(path)
+
+
+def test_the_runtime_is_named_with_what_a_store_depends_on(tmp_path: Path) -> None:
+    teacher = load_teacher(f"onnx:{write_network(tmp_path / 'toy.onnx')}", WEIGHTS)
+    assert fingerprint(teacher, "cpu").numerics["onnxruntime"] == onnxruntime.__version__
 
 
 def test_eight_bits_scaled_by_the_batch_run_one_by_one(tmp_path: Path) -> None:
