@@ -143,7 +143,8 @@ def make_pool(team: Team, *, seed: int) -> None:
     """Samples, renders, embeds and screens a team's pool, in this process."""
     team.set_params(sample={"pool": {"seed": seed}})
     with chdir(team.folder):
-        for stage in ("sample", "render", "embed", "screen"):
+        run_stage("pipeline.sample", ["pool", "--force"])  # in place of the one before
+        for stage in ("render", "embed", "screen"):
             run_stage(f"pipeline.{stage}", ["pool"])
 
 

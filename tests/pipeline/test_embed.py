@@ -149,7 +149,7 @@ class TestLinks:
         assert set(embedded.passport.licences) == {"dcgan-digiface", NAME}
 
     def test_faces_of_another_manifest_are_refused(self, rounds: Path, params: Params) -> None:
-        save(sample_prior("pool", PriorRound(POOL_ROWS, seed=99), params))
+        save(sample_prior("pool", PriorRound(POOL_ROWS, seed=99), params), force=True)
         with pytest.raises(InputError, match=r"faces\.zarr: made from manifest"):
             embed_round("pool", NAME, params, workers=Workers(1))
 

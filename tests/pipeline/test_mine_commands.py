@@ -235,7 +235,7 @@ class TestCommands:
         )
         code, text, _ = say("mined-1", "--gaps", "start")
         assert code == 0 and text.startswith("mined-1: 40 latents, digest ")
-        ending = f"{layout.manifest('mined-1')}: 40 latents; next: facestill render mined-1\n"
+        ending = f"{layout.manifest('mined-1')}: 40 latents\nnext: facestill render mined-1\n"
         assert text.endswith(ending)
         assert say("summary", "mined-1") == (0, text.removesuffix(ending), "")
         assert say("summary", "pool") == (0, "pool: 72 latents, not mined\n", "")

@@ -206,7 +206,7 @@ class TestAgain:
     def test_latents_of_another_generator_are_refused(self, rounds: Path) -> None:
         params = load_params()
         recipe = replace(recipe_for("pool", params), generator_sha256="12" * 32)
-        save(empty(recipe, origin="prior"))
+        save(empty(recipe, origin="prior"), force=True)
         with pytest.raises(InputError, match=r"round pool: latents of generator .*121212121212"):
             render_round("pool", params, workers=Workers(1))
 
@@ -234,8 +234,8 @@ def test_a_command_ends_with_where_what_and_next(
     rounds: Path, words: str, end: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verb, name = words.split(".")
-    run_stage(VERBS[verb].module, [name])
-    (line,) = capsys.readouterr().out.splitlines()
+    run_stage(VERBS[verb].module, [name, *(["--force"] if verb == "sample" else [])])
+    said = capsys.readouterr().out
     more = {
         "sample": "render",
         "render": "embed",
@@ -243,4 +243,4 @@ def test_a_command_ends_with_where_what_and_next(
         "screen": "train RUN --rounds",
     }
     rest = f"\nnext: facestill {more[verb]} {name}" if verb in more else ""
-    assert re.fullmatch(end + rest, line), line
+    assert re.fullmatch(f"{end}{rest}\n", said), said

@@ -58,7 +58,7 @@ def test_a_worker_that_was_started_before_an_edit_is_refused_by_name(checkout: P
         assert render(checkout, machines.address).code == 0  # a comment computes nothing
         crops = "crops.permute(0, 2, 3, 1).to(torch.uint8).numpy()\n        faces.landmarks"
         edit(checkout / "pipeline/building/faces.py", crops, crops.replace("()", "() // 2", 1))
-        edit(checkout / "pipeline/render.py", "VERSION = 2", "VERSION = 3")
+        edit(checkout / "pipeline/render.py", "VERSION = 3", "VERSION = 4")
         ended = render(checkout, machines.address)
     assert ended.code == 2
     assert ended.complaint.startswith("error: worker tcp://127.0.0.1:")

@@ -126,7 +126,7 @@ class TestSeveralTeachers:
         assert layout.marks("pool", NAME).exists()
         monkeypatch.setattr(plan, "load_params", lambda: second)
         found = []
-        for words in ([], ["--teacher", TEXT]):
+        for words in ([], ["--teacher", TEXT, "--force"]):
             monkeypatch.setattr(sys, "argv", ["plan", "pool", "--json", "plan.json", *words])
             assert plan.main() == 0
             found.append(read_json(Path("plan.json")))
