@@ -37,6 +37,7 @@ from manifests.stores.passport import Passport
 from manifests.stores.reading import OK, FaceStore, TeacherStore
 
 BLOCK_ROWS = 1 << 14  # embeddings in memory at a time
+SHOWN = 5  # stores that a message names
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ def find_faults(store: Path) -> list[Fault]:
     """
     if not store.is_dir():
         raise InputError(f"{store}: no such store; run the stage that builds it, or bring it")
-    inside = [path for each in ("*.zarr", "teachers/*.zarr") for path in sorted(store.glob(each))]
+    inside = sorted(path for path in store.rglob("*.zarr") if path.is_dir())
     if inside:
-        names = ", ".join(map(str, inside))
+        names = ", ".join(map(str, inside[:SHOWN])) + (", …" if len(inside) > SHOWN else "")
         raise InputError(f"{store}: a folder of stores, expected a store; name {names}")
     try:
         passport = Passport.read(store)

@@ -26,6 +26,7 @@ LIST = "pairs.txt"
 HOLDS = f"{LIST} and PERSON/PERSON_0001.jpg"
 ENDS = (".jpg", ".jpeg", ".png")
 NUMBER = re.compile("[0-9]{1,6}")
+MOST_FOLDS = 1000
 Line = tuple[int, list[str]]  # its number, from 1, and its cells
 
 
@@ -65,10 +66,10 @@ def _folds(path: Path, same: np.ndarray, header: Sequence[int]) -> np.ndarray:
             f"{wanted} of each"
         )
     num_folds = header[0] if len(header) == 2 else min(NUM_FOLDS, *kinds)
-    if num_folds < 2:
+    if not 2 <= num_folds <= MOST_FOLDS:
         raise InputError(
-            f"{path}: {kinds[0]} genuine and {kinds[1]} impostor pairs in {num_folds} folds; at "
-            "least 2 folds of both kinds are needed"
+            f"{path}: {kinds[0]} genuine and {kinds[1]} impostor pairs in {num_folds} folds; 2 to "
+            f"{MOST_FOLDS} folds of both kinds are needed"
         )
     fold = np.empty(len(same), np.int16)
     for kind in (same, ~same):

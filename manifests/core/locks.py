@@ -53,9 +53,9 @@ def only_writer(folder: Path, *, of: Path | None = None) -> Iterator[None]:
         try:
             yield
         except InputError:  # a refusal, which was told
-            note.unlink()
+            note.unlink(missing_ok=True)  # .work may be removed at any time
             raise
-        note.unlink()  # kept after an error: the next writer goes on from there
+        note.unlink(missing_ok=True)  # kept after an error: the next writer goes on from there
 
 
 def _holder(note: Path) -> str:

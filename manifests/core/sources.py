@@ -13,6 +13,7 @@ import json
 import sys
 import sysconfig
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.abc import MetaPathFinder
@@ -27,7 +28,8 @@ LIBRARIES = (
     "torch", "numpy", "scipy", "zarr", "numcodecs", "dlib", "PIL", "pyarrow", "onnxruntime",
     "faiss", "timm", "safetensors",
 )  # fmt: skip
-INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+STANDARD = sysconfig.get_path("stdlib")
+PACKAGES = ("/site-packages/", "/dist-packages/")  # of whichever environment
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,12 @@ class _Recorder(MetaPathFinder):
 
 def _keep(name: str, spec: ModuleSpec | None) -> None:
     file = spec.origin if spec is not None and spec.has_location else None
-    ours = name.partition(".")[0] in OURS
-    if file and file.endswith(".py") and (ours or not file.startswith(INSTALLED)):
-        _SOURCES[name] = Path(file).read_bytes()
+    if not (file and file.endswith(".py")):
+        return
+    installed = file.startswith(STANDARD) or any(part in file for part in PACKAGES)
+    if name.partition(".")[0] in OURS or not installed:
+        with suppress(OSError):  # in a zip file
+            _SOURCES[name] = Path(file).read_bytes()
 
 
 for _name, _module in list(sys.modules.items()):

@@ -221,7 +221,7 @@ class Params:
         own, before = (self.of_run(each).train for each in (name, prev))
         for key, asked in network_of(own).items():
             found = network_of(before)[key]
-            if asked != found:
+            if asked != found and None not in (asked, found):  # null follows from the teacher
                 raise InputError(
                     f"{where}: mined: {name}: {key}: {asked}, but it continues {prev}, which has "
                     f"{found}; say the same of both, or of all in train"

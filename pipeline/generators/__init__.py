@@ -17,6 +17,6 @@ def load_generator(name: str, weights: Path) -> Generator:
     that lies in a file of its own."""
     module = sys.modules[__name__]
     generator: Generator = load_backend(module, "generator", name, weights, group=GROUP)
-    if not type(generator).__module__.startswith(__name__):  # of another package: tried
+    if not type(generator).__module__.startswith(f"{__name__}."):  # of another package: tried
         check_latents(generator.render, generator.latent_width, f"generator {name}")
     return generator

@@ -17,6 +17,6 @@ def load_teacher(name: str, weights: Path) -> Teacher:
     that lies in a file of its own, as in onnx:PATH."""
     module = sys.modules[__name__]
     teacher: Teacher = load_backend(module, "teacher", name, weights, group=GROUP)
-    if not type(teacher).__module__.startswith(__name__):  # of another package: tried
+    if not type(teacher).__module__.startswith(f"{__name__}."):  # of another package: tried
         check_pictures(teacher.embed, teacher.frame.size, f"teacher {name}")
     return teacher

@@ -95,7 +95,9 @@ def test_a_run_that_other_code_began_is_not_gone_on_with(params: Params) -> None
     values = json.loads(begun.read_text(encoding="utf-8"))
     values["libraries"]["torch"] = "1.0"
     begun.write_text(json.dumps(values), encoding="utf-8")
-    with pytest.raises(InputError, match=r"unfinished with torch 1\.0, here it is .* begin anew"):
+    with pytest.raises(
+        InputError, match=r"unfinished with torch 1\.0, here it is .* to begin anew"
+    ):
         train_run(open_plan("start", ["pool"], None, params), OUT)
     assert (plan.work / "state.safetensors").exists()
 
@@ -131,18 +133,40 @@ def test_what_is_finished_is_not_trained_again_where_scratch_is_gone(
         patch.setattr(stage, "train_steps", None)
         train_run(open_plan("start", ["pool"], None, params), OUT)
     assert "runs/start: done before; small-resnet" in capsys.readouterr().out
+
+
+def test_an_older_run_that_does_not_state_all_is_the_same_unless_it_differs(params: Params) -> None:
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    before = weights(OUT)
+    shutil.rmtree(layout.WORK)
     log = json.loads((OUT / LOG).read_text())
-    del log["header"]["inputs_sha256"]  # of an older run: nobody knows its threads
+    del log["header"]["inputs_sha256"]
     (OUT / LOG).write_text(json.dumps(log))
-    with pytest.raises(InputError, match=r"finished with other threads, processes or machine"):
-        train_run(open_plan("start", ["pool"], None, params), OUT)
+    other = replace(params, train=replace(params.train, loss=Losses.parsed("mse", "loss")))
+    with pytest.raises(InputError, match=r"^runs/start: .* finished with train\.loss\."):
+        train_run(open_plan("start", ["pool"], None, other), OUT)
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    assert weights(OUT) == before
+
+
+def test_force_begins_the_same_run_anew(params: Params) -> None:
+    plan = open_plan("start", ["pool"], None, params)
+    train_run(plan, OUT)
+    (OUT / "stray").touch()
+    train_run(plan, OUT, force=True)
+    assert not (OUT / "stray").exists()
+    with interrupted(stage, "train_steps", at=6):
+        train_run(plan, OUT, force=True)
+    assert (plan.work / "state.safetensors").exists()
+    train_run(plan, OUT)  # goes on with what was begun in its place
+    assert not (plan.work / "state.safetensors").exists()
 
 
 def test_a_run_of_other_threads_is_another(params: Params) -> None:
     train_run(open_plan("start", ["pool"], None, params), OUT)
     torch.set_num_threads(torch.get_num_threads() + 1)
     try:
-        with pytest.raises(InputError, match=r"finished with other threads, .*--force"):
+        with pytest.raises(InputError, match=r"finished with threads \d, now it is \d; .*--force"):
             train_run(open_plan("start", ["pool"], None, params), OUT)
     finally:
         torch.set_num_threads(torch.get_num_threads() - 1)

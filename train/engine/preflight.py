@@ -87,13 +87,14 @@ def check_round_weights(params: Params, rounds: list[str]) -> None:
 def check_unfinished(plan: Plan, *, force: bool) -> None:
     """An unfinished run of this name, but of other inputs, is neither gone on with nor lost,
     unless `force` says so; nor one of other code."""
-    _check_code(plan, force=force)
-    for state in sorted(plan.work.parent.glob(f"*/{STATE}")):
-        folder = state.parent
+    folders = [state.parent for state in sorted(plan.work.parent.glob(f"*/{STATE}"))]
+    if force:
+        for folder in {*folders, plan.work}:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    _check_code(plan)
+    for folder in folders:
         if folder == plan.work or not (folder / INPUTS).exists():
-            continue
-        if force:
-            shutil.rmtree(folder)
             continue
         for key, old, new in differences(read_json(folder / INPUTS), plan.inputs):
             back = f"set OMP_NUM_THREADS={old}" if key == "threads" else "put it back"
@@ -103,16 +104,14 @@ def check_unfinished(plan: Plan, *, force: bool) -> None:
             )
 
 
-def _check_code(plan: Plan, *, force: bool) -> None:
+def _check_code(plan: Plan) -> None:
     """An unfinished run is gone on with by the code that began it: else its bits were nobody's."""
     before = Loaded.read(plan.work / LOADED) if (plan.work / STATE).exists() else None
     unlike = loaded().unlike(before) if before else None
-    if unlike and force:
-        shutil.rmtree(plan.work)
-    elif unlike:
+    if unlike:
         raise InputError(
-            f"{plan.work}: run {plan.name} stopped there unfinished with {unlike}; put it back to "
-            "go on, or begin anew with --force (or remove that folder)"
+            f"{plan.work}: run {plan.name} stopped there unfinished with {unlike}; remove that "
+            "folder to begin anew, or put that back to go on"
         )
 
 
@@ -128,12 +127,17 @@ def check_replaced(plan: Plan, output: Path, *, force: bool) -> None:
             "replace them with --force"
         )
     digest = log["header"].get("inputs_sha256")  # which older ones do not have
-    if digest == plan.digest or (digest is None and (plan.work / LOG).exists()):
+    if digest == plan.digest or (plan.work / STATE).exists():  # one that was begun in its place
         return
     was = {"train": log["params"], "stores": log["header"]["stores"], "after": log.get("after")}
     now = {"train": plan.settings, "stores": plan.stores, "after": plan.facts.get("after")}
+    if digest is not None:
+        was["threads"] = log["header"]["hardware"].get("threads")
+        now["threads"] = plan.inputs["threads"]
     changed = [f"{key} {old}, now it is {new}" for key, old, new in differences(was, now)]
-    said = changed[0] if changed else "other threads, processes or machine"
+    if not changed and digest is None:
+        return
+    said = changed[0] if changed else "other processes, or on another machine"
     raise InputError(
         f"{output}: a run that was finished with {said}; give this one another name, or replace "
         "that with --force"

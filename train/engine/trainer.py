@@ -46,7 +46,8 @@ def train_run(
     another process trains it, and for a loss or gradient that is no finite number.
     """
     check_run(plan, processes)
-    if not plan.work.exists() and _is_done(output) and _digest_of(output) == plan.digest:
+    alone = not force and not plan.work.exists()
+    if alone and _is_done(output) and _digest_of(output) == plan.digest:
         if processes.first:
             print(f"{output}: done before; {in_words(read_json(output / LOG))}")
         return

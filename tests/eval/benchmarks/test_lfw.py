@@ -82,7 +82,7 @@ def test_ten_folds_are_those_of_view_2_without_its_first_line(lfw: Path) -> None
         ([*VIEW_2, "m.0\t2\t2"], r"line 13: .*m\.0_0002\.jpg is compared with itself"),
         ([*VIEW_2, "..\t1\t2"], r"line 13: no person '\.\.'"),
         ([*VIEW_2, "m.0\tone\t2"], r"line 13: 'm\.0 one 2', expected person a b"),
-        (GENUINE, "6 genuine and 0 impostor pairs in 0 folds; at least 2"),
+        (GENUINE, "6 genuine and 0 impostor pairs in 0 folds; 2 to 1000"),
         ([], "0 genuine and 0 impostor pairs"),
     ],
 )

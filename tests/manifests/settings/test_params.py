@@ -223,8 +223,8 @@ def test_rounds_are_trained_on() -> None:
             "mined: mined-1: student: width: 1.0, but it continues start, which has 0.59; say",
         ),
         (
-            {"train": {"runs": {"start": {"embedding_width": 64}}}},
-            "mined: mined-1: embedding_width: None, but it continues start, which has 64; say",
+            {"train": {"embedding_width": 128, "runs": {"start": {"embedding_width": 64}}}},
+            "mined: mined-1: embedding_width: 128, but it continues start, which has 64; say",
         ),
         ({"report": "mined-3"}, "report: 'mined-3', expected one of start, mined-1, mined-2"),
     ],

@@ -156,8 +156,7 @@ if __name__ == "__main__":  # worker processes import this file, too
 """
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("group", [True, False])
+@pytest.mark.parametrize(("group", "workers"), [(True, 1), (False, 2)])
 def test_ctrl_c_ends_a_command_in_one_line(tmp_path: Path, workers: int, group: bool) -> None:
     """A terminal sends it to all processes at once, another program to the command alone."""
     marks = tmp_path / "folder" / "marks"
