@@ -25,7 +25,7 @@ from tests.bench.students import BATCH, Setting, training_step
 from tests.bench.teacher import rate, spread
 
 STUDENT = Setting("small-resnet", 64, 0.59, 128)  # the default run's
-TURNS, STEPS = 5, 5
+TURNS, STEPS = 3, 5
 CROWDS = (0, 1, 2)  # processes that never rest
 SETTINGS: dict[str, Mapping[str, str]] = {
     "as_started": WAITING,
