@@ -24,7 +24,7 @@ from manifests.core import layout
 from manifests.core.backends import split_kind
 from manifests.core.errors import InputError, Parser, conclude, pick, run_command
 from manifests.core.files import write_json
-from manifests.photographs.images import ImageFolder, decode
+from manifests.photographs.images import ImageFolder
 from manifests.settings.params import Params, Render, load_params
 from manifests.stores.latents import FOLDER, LatentManifest, Recipe
 from manifests.stores.latents import build as build_manifest
@@ -90,14 +90,8 @@ def open_adoption(name: str, folder: Path, origin: Origin, params: Params) -> Ad
 
 
 def _require_cut(images: ImageSet, frame: Frame) -> None:
-    source = ImageFolder(images.root)
     aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
-
-    def read(number: int) -> np.ndarray:
-        name = images.names[number]
-        return decode(source.read(name), source.where(name))
-
-    reason = misplaced(aligner, frame, len(images), read)
+    reason = misplaced(aligner, frame, images.names, ImageFolder(images.root).picture)
     if reason is not None:
         raise InputError(f"{images.root}: {reason}; leave the frame out to detect faces")
 

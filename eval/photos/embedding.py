@@ -20,7 +20,7 @@ from eval.benchmarks.base import Protocol
 from eval.photos.models import BOTH, PLAIN, VIEWS, Model, Views
 from manifests.core import layout
 from manifests.core.errors import InputError
-from manifests.photographs.images import DETECT_THRESHOLD, decode
+from manifests.photographs.images import DETECT_THRESHOLD
 from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
 from pipeline.arrays.frames import Frame, dlib5_in
 from pipeline.arrays.numerics import BATCH
@@ -106,7 +106,7 @@ def _blocks(
             block, faces = names[at : at + BLOCK], []
             crops: list[list[Tensor]] = [[] for _ in models]
             for name in block:
-                picture = decode(protocol.images.read(name), protocol.images.where(name))
+                picture = protocol.images.picture(name)
                 faces.append(find(picture))
                 for model, cut in zip(models, crops, strict=True):
                     cut.append(crop_photograph(picture, faces[-1], model.frame))

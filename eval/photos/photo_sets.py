@@ -18,7 +18,6 @@ from manifests.photographs.images import (
     DETECT_THRESHOLD,
     ImageFolder,
     ImageSource,
-    decode,
     image_hashes,
 )
 from manifests.photographs.listing import list_images
@@ -96,7 +95,7 @@ def found_faces(photographs: PhotographSet) -> Iterator[tuple[np.ndarray, Face]]
     aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
     source = ImageFolder(photographs.folder)
     for name in photographs.images:
-        picture = decode(source.read(name), source.where(name))
+        picture = source.picture(name)
         yield picture, find_in_photograph(aligner, picture)
 
 
@@ -104,6 +103,6 @@ def face_picture(
     source: ImageSource, name: str, aligner: Aligner
 ) -> UInt8[np.ndarray, "size size 3"]:
     """The most central face of a photograph, cut as networks see it, to be looked at."""
-    picture = decode(source.read(name), source.where(name))
+    picture = source.picture(name)
     crop = crop_photograph(picture, find_in_photograph(aligner, picture), ARCFACE112)
     return crop.permute(1, 2, 0).byte().numpy()

@@ -13,7 +13,7 @@ from eval.photos.embedding import placed
 from eval.photos.photo_sets import PhotographSet
 from manifests.core import layout
 from manifests.core.errors import Faults, InputError
-from manifests.photographs.images import DETECT_THRESHOLD, ImageFolder, decode
+from manifests.photographs.images import DETECT_THRESHOLD, ImageFolder
 from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph, misplaced
 from pipeline.arrays.frames import Frame, to_frame
 from pipeline.arrays.numerics import BATCH, in_fixed_batches
@@ -54,7 +54,7 @@ def embed_real(
             crops = []
             for number in range(at, min(at + BLOCK, len(photographs.images))):
                 name = photographs.images[number]
-                picture = decode(images.read(name), images.where(name))
+                picture = images.picture(name)
                 face = _face(aligner, source, picture)
                 if face.detected:
                     kept.append(number)
@@ -89,12 +89,8 @@ def people_of(photographs: PhotographSet) -> Int[np.ndarray, " image"]:
 
 
 def _require_cut(photographs: PhotographSet, images: ImageFolder, frame: Frame) -> None:
-    def read(number: int) -> np.ndarray:
-        name = photographs.images[number]
-        return decode(images.read(name), images.where(name))
-
     aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
-    reason = misplaced(aligner, frame, len(photographs.images), read)
+    reason = misplaced(aligner, frame, photographs.images, images.picture)
     if reason is not None:
         raise InputError(
             f"{photographs.folder}: {reason}; leave --frame out to have faces detected"

@@ -30,7 +30,7 @@ from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json, write_json
 from manifests.core.tables import write_table
-from manifests.photographs.images import DECODER, DETECT_THRESHOLD, decode
+from manifests.photographs.images import DECODER, DETECT_THRESHOLD
 from manifests.photographs.scores import KIND
 from pipeline.arrays.align import LANDMARKS, Aligner, Face, misplaced
 
@@ -110,13 +110,8 @@ def _warn_of_frame(protocol: Protocol) -> None:
     """Where the landmarks' weights lie there; a network in a file needs no others."""
     if protocol.frame is None or not (layout.WEIGHTS / LANDMARKS).exists():
         return
-    names, images = protocol.benchmark.images, protocol.images
-
-    def read(number: int) -> np.ndarray:
-        return decode(images.read(names[number]), images.where(names[number]))
-
     aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
-    reason = misplaced(aligner, protocol.frame, len(names), read)
+    reason = misplaced(aligner, protocol.frame, protocol.benchmark.images, protocol.images.picture)
     if reason is not None:
         print(f"warning: benchmark {protocol.benchmark.name}: {reason}", file=sys.stderr)
 

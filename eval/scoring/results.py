@@ -22,7 +22,7 @@ from eval.scoring.metrics import (
 )
 from eval.scoring.scored import ScoredPairs, read_scores
 from manifests.core.errors import InputError, pick
-from manifests.core.files import parse_json
+from manifests.core.files import read_foreign_json
 
 LARGEST_JSON = 1 << 24  # bytes; one that we write has a few thousand
 FACTS = ("model", "model_sha256", "metric", "protocol_sha256")
@@ -82,14 +82,12 @@ def read_result(folder: Path) -> Result:
 
 def _read_metrics(path: Path) -> Mapping[str, Any]:
     try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise InputError(f"{path}: {path.stat().st_size} bytes; not a metrics.json of verify")
-        said = parse_json(path.read_bytes())
+        said = read_foreign_json(path, LARGEST_JSON, "run facestill verify again")
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{path}: no such file; name folders that facestill verify wrote with --out"
         ) from None
-    except (ValueError, IsADirectoryError) as error:
+    except IsADirectoryError as error:
         raise InputError(f"{path}: not JSON ({error}); run facestill verify again") from None
     if not isinstance(said, dict):
         raise InputError(f"{path}: holds no object of figures; run facestill verify again")

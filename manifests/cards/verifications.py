@@ -9,7 +9,7 @@ from typing import Any
 
 from manifests.core.bounds import Count, Real, Share
 from manifests.core.errors import InputError
-from manifests.core.files import parse_json
+from manifests.core.files import read_foreign_json
 from manifests.core.parsing import parse
 
 METRICS = "metrics.json"
@@ -98,12 +98,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: no such file; name folders that facestill verify wrote with --out"
         )
-    try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"larger than {LARGEST} bytes")
-        said = parse_json(path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); run facestill verify again") from None
+    said = read_foreign_json(path, LARGEST, "run facestill verify again")
     if not isinstance(said, dict):
         raise InputError(f"{path}: holds no object of figures; run facestill verify again")
     return said

@@ -86,6 +86,18 @@ def parse_json(raw: bytes) -> Any:
     return value
 
 
+def read_foreign_json(path: Path, most: int, remedy: str = "") -> Any:
+    """What a stranger's file of at most `most` bytes holds. Raises InputError, with what to do
+    behind it, for a larger one and for what is not JSON."""
+    end = f"; {remedy}" if remedy else ""
+    if path.stat().st_size > most:
+        raise InputError(f"{path}: larger than {most} bytes{end}")
+    try:
+        return parse_json(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}){end}") from None
+
+
 def _items(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()

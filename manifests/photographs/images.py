@@ -63,6 +63,10 @@ class ImageSource(ABC):
     def where(self, name: str) -> str:
         """What to call an image in a message."""
 
+    def picture(self, name: str) -> UInt8[np.ndarray, "height width 3"]:
+        """An image as `decode` gives it; raises InputError as that and `read` do."""
+        return decode(self.read(name), self.where(name))
+
 
 @final
 class ImageFolder(ImageSource):

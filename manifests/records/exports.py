@@ -13,7 +13,7 @@ from pathlib import Path
 from manifests.core.bounds import Count, NotNegative, Positive, PositiveInt, Real
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
-from manifests.core.files import parse_json, write_json
+from manifests.core.files import read_foreign_json, write_json
 from manifests.core.parsing import parse
 
 RECORD, LATENCY = "export.json", "latency.json"
@@ -160,12 +160,7 @@ class Export:
 def _parse(path: Path) -> Export:
     if not path.is_file():
         raise InputError(f"{path}: no such file; make it with `facestill export RUN`")
-    if path.stat().st_size > LARGEST:
-        raise InputError(f"{path}: larger than {LARGEST} bytes; export the run again")
-    try:
-        values = parse_json(path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); export the run again") from None
+    values = read_foreign_json(path, LARGEST, "export the run again")
     version = values.get("schema_version") if isinstance(values, dict) else None
     if version != SCHEMA_VERSION:
         raise InputError(

@@ -64,7 +64,7 @@ class Noise:
     hue: Spread  # radians about the grey axis
     low_resolution: Share  # chance of having been shrunk to 0.2 to 1 of the side
     blur: Blur  # largest width (sigma, pixels) of a Gaussian
-    randaugment: Operations  # of it that a picture goes through
+    randaugment: Operations  # that a picture goes through, of RandAugment's
     strongest: Strongest  # of its bins that is drawn
 
 

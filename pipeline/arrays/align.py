@@ -6,11 +6,11 @@ evaluation what it met in training.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dlib
 import numpy as np
@@ -24,6 +24,8 @@ from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
 from pipeline.arrays.frames import Frame, dlib5_in, similarity, warp
 from pipeline.arrays.numerics import weights_path
+
+Name = TypeVar("Name")
 
 LANDMARKS = "shape_predictor_5_face_landmarks.dat"
 LANDMARK_SCHEME = "dlib5"
@@ -150,14 +152,17 @@ def find_in_photograph(aligner: Aligner, picture: UInt8[np.ndarray, "height widt
 
 
 def misplaced(
-    aligner: Aligner, frame: Frame, count: int, read: Callable[[int], UInt8[np.ndarray, "_ _ 3"]]
+    aligner: Aligner,
+    frame: Frame,
+    names: Sequence[Name],
+    read: Callable[[Name], UInt8[np.ndarray, "_ _ 3"]],
 ) -> str | None:
     """What speaks against square pictures being crops in `frame`; None where nothing does, or
-    where too few faces are found. `read` gives picture k of `count`; a few, evenly, are read."""
-    goal = dlib5_in(frame.at(1))
+    where too few faces are found. A few of the pictures, evenly, are read by their names."""
+    goal, count = dlib5_in(frame.at(1)), len(names)
     places = []
     for number in np.unique(np.linspace(0, count - 1, min(LOOKED_AT, count)).astype(int)).tolist():
-        picture = read(number)
+        picture = read(names[number])
         face = find_in_photograph(aligner, picture)
         if face.detected:
             places.append(np.abs(face.landmarks / len(picture) - goal).mean())

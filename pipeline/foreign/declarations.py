@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from manifests.core.errors import InputError, pick
-from manifests.core.files import parse_json
+from manifests.core.files import read_foreign_json
 from pipeline.arrays.frames import FRAMES, Frame
 
 PREFIX = "facestill."
@@ -107,12 +107,7 @@ def declaration_of(path: Path, metadata: Mapping[str, str]) -> Declaration:
 
 
 def _read_sidecar(path: Path) -> dict[str, str]:
-    if path.stat().st_size > MAX_SIDECAR_BYTES:
-        raise InputError(f"{path}: larger than {MAX_SIDECAR_BYTES} bytes")
-    try:
-        values = parse_json(path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
+    values = read_foreign_json(path, MAX_SIDECAR_BYTES)
     if type(values) is not dict or not all(type(value) is str for value in values.values()):
         raise InputError(f"{path}: expected one JSON object whose values are texts")
     return {key.removeprefix(PREFIX): value for key, value in values.items()}

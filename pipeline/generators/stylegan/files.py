@@ -19,7 +19,7 @@ from torch import Tensor
 
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
-from manifests.core.files import parse_json
+from manifests.core.files import read_foreign_json
 from pipeline.arrays.frames import Frame
 from pipeline.foreign.pickles import shown
 from pipeline.foreign.torch_files import fault_of
@@ -76,12 +76,7 @@ def read_declared(path: Path) -> Declared:
             f"{beside}: no such file; it declares the weights, as in {EXAMPLE}, frame one of "
             f"{', '.join(FRAMES)} (docs/GENERATORS.md)"
         )
-    if beside.stat().st_size > MOST_DECLARED_BYTES:
-        raise InputError(f"{beside}: larger than {MOST_DECLARED_BYTES} bytes")
-    try:
-        values = parse_json(beside.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{beside}: not JSON ({error})") from None
+    values = read_foreign_json(beside, MOST_DECLARED_BYTES)
     if type(values) is not dict or set(values) - set(KEYS):
         raise InputError(f"{beside}: expected one JSON object of {', '.join(KEYS)}")
     frame, licence = values.get("frame"), values.get("licence")

@@ -139,11 +139,11 @@ def test_pictures_that_are_no_crops_in_a_frame_are_told_from_such(
         [as_picture(crop_photograph(*both, frame)) for both in zip(photographs, faces, strict=True)]
         for frame in (stated.at(112), DLIB150.at(112), Frame("scene", 224, -56.0, -56.0, 224.0))
     )
-    assert misplaced(aligner, stated, len(cut), cut.__getitem__) is None
-    reason = misplaced(aligner, stated, len(uncut), uncut.__getitem__)
+    assert misplaced(aligner, stated, range(len(cut)), cut.__getitem__) is None
+    reason = misplaced(aligner, stated, range(len(uncut)), uncut.__getitem__)
     assert reason is not None and f"no crops in the frame {stated.name}" in reason
     if stated != DLIB150:
-        assert misplaced(aligner, stated, len(narrow), narrow.__getitem__) is not None
+        assert misplaced(aligner, stated, range(len(narrow)), narrow.__getitem__) is not None
 
 
 def test_few_faces_speak_neither_for_a_frame_nor_against_it(
@@ -157,6 +157,6 @@ def test_few_faces_speak_neither_for_a_frame_nor_against_it(
         read.append(number)
         return scene if number < 2 else square
 
-    assert misplaced(aligner, ARCFACE112, 1000, picture) is None
+    assert misplaced(aligner, ARCFACE112, range(1000), picture) is None
     assert len(read) == 40 and (read[0], read[-1]) == (0, 999)
-    assert misplaced(aligner, ARCFACE112, 2, picture) is None
+    assert misplaced(aligner, ARCFACE112, range(2), picture) is None
