@@ -25,13 +25,14 @@ from manifests.core.backends import split_kind
 from manifests.core.errors import InputError, Parser, conclude, pick, run_command
 from manifests.core.files import write_json
 from manifests.photographs.images import ImageFolder
-from manifests.settings.params import Params, Render, load_params
+from manifests.settings.params import Params, load_params
 from manifests.stores.latents import FOLDER, LatentManifest, Recipe
 from manifests.stores.latents import build as build_manifest
 from manifests.stores.passport import Fingerprint, Passport
-from pipeline.adoption.crops import DETECT_THRESHOLD, LISTING, AdoptJob, made_here
+from pipeline.adoption.crops import LISTING, AdoptJob, made_here
 from pipeline.adoption.image_sets import ImageSet, read_image_set
-from pipeline.arrays.align import Aligner, misplaced
+from pipeline.aligners import load_aligner
+from pipeline.aligners.base import Aligner
 from pipeline.arrays.frames import FRAMES, WIDE, Frame
 from pipeline.building.faces import check_shard_rows, face_build
 from pipeline.building.shards import Build, finish, locked, relink, scratch_folder
@@ -85,12 +86,12 @@ def open_adoption(name: str, folder: Path, origin: Origin, params: Params) -> Ad
             raise InputError(f"--{what} {text[:80]!r}: expected one line of up to 200 characters")
     images = read_image_set(folder, aligned=origin.frame is not None)
     if origin.frame is not None:
-        _require_cut(images, origin.frame)
+        _require_cut(images, origin.frame, params)
     return adoption_of(name, images, origin, params)
 
 
-def _require_cut(images: ImageSet, frame: Frame) -> None:
-    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
+def _require_cut(images: ImageSet, frame: Frame, params: Params) -> None:
+    aligner = load_aligner(params.aligner, layout.WEIGHTS)
     reason = misplaced(aligner, frame, images.names, ImageFolder(images.root).picture)
     if reason is not None:
         raise InputError(f"{images.root}: {reason}; leave the frame out to detect faces")
@@ -105,13 +106,14 @@ def adoption_of(name: str, images: ImageSet, origin: Origin, params: Params) -> 
             f"{path}: round {name} holds other faces; choose another --round, or remove it with "
             f"{layout.faces(name).parent}"
         )
-    return Adoption(images, manifest, _build_of(name, images, origin, manifest, params.render))
+    return Adoption(images, manifest, _build_of(name, images, origin, manifest, params))
 
 
 def _build_of(
-    name: str, images: ImageSet, origin: Origin, manifest: LatentManifest, settings: Render
+    name: str, images: ImageSet, origin: Origin, manifest: LatentManifest, params: Params
 ) -> Build:
-    made_by = fingerprint(images, origin, settings.frame_size)
+    aligner, settings = load_aligner(params.aligner, layout.WEIGHTS), params.render
+    made_by = fingerprint(images, origin, aligner, settings.frame_size)
     inputs = {"version": VERSION, "manifest": manifest.digest, **asdict(made_by)}
     inputs |= {"shard_rows": settings.shard_rows, "licence": origin.licence}
     work = scratch_folder(f"adopt-{name}", inputs)
@@ -119,15 +121,17 @@ def _build_of(
         listing=work / LISTING,
         root=images.root.resolve(),
         weights=layout.WEIGHTS,
+        aligner=params.aligner,
         source=origin.frame,
         frame=WIDE.at(settings.frame_size),
-        made_by=made_here(layout.WEIGHTS, origin.frame).text,
+        made_by=made_here(aligner, origin.frame).text,
     )
     return face_build(
         manifest,
         made_by,
         job,
         settings,
+        scheme=aligner.scheme,
         verb="adopt",
         name=name,
         work=work,
@@ -149,7 +153,9 @@ def manifest_of(name: str, images: ImageSet, origin: Origin) -> LatentManifest:
     )
 
 
-def fingerprint(images: ImageSet, origin: Origin, frame_size: int) -> Fingerprint:
+def fingerprint(
+    images: ImageSet, origin: Origin, aligner: Aligner, frame_size: int
+) -> Fingerprint:
     identity: dict[str, Any] = {
         "name": FOLDER,
         "weights_sha256": images.digest,
@@ -157,7 +163,7 @@ def fingerprint(images: ImageSet, origin: Origin, frame_size: int) -> Fingerprin
         "stored_frame": asdict(WIDE.at(frame_size)),
         "frame": None if origin.frame is None else asdict(origin.frame),
     }
-    here = made_here(layout.WEIGHTS, origin.frame)
+    here = made_here(aligner, origin.frame)
     return Fingerprint(identity | dict(here.identity), here.numerics)
 
 

@@ -13,7 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import dlib
 import numpy as np
 
 from manifests.core import layout
@@ -22,10 +21,11 @@ from manifests.settings.params import Params, Render, load_params
 from manifests.stores.latents import FOLDER, LatentManifest
 from manifests.stores.passport import Fingerprint, Passport
 from manifests.stores.rounds import read_manifest
-from pipeline.arrays.align import alignment_identity, load_aligner
+from pipeline.aligners import load_aligner
+from pipeline.aligners.base import Aligner
 from pipeline.arrays.frames import WIDE
 from pipeline.arrays.numerics import device_of, numerics
-from pipeline.building.faces import Detector, Faces, check_shard_rows, face_build, render_faces
+from pipeline.building.faces import Faces, check_shard_rows, face_build, render_faces
 from pipeline.building.meeting import require_made_by
 from pipeline.building.shards import Arrays, Build, build, scratch_folder
 from pipeline.building.workers import Workers, add_options, workers_of
@@ -45,7 +45,8 @@ def open_rendering(name: str, params: Params) -> Build:
     check_shard_rows(params.render)
     manifest = read_manifest(name)
     generator = open_generator(name, manifest, params)
-    made_by = fingerprint(generator, params.render, params.device)
+    aligner = load_aligner(params.aligner, layout.WEIGHTS)
+    made_by = fingerprint(generator, aligner, params.render, params.device)
     inputs = {"version": VERSION, "manifest": manifest.digest, **asdict(made_by)}
     inputs["shard_rows"] = params.render.shard_rows
     work = scratch_folder(f"render-{name}", inputs)
@@ -54,6 +55,7 @@ def open_rendering(name: str, params: Params) -> Build:
         manifest_digest=manifest.digest,
         weights=layout.WEIGHTS,
         generator=params.generator,
+        aligner=params.aligner,
         render=params.render,
         device=params.device,
         made_by=made_by.text,
@@ -64,10 +66,11 @@ def open_rendering(name: str, params: Params) -> Build:
         made_by,
         job,
         params.render,
+        scheme=aligner.scheme,
         verb="render",
         name=name,
         work=work,
-        licences={generator.name: generator.licence},
+        licences=_licences(generator, aligner),
     )
 
 
@@ -99,6 +102,7 @@ class RenderJob:
     manifest_digest: str
     weights: Path
     generator: str
+    aligner: str
     render: Render
     device: str
     made_by: str  # as every worker must find it where it works
@@ -109,27 +113,26 @@ class RenderJob:
 
     def faces(self, rows: np.ndarray, *, first_attempt: int = 0) -> Faces:
         """Detections before `first_attempt` are passed over."""
-        generator, detectors, manifest = _tools(self)
+        generator, aligner, manifest = _tools(self)
+        attempts = self.render.detections[first_attempt:]
         latents = np.array(manifest.latents[rows])
         frame = WIDE.at(self.render.frame_size)
-        batches = list(render_faces(generator, detectors[first_attempt:], latents, frame))
+        batches = list(render_faces(generator, aligner, attempts, latents, frame))
         return Faces(
             *(np.concatenate([getattr(b, field.name) for b in batches]) for field in fields(Faces))
         )
 
 
 @lru_cache(maxsize=1)
-def _tools(job: RenderJob) -> tuple[Generator, list[Detector], LatentManifest]:
+def _tools(job: RenderJob) -> tuple[Generator, Aligner, LatentManifest]:
     manifest = LatentManifest.read(job.manifest, expect=job.manifest_digest)
     generator = load_generator(job.generator, job.weights)
     generator = generator.in_space(manifest.recipe.latent_space, manifest.recipe.psi)
-    require_made_by(job.made_by, fingerprint(generator, job.render, job.device))
+    aligner = load_aligner(job.aligner, job.weights)
+    require_made_by(job.made_by, fingerprint(generator, aligner, job.render, job.device))
     generator.to(device_of(job.device))
-    detectors = [
-        Detector(load_aligner(job.weights, attempt.detect_threshold), attempt.detect_size)
-        for attempt in job.render.detections
-    ]
-    return generator, detectors, manifest
+    aligner.to(device_of(job.device))
+    return generator, aligner, manifest
 
 
 def main() -> None:
@@ -141,22 +144,26 @@ def main() -> None:
     conclude(layout.faces(args.round), passport.found, f"facestill embed {args.round}")
 
 
-def fingerprint(generator: Generator, settings: Render, device: str) -> Fingerprint:
+def fingerprint(
+    generator: Generator, aligner: Aligner, settings: Render, device: str
+) -> Fingerprint:
     """What the faces of a store depend on beside their manifest."""
     identity: dict[str, Any] = {"stored_frame": asdict(WIDE.at(settings.frame_size))}
     if generator.frame is None:
-        identity["alignment"] = alignment_identity(layout.WEIGHTS) | {
+        identity["alignment"] = aligner.identity() | {
             "detect_size": settings.detect_size,
             "detect_threshold": settings.detect_threshold,
         }
         if settings.retries:
             identity["alignment"]["retries"] = [asdict(attempt) for attempt in settings.retries]
-    here = numerics_of(device) | generator.numerics()
+    here = numerics(device) | generator.numerics() | aligner.numerics()
     return Fingerprint(generator.identity() | identity, here)
 
 
-def numerics_of(device: str) -> dict[str, Any]:
-    return numerics(device) | {"dlib": dlib.__version__}
+def _licences(generator: Generator, aligner: Aligner) -> dict[str, str]:
+    """By what they are of: an aligner's where it is needed."""
+    found = {generator.name: generator.licence}
+    return found if generator.frame is not None else found | {aligner.name: aligner.licence}
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from manifests.core.errors import InputError, Parser, run_command
 from manifests.settings.params import Params, load_params
 from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_faces, read_manifest
+from pipeline.aligners import load_aligner
 from pipeline.building.faces import Faces, read_faces
 from pipeline.building.shards import Arrays, Build, finish, locked, relink
 from pipeline.building.workers import Workers, add_options, workers_of
@@ -54,9 +55,10 @@ def num_tried(name: str, old: FaceStore, params: Params) -> int:
     Raises InputError if it differs from today's parameters in anything else.
     """
     render, generator = params.render, open_generator(name, read_manifest(name), params)
+    aligner = load_aligner(params.aligner, layout.WEIGHTS)
     for tried in range(len(render.retries)):
         fewer = replace(render, retries=render.retries[:tried])
-        before = fingerprint(generator, fewer, params.device)
+        before = fingerprint(generator, aligner, fewer, params.device)
         if canonical_json(before.identity) == canonical_json(old.passport.fingerprint.identity):
             return tried + 1
     raise InputError(
@@ -77,7 +79,7 @@ def tried_before(old: FaceStore, params: Params) -> str:
     if not params.render.retries:
         raise InputError(
             f"{found}, and render.retries is empty; add an attempt there (params.yaml), such as "
-            "{detect_size: 160, detect_threshold: -0.8}"
+            "{detect_size: 160, detect_threshold: 0.3}"
         )
     return f"{found} by any of {count} attempts; for more, add one to render.retries (params.yaml)"
 

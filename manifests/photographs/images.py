@@ -41,7 +41,7 @@ DECODER = f"Pillow {PIL.__version__}"  # decoders differ in low bits: recorded, 
 MOST_BYTES = 64 << 20
 MOST_PIXELS = 64_000_000
 LEAST_SIDE = 16  # pixels
-DETECT_THRESHOLD = 0.0  # dlib's own: photographs have backgrounds that a lower one finds faces in
+AT_ONCE = 16  # decoded photographs that are held while faces are looked for
 # What Pillow's decoders raise over broken files, by their tests and its issues.
 BROKEN = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, RuntimeError,

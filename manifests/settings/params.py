@@ -42,8 +42,8 @@ class PriorRound:
 
 @dataclass(frozen=True)
 class Detection:
-    detect_size: PositiveInt  # pixels that a generated picture is enlarged to for the detector
-    detect_threshold: Real  # dlib detection score; lower finds more
+    detect_size: PositiveInt  # pixels that a generated picture is brought to for the aligner
+    detect_threshold: Real  # the aligner's score, of dlib from about -1; lower finds more
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Render:
 @dataclass(frozen=True)
 class Screen:
     least_cosine: Cosine  # of centred embeddings: above it, the later face is a near-duplicate
-    least_quality: Real  # the detector's score: below it, a face is of low quality
+    least_quality: Real  # the aligner's score: below it, a face is of low quality
     least_identity: Cosine  # cosine to the mean of its identity's other faces: below it, off it
 
 
@@ -176,6 +176,7 @@ class Params:
     fuse: Fuse
     mine: Mine
     verify: Verify
+    aligner: str = "dlib"  # that finds the faces, generated and in photographs
     latent_space: Literal["z", "w", "w+"] = "z"  # of the latents that are sampled and mined
     psi: Real = 1.0  # truncation of the generator's mapping; 1: none
 

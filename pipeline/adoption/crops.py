@@ -7,32 +7,26 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import dlib
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from manifests.core.errors import InputError
-from manifests.photographs.images import DECODER, ImageFolder, decode
+from manifests.photographs.images import AT_ONCE, DECODER, ImageFolder, decode
 from manifests.stores.passport import Fingerprint
 from manifests.stores.reading import OK
-from pipeline.arrays.align import (
-    Aligner,
-    Face,
-    alignment_identity,
-    crop_photograph,
-    find_in_photograph,
-    load_aligner,
-)
-from pipeline.arrays.frames import Frame, dlib5_in, similarity
+from pipeline.aligners import load_aligner
+from pipeline.aligners.base import Aligner
+from pipeline.arrays.align import Face, crop_photograph, placed
+from pipeline.arrays.frames import Frame
 from pipeline.arrays.numerics import numerics
 from pipeline.building.faces import Faces, blank
 from pipeline.building.meeting import require_made_by
 from pipeline.building.shards import Arrays
 
-DETECT_THRESHOLD = 0.0  # dlib's own, as for photographs
 LISTING = "images.json"  # in the scratch folder: [name, sha256] of every row
 NOWHERE = np.full((5, 2), np.nan)
 
@@ -44,41 +38,36 @@ def adopt_faces(
     source: Frame | None,
     frame: Frame,
 ) -> Faces:
-    """`count` pictures, of which one at a time is held, cut to `frame`: from where their own frame
-    `source` has the face, or where one is detected. One without a face keeps its row, black."""
-    faces = blank(count, frame)
-    for row, picture in enumerate(pictures):
-        face = _face(picture, aligner, source)
-        if face is not None:
-            crop = crop_photograph(picture, face, frame)
-            faces.images[row] = crop.permute(1, 2, 0).byte().numpy()
-            faces.landmarks[row] = NOWHERE if source else moved(face.landmarks, frame)
-            faces.quality[row] = face.score
-            faces.ok[row], faces.reason[row] = True, OK
+    """`count` pictures, of which AT_ONCE at a time are held, cut to `frame`: from where their own
+    frame `source` has the face, or where one is detected. One without a face keeps its row,
+    black."""
+    faces, row, waiting = blank(count, frame), 0, iter(pictures)
+    while some := list(islice(waiting, AT_ONCE)):
+        found = [placed(source, len(each)) for each in some] if source else aligner.find(some)
+        for picture, face in zip(some, found, strict=True):
+            if face.detected:
+                crop = crop_photograph(picture, face, frame)
+                faces.images[row] = crop.permute(1, 2, 0).byte().numpy()
+                faces.landmarks[row] = NOWHERE if source else moved(face, frame)
+                faces.quality[row] = face.score
+                faces.ok[row], faces.reason[row] = True, OK
+            row += 1
     return faces
 
 
-def _face(picture: np.ndarray, aligner: Aligner, source: Frame | None) -> Face | None:
-    if source is not None:
-        return Face(dlib5_in(source.at(len(picture))), float("nan"))
-    face = find_in_photograph(aligner, picture)
-    return face if face.detected else None
+def moved(face: Face, frame: Frame) -> Float[np.ndarray, "5 2"]:
+    """Where a face's points come to lie in the crop that is cut by them."""
+    matrix = face.scheme.placement(face.landmarks, frame)
+    return (face.landmarks - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
 
 
-def moved(landmarks: Float[np.ndarray, "5 2"], frame: Frame) -> Float[np.ndarray, "5 2"]:
-    """Where landmarks come to lie in the crop that is cut by them."""
-    matrix = similarity(landmarks, dlib5_in(frame))
-    return (landmarks - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
-
-
-def made_here(weights: Path, source: Frame | None) -> Fingerprint:
+def made_here(aligner: Aligner, source: Frame | None) -> Fingerprint:
     """What the crops depend on beside the pictures: what finds the faces, where some are to be
     found. Detection and cutting stay on the CPU."""
     identity: dict[str, Any] = {}
     if source is None:
-        finds = alignment_identity(weights) | {"detect_threshold": DETECT_THRESHOLD}
-        identity["alignment"] = finds
-    here = numerics("cpu") | {"dlib": dlib.__version__, "decoder": DECODER}
+        identity["alignment"] = aligner.photographs_identity()
+    here = numerics("cpu") | aligner.numerics() | {"decoder": DECODER}
     return Fingerprint(identity, here)
 
 
@@ -89,13 +78,14 @@ class AdoptJob:
     listing: Path  # see LISTING
     root: Path
     weights: Path
+    aligner: str
     source: Frame | None
     frame: Frame
     made_by: str  # see `made_here`: as every worker must find it where it works
 
     def __call__(self, rows: np.ndarray) -> Arrays:
         """Raises InputError for an image that is no longer the one that was listed."""
-        aligner = load_aligner(self.weights, DETECT_THRESHOLD)
+        aligner = load_aligner(self.aligner, self.weights)
         faces = adopt_faces(self._pictures(rows), len(rows), aligner, self.source, self.frame)
         return vars(faces)
 
@@ -110,5 +100,5 @@ class AdoptJob:
 
 @lru_cache(maxsize=1)
 def _listing(job: AdoptJob) -> list[tuple[str, str]]:
-    require_made_by(job.made_by, made_here(job.weights, job.source))
+    require_made_by(job.made_by, made_here(load_aligner(job.aligner, job.weights), job.source))
     return [(name, sha) for name, sha in json.loads(job.listing.read_bytes())]

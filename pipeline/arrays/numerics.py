@@ -18,17 +18,19 @@ from manifests.core.errors import InputError
 BATCH = 64
 
 
-def in_fixed_batches(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """`function` over all rows, BATCH at a time; the tail is padded with its own last row."""
+def in_fixed_batches(
+    function: Callable[[Tensor], Tensor], rows: Tensor, size: int = BATCH
+) -> Tensor:
+    """`function` over all rows, `size` at a time; the tail is padded with its own last row."""
     parts = []
     with torch.inference_mode():
-        for at in range(0, len(rows), BATCH):
-            batch = rows[at : at + BATCH]
-            missing = BATCH - len(batch)
+        for at in range(0, len(rows), size):
+            batch = rows[at : at + size]
+            missing = size - len(batch)
             padded = torch.cat([batch, batch[-1:].expand(missing, *batch.shape[1:])])
             parts.append(function(padded)[: len(batch)])
         if not parts:  # no rows: the shape of a row still has to be right
-            return function(rows.new_zeros((BATCH, *rows.shape[1:])))[:0]
+            return function(rows.new_zeros((size, *rows.shape[1:])))[:0]
     return torch.cat(parts)
 
 

@@ -16,12 +16,14 @@ from jaxtyping import Float
 from manifests.building.writing import IMAGES, Column
 from manifests.core import layout
 from manifests.core.errors import InputError
-from manifests.settings.params import Render
+from manifests.settings.params import Detection, Render
 from manifests.stores.latents import LatentManifest
 from manifests.stores.passport import Fingerprint, Provenance
 from manifests.stores.reading import CHUNK_ROWS, NO_FACE, OK, REASONS, FaceStore
-from pipeline.arrays.align import LANDMARK_SCHEME, Aligner, Face, crop_to_frame, find_faces
+from pipeline.aligners.base import Aligner
+from pipeline.arrays.align import Face, crop_to_frame
 from pipeline.arrays.frames import WIDE, Frame, to_frame
+from pipeline.arrays.landmarks import Scheme
 from pipeline.arrays.numerics import BATCH, in_fixed_batches
 from pipeline.building.shards import Build, Job
 from pipeline.generators.base import Generator
@@ -56,36 +58,35 @@ def count(columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
     return len(columns["ok"]), int(columns["ok"].sum()), dict(failures)
 
 
-@dataclass(frozen=True)
-class Detector:
-    """A detector and the pixels that a picture is enlarged to for it."""
-
-    aligner: Aligner
-    size: int
-
-
 def render_faces(
     generator: Generator,
-    detectors: Sequence[Detector],
+    aligner: Aligner,
+    attempts: Sequence[Detection],
     latents: Float[np.ndarray, "face width"],
     frame: Frame,
 ) -> Iterator[Faces]:
     """Aligned faces for latents, a batch at a time, in their order. A picture in which one
-    detector finds no face is shown to the next."""
+    attempt finds no face is shown to the next."""
     for at in range(0, len(latents), BATCH):
         batch = torch.from_numpy(latents[at : at + BATCH])
         pictures = in_fixed_batches(generator.render, batch).cpu()
         if generator.frame is not None:
             yield _declared(pictures, generator.frame, frame)
         else:
-            yield _detected(detectors, pictures, frame)
+            yield _detected(aligner, attempts, pictures, frame)
 
 
-def _detected(detectors: Sequence[Detector], pictures: torch.Tensor, frame: Frame) -> Faces:
+def _detected(
+    aligner: Aligner, attempts: Sequence[Detection], pictures: torch.Tensor, frame: Frame
+) -> Faces:
     faces = blank(len(pictures), frame)
-    for detector in detectors:
+    for attempt in attempts:
         left = np.flatnonzero(~faces.ok)
-        found = find_faces(detector.aligner, pictures[left], detect_size=detector.size)
+        if not len(left):
+            break
+        found = aligner.find_generated(
+            pictures[left], size=attempt.detect_size, threshold=attempt.detect_threshold
+        )
         _fill(faces, pictures, frame, dict(zip(left.tolist(), found, strict=True)))
     return faces
 
@@ -97,8 +98,7 @@ def _fill(
     here = {row: face for row, face in found.items() if face is not None}
     if here:
         rows = list(here)
-        points = np.stack([face.landmarks for face in here.values()])
-        crops, moved = crop_to_frame(pictures[rows], points, frame)
+        crops, moved = crop_to_frame(pictures[rows], list(here.values()), frame)
         faces.images[rows] = crops.permute(0, 2, 3, 1).to(torch.uint8).numpy()
         faces.landmarks[rows] = moved
         faces.quality[rows] = [face.score for face in here.values()]
@@ -130,6 +130,7 @@ def face_build(
     job: Job,
     settings: Render,
     *,
+    scheme: Scheme,
     verb: str,
     name: str,
     work: Path,
@@ -137,7 +138,7 @@ def face_build(
 ) -> Build:
     """The store of a round's faces, whether they are rendered or adopted."""
     frame = WIDE.at(settings.frame_size)
-    attributes = {"frame": asdict(frame), "landmark_scheme": LANDMARK_SCHEME}
+    attributes = {"frame": asdict(frame), "landmark_scheme": scheme.name}
     provenance = Provenance(
         kind="faces",
         round=manifest.recipe.round,

@@ -26,11 +26,12 @@ from manifests.core.costs import full_rates
 from manifests.settings.params import Params
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Passport
-from pipeline.arrays.align import load_aligner
+from pipeline.aligners import load_aligner
+from pipeline.aligners.base import Aligner
 from pipeline.arrays.frames import WIDE
 from pipeline.arrays.numerics import BATCH, device_of
 from pipeline.building.embeddings import columns_of, embed_faces
-from pipeline.building.faces import COLUMNS, Detector, Faces, pictures_of, render_faces
+from pipeline.building.faces import COLUMNS, Faces, pictures_of, render_faces
 from pipeline.building.workers import num_cores
 from pipeline.generators.base import Generator
 from pipeline.render import fingerprint
@@ -68,6 +69,10 @@ class Parts:
     teacher: Teacher
 
     @cached_property
+    def aligner(self) -> Aligner:
+        return load_aligner(self.params.aligner, layout.WEIGHTS)
+
+    @cached_property
     def sample(self) -> Mapping[str, Estimate]:
         """Of usable, render_rate and embed_rate; measured on first use, in seconds.
 
@@ -77,6 +82,7 @@ class Parts:
         device = device_of(self.params.device)
         self.generator.to(device)
         self.teacher.to(device)
+        self.aligner.to(device)
         with _one_thread():
             usable, *rates = _measure(self)
         times = num_cores() if device.type == "cpu" else 1
@@ -95,7 +101,7 @@ def row_bytes(columns: Iterable[Column]) -> int:
 def estimate(parts: Parts) -> Estimates:
     """From the stores and recorded builds of this checkout, else from a sample made now."""
     settings, teacher = parts.params, parts.teacher
-    made_by = fingerprint(parts.generator, settings.render, settings.device)
+    made_by = fingerprint(parts.generator, parts.aligner, settings.render, settings.device)
     faces = _stores(layout.faces, made_by.identity)
     embedded = _stores(lambda name: layout.teacher(name, teacher.name), teacher.identity())
     pictures = pictures_of(settings.render.frame_size)
@@ -171,14 +177,12 @@ def _measure(parts: Parts) -> tuple[float, float, float]:
     """Usable share, latents rendered a second and faces embedded a second."""
     render = parts.params.render
     frame = WIDE.at(render.frame_size)
-    detectors = [
-        Detector(load_aligner(layout.WEIGHTS, attempt.detect_threshold), attempt.detect_size)
-        for attempt in render.detections
-    ]
     latents = prior(SAMPLE, parts.generator.latent_width, "plan", seed=0)
 
     def rendered(count: int) -> list[Faces]:
-        return list(render_faces(parts.generator, detectors, latents[:count], frame))
+        return list(
+            render_faces(parts.generator, parts.aligner, render.detections, latents[:count], frame)
+        )
 
     embed_faces(parts.teacher, rendered(BATCH)[0].images, frame)  # the first call is slower
     batches, render_seconds = _timed(lambda: rendered(SAMPLE))

@@ -1,0 +1,1 @@
+"""The networks behind aligners, and what is made of their outputs."""

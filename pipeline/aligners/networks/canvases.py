@@ -1,0 +1,116 @@
+"""Aligners of one network that looks at a whole picture: on square canvases of a few sizes, so that
+the same picture gives the same bits in any company."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.aligners.base import NOTHING, Aligner, Found, Picture
+from pipeline.aligners.networks.voting import vote
+from pipeline.arrays.landmarks import ARCFACE5
+from pipeline.arrays.numerics import BATCH, in_fixed_batches
+
+STEP = 32  # pixels: sides of a canvas are multiples of it, the coarsest stride of detectors
+SIDES = (160, 320, 640)  # of photographs, tried in turn until a face is found
+THRESHOLD = 0.5  # of photographs' scores
+# Where the points lie in a face's box, in its sides: the median over the default generator's.
+IN_BOX = np.array([[0.31, 0.37], [0.70, 0.37], [0.51, 0.57], [0.34, 0.77], [0.67, 0.77]])
+
+
+class CanvasAligner(Aligner):
+    """What is left to a backend: `candidates`, and `settle` where it has a second look."""
+
+    scheme = ARCFACE5
+    falls_back = "retry at 320, at 640; then the box 0.3..0.7"
+
+    @property
+    def looks(self) -> str:  # type: ignore[override]
+        return f"{self.name} {self.weights_sha256[:12]}, score > {THRESHOLD:g}, at {SIDES[0]} pixels"
+
+    @abstractmethod
+    def candidates(
+        self, canvases: Float[Tensor, "batch 3 side side"]
+    ) -> Float[Tensor, "batch candidate 15"]:
+        """Score, box (left, top, right, bottom) and five points of everything that may be a face
+        on canvases of RGB in [0, 255]."""
+
+    def least(self, threshold: float) -> float:
+        """The score that a candidate needs so that its face may come to be above `threshold`."""
+        return threshold
+
+    def settle(
+        self, canvases: Float[Tensor, "batch 3 side side"], found: list[Found], threshold: float
+    ) -> list[Found]:
+        """The faces on canvases after a second look, where there is one."""
+        return found
+
+    def detect(
+        self, pictures: Float[Tensor, "batch 3 height width"], *, size: int, threshold: float
+    ) -> list[Found]:
+        canvases = on_canvases(pictures.cpu(), size)
+        ratio = max(pictures.shape[-2:]) / size
+        return [found.scaled(ratio) for found in self._look(canvases, threshold)]
+
+    def photographs(self, pictures: Sequence[Picture]) -> list[Found]:
+        found = [NOTHING] * len(pictures)
+        for side in SIDES:
+            left = [number for number, each in enumerate(found) if not len(each)]
+            if not left:
+                break
+            canvases = torch.stack([canvas_of(pictures[number], side) for number in left])
+            for number, each in zip(left, self._look(canvases, THRESHOLD), strict=True):
+                found[number] = each.scaled(max(pictures[number].shape[:2]) / side)
+        return found
+
+    def place(self, picture: Picture, box: Sequence[float]) -> Float[np.ndarray, "5 2"]:
+        corner, end = np.array(box[:2]), np.array(box[2:])
+        return corner + IN_BOX * (end - corner)
+
+    def _look(self, canvases: Float[Tensor, "batch 3 side side"], threshold: float) -> list[Found]:
+        size = batch_of(canvases.shape[-1])
+        rows = in_fixed_batches(self.candidates, canvases, size).cpu().numpy().astype(np.float64)
+        least = self.least(threshold)
+        found = [
+            vote(row[:, 1:5], row[:, 5:].reshape(-1, 5, 2), row[:, 0], least)
+            for row in rows
+        ]  # fmt: skip
+        return self.settle(canvases, found, threshold)
+
+
+def batch_of(side: int) -> int:
+    """Canvases that a network sees at once: one number for each side."""
+    return BATCH if side <= 96 else max(1, 16 * 160**2 // side**2)
+
+
+def on_canvases(
+    pictures: Float[Tensor, "batch 3 height width"], size: int
+) -> Float[Tensor, "batch 3 side side"]:
+    """Pictures resampled (bicubic) to a longest side of `size`, on black squares that hold it."""
+    height, width = pictures.shape[-2:]
+    if max(height, width) != size:
+        ratio = size / max(height, width)
+        shape = (max(1, round(height * ratio)), max(1, round(width * ratio)))
+        pictures = functional.interpolate(
+            pictures, shape, mode="bicubic", align_corners=False, antialias=ratio < 1
+        ).clamp(0, 255)
+        height, width = shape
+    side = -(-size // STEP) * STEP
+    return functional.pad(pictures, (0, side - width, 0, side - height))
+
+
+def canvas_of(picture: Picture, side: int) -> Float[Tensor, "3 side side"]:
+    """A photograph with a longest side of `side`, on a black square."""
+    height, width = picture.shape[:2]
+    ratio = side / max(height, width)
+    shape = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    small = Image.fromarray(picture).resize(shape, Image.Resampling.BILINEAR)  # averages
+    pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1).float()
+    return functional.pad(pixels, (0, side - shape[0], 0, side - shape[1]))
