@@ -153,9 +153,7 @@ def manifest_of(name: str, images: ImageSet, origin: Origin) -> LatentManifest:
     )
 
 
-def fingerprint(
-    images: ImageSet, origin: Origin, aligner: Aligner, frame_size: int
-) -> Fingerprint:
+def fingerprint(images: ImageSet, origin: Origin, aligner: Aligner, frame_size: int) -> Fingerprint:
     identity: dict[str, Any] = {
         "name": FOLDER,
         "weights_sha256": images.digest,

@@ -161,11 +161,32 @@ def teacher_facts(store: TeacherStore) -> dict[str, Any]:
 
 
 def face_counts(rounds: Sequence[RoundFiles]) -> dict[str, dict[str, Any]]:
-    """Rows, usable ones and failures by reason, of every round."""
+    """Rows, usable ones, failures by reason and what was lost of which latents, of every round."""
     passports = {files.name: files.faces.passport for files in rounds}
     return {
-        name: {"rows": own.num_rows, "usable": own.num_ok, "failures": dict(own.failures)}
-        for name, own in passports.items()
+        files.name: {
+            "rows": passports[files.name].num_rows,
+            "usable": passports[files.name].num_ok,
+            "failures": dict(passports[files.name].failures),
+            "lost": lost_faces(files),
+        }
+        for files in rounds
+    }
+
+
+def lost_faces(files: RoundFiles) -> dict[str, dict[str, int]]:
+    """Rows and unusable ones among latents that have a parent and those of the prior, in a round
+    with both: mining looks where faces are hard, which are those that are not found."""
+    if files.manifest is None:
+        return {}
+    with_parent = files.manifest.table["parent_id"].is_valid().to_numpy()
+    if not with_parent.any() or with_parent.all():
+        return {}
+    ok = files.faces.ok()
+    kinds = {"with_parent": with_parent, "of_the_prior": ~with_parent}
+    return {
+        kind: {"rows": int(rows.sum()), "lost": int((rows & ~ok).sum())}
+        for kind, rows in kinds.items()
     }
 
 

@@ -88,4 +88,3 @@ ARCFACE5 = Scheme(
     2,
 )  # fmt: skip
 SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in (ARCFACE5, DLIB5)}
-
