@@ -72,9 +72,7 @@ class Dlib(Aligner):
         if len(found):
             return found
         height, width = picture.shape[:2]
-        doubled = Image.fromarray(picture).resize(
-            (2 * width, 2 * height), Image.Resampling.BICUBIC
-        )
+        doubled = Image.fromarray(picture).resize((2 * width, 2 * height), Image.Resampling.BICUBIC)
         return self._faces(np.asarray(doubled), THRESHOLD).scaled(0.5)
 
     def place(self, picture: Picture, box: Sequence[float]) -> Float[np.ndarray, "5 2"]:

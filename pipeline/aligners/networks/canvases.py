@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.aligners.base import NOTHING, Aligner, Found, Picture
-from pipeline.aligners.networks.voting import vote
+from pipeline.aligners.networks.voting import Owners, vote
 from pipeline.arrays.landmarks import ARCFACE5
 from pipeline.arrays.numerics import BATCH, in_fixed_batches
 
@@ -33,7 +34,9 @@ class CanvasAligner(Aligner):
 
     @property
     def looks(self) -> str:  # type: ignore[override]
-        return f"{self.name} {self.weights_sha256[:12]}, score > {THRESHOLD:g}, at {SIDES[0]} pixels"
+        return (
+            f"{self.name} {self.weights_sha256[:12]}, score > {THRESHOLD:g}, at {SIDES[0]} pixels"
+        )
 
     @abstractmethod
     def candidates(
@@ -47,10 +50,15 @@ class CanvasAligner(Aligner):
         return threshold
 
     def settle(
-        self, canvases: Float[Tensor, "batch 3 side side"], found: list[Found], threshold: float
-    ) -> list[Found]:
-        """The faces on canvases after a second look, where there is one."""
-        return found
+        self,
+        canvases: Float[Tensor, "batch 3 side side"],
+        owners: Owners,
+        found: Found,
+        threshold: float,
+    ) -> tuple[Owners, Found]:
+        """The faces of all canvases, each with its canvas's number, after a second look, where
+        there is one."""
+        return owners, found
 
     def detect(
         self, pictures: Float[Tensor, "batch 3 height width"], *, size: int, threshold: float
@@ -76,18 +84,17 @@ class CanvasAligner(Aligner):
 
     def _look(self, canvases: Float[Tensor, "batch 3 side side"], threshold: float) -> list[Found]:
         size = batch_of(canvases.shape[-1])
-        rows = in_fixed_batches(self.candidates, canvases, size).cpu().numpy().astype(np.float64)
-        least = self.least(threshold)
-        found = [
-            vote(row[:, 1:5], row[:, 5:].reshape(-1, 5, 2), row[:, 0], least)
-            for row in rows
-        ]  # fmt: skip
-        return self.settle(canvases, found, threshold)
+        rows = in_fixed_batches(self.candidates, canvases, size).cpu().numpy()
+        voted = vote(rows, self.least(threshold))
+        owners, found = self.settle(canvases, *voted, threshold)
+        ends = np.searchsorted(owners, np.arange(len(canvases) + 1)).tolist()
+        return [found.part(first, end) for first, end in pairwise(ends)]
 
 
 def batch_of(side: int) -> int:
-    """Canvases that a network sees at once: one number for each side."""
-    return BATCH if side <= 96 else max(1, 16 * 160**2 // side**2)
+    """Canvases that a network sees at once, one number for each side: small ones fill a batch of
+    rendering; few come to a second look at a larger size, and would be filled up to it."""
+    return BATCH if side <= 64 else max(1, 16 * 160**2 // max(side, 160) ** 2)
 
 
 def on_canvases(
