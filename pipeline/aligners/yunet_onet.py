@@ -21,7 +21,7 @@ from pipeline.aligners.networks.voting import Owners
 from pipeline.aligners.yunet import Yunet
 from pipeline.arrays.numerics import in_fixed_batches, weights_path
 
-FACES = 16  # that O-Net sees at once
+FACES = 8  # that O-Net sees at once
 # O-Net looks at a square of this share of the longer side of YuNet's box: 0.9 gives the least
 # jitter under known warps (0.82 pixels of the crop; 0.90 at 1.0, 1.09 at 1.1).
 SHARE = 0.9

@@ -87,7 +87,7 @@ class YuNet(nn.Module):
     def forward(
         self, pictures: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch candidate 15"]:
-        x = pictures.flip(1).contiguous(memory_format=torch.channels_last)  # BGR
+        x = pictures.contiguous(memory_format=torch.channels_last)
         maps = self.backbone(x)
         found: list[Tensor] = []
         coarser: Tensor | None = None
@@ -162,13 +162,15 @@ def _fill(conv: nn.Conv2d, arrays: dict[str, np.ndarray], symbols: Sequence[str]
 
 def _filters(values: np.ndarray, count: int, conv: nn.Conv2d) -> np.ndarray:
     """They lie output by output, but depthwise ones place by place; the first, of 3 x 3 pixels
-    of 3 colours, colour last and filled up to 32."""
+    of blue, green and red, colour last and filled up to 32."""
     _, inputs, side, _ = conv.weight.shape
     if side == 1:
         return values.reshape(count, inputs, 1, 1)
     if inputs == 1:
         return values.reshape(9, count).T.reshape(count, 1, 3, 3)
-    return values.reshape(count, 32)[:, :27].reshape(count, 3, 3, 3).transpose(0, 3, 1, 2)
+    return (
+        values.reshape(count, 32)[:, :27].reshape(count, 3, 3, 3)[..., ::-1].transpose(0, 3, 1, 2)
+    )
 
 
 def read_symbols(data: bytes) -> dict[str, Float[np.ndarray, " value"]]:
