@@ -6,6 +6,7 @@ MTCNN), and it takes away most of what YuNet calls a face and is none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ class YunetOnet(Yunet):
         rows = rows[np.lexsort((-scores[rows], owners[rows]))]
         return owners[rows], Found(found.boxes[rows], points[rows], scores[rows])
 
-    def place(self, picture: Picture, box: tuple[float, ...]) -> Float[np.ndarray, "5 2"]:  # type: ignore[override]
+    def place(self, picture: Picture, box: Sequence[float]) -> Float[np.ndarray, "5 2"]:
         pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
         return self._points(pixels, np.zeros(1, int), np.array([box]))[0][0]
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -72,7 +72,7 @@ class CanvasAligner(Aligner):
             left = [number for number, each in enumerate(found) if not len(each)]
             if not left:
                 break
-            canvases = canvases_of([pictures[number] for number in left], side)
+            canvases = torch.stack([canvas_of(pictures[number], side) for number in left]).float()
             for number, each in zip(left, self._look(canvases, THRESHOLD), strict=True):
                 found[number] = each.scaled(max(pictures[number].shape[:2]) / side)
         return found
@@ -112,15 +112,12 @@ def on_canvases(
     return functional.pad(pictures, (0, side - width, 0, side - height))
 
 
-def canvases_of(pictures: Sequence[Picture], side: int) -> Float[Tensor, "batch 3 side side"]:
-    """Photographs with a longest side of `side`, averaged where they shrink, on black squares."""
-    canvases = torch.zeros(len(pictures), 3, side, side)
-    for canvas, picture in zip(canvases, pictures, strict=True):
-        ratio = side / max(picture.shape[:2])
-        height, width = (max(1, round(pixels * ratio)) for pixels in picture.shape[:2])
-        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
-        small = functional.interpolate(  # of bytes: several times as quick as of floats, or Pillow
-            pixels, (height, width), mode="bilinear", align_corners=False, antialias=True
-        )
-        canvas[:, :height, :width] = small[0]
-    return canvases
+def canvas_of(picture: Picture, side: int) -> UInt8[Tensor, "3 side side"]:
+    """A photograph with a longest side of `side`, averaged where it shrinks, on a black square."""
+    ratio = side / max(picture.shape[:2])
+    height, width = (max(1, round(pixels * ratio)) for pixels in picture.shape[:2])
+    small = functional.interpolate(  # of bytes: several times as quick as of floats, or by Pillow
+        torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None], (height, width),
+        mode="bilinear", align_corners=False, antialias=True,
+    )  # fmt: skip
+    return functional.pad(small[0], (0, side - width, 0, side - height))

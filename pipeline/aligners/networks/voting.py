@@ -9,16 +9,16 @@ from pipeline.aligners.base import Found
 
 ONE_FACE = 0.3  # candidates that overlap the best by more are of the same face
 VOTES = 0.5  # and by more than this, they have a say in where it is
-Owners = Int[np.ndarray, " face"]  # the picture of each face, ascending
+Owners = Int[np.ndarray, " _"]  # the picture of each face, ascending
 
 
 def overlap(
-    boxes: Float[np.ndarray, "candidate 4"], others: Float[np.ndarray, "candidate 4"]
+    boxes: Float[np.ndarray, "candidate 4"], others: Float[np.ndarray, "*candidates 4"]
 ) -> Float[np.ndarray, " candidate"]:
-    """Intersection over union, row by row."""
-    sides = np.minimum(boxes[:, 2:], others[:, 2:]) - np.maximum(boxes[:, :2], others[:, :2])
+    """Intersection over union with one box, or row by row."""
+    sides = np.minimum(boxes[:, 2:], others[..., 2:]) - np.maximum(boxes[:, :2], others[..., :2])
     both = np.prod(sides.clip(min=0), axis=1)
-    areas = [np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (boxes, others)]
+    areas = [np.prod(each[..., 2:] - each[..., :2], axis=-1) for each in (boxes, others)]
     return both / np.maximum(areas[0] + areas[1] - both, 1e-9)
 
 

@@ -60,7 +60,7 @@ class Backbone(nn.Module):
             self.add_module(f"model{number}", stage)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = _halved(self.model0.dp(functional.relu_(self.model0.pw(x))))
+        x = _halved(self.model0.dp(functional.relu_(self.model0.pw(x))))  # type: ignore[operator]
         maps = []
         for number in range(1, 6):
             stage = getattr(self, f"model{number}")
@@ -126,10 +126,10 @@ def load_network(path: Path) -> YuNet:
             for name, module in network.named_modules():
                 if isinstance(module, nn.Conv2d):
                     _fill(module, arrays, _symbols(name))
-    except (LookupError, ValueError, struct.error, RuntimeError) as error:
+    except (LookupError, ValueError, ArithmeticError, struct.error, RuntimeError) as error:
         raise InputError(f"{path}: not libfacedetection's library with YuNet ({error})") from None
     network = network.eval().requires_grad_(False)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _symbols(name: str) -> list[str]:
