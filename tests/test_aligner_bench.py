@@ -52,7 +52,7 @@ def test_a_tiny_run(pairs: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert 0 < found["crop_errors"][name]["found_by_all"]["value"] < 5
         assert all(found["same_bytes"][name].values())
         assert found["rendering"][name]["usable_faces_per_second"]["median"] > 0
-        photographs = found["photographs"][pairs][name]
+        photographs = found["photographs"]["photos"][name]
         assert photographs["found"]["found"] == photographs["found"]["of"] == 8
         assert 0 <= photographs["eer"] <= 1
     assert found["field_crop_in_the_plane"]["median"]["extent"] == pytest.approx(

@@ -21,7 +21,7 @@ from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.generators import load_generator
 from pipeline.sample import prior
 from pipeline.weights import CACHE, FILES, gather, orl_files
-from tests.bench.aligners.contenders import ALIGNERS, find, open_contenders
+from tests.bench.aligners.contenders import ALIGNERS, called, find, open_contenders
 from tests.bench.aligners.costs import milliseconds_a_face, rendering, same_bytes
 from tests.bench.aligners.errors import crop_errors, place_in_the_plane
 from tests.bench.aligners.photographs import by_each
@@ -62,7 +62,7 @@ def compare(
         "same_bytes": {one.name: same_bytes(one, pictures[:64]) for one in contenders},
         "milliseconds_a_face": milliseconds_a_face(few, contenders),
         "rendering": rendering(len(few), contenders),
-        "photographs": {name: by_each(name, contenders) for name in benchmarks},
+        "photographs": {called(text): by_each(text, contenders) for text in benchmarks},
     }  # fmt: skip
 
 

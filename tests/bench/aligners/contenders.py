@@ -76,9 +76,14 @@ def batches(pictures: Pictures, rows: int = BATCH) -> list[Pictures]:
 def open_contenders(names: Sequence[str], weights: Path) -> list[Contender]:
     """Those that have no attempts of their own get the default's."""
     return [
-        Contender(name, load_aligner(name, weights), ALIGNERS.get(name, ALIGNERS[DEFAULT]))
+        Contender(called(name), load_aligner(name, weights), ALIGNERS.get(name, ALIGNERS[DEFAULT]))
         for name in names
     ]
+
+
+def called(text: str) -> str:
+    """NAME:PATH in a table that others read: without the folders of this machine."""
+    return Path(text.partition(":")[2] or text).name
 
 
 def find(contender: Contender, pictures: Pictures, what: str = "generated") -> Seen:
