@@ -99,13 +99,17 @@ def rendering(count: int, contenders: Sequence[Contender]) -> dict[str, Any]:
     works["generator"] = lambda: in_fixed_batches(generator.render, torch.from_numpy(latents))
     with one_thread():
         taken = in_turns(works, "rendering")
+    middle = {name: float(np.median(seconds)) for name, seconds in taken.items()}
     alone = taken.pop("generator")
     found = {
         name: {
             "faces_per_second": spread([count / each for each in seconds]),
             "usable_faces_per_second": spread([usable[name] / each for each in seconds]),
-            "share_of_the_generator": round(float(np.median(alone) / np.median(seconds)), 3),
-            "over_dlib": round(float(np.median(taken["dlib"]) / np.median(seconds)), 2),
+            "share_of_the_generator": round(middle["generator"] / middle[name], 3),
+            "over_dlib": round(middle["dlib"] / middle[name], 2),
+            "over_dlib_without_the_generator": round(
+                (middle["dlib"] - middle["generator"]) / (middle[name] - middle["generator"]), 2
+            ),
         }
         for name, seconds in taken.items()
     }
