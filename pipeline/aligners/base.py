@@ -41,6 +41,10 @@ class Found:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def part(self, first: int, end: int) -> Found:
+        """Some of them."""
+        return Found(self.boxes[first:end], self.landmarks[first:end], self.scores[first:end])
+
     def scaled(self, ratio: float) -> Found:
         """In a picture of `ratio` times as many pixels a side."""
         return Found(self.boxes * ratio, self.landmarks * ratio, self.scores)

@@ -6,6 +6,7 @@ MTCNN), and it takes away most of what YuNet calls a face and is none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,11 @@ from torch.nn import functional
 from manifests.core.digests import sha256_file, sha256_text
 from pipeline.aligners.base import Found, Picture
 from pipeline.aligners.networks import onet, yunet
+from pipeline.aligners.networks.voting import Owners
 from pipeline.aligners.yunet import Yunet
-from pipeline.arrays.frames import warp
 from pipeline.arrays.numerics import in_fixed_batches, weights_path
 
-FACES = 16  # that O-Net sees at once
+FACES = 8  # that O-Net sees at once
 # O-Net looks at a square of this share of the longer side of YuNet's box: 0.9 gives the least
 # jitter under known warps (0.82 pixels of the crop; 0.90 at 1.0, 1.09 at 1.1).
 SHARE = 0.9
@@ -43,21 +44,22 @@ class YunetOnet(Yunet):
         return threshold**2
 
     def settle(
-        self, canvases: Float[Tensor, "batch 3 side side"], found: list[Found], threshold: float
-    ) -> list[Found]:
+        self,
+        canvases: Float[Tensor, "batch 3 side side"],
+        owners: Owners,
+        found: Found,
+        threshold: float,
+    ) -> tuple[Owners, Found]:
         """Points, and scores: the geometric mean of what both networks say."""
-        owners = np.repeat(np.arange(len(found)), [len(each) for each in found])
-        boxes = np.concatenate([each.boxes for each in found])
-        points, faces = self._points(canvases, owners, boxes)
-        scores = np.sqrt(np.concatenate([each.scores for each in found]) * faces)
-        settled = []
-        for number in range(len(found)):
-            rows = np.flatnonzero((owners == number) & (scores > threshold))
-            rows = rows[np.argsort(-scores[rows], kind="stable")]
-            settled.append(Found(boxes[rows], points[rows], scores[rows]))
-        return settled
+        if not len(found):
+            return owners, found
+        points, faces = self._points(canvases, owners, found.boxes)
+        scores = np.sqrt(found.scores * faces)
+        rows = np.flatnonzero(scores > threshold)
+        rows = rows[np.lexsort((-scores[rows], owners[rows]))]
+        return owners[rows], Found(found.boxes[rows], points[rows], scores[rows])
 
-    def place(self, picture: Picture, box: tuple[float, ...]) -> Float[np.ndarray, "5 2"]:  # type: ignore[override]
+    def place(self, picture: Picture, box: Sequence[float]) -> Float[np.ndarray, "5 2"]:
         pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
         return self._points(pixels, np.zeros(1, int), np.array([box]))[0][0]
 
@@ -86,13 +88,25 @@ def _cut(
     finer = np.maximum(1, np.round(sides / onet.SIZE)).astype(int)
     for ratio in np.unique(finer).tolist():
         rows = np.flatnonzero(finer == ratio)
-        size = onet.SIZE * ratio
-        matrices = np.zeros((len(rows), 2, 3))
-        matrices[:, 0, 0] = matrices[:, 1, 1] = sides[rows] / size
-        matrices[:, :, 2] = corners[rows]
-        cut = warp(canvases[owners[rows]], torch.from_numpy(matrices).float(), size)
-        crops[rows] = functional.avg_pool2d(cut, ratio)
+        grid = _grid(corners[rows], sides[rows], onet.SIZE * ratio, canvases)
+        cut = functional.grid_sample(
+            canvases[owners[rows]], grid, "bilinear", "border", align_corners=False
+        )
+        crops[rows] = cut if ratio == 1 else functional.avg_pool2d(cut, ratio)
     return crops
+
+
+def _grid(
+    corners: np.ndarray, sides: np.ndarray, size: int, canvases: Tensor
+) -> Float[Tensor, "face size size 2"]:
+    """Where the pixels of squares lie, from -1 to 1 across a canvas: `warp` without rotations, of
+    which it would take a third of the time."""
+    centres = (np.arange(size) + 0.5) / size
+    ends = np.array(canvases.shape[:1:-1])  # width, height
+    places = (corners[:, :, None] + sides[:, None, None] * centres) * (2 / ends)[:, None] - 1
+    across, down = torch.from_numpy(places).to(canvases).unbind(dim=1)
+    shape = (-1, size, size)
+    return torch.stack([across[:, None].expand(shape), down[:, :, None].expand(shape)], dim=-1)
 
 
 def load(weights: Path) -> YunetOnet:

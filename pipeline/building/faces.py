@@ -73,12 +73,16 @@ def render_faces(
         if generator.frame is not None:
             yield _declared(pictures, generator.frame, frame)
         else:
-            yield _detected(aligner, attempts, pictures, frame)
+            yield detected(aligner, attempts, pictures, frame)
 
 
-def _detected(
-    aligner: Aligner, attempts: Sequence[Detection], pictures: torch.Tensor, frame: Frame
+def detected(
+    aligner: Aligner,
+    attempts: Sequence[Detection],
+    pictures: Float[torch.Tensor, "batch 3 size size"],
+    frame: Frame,
 ) -> Faces:
+    """A batch of generated pictures, cut where one of the attempts finds a face."""
     faces = blank(len(pictures), frame)
     for attempt in attempts:
         left = np.flatnonzero(~faces.ok)

@@ -16,10 +16,11 @@ from manifests.core import layout
 from manifests.settings.params import PriorRound, load_params
 from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_round
-from pipeline.arrays.align import crop_to_frame, find_faces, load_aligner
+from pipeline.aligners import load_aligner
 from pipeline.arrays.frames import ARCFACE112, WIDE, Frame
 from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.building.embeddings import embed_faces
+from pipeline.building.faces import detected
 from pipeline.building.workers import Workers
 from pipeline.embed import embed_round
 from pipeline.generators import load_generator
@@ -56,17 +57,13 @@ def _alone() -> dict[str, object]:
     generator = load_generator(params.generator, layout.WEIGHTS)
     latents = torch.from_numpy(prior(512, generator.latent_width, "bench", seed=12))
     pictures = in_fixed_batches(generator.render, latents)
-    aligner = load_aligner(layout.WEIGHTS, params.render.detect_threshold)
-    size = params.render.detect_size
-    found = find_faces(aligner, pictures, detect_size=size)
-    usable = sum(face is not None for face in found)
+    aligner = load_aligner(params.aligner, layout.WEIGHTS)
+    wide = WIDE.at(params.render.frame_size)
 
-    def align() -> None:
-        faces = find_faces(aligner, pictures, detect_size=size)
-        rows = [row for row, face in enumerate(faces) if face is not None]
-        points = torch.tensor([face.landmarks.tolist() for face in faces if face]).double().numpy()
-        crop_to_frame(pictures[rows], points, WIDE.at(params.render.frame_size))
+    def align() -> int:
+        return int(detected(aligner, params.render.detections, pictures, wide).ok.sum())
 
+    usable = align()
     faces = FaceStore.open(layout.faces("bench"))
     images, frame = faces.images(0, 256), Frame(**faces.frame)
     teacher = load_teacher(params.teacher, layout.WEIGHTS)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from manifests.core import layout
-from pipeline.arrays.align import crop_to_frame, find_faces, load_aligner
+from pipeline.aligners import load_aligner
+from pipeline.arrays.align import crop_to_frame
 from pipeline.arrays.frames import DLIB150
 from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.generators import load_generator
@@ -29,10 +30,11 @@ def chips(weights: Path, count: int) -> torch.Tensor:
     generator = load_generator("dcgan-digiface", weights)
     latents = torch.from_numpy(prior(2 * count, generator.latent_width, "bench", seed=11))
     pictures = in_fixed_batches(generator.render, latents)
-    found = find_faces(load_aligner(weights, -0.4), pictures, detect_size=112)
-    rows = [row for row, face in enumerate(found) if face is not None][:count]
-    points = np.stack([face.landmarks for face in found if face is not None])[:count]
-    return crop_to_frame(pictures[rows], points, DLIB150)[0]
+    aligner = load_aligner("yunet-onet", weights)
+    found = aligner.find_generated(pictures, size=64, threshold=0.5)
+    seen = {row: face for row, face in enumerate(found) if face is not None}
+    rows = list(seen)[:count]
+    return crop_to_frame(pictures[rows], [seen[row] for row in rows], DLIB150)[0]
 
 
 def rate(work: Callable[[], object], faces: int) -> list[float]:

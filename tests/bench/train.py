@@ -22,9 +22,8 @@ from manifests.core import layout
 from manifests.settings.params import Params, PriorRound, load_params
 from manifests.settings.training import Student
 from manifests.stores.rounds import RoundFiles, open_round
-from pipeline.arrays.align import load_aligner
+from pipeline.aligners import load_aligner
 from pipeline.arrays.frames import ARCFACE112, WIDE
-from pipeline.building.faces import Detector
 from pipeline.building.workers import Workers
 from pipeline.embed import embed_round
 from pipeline.generators import load_generator
@@ -234,10 +233,10 @@ def _online(source: Source, files: RoundFiles, params: Params) -> dict[str, Any]
 def _loop(params: Params, files: RoundFiles, clock: Clock) -> Loop:
     generator = load_generator(params.generator, layout.WEIGHTS)
     teacher = load_teacher(params.teacher, layout.WEIGHTS)
-    aligner = load_aligner(layout.WEIGHTS, params.render.detect_threshold)
     loop = Loop(
         generator,
-        [Detector(aligner, params.render.detect_size)],
+        load_aligner(params.aligner, layout.WEIGHTS),
+        params.render.detections,
         teacher,
         WIDE.at(params.render.frame_size),
         files.teacher.centre(),

@@ -29,12 +29,12 @@ from manifests.core.layout import IDENTITIES, POOL
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import Identities, Params, load_params
 from manifests.stores.rounds import open_round
-from pipeline.arrays.align import load_aligner
+from pipeline.aligners import load_aligner
 from pipeline.arrays.frames import WIDE, to_frame
 from pipeline.arrays.neighbours import unit_rows
 from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.boundaries import boundaries_of_pool
-from pipeline.building.faces import Detector, Faces, render_faces
+from pipeline.building.faces import Faces, render_faces
 from pipeline.building.workers import num_cores
 from pipeline.generators import load_generator
 from pipeline.identities.labels import usable_rows
@@ -97,11 +97,11 @@ class Studio:
 
     def faces_of(self, latents: np.ndarray) -> Faces:
         render = self.params.render
-        aligner = load_aligner(layout.WEIGHTS, render.detect_threshold)
         parts = list(
             render_faces(
                 load_generator(self.params.generator, layout.WEIGHTS),
-                [Detector(aligner, render.detect_size)], latents, WIDE.at(render.frame_size),
+                load_aligner(self.params.aligner, layout.WEIGHTS),
+                render.detections, latents, WIDE.at(render.frame_size),
             )
         )  # fmt: skip
         names = ("images", "ok", "reason", "landmarks", "quality")

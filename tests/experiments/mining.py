@@ -27,9 +27,8 @@ from manifests.settings.params import Params, PriorRound, load_params
 from manifests.settings.training import Run
 from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_round
-from pipeline.arrays.align import load_aligner
+from pipeline.aligners import load_aligner
 from pipeline.arrays.frames import ARCFACE112, WIDE
-from pipeline.building.faces import Detector
 from pipeline.building.workers import num_cores
 from pipeline.generators import load_generator
 from pipeline.mine import load_round, mine, mine_round
@@ -129,11 +128,11 @@ def train_online(output: Path, seed: int, params: Params) -> Path:
     student = load_student(layout.run(START))
     network = student.network.requires_grad_(True)
     pool = open_round(POOL, params.teacher).teacher
-    aligner = load_aligner(layout.WEIGHTS, params.render.detect_threshold)
     frame = WIDE.at(params.render.frame_size)
     loop = Loop(
         load_generator(params.generator, layout.WEIGHTS),
-        [Detector(aligner, params.render.detect_size)],
+        load_aligner(params.aligner, layout.WEIGHTS),
+        params.render.detections,
         load_teacher(params.teacher, layout.WEIGHTS),
         frame, pool.centre(), params.mine.coefficient, params.train.batch,
     )  # fmt: skip

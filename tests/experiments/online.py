@@ -5,17 +5,19 @@ of centred embeddings: the paper does neither."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
 
+from manifests.settings.params import Detection
+from pipeline.aligners.base import Aligner
 from pipeline.arrays.frames import ARCFACE112, Frame, to_frame
 from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.building.embeddings import embed_faces
-from pipeline.building.faces import Detector, render_faces
+from pipeline.building.faces import render_faces
 from pipeline.generators.base import Generator
 from pipeline.teachers.base import Teacher
 from train.batching.batches import Batch
@@ -49,7 +51,8 @@ class Queue:
 @dataclass(frozen=True)
 class Loop:
     generator: Generator
-    detectors: list[Detector]
+    aligner: Aligner
+    attempts: Sequence[Detection]
     teacher: Teacher
     frame: Frame  # of the crops
     centre: np.ndarray  # of the teacher's embeddings
@@ -58,7 +61,8 @@ class Loop:
 
     def make(self, latents: np.ndarray, queue: Queue) -> None:
         """Renders, aligns and embeds; pictures without a face are passed over."""
-        for faces in render_faces(self.generator, self.detectors, latents, self.frame):
+        found = render_faces(self.generator, self.aligner, self.attempts, latents, self.frame)
+        for faces in found:
             images = faces.images[faces.ok]
             own = latents[: len(faces.ok)][faces.ok]
             queue.add(images, embed_faces(self.teacher, images, self.frame), own)

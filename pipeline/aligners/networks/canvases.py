@@ -5,16 +5,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from PIL import Image
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
 from pipeline.aligners.base import NOTHING, Aligner, Found, Picture
-from pipeline.aligners.networks.voting import vote
+from pipeline.aligners.networks.voting import Owners, vote
 from pipeline.arrays.landmarks import ARCFACE5
 from pipeline.arrays.numerics import BATCH, in_fixed_batches
 
@@ -49,10 +49,15 @@ class CanvasAligner(Aligner):
         return threshold
 
     def settle(
-        self, canvases: Float[Tensor, "batch 3 side side"], found: list[Found], threshold: float
-    ) -> list[Found]:
-        """The faces on canvases after a second look, where there is one."""
-        return found
+        self,
+        canvases: Float[Tensor, "batch 3 side side"],
+        owners: Owners,
+        found: Found,
+        threshold: float,
+    ) -> tuple[Owners, Found]:
+        """The faces of all canvases, each with its canvas's number, after a second look, where
+        there is one."""
+        return owners, found
 
     def detect(
         self, pictures: Float[Tensor, "batch 3 height width"], *, size: int, threshold: float
@@ -67,7 +72,7 @@ class CanvasAligner(Aligner):
             left = [number for number, each in enumerate(found) if not len(each)]
             if not left:
                 break
-            canvases = torch.stack([canvas_of(pictures[number], side) for number in left])
+            canvases = torch.stack([canvas_of(pictures[number], side) for number in left]).float()
             for number, each in zip(left, self._look(canvases, THRESHOLD), strict=True):
                 found[number] = each.scaled(max(pictures[number].shape[:2]) / side)
         return found
@@ -78,18 +83,17 @@ class CanvasAligner(Aligner):
 
     def _look(self, canvases: Float[Tensor, "batch 3 side side"], threshold: float) -> list[Found]:
         size = batch_of(canvases.shape[-1])
-        rows = in_fixed_batches(self.candidates, canvases, size).cpu().numpy().astype(np.float64)
-        least = self.least(threshold)
-        found = [
-            vote(row[:, 1:5], row[:, 5:].reshape(-1, 5, 2), row[:, 0], least)
-            for row in rows
-        ]  # fmt: skip
-        return self.settle(canvases, found, threshold)
+        rows = in_fixed_batches(self.candidates, canvases, size).cpu().numpy()
+        voted = vote(rows, self.least(threshold))
+        owners, found = self.settle(canvases, *voted, threshold)
+        ends = np.searchsorted(owners, np.arange(len(canvases) + 1)).tolist()
+        return [found.part(first, end) for first, end in pairwise(ends)]
 
 
 def batch_of(side: int) -> int:
-    """Canvases that a network sees at once: one number for each side."""
-    return BATCH if side <= 96 else max(1, 16 * 160**2 // side**2)
+    """Canvases that a network sees at once, one number for each side: small ones fill a batch of
+    rendering; few come to a second look at a larger size, and would be filled up to it."""
+    return BATCH if side <= 64 else max(1, 16 * 160**2 // max(side, 160) ** 2)
 
 
 def on_canvases(
@@ -108,11 +112,12 @@ def on_canvases(
     return functional.pad(pictures, (0, side - width, 0, side - height))
 
 
-def canvas_of(picture: Picture, side: int) -> Float[Tensor, "3 side side"]:
-    """A photograph with a longest side of `side`, on a black square."""
-    height, width = picture.shape[:2]
-    ratio = side / max(height, width)
-    shape = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    small = Image.fromarray(picture).resize(shape, Image.Resampling.BILINEAR)  # averages
-    pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1).float()
-    return functional.pad(pixels, (0, side - shape[0], 0, side - shape[1]))
+def canvas_of(picture: Picture, side: int) -> UInt8[Tensor, "3 side side"]:
+    """A photograph with a longest side of `side`, averaged where it shrinks, on a black square."""
+    ratio = side / max(picture.shape[:2])
+    height, width = (max(1, round(pixels * ratio)) for pixels in picture.shape[:2])
+    small = functional.interpolate(  # of bytes: several times as quick as of floats, or by Pillow
+        torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None], (height, width),
+        mode="bilinear", align_corners=False, antialias=True,
+    )  # fmt: skip
+    return functional.pad(small[0], (0, side - width, 0, side - height))

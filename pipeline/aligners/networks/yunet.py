@@ -9,6 +9,7 @@ from its table of symbols; nothing of it is run. The port finds the library's ow
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ class Backbone(nn.Module):
             self.add_module(f"model{number}", stage)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = _halved(self.model0.dp(functional.relu_(self.model0.pw(x))))
+        x = _halved(self.model0.dp(functional.relu_(self.model0.pw(x))))  # type: ignore[operator]
         maps = []
         for number in range(1, 6):
             stage = getattr(self, f"model{number}")
@@ -80,17 +81,13 @@ class YuNet(nn.Module):
         super().__init__()
         self.backbone = Backbone()
         self.neck = nn.ModuleList(Separable(64, 64) for _ in STRIDES)
-        self.heads = nn.ModuleList(
-            nn.ModuleDict(
-                {name: Separable(64, count, active=False) for name, count in OUTPUTS.items()}
-            )
-            for _ in STRIDES
-        )
+        count = sum(OUTPUTS.values())  # four heads, as one
+        self.heads = nn.ModuleList(Separable(64, count, active=False) for _ in STRIDES)
 
     def forward(
         self, pictures: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch candidate 15"]:
-        x = pictures.flip(1).contiguous(memory_format=torch.channels_last)  # BGR
+        x = pictures.contiguous(memory_format=torch.channels_last)
         maps = self.backbone(x)
         found: list[Tensor] = []
         coarser: Tensor | None = None
@@ -103,21 +100,19 @@ class YuNet(nn.Module):
         return torch.cat(found, dim=1)
 
 
-def _decoded(x: Tensor, heads: nn.Module, stride: int) -> Tensor:
+def _decoded(x: Tensor, head: nn.Module, stride: int) -> Tensor:
     """One candidate a place of the map; the prior of each is the place's first pixel."""
-    values = {
-        name: heads[name](x).permute(0, 2, 3, 1).flatten(1, 2)  # type: ignore[index]
-        for name in OUTPUTS
-    }
+    values = head(x).permute(0, 2, 3, 1).flatten(1, 2)
+    cls, obj, box, offsets = torch.split_with_sizes(values, [*OUTPUTS.values()], dim=2)
     height, width = x.shape[-2:]
     rows, columns = torch.meshgrid(
         torch.arange(height, device=x.device), torch.arange(width, device=x.device), indexing="ij"
     )
     prior = stride * torch.stack([columns, rows], dim=-1).reshape(1, -1, 2).to(x)
-    score = (values["cls"].sigmoid() * values["obj"].sigmoid()).sqrt()
-    centre = values["bbox"][..., :2] * stride + prior
-    half = values["bbox"][..., 2:].exp() * (stride / 2)
-    points = values["kps"] * stride + prior.repeat(1, 1, 5)
+    score = (cls.sigmoid() * obj.sigmoid()).sqrt()
+    centre = box[..., :2] * stride + prior
+    half = box[..., 2:].exp() * (stride / 2)
+    points = offsets * stride + prior.repeat(1, 1, 5)
     return torch.cat([score, centre - half, centre + half, points], dim=2)
 
 
@@ -130,38 +125,52 @@ def load_network(path: Path) -> YuNet:
         with torch.no_grad():
             for name, module in network.named_modules():
                 if isinstance(module, nn.Conv2d):
-                    _fill(module, arrays, _symbol(name))
-    except (LookupError, ValueError, struct.error, RuntimeError) as error:
+                    _fill(module, arrays, _symbols(name))
+    except (LookupError, ValueError, ArithmeticError, struct.error, RuntimeError) as error:
         raise InputError(f"{path}: not libfacedetection's library with YuNet ({error})") from None
     network = network.eval().requires_grad_(False)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _symbol(name: str) -> str:
-    """backbone.model0.pw, neck.0.pw, heads.0.cls.pw -> what the library calls their arrays."""
+def _symbols(name: str) -> list[str]:
+    """backbone.model0.pw, neck.0.pw, heads.0.pw -> what the library calls their arrays."""
     match name.split("."):
         case ["backbone", *parts]:
-            return "__".join(["backbone", "_".join(parts)])
+            return ["__".join(["backbone", "_".join(parts)])]
         case ["neck", level, part]:
-            return f"neck__lateral_convs__{level}_{part}"
-        case [_, level, output, part]:
-            return f"bbox_head__multi_level_{output}__{level}_{part}"
+            return [f"neck__lateral_convs__{level}_{part}"]
+        case [_, level, part]:
+            return [f"bbox_head__multi_level_{output}__{level}_{part}" for output in OUTPUTS]
     raise LookupError(name)
 
 
-def _fill(conv: nn.Conv2d, arrays: dict[str, np.ndarray], symbol: str) -> None:
-    """Their filters lie output by output, but depthwise ones place by place; the first, of 3 x 3
-    pixels of 3 colours, colour last and filled up to 32."""
-    values, (count, inputs, side, _) = arrays[f"{symbol}_weight"], conv.weight.shape
-    if side == 1:
-        weight = values.reshape(count, inputs, 1, 1)
-    elif inputs == 1:
-        weight = values.reshape(9, count).T.reshape(count, 1, 3, 3)
-    else:
-        weight = values.reshape(count, 32)[:, :27].reshape(count, 3, 3, 3).transpose(0, 3, 1, 2)
-    conv.weight.copy_(torch.from_numpy(weight.astype(np.float32)))
+def _fill(conv: nn.Conv2d, arrays: dict[str, np.ndarray], symbols: Sequence[str]) -> None:
+    """With the filters of all symbols, one after the other."""
+    biases = [arrays[f"{symbol}_bias"] for symbol in symbols]
+    weight = np.concatenate(
+        [
+            _filters(arrays[f"{symbol}_weight"], len(bias), conv)
+            for symbol, bias in zip(symbols, biases, strict=True)
+        ]
+    )
+    if weight.shape != conv.weight.shape:
+        raise ValueError(f"{symbols[0]}: filters {weight.shape}, not {tuple(conv.weight.shape)}")
     assert conv.bias is not None
-    conv.bias.copy_(torch.from_numpy(arrays[f"{symbol}_bias"].astype(np.float32)))
+    for own, values in ((conv.weight, weight), (conv.bias, np.concatenate(biases))):
+        own.copy_(torch.from_numpy(values.astype(np.float32)))
+
+
+def _filters(values: np.ndarray, count: int, conv: nn.Conv2d) -> np.ndarray:
+    """They lie output by output, but depthwise ones place by place; the first, of 3 x 3 pixels
+    of blue, green and red, colour last and filled up to 32."""
+    _, inputs, side, _ = conv.weight.shape
+    if side == 1:
+        return values.reshape(count, inputs, 1, 1)
+    if inputs == 1:
+        return values.reshape(9, count).T.reshape(count, 1, 3, 3)
+    return (
+        values.reshape(count, 32)[:, :27].reshape(count, 3, 3, 3)[..., ::-1].transpose(0, 3, 1, 2)
+    )
 
 
 def read_symbols(data: bytes) -> dict[str, Float[np.ndarray, " value"]]:
