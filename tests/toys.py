@@ -60,11 +60,16 @@ def toy_faces(
     order: Sequence[int] = (),
     passport: Passport = PASSPORT,
     task_rows: int = TASK_ROWS,
+    landmarks: tuple[str, np.ndarray] | None = None,
 ) -> FaceStore:
-    """A sealed face store at `path`; `order`: in which its shards are written."""
+    """A sealed face store at `path`; `order`: in which its shards are written; `landmarks`: the
+    name of their scheme, and where they lie."""
     ok = np.ones(len(images), bool) if ok is None else ok
     quality = np.where(ok, 1.0, np.nan).astype(np.float32)
     columns = {"ok": ok, "reason": (~ok).astype(np.uint8), "quality": quality}
+    attributes: dict[str, object] = {"frame": asdict(WIDE.at(images.shape[1]))}
+    if landmarks is not None:
+        attributes["landmark_scheme"], columns["landmarks"] = landmarks
     shutil.rmtree(path, ignore_errors=True)
     tasks = plan_tasks(len(images), task_rows)
     written = {
@@ -74,7 +79,7 @@ def toy_faces(
     pictures = Column("images", "uint8", images.shape[1:])
     version = passport.schema_version
     others = write_metadata(path, pictures, len(images), task_rows, images=True, version=version)
-    others |= write_attributes(path, {"frame": asdict(WIDE.at(images.shape[1]))})
+    others |= write_attributes(path, attributes)
     lines = [_line(task, ok[rows(task)], dict([written[task.shard]])) for task in tasks]
     _finish(path, lines, others, columns, replace(passport, shard_rows=task_rows))
     return FaceStore.open(path)
