@@ -124,11 +124,13 @@ def make_round(
     origin: str = "prior",
     law: str | None = None,
     real_faces: str | None = None,
+    alignment: dict[str, str] | None = None,
     **columns: np.ndarray,
 ) -> tuple[FaceStore, TeacherStore]:
     """A round of random pictures and embeddings where stages look for it, below the current
     folder: manifest, face store and teacher store `toy`; a share of its faces has failed.
-    `real_faces`: what the faces' passport states of the people who are on them."""
+    `real_faces`: what the faces' passport states of the people who are on them; `alignment`: of
+    how they were found."""
     rng = np.random.default_rng(seed)
     recipe = replace(RECIPE, round=name)
     latents = rng.standard_normal((count, WIDTH), np.float32)
@@ -139,7 +141,8 @@ def make_round(
     embeddings = rng.standard_normal((count, 2, EMBEDDING_WIDTH)).astype(np.float32)
     embeddings[~ok] = np.nan
     passport = replace(PASSPORT, round=name, manifest_digest=manifest.digest)
-    stated = {} if real_faces is None else {"real_faces": real_faces}
+    told = {"real_faces": real_faces, "alignment": alignment}
+    stated = {name: value for name, value in told.items() if value is not None}
     made_by = replace(passport.fingerprint, identity={**passport.fingerprint.identity, **stated})
     own = replace(passport, fingerprint=made_by)
     faces = toy_faces(layout.faces(name), images, ok=ok, passport=own)

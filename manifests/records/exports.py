@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from manifests.core.bounds import Count, NotNegative, Positive, PositiveInt, Real
 from manifests.core.digests import sha256_file
@@ -20,6 +21,16 @@ RECORD, LATENCY = "export.json", "latency.json"
 WEIGHTS, FLOAT, INT8 = "student.safetensors", "student.onnx", "student.int8.onnx"
 SCHEMA_VERSION = 1
 LARGEST = 1 << 22  # bytes of a record
+
+
+def in_todays_words(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stated of a student, by the names of today. Where it does not name its aligner it is
+    of before others than dlib could be chosen, and its arcface112 was what is now dlib112: the
+    region that it was trained on."""
+    if "aligner" in card:
+        return dict(card)
+    frame = {"frame": "dlib112"} if card.get("frame") == "arcface112" else {}
+    return {**card, **frame, "aligner": "dlib"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class StudentFacts:
         None  # width of its own embedding, where a projection follows
     )
     training: str = "distilled from a teacher"  # in words; real faces are named in them
+    aligner: str = ""  # names of those that found the faces trained on; "" where none had to
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ class Template:
     """How a picture is aligned to the student's frame: its landmarks there."""
 
     size: PositiveInt  # pixels of the frame's side
-    five: tuple[Landmark, ...]  # that the training faces were aligned by
+    five: tuple[Landmark, ...]  # that aligners give
     eyes: tuple[Landmark, ...]  # two centres, for landmarks of another kind
 
 
@@ -167,6 +179,8 @@ def _parse(path: Path) -> Export:
             f"{path}: schema version {str(version)[:20]}, this code reads {SCHEMA_VERSION}; export "
             "the run again"
         )
+    if isinstance(values.get("student"), dict):
+        values["student"] = in_todays_words(values["student"])
     export: Export = parse(Export, values, str(path))
     return export
 
