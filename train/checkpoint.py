@@ -18,7 +18,7 @@ from manifests.core import layout
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError, pick
 from manifests.core.files import put_tensors, replacing
-from manifests.records.exports import in_todays_words
+from manifests.core.students import in_todays_words
 from pipeline.arrays.frames import FRAMES, Frame
 from train.students import build_student
 

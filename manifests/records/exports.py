@@ -9,28 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from manifests.core.bounds import Count, NotNegative, Positive, PositiveInt, Real
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
 from manifests.core.files import read_foreign_json, write_json
 from manifests.core.parsing import parse
+from manifests.core.students import in_todays_words
 
 RECORD, LATENCY = "export.json", "latency.json"
 WEIGHTS, FLOAT, INT8 = "student.safetensors", "student.onnx", "student.int8.onnx"
 SCHEMA_VERSION = 1
 LARGEST = 1 << 22  # bytes of a record
-
-
-def in_todays_words(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What is stated of a student, by the names of today. Where it does not name its aligner it is
-    of before others than dlib could be chosen, and its arcface112 was what is now dlib112: the
-    region that it was trained on."""
-    if "aligner" in card:
-        return dict(card)
-    frame = {"frame": "dlib112"} if card.get("frame") == "arcface112" else {}
-    return {**card, **frame, "aligner": "dlib"}
 
 
 @dataclass(frozen=True)

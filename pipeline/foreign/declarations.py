@@ -19,7 +19,7 @@ from torch import Tensor
 
 from manifests.core.errors import InputError, pick
 from manifests.core.files import read_foreign_json
-from manifests.records.exports import in_todays_words
+from manifests.core.students import in_todays_words
 from pipeline.arrays.frames import FRAMES, Frame
 
 PREFIX = "facestill."
@@ -96,7 +96,7 @@ def declaration_of(path: Path, metadata: Mapping[str, str]) -> Declaration:
     own = {
         key.removeprefix(PREFIX): value for key, value in metadata.items() if key.startswith(PREFIX)
     }
-    if "student_sha256" in metadata:  # an export of ours
+    if "student_sha256" in metadata:  # an export of a student
         own = in_todays_words(own)
     beside = sidecar_of(path)
     declared = own | (_read_sidecar(beside) if beside.exists() else {})
