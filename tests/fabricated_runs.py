@@ -29,7 +29,8 @@ from manifests.records.gaps import GapTable
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import FaceStore
 from pipeline.arrays.align import Face
-from pipeline.arrays.frames import ARCFACE112, dlib5_in
+from pipeline.arrays.frames import ARCFACE112
+from pipeline.arrays.landmarks import ARCFACE5
 from tests.toys import make_round
 from train.checkpoint import FILE, LOG, StudentCard, load_student, save_student
 from train.students import build_student
@@ -161,7 +162,8 @@ def make_verification(protocol: Protocol, student_sha256: str) -> None:
 def _measure(protocol: Protocol, role: str, seed: int) -> Verification:
     outputs = np.random.default_rng(seed).standard_normal((len(NAMES), 48), np.float32)
     model = Model(role, "", ARCFACE112.at(4), "cosine", False, lambda x: x.flatten(1))
-    faces = [Face(dlib5_in(ARCFACE112), 1.0, detected=row > 0) for row in range(len(NAMES))]
+    here = ARCFACE5.inside(ARCFACE112)
+    faces = [Face(here, 1.0, detected=row > 0) for row in range(len(NAMES))]
     return verify(protocol, Embedded(model, {"plain": outputs}), faces, "plain")
 
 

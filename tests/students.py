@@ -7,6 +7,8 @@ from typing import ClassVar
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from train.checkpoint import FILE, StudentCard, load_student, save_student
@@ -129,3 +131,10 @@ class StudentContract:
         save_student(tmp_path / FILE, network, card)
         images = pictures(1)
         assert torch.equal(load_student(tmp_path).network(images), network(images))
+
+
+def rewritten(path: Path, **changes: str | None) -> None:
+    """The checkpoint at `path` with other metadata; None: without the key."""
+    with safe_open(path, framework="pt") as opened:
+        metadata = opened.metadata() | changes
+    save_file(load_file(path), path, {key: v for key, v in metadata.items() if v is not None})

@@ -60,11 +60,16 @@ def toy_faces(
     order: Sequence[int] = (),
     passport: Passport = PASSPORT,
     task_rows: int = TASK_ROWS,
+    landmarks: tuple[str, np.ndarray] | None = None,
 ) -> FaceStore:
-    """A sealed face store at `path`; `order`: in which its shards are written."""
+    """A sealed face store at `path`; `order`: in which its shards are written; `landmarks`: the
+    name of their scheme, and where they lie."""
     ok = np.ones(len(images), bool) if ok is None else ok
     quality = np.where(ok, 1.0, np.nan).astype(np.float32)
     columns = {"ok": ok, "reason": (~ok).astype(np.uint8), "quality": quality}
+    attributes: dict[str, object] = {"frame": asdict(WIDE.at(images.shape[1]))}
+    if landmarks is not None:
+        attributes["landmark_scheme"], columns["landmarks"] = landmarks
     shutil.rmtree(path, ignore_errors=True)
     tasks = plan_tasks(len(images), task_rows)
     written = {
@@ -74,7 +79,7 @@ def toy_faces(
     pictures = Column("images", "uint8", images.shape[1:])
     version = passport.schema_version
     others = write_metadata(path, pictures, len(images), task_rows, images=True, version=version)
-    others |= write_attributes(path, {"frame": asdict(WIDE.at(images.shape[1]))})
+    others |= write_attributes(path, attributes)
     lines = [_line(task, ok[rows(task)], dict([written[task.shard]])) for task in tasks]
     _finish(path, lines, others, columns, replace(passport, shard_rows=task_rows))
     return FaceStore.open(path)
@@ -119,11 +124,13 @@ def make_round(
     origin: str = "prior",
     law: str | None = None,
     real_faces: str | None = None,
+    alignment: dict[str, str] | None = None,
     **columns: np.ndarray,
 ) -> tuple[FaceStore, TeacherStore]:
     """A round of random pictures and embeddings where stages look for it, below the current
     folder: manifest, face store and teacher store `toy`; a share of its faces has failed.
-    `real_faces`: what the faces' passport states of the people who are on them."""
+    `real_faces`: what the faces' passport states of the people who are on them; `alignment`: of
+    how they were found."""
     rng = np.random.default_rng(seed)
     recipe = replace(RECIPE, round=name)
     latents = rng.standard_normal((count, WIDTH), np.float32)
@@ -134,7 +141,8 @@ def make_round(
     embeddings = rng.standard_normal((count, 2, EMBEDDING_WIDTH)).astype(np.float32)
     embeddings[~ok] = np.nan
     passport = replace(PASSPORT, round=name, manifest_digest=manifest.digest)
-    stated = {} if real_faces is None else {"real_faces": real_faces}
+    told = {"real_faces": real_faces, "alignment": alignment}
+    stated = {name: value for name, value in told.items() if value is not None}
     made_by = replace(passport.fingerprint, identity={**passport.fingerprint.identity, **stated})
     own = replace(passport, fingerprint=made_by)
     faces = toy_faces(layout.faces(name), images, ok=ok, passport=own)

@@ -18,6 +18,7 @@ from manifests.core import layout
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError, pick
 from manifests.core.files import put_tensors, replacing
+from manifests.core.students import in_todays_words
 from pipeline.arrays.frames import FRAMES, Frame
 from train.students import build_student
 
@@ -46,6 +47,7 @@ class StudentCard:
     faces_seen: int
     projected_from: int = 0  # width of its own embedding before a projection; 0: there is none
     training: str = DISTILLED  # in words, for whoever meets the student
+    aligner: str = ""  # names of those that found the faces trained on; "" where none had to
 
     @property
     def input_frame(self) -> Frame:
@@ -116,7 +118,7 @@ def weights_sha256(network: nn.Module) -> str:
 def _card(metadata: Mapping[str, str]) -> StudentCard:
     kinds = {"int": int, "float": float, "str": str}
     # Older students have no projection, and were all distilled.
-    given = {"projected_from": "0", "training": DISTILLED, **metadata}
+    given = {"projected_from": "0", "training": DISTILLED, **in_todays_words(metadata)}
     values = {f.name: kinds[str(f.type)](given[f.name]) for f in fields(StudentCard)}
     pick("frame", values["frame"], FRAMES)
     pick("metric", values["metric"], {"cosine": 1, "euclidean": 1})

@@ -20,8 +20,9 @@ from manifests.records.attributes import FACES, PHOTOGRAPHS, AttributeTable, Sou
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import CHUNK_ROWS, FaceStore
 from manifests.stores.rounds import RoundFiles, open_faces, open_round
-from pipeline.arrays.align import LANDMARK_SCHEME, Face, crop_photograph
-from pipeline.arrays.frames import Frame, between, dlib5_in, similarity, to_frame
+from pipeline.arrays.align import Face, crop_photograph
+from pipeline.arrays.frames import Frame, between, to_frame
+from pipeline.arrays.landmarks import DLIB5, SCHEMES, Scheme
 
 READ_ROWS = 16 * CHUNK_ROWS
 
@@ -57,15 +58,9 @@ def place_in(
 def annotate_rows(annotator: Annotator, faces: AlignedFaces) -> Float[np.ndarray, "face attribute"]:
     """As `annotate`, a few faces at a time."""
     parts = [np.empty((0, len(annotator.attributes)), np.float32)]
-    for at in range(0, len(faces), ROWS):
-        some = slice(at, at + ROWS)
-        parts.append(
-            annotator.annotate(
-                AlignedFaces(
-                    faces.images[some], faces.landmarks[some], faces.source_landmarks[some]
-                )
-            )
-        )
+    parts += [
+        annotator.annotate(faces.rows(slice(at, at + ROWS))) for at in range(0, len(faces), ROWS)
+    ]
     return np.concatenate(parts)
 
 
@@ -73,7 +68,8 @@ def annotate_store(
     annotator: Annotator, name: str, manifest: LatentManifest, faces: FaceStore
 ) -> AttributeTable:
     """Every row of the store of round `name`; a failed face is undefined."""
-    ok, landmarks = faces.ok(), faces.column("landmarks") if has_landmarks(faces) else None
+    scheme = scheme_of(faces)
+    ok, landmarks = faces.ok(), faces.column("landmarks") if scheme else None
     values = np.full((len(faces), len(annotator.attributes)), np.nan, np.float32)
     stored = Frame(**faces.frame)
     matrix = between(stored, annotator.frame)
@@ -84,7 +80,8 @@ def annotate_store(
         unknown = np.full((len(rows), 5, 2), np.nan)
         points = unknown if landmarks is None else place_in(landmarks[rows].astype(float), matrix)
         crops = cut_to(images, stored, annotator.frame)
-        values[rows] = annotate_rows(annotator, AlignedFaces(crops, points, unknown))
+        some = AlignedFaces(crops, points, unknown, scheme or DLIB5)
+        values[rows] = annotate_rows(annotator, some)
     return table_of(annotator, name, manifest, faces, values)
 
 
@@ -117,10 +114,11 @@ def table_of(
     return AttributeTable(identity, source, attributes, values, manifest.face_id, None, subject)
 
 
-def has_landmarks(faces: FaceStore) -> bool:
-    """Those that annotators know: a store made elsewhere may have others, or none."""
-    scheme = faces.group.attrs.get("landmark_scheme")
-    return "landmarks" in faces.group.arrays and scheme == LANDMARK_SCHEME
+def scheme_of(faces: FaceStore) -> Scheme | None:
+    """Of a store's landmarks; None where it has none that annotators know, for it may have been
+    made elsewhere."""
+    name = faces.group.attrs.get("landmark_scheme")
+    return SCHEMES.get(str(name)) if "landmarks" in faces.group.arrays else None
 
 
 def identities(manifest: LatentManifest) -> list[int | None]:
@@ -130,14 +128,14 @@ def identities(manifest: LatentManifest) -> list[int | None]:
 def align(picture: np.ndarray, face: Face, frame: Frame) -> AlignedFaces:
     """One photograph's face, as it is cut for a network."""
     crop = crop_photograph(picture, face, frame)
-    matrix = similarity(face.landmarks, dlib5_in(frame))
+    matrix = face.scheme.placement(face.landmarks, frame)
     pixels = crop.permute(1, 2, 0).to(torch.uint8).numpy()
     points = place_in(face.landmarks, matrix)
-    return AlignedFaces(pixels[None], points[None], face.landmarks[None])
+    return AlignedFaces(pixels[None], points[None], face.landmarks[None], face.scheme)
 
 
 def stacked(faces: Iterable[AlignedFaces], rows: int) -> Iterator[AlignedFaces]:
-    """The same faces, `rows` at a time."""
+    """The same faces, `rows` at a time; all have the landmarks of one aligner."""
     waiting: list[AlignedFaces] = []
     for face in faces:
         waiting.append(face)
@@ -150,7 +148,10 @@ def stacked(faces: Iterable[AlignedFaces], rows: int) -> Iterator[AlignedFaces]:
 
 def _joined(faces: list[AlignedFaces]) -> AlignedFaces:
     names = ("images", "landmarks", "source_landmarks")
-    return AlignedFaces(*(np.concatenate([getattr(f, name) for f in faces]) for name in names))
+    images, places, before = (
+        np.concatenate([getattr(face, name) for face in faces]) for name in names
+    )
+    return AlignedFaces(images, places, before, faces[0].scheme)
 
 
 def annotate_photographs(annotator: Annotator, photographs: PhotographSet) -> AttributeTable:

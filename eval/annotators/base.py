@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from manifests.records.attributes import Attribute
 from pipeline.arrays.frames import Frame
+from pipeline.arrays.landmarks import Scheme
 
 ROWS = 128  # faces that are handed to an annotator at a time: they fit in the processor's cache
 
@@ -21,13 +22,19 @@ class AlignedFaces:
     """Usable faces, cut to an annotator's frame."""
 
     images: UInt8[np.ndarray, "face size size 3"]
-    landmarks: Float[np.ndarray, "face 5 2"]  # dlib's five in those images; NaN: not known
+    landmarks: Float[np.ndarray, "face 5 2"]  # in those images; NaN: not known
     # The same in the picture that the face was cut from, whose tilt and size are gone from the
     # crop; NaN: not kept
     source_landmarks: Float[np.ndarray, "face 5 2"]
+    scheme: Scheme  # which five points they are
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def rows(self, some: slice | Int[np.ndarray, " row"]) -> AlignedFaces:
+        """Some of them."""
+        kept = self.images[some], self.landmarks[some], self.source_landmarks[some]
+        return AlignedFaces(*kept, self.scheme)
 
 
 class Annotator(ABC):

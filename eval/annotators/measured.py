@@ -1,7 +1,7 @@
 """What can be measured on an aligned face without another network.
 
 Pose comes from the five landmarks (eval.attributes.pose); the rest from the pixels of the
-arcface112 region at SIZE pixels, at which a 96-pixel store needs no resampling.
+dlib112 region at SIZE pixels, at which a 96-pixel store needs no resampling.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from eval.attributes.colour import lab, lightness, typology_angle
 from eval.attributes.pose import PITCH_RANGE, YAW_RANGE, head_pose
 from manifests.core.errors import InputError
 from manifests.records.attributes import Attribute
-from pipeline.arrays.align import eye_centres, eye_distance
-from pipeline.arrays.frames import ARCFACE112, dlib5_in
+from pipeline.arrays.frames import DLIB112
+from pipeline.arrays.landmarks import ARCFACE5, DLIB5, Scheme
 
 SIZE = 84  # pixels of the region that is measured
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as OpenCV's grey
 MOST_SHARP = 1020.0**2  # the Laplacian of 8-bit pixels lies within 4 * 255 of 0
 # Skin patches: squares of this half side, in units of the distance between the eyes, at places
-# along the line from the eyes' middle (forehead) or an eye (cheeks) to the nose base.
-PATCH, FOREHEAD, CHEEK = 0.12, -0.75, 0.7
+# along the line from the eyes' middle (forehead) or an eye (cheeks) to the middle of these points:
+# the nose base, or the mouth's corners, which are 1.53 times as far down in an aligned face.
+PATCH = 0.12
+BELOW = {DLIB5: [4], ARCFACE5: [3, 4]}
+FOREHEAD, CHEEK = {DLIB5: -0.75, ARCFACE5: -0.49}, {DLIB5: 0.7, ARCFACE5: 0.46}
 
 
 def steps(low: float, high: float, step: float) -> tuple[float, ...]:
@@ -57,19 +60,19 @@ ATTRIBUTES = (
 class Measured(Annotator):
     name = "measured"
     version = "1"
-    frame = ARCFACE112.at(SIZE)
+    frame = DLIB112.at(SIZE)
     attributes = ATTRIBUTES
 
     def annotate(self, faces: AlignedFaces) -> Float[np.ndarray, "face attribute"]:
         source = faces.source_landmarks
         kept = np.isfinite(source).all(axis=(1, 2))
-        pose = head_pose(np.where(kept[:, None, None], source, faces.landmarks))
+        pose = head_pose(np.where(kept[:, None, None], source, faces.landmarks), faces.scheme)
         roll = np.where(kept, pose[:, 2], np.nan)
         light = lightness(faces.images).astype(np.float64)
         columns = [
             pose[:, 0], pose[:, 1], roll, sharpness(faces.images), light.mean(axis=(1, 2)),
-            light.std(axis=(1, 2)), typology_angle(skin_colour(faces.images, faces.landmarks)),
-            eye_distance(source),
+            light.std(axis=(1, 2)), typology_angle(skin_colour(faces)),
+            faces.scheme.eye_distance(source),
         ]  # fmt: skip
         values = np.stack(columns, axis=1).astype(np.float32)
         low, high = np.array([(own.low, own.high) for own in self.attributes]).T
@@ -92,14 +95,13 @@ def sharpness(images: UInt8[np.ndarray, "face size size 3"]) -> Float[np.ndarray
     return laplacian.astype(np.float64).var(axis=(1, 2))
 
 
-def skin_colour(
-    images: UInt8[np.ndarray, "face size size 3"], landmarks: Float[np.ndarray, "face 5 2"]
-) -> Float[np.ndarray, "face 3"]:
+def skin_colour(faces: AlignedFaces) -> Float[np.ndarray, "face 3"]:
     """Median CIELAB colour over the pixels of forehead and both cheeks, so that a fringe over
     one of the three does not decide. Without landmarks they are where the frame has them."""
-    size = images.shape[1]
-    known = np.isfinite(landmarks).all(axis=(1, 2), keepdims=True)
-    places = patch_pixels(np.where(known, landmarks, dlib5_in(ARCFACE112.at(size))), size)
+    images, size, scheme = faces.images, faces.images.shape[1], faces.scheme
+    known = np.isfinite(faces.landmarks).all(axis=(1, 2), keepdims=True)
+    landmarks = np.where(known, faces.landmarks, scheme.inside(DLIB112.at(size)))
+    places = patch_pixels(landmarks, size, scheme)
     rows = np.arange(len(images))[:, None, None]
     colours = lab(images[rows, places[..., 1], places[..., 0]])
     _, patches, pixels, _ = colours.shape
@@ -107,13 +109,14 @@ def skin_colour(
 
 
 def patch_pixels(
-    landmarks: Float[np.ndarray, "face 5 2"], size: int
+    landmarks: Float[np.ndarray, "face 5 2"], size: int, scheme: Scheme
 ) -> Int[np.ndarray, "face patch pixel 2"]:
     """Columns and rows of the pixels of the three patches; at the picture's edge they repeat."""
-    eyes = eye_centres(landmarks)
+    eyes = scheme.eye_centres(landmarks)
     middle = eyes.mean(axis=1)
-    down = landmarks[:, 4] - middle
-    centres = [middle + FOREHEAD * down, *(eyes[:, i] + CHEEK * down for i in (0, 1))]
+    down = landmarks[:, BELOW[scheme]].mean(axis=1) - middle
+    forehead, cheek = FOREHEAD[scheme] * down, CHEEK[scheme] * down
+    centres = [middle + forehead, *(eyes[:, i] + cheek for i in (0, 1))]
     width = np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=1)
     grid = np.stack(np.meshgrid(*[np.linspace(-PATCH, PATCH, 7)] * 2), axis=-1).reshape(-1, 2)
     offsets = grid[None, None] * width[:, None, None, None]

@@ -15,13 +15,15 @@ from manifests.core.backends import split_kind
 from manifests.core.digests import merkle_root
 from manifests.core.errors import InputError
 from manifests.photographs.images import (
-    DETECT_THRESHOLD,
     ImageFolder,
     ImageSource,
     image_hashes,
 )
 from manifests.photographs.listing import list_images
-from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
+from manifests.settings.params import load_params
+from pipeline.aligners import load_aligner
+from pipeline.aligners.base import Aligner
+from pipeline.arrays.align import Face, crop_photograph
 from pipeline.arrays.frames import ARCFACE112
 
 KINDS = ("orl", "pairs", "folder")
@@ -92,11 +94,12 @@ def found_faces(photographs: PhotographSet) -> Iterator[tuple[np.ndarray, Face]]
     Raises InputError naming all that cannot be decoded, before the first is looked at.
     """
     _ = photographs.digest
-    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
+    aligner = load_aligner(load_params().aligner, layout.WEIGHTS)
     source = ImageFolder(photographs.folder)
     for name in photographs.images:
         picture = source.picture(name)
-        yield picture, find_in_photograph(aligner, picture)
+        (face,) = aligner.find([picture])
+        yield picture, face
 
 
 def face_picture(
@@ -104,5 +107,6 @@ def face_picture(
 ) -> UInt8[np.ndarray, "size size 3"]:
     """The most central face of a photograph, cut as networks see it, to be looked at."""
     picture = source.picture(name)
-    crop = crop_photograph(picture, find_in_photograph(aligner, picture), ARCFACE112)
+    (face,) = aligner.find([picture])
+    crop = crop_photograph(picture, face, ARCFACE112)
     return crop.permute(1, 2, 0).byte().numpy()

@@ -15,6 +15,8 @@ from manifests.cards.facts import NOT_STATED, RoundFacts, StoreFacts, leaves
 from manifests.core.layout import PROBE
 from manifests.stores.passport import Passport
 
+# What the plane of frames is measured by, in words.
+FIELDS_CROP = "the field's crop (arcface112) has its corner at (-1.3, -3.11) and sides of 114.51"
 COLUMNS = {
     "face_id": "Unique id of the face; ids strictly increase.",
     "round": "Name of the round.",
@@ -116,7 +118,7 @@ def preprocessing(facts: RoundFacts) -> list[str]:
     rows = [
         f"Faces are stored as RGB crops of {frame['size']} x {frame['size']} pixels in frame "
         f"{frame['name']}: the square with its corner at ({frame['left']}, {frame['top']}) and "
-        f"sides of {frame['extent']}, in pixels of the arcface112 crop."
+        f"sides of {frame['extent']}, where {FIELDS_CROP}."
     ]
     if alignment:
         rows.append(f"How a face is found and aligned: {listed(alignment)}.")

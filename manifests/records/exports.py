@@ -15,6 +15,7 @@ from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
 from manifests.core.files import read_foreign_json, write_json
 from manifests.core.parsing import parse
+from manifests.core.students import in_todays_words
 
 RECORD, LATENCY = "export.json", "latency.json"
 WEIGHTS, FLOAT, INT8 = "student.safetensors", "student.onnx", "student.int8.onnx"
@@ -43,6 +44,7 @@ class StudentFacts:
         None  # width of its own embedding, where a projection follows
     )
     training: str = "distilled from a teacher"  # in words; real faces are named in them
+    aligner: str = ""  # names of those that found the faces trained on; "" where none had to
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Template:
     """How a picture is aligned to the student's frame: its landmarks there."""
 
     size: PositiveInt  # pixels of the frame's side
-    five: tuple[Landmark, ...]  # that the training faces were aligned by
+    five: tuple[Landmark, ...]  # that aligners give
     eyes: tuple[Landmark, ...]  # two centres, for landmarks of another kind
 
 
@@ -167,6 +169,8 @@ def _parse(path: Path) -> Export:
             f"{path}: schema version {str(version)[:20]}, this code reads {SCHEMA_VERSION}; export "
             "the run again"
         )
+    if isinstance(values.get("student"), dict):
+        values["student"] = in_todays_words(values["student"])
     export: Export = parse(Export, values, str(path))
     return export
 

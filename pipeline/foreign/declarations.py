@@ -19,12 +19,13 @@ from torch import Tensor
 
 from manifests.core.errors import InputError, pick
 from manifests.core.files import read_foreign_json
+from manifests.core.students import in_todays_words
 from pipeline.arrays.frames import FRAMES, Frame
 
 PREFIX = "facestill."
 KEYS = (
     "frame", "colours", "normalisation", "layout", "size", "output",  # of any network
-    "metric", "views", "embedding_width", "name", "licence",  # of one that embeds
+    "metric", "views", "embedding_width", "name", "licence", "aligner",  # of one that embeds
     "attribute", "classes", "activation",  # of one that names what it sees
     "latent_space",  # of one that draws
 )  # fmt: skip
@@ -95,6 +96,8 @@ def declaration_of(path: Path, metadata: Mapping[str, str]) -> Declaration:
     own = {
         key.removeprefix(PREFIX): value for key, value in metadata.items() if key.startswith(PREFIX)
     }
+    if "student_sha256" in metadata:  # an export of a student
+        own = in_todays_words(own)
     beside = sidecar_of(path)
     declared = own | (_read_sidecar(beside) if beside.exists() else {})
     unknown = sorted(set(declared) - set(KEYS))

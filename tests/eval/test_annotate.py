@@ -18,27 +18,32 @@ from eval.annotators import (
     align,
     annotate,
     annotate_rows,
+    annotate_store,
     cut_to,
     load_annotator,
     place_in,
     stacked,
 )
 from eval.annotators.base import AlignedFaces, Annotator
-from eval.photos import photo_sets
+from eval.attributes.pose import project
 from manifests.core.errors import InputError
 from manifests.core.layout import manifest as manifest_path
 from manifests.records.attributes import Attribute, AttributeTable
 from manifests.settings.params import load_params
 from manifests.stores.latents import LatentManifest
+from pipeline.aligners.base import Aligner
 from pipeline.arrays.align import Face
-from pipeline.arrays.frames import ARCFACE112, DLIB150, WIDE, Frame, between, dlib5_in, to_frame
-from tests.toys import make_round
+from pipeline.arrays.frames import ARCFACE112, DLIB112, DLIB150, WIDE, Frame, between, to_frame
+from pipeline.arrays.landmarks import ARCFACE5, DLIB5, SCHEMES, Scheme
+from tests.toys import FACE_SIZE, make_round, toy_faces, toy_manifest
+
+BOTH = pytest.mark.parametrize("scheme", SCHEMES.values(), ids=list(SCHEMES))
 
 
 class Brightest(Annotator):
     """The brightest value of a face, and how many landmarks are known."""
 
-    name, version, frame = "brightest", "1", ARCFACE112.at(28)
+    name, version, frame = "brightest", "1", DLIB112.at(28)
     attributes = tuple(
         Attribute(name, "", 0.0, 255.0, (0.0, 128.0, 255.0), "") for name in ("peak", "known")
     )
@@ -62,11 +67,24 @@ def test_a_store_has_a_row_for_every_face(here: Path) -> None:
     table.require_faces(manifest.face_id, faces.root)
     ok = faces.ok()
     assert (~np.isnan(table.column("peak"))).tolist() == ok.tolist()
-    inside = faces.images(0, 90)[:, 1:29, 2:30]  # arcface112 in wide, at a quarter
+    inside = faces.images(0, 90)[:, 1:29, 2:30]  # dlib112 in wide, at a quarter
     expected = inside.reshape(90, -1).max(axis=1)[ok]
     assert table.column("peak")[ok].tolist() == expected.tolist()
     assert set(table.column("known")[ok]) == {0.0}  # this store keeps no landmarks
     assert set(table.subject) == {""}
+
+
+@pytest.mark.parametrize("named", [*SCHEMES, "mediapipe5"])
+def test_landmarks_of_a_store_are_of_its_scheme(tmp_path: Path, named: str) -> None:
+    scheme = SCHEMES.get(named, ARCFACE5)
+    yaw = np.array([-30.0, 0.0, 30.0])
+    seen, _, _ = project(scheme, np.radians(yaw), np.zeros(3))
+    points = 30 * np.stack([seen.real, seen.imag], axis=2) + FACE_SIZE / 2
+    images = np.zeros((3, FACE_SIZE, FACE_SIZE, 3), np.uint8)
+    store = toy_faces(tmp_path / "f.zarr", images, landmarks=(named, points.astype(np.float32)))
+    table = annotate_store(load_annotator("measured"), "pool", toy_manifest(3), store)
+    expected = yaw if named in SCHEMES else np.full(3, np.nan)
+    np.testing.assert_allclose(table.column("yaw"), expected, atol=1e-3)
 
 
 def test_a_round_of_another_team_keeps_its_name_here(here: Path) -> None:
@@ -93,7 +111,7 @@ def test_an_empty_round_has_an_empty_table(here: Path) -> None:
 
 def test_a_frame_whose_pixels_are_stored_is_sliced() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3), dtype=np.uint8)
-    target = ARCFACE112.at(84)
+    target = DLIB112.at(84)
     cut = cut_to(images, WIDE.at(96), target)
     floats = torch.from_numpy(images).permute(0, 3, 1, 2).float()
     warped = to_frame(floats, WIDE.at(96), target).round().permute(0, 2, 3, 1).numpy()
@@ -110,16 +128,18 @@ def test_other_frames_are_resampled(frame: Frame) -> None:
 
 def test_landmarks_go_where_the_crop_goes() -> None:
     stored, target = WIDE.at(96), ARCFACE112.at(84)
-    moved = place_in(dlib5_in(stored)[None], between(stored, target))[0]
-    np.testing.assert_allclose(moved, dlib5_in(target), atol=1e-9)
+    moved = place_in(ARCFACE5.inside(stored)[None], between(stored, target))[0]
+    np.testing.assert_allclose(moved, ARCFACE5.inside(target), atol=1e-9)
 
 
-def test_a_photograph_keeps_where_its_landmarks_were() -> None:
+@BOTH
+def test_a_photograph_keeps_where_its_landmarks_were(scheme: Scheme) -> None:
     picture = np.zeros((200, 220, 3), np.uint8)
-    source = dlib5_in(ARCFACE112) @ np.array([[0.9, 0.3], [-0.3, 0.9]]) + [60, 40]
+    source = scheme.inside(ARCFACE112) @ np.array([[0.9, 0.3], [-0.3, 0.9]]) + [60, 40]
     for x, y in np.floor(source).astype(int):
         picture[y - 1 : y + 2, x - 1 : x + 2] = 255
-    faces = align(picture, Face(source, 1.0), ARCFACE112.at(84))
+    faces = align(picture, Face(source, 1.0, scheme=scheme), ARCFACE112.at(84))
+    assert faces.scheme is scheme
     np.testing.assert_array_equal(faces.source_landmarks[0], source)
     for x, y in np.floor(faces.landmarks[0]).astype(int):
         assert faces.images[0, y - 1 : y + 2, x - 1 : x + 2].max() > 100
@@ -129,12 +149,13 @@ def test_blocks_change_nothing() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (300, 28, 28, 3), dtype=np.uint8)
     unknown = np.full((300, 5, 2), np.nan)
-    faces = AlignedFaces(images, unknown, unknown)
+    faces = AlignedFaces(images, unknown, unknown, DLIB5)
     whole = Brightest().annotate(faces)
     np.testing.assert_array_equal(annotate_rows(Brightest(), faces), whole)
-    singles = (AlignedFaces(images[i : i + 1], unknown[:1], unknown[:1]) for i in range(300))
+    singles = (faces.rows(slice(i, i + 1)) for i in range(300))
     blocks = list(stacked(singles, 128))
     assert [len(block) for block in blocks] == [128, 128, 44]
+    assert {block.scheme for block in blocks} == {DLIB5}
     np.testing.assert_array_equal(np.concatenate([block.images for block in blocks]), images)
 
 
@@ -174,7 +195,7 @@ def test_photographs_are_measured_as_they_were_taken(
 def test_photographs_are_refused_before_any_is_measured(
     album: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(photo_sets, "find_in_photograph", lambda *_: pytest.fail("late"))
+    monkeypatch.setattr(Aligner, "find", lambda *_, **__: pytest.fail("late"))
     (album / "zz").mkdir()
     for name in ("zz/1.jpg", "zz/2.jpg"):
         (album / name).write_bytes(b"cut short")

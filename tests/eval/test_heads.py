@@ -21,7 +21,6 @@ from eval.attributes import head_training
 from eval.attributes.head_files import load_heads, save_heads
 from eval.attributes.head_networks import Heads, probabilities
 from eval.attributes.labels import read_labels
-from eval.photos import photo_sets
 from eval.photos.photo_sets import open_photographs
 from manifests.core import layout
 from manifests.core.errors import InputError
@@ -30,6 +29,7 @@ from manifests.settings.heads import DEFAULTS
 from manifests.stores.latents import LatentManifest
 from manifests.stores.passport import Fingerprint
 from manifests.stores.reading import FaceStore
+from pipeline.aligners.base import Aligner
 from pipeline.arrays.frames import ARCFACE112
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
@@ -250,7 +250,7 @@ def test_photographs_are_embedded_by_the_real_teacher(
     (workspace / "album/nobody.pgm").write_bytes(b"P5 40 40 255\n")
     labels = read_labels(Path("labels.csv"))
     with monkeypatch.context() as patched:
-        patched.setattr(photo_sets, "find_in_photograph", lambda *_: pytest.fail("late"))
+        patched.setattr(Aligner, "find", lambda *_, **__: pytest.fail("late"))
         with pytest.raises(InputError, match=r"nobody\.pgm: not a readable image"):
             head_training.open_labelled(labels, "folder:album", teacher)
         one = replace(labels, subject=("ada",) * len(labels.key))

@@ -21,6 +21,7 @@ from manifests.core.digests import folder_hashes
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
 from manifests.stores.passport import Passport
+from pipeline.arrays.frames import ARCFACE112
 from tests.manifests.cards.test_croissant import HOSTILE, with_texts
 from tests.toys import make_round
 
@@ -104,6 +105,12 @@ def test_counts_and_failures_are_stated() -> None:
 def test_nothing_is_said_of_a_generator_that_its_passport_does_not_say() -> None:
     text = datasheet(read_round("pool"), NOBODY).lower()
     assert not [word for word in ("digiface", "dcgan", "dlib", "64 x 64") if word in text]
+
+
+def test_the_frame_is_measured_by_the_fields_crop() -> None:
+    text = datasheet(read_round("pool"), NOBODY).replace("\\", "")
+    corner, extent = (ARCFACE112.left, ARCFACE112.top), ARCFACE112.extent
+    assert f"(arcface112) has its corner at {corner} and sides of {extent}." in text
 
 
 def test_imported_faces_are_not_called_rendered() -> None:

@@ -6,10 +6,14 @@ import numpy as np
 
 
 def head_pose(
-    landmarks: np.ndarray, model: np.ndarray, deviations: tuple[float, float, float]
+    landmarks: np.ndarray,
+    model: np.ndarray,
+    lower: np.ndarray,
+    deviations: tuple[float, float, float],
 ) -> tuple[int, int]:
-    """(yaw, pitch) in degrees of five points, by trying whole degrees and many noses;
-    `deviations` of a landmark, of noses, and of pitch in degrees."""
+    """(yaw, pitch) in degrees of five points, by trying whole degrees and many noses; `lower`:
+    how far each point comes down with a longer one; `deviations` of a landmark, of noses, and of
+    pitch in degrees."""
     landmark_sd, nose_sd, pitch_sd = deviations
     size = np.linalg.norm(landmarks - landmarks.mean(axis=0))
     points = (landmarks - landmarks.mean(axis=0)) * np.linalg.norm(model[:, :2]) / size
@@ -21,7 +25,7 @@ def head_pose(
         about_x = np.array(
             [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]
         )
-        shaped = model + np.array([[0, 0, 0]] * 4 + [[0, longer, 0]])
+        shaped = model + np.array([[0, longer * own, 0] for own in lower])
         return (about_x @ about_y @ shaped.T).T[:, :2]
 
     def misfit(yaw: int, pitch: int, longer: float) -> float:

@@ -17,6 +17,7 @@ from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.errors import pick
 from manifests.settings.params import Params
 from manifests.settings.training import Run, Train
+from pipeline.arrays.frames import ARCFACE112, Frame
 from train.batching.batches import BatchStream
 from train.batching.order import Order
 from train.batching.sources import Source
@@ -85,6 +86,18 @@ class Plan(ABC):
     def stores(self) -> dict[str, str]:
         """{relative path: Merkle root} of the faces trained on, in order."""
         return {source.faces.path.as_posix(): source.faces.root for source in self.sources}
+
+    @property
+    def frame(self) -> Frame:
+        """Of what the student sees, at its own number of pixels."""
+        return ARCFACE112.at(self.train.student.input_size)
+
+    @property
+    def aligners(self) -> list[str]:
+        """Names of those that found the faces trained on, as the stores have it."""
+        identities = [source.faces.passport.fingerprint.identity for source in self.sources]
+        found = (own.get("alignment") for own in identities)
+        return sorted({str(own.get("aligner", "dlib")) for own in found if type(own) is dict})
 
     @property
     def num_steps(self) -> int:

@@ -15,7 +15,6 @@ from torch import nn
 
 from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.files import write_json
-from pipeline.arrays.frames import ARCFACE112
 from train.batching.sources import num_usable
 from train.checkpoint import FILE, LOG, StudentCard, save_student, weights_sha256
 from train.engine.plan import Plan
@@ -35,7 +34,7 @@ def card_of(plan: Plan, step: int) -> StudentCard:
         input_size=student.input_size,
         width=student.width,
         embedding_width=plan.embedding_width,
-        frame=ARCFACE112.name,
+        frame=plan.frame.name,
         metric=METRIC,
         views=VIEWS,
         stores=json.dumps(plan.stores),
@@ -44,6 +43,7 @@ def card_of(plan: Plan, step: int) -> StudentCard:
         faces_seen=plan.faces_seen(step),
         projected_from=student.projected_from or 0,
         training=plan.how_trained,
+        aligner=", ".join(plan.aligners),
     )
 
 

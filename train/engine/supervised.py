@@ -16,7 +16,7 @@ from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.settings.params import Params
 from manifests.settings.training import check_training_rounds
-from pipeline.arrays.frames import ARCFACE112
+from pipeline.arrays.frames import Frame
 from pipeline.arrays.numerics import numerics
 from train.batching.sources import (
     Source,
@@ -58,7 +58,7 @@ from train.losses.prerequisites import (
 from train.losses.terms import Target
 
 UNCONCERNED = ("checkpoint_faces", "readers", "live")  # parameters that no student depends on
-VERSION = 1  # raise it when the same inputs would give another student
+VERSION = 2  # raise it when the same inputs would give another student
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,17 @@ class Supervised(Plan):
         for teacher in self.centred_by.teachers.values() if self.centred_by else ():
             roots[teacher.path.as_posix()] = teacher.root
         return roots | dict(self.marks) | self._weighing[1] | files_of(self.params)
+
+    @property
+    def frame(self) -> Frame:
+        """A student keeps the one that it began with."""
+        return self.after.card.input_frame if self.after else super().frame
+
+    @property
+    def aligners(self) -> list[str]:
+        """The earlier runs' too."""
+        before = self.after.card.aligner.split(", ") if self.after else []
+        return sorted({*super().aligners, *before} - {""})
 
     @property
     def face_weights(self) -> FaceWeights | None:
@@ -177,7 +188,7 @@ class Supervised(Plan):
             learner.network,
             cast(Objective, learner.objective),
             stored=stored_frame(self.sources),
-            seen=ARCFACE112.at(self.train.student.input_size),
+            seen=self.frame,
             train=self.train,
             seed=self.seed,
             num_faces=self.num_faces,

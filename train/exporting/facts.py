@@ -20,16 +20,12 @@ from manifests.records.exports import Landmark, StoreFacts, StudentFacts, Templa
 from manifests.stores.passport import Passport
 from manifests.stores.reading import FaceStore, TeacherStore
 from manifests.stores.rounds import read_manifest
-from pipeline.arrays.frames import FRAMES, dlib5_in
+from pipeline.arrays.frames import FRAMES
+from pipeline.arrays.landmarks import ARCFACE5
 from pipeline.arrays.numerics import count_macs
 from train.checkpoint import LOG, Student
 from train.students.base import num_params
 
-LANDMARKS = (  # in dlib's order, as one sees them in the picture
-    "right eye, outer corner", "right eye, inner corner", "left eye, outer corner",
-    "left eye, inner corner", "base of the nose",
-)  # fmt: skip
-EYES = {"left eye, centre": (2, 3), "right eye, centre": (0, 1)}  # between these
 LONGEST_LICENCE = 600  # characters of the terms in a file's declaration
 
 
@@ -76,9 +72,9 @@ def student_facts(student: Student) -> StudentFacts:
 def template(student: Student) -> Template:
     """Where landmarks lie in the student's frame, at the frame's own number of pixels."""
     frame = FRAMES[student.card.frame]
-    points = dlib5_in(frame)
-    eyes = [points[list(corners)].mean(axis=0) for corners in EYES.values()]
-    return Template(frame.size, _landmarks(LANDMARKS, points), _landmarks(tuple(EYES), eyes))
+    five = _landmarks(ARCFACE5.points, ARCFACE5.inside(frame))
+    eyes = tuple(five[eye] for (eye,) in reversed(ARCFACE5.eyes))  # the left one first
+    return Template(frame.size, five, eyes)
 
 
 def _landmarks(names: Sequence[str], points: Iterable[np.ndarray]) -> tuple[Landmark, ...]:

@@ -60,6 +60,7 @@ def declaration(card: StudentCard, *, name: str, licence: str) -> dict[str, str]
         "output": EMBEDDINGS,
         "metric": card.metric,
         "views": card.views,
+        "aligner": card.aligner,
         "embedding_width": str(card.embedding_width),
         "name": name,
         "licence": licence,

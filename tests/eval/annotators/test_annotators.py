@@ -21,8 +21,8 @@ from eval.annotators.measured import (
 from eval.annotators.onnx import OnnxAnnotator
 from eval.attributes.colour import lab
 from manifests.core.errors import InputError
-from pipeline.arrays.align import eye_distance
-from pipeline.arrays.frames import ARCFACE112, dlib5_in
+from pipeline.arrays.frames import DLIB112
+from pipeline.arrays.landmarks import ARCFACE5, DLIB5, SCHEMES, Scheme
 from tests import references
 from tests.contracts import AnnotatorContract, FileContract
 from tests.networks import DECLARED, by_hand, network, write_network
@@ -32,13 +32,17 @@ CLASSIFIER = {
     name: value for name, value in DECLARED.items() if name not in ("metric", "views")
 } | {"classes": LABELS, "activation": "softmax", "attribute": "eyewear"}
 NAMES = [own.name for own in ATTRIBUTES]
-HERE = dlib5_in(ARCFACE112.at(SIZE))
+FRAME = DLIB112.at(SIZE)
+HERE = ARCFACE5.inside(FRAME)
 UNKNOWN = np.full((1, 5, 2), np.nan)
+BOTH = pytest.mark.parametrize("scheme", SCHEMES.values(), ids=list(SCHEMES))
 
 
-def measure(image: np.ndarray, landmarks: np.ndarray, source: np.ndarray) -> dict[str, float]:
+def measure(
+    image: np.ndarray, landmarks: np.ndarray, source: np.ndarray, scheme: Scheme = ARCFACE5
+) -> dict[str, float]:
     """{attribute: value} of one face."""
-    values = Measured().annotate(AlignedFaces(image[None], landmarks, source))[0]
+    values = Measured().annotate(AlignedFaces(image[None], landmarks, source, scheme))[0]
     return dict(zip(NAMES, values.tolist(), strict=True))
 
 
@@ -101,35 +105,54 @@ def test_what_alignment_took_away_is_undefined() -> None:
     assert np.isnan([nothing["yaw"], nothing["pitch"]]).all()
 
 
-def test_tilt_and_size_are_of_the_source_picture() -> None:
+@BOTH
+def test_tilt_and_size_are_of_the_source_picture(scheme: Scheme) -> None:
+    here = scheme.inside(FRAME)
     angle = np.radians(20)
     turn = 3 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    source = HERE @ turn.T
-    found = measure(plain(9, 9, 9), HERE[None], source[None])
+    source = here @ turn.T
+    found = measure(plain(9, 9, 9), here[None], source[None], scheme)
     assert found["roll"] == pytest.approx(20.0, abs=0.5)
-    assert found["eye distance"] == pytest.approx(3 * float(eye_distance(HERE[None])[0]), rel=1e-5)
+    apart = float(scheme.eye_distance(here[None])[0])
+    assert found["eye distance"] == pytest.approx(3 * apart, rel=1e-5)
     assert found["yaw"] == pytest.approx(0.0, abs=0.5)
 
 
-def test_skin_is_taken_from_forehead_and_cheeks() -> None:
-    skin, rest = (190, 140, 110), (20, 200, 30)
-    image = plain(*rest)
-    places = patch_pixels(HERE[None], SIZE)[0]
-    image[places[..., 1], places[..., 0]] = skin
-    np.testing.assert_allclose(skin_colour(image[None], HERE[None])[0], lab(np.uint8([skin]))[0])
+def skin(image: np.ndarray, landmarks: np.ndarray, scheme: Scheme) -> np.ndarray:
+    return skin_colour(AlignedFaces(image[None], landmarks[None], UNKNOWN, scheme))[0]
+
+
+@BOTH
+def test_skin_is_taken_from_forehead_and_cheeks(scheme: Scheme) -> None:
+    colour, rest = (190, 140, 110), (20, 200, 30)
+    image, here = plain(*rest), scheme.inside(FRAME)
+    places = patch_pixels(here[None], SIZE, scheme)[0]
+    image[places[..., 1], places[..., 0]] = colour
+    np.testing.assert_allclose(skin(image, here, scheme), lab(np.array([colour], np.uint8))[0])
+    # where the frame has them
     np.testing.assert_allclose(
-        skin_colour(image[None], UNKNOWN)[0], lab(np.uint8([skin]))[0]
-    )  # where the frame has them
-    eyes = HERE[:4, 1].mean()
+        skin(image, UNKNOWN[0], scheme), lab(np.array([colour], np.uint8))[0]
+    )
+    eyes = scheme.eye_centres(here[None])[0, :, 1].mean()
     rows = places[..., 1]
     assert rows[0].max() < eyes - 5 and rows[1].min() > eyes + 5 and rows[2].min() > eyes + 5
 
 
-def test_a_fringe_does_not_decide_the_skin() -> None:
-    image = plain(190, 140, 110)
-    image[: int(HERE[:4, 1].mean())] = (30, 20, 15)
+def test_skin_is_taken_from_one_place_whoever_found_the_face() -> None:
+    """Of an aligned face: to a pixel and a half."""
+    ours, theirs = (
+        patch_pixels(scheme.inside(FRAME)[None], SIZE, scheme)[0].mean(axis=1)
+        for scheme in (ARCFACE5, DLIB5)
+    )
+    np.testing.assert_allclose(ours, theirs, atol=1.5)
+
+
+@BOTH
+def test_a_fringe_does_not_decide_the_skin(scheme: Scheme) -> None:
+    image, here = plain(190, 140, 110), scheme.inside(FRAME)
+    image[: int(scheme.eye_centres(here[None])[0, :, 1].mean())] = (30, 20, 15)
     np.testing.assert_allclose(
-        skin_colour(image[None], HERE[None])[0], lab(np.uint8([(190, 140, 110)]))[0]
+        skin(image, here, scheme), lab(np.array([(190, 140, 110)], np.uint8))[0]
     )
 
 
@@ -145,7 +168,7 @@ def test_a_classifier_gives_the_probabilities_of_its_outputs(
     fed = (images.transpose(0, 3, 1, 2).astype(np.float64) - 127.5) / 128
     outputs = by_hand(fed, network(declared=declared))
     expected = softmax(outputs, axis=1) if activation == "softmax" else expit(outputs)
-    found = annotator.annotate(AlignedFaces(images, unknown, unknown))
+    found = annotator.annotate(AlignedFaces(images, unknown, unknown, ARCFACE5))
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert annotator.attributes[1].name == "eyewear: reading glasses"
     assert annotator.name == "onnx-b"
@@ -190,7 +213,7 @@ def test_outputs_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
     assert isinstance(annotator, OnnxAnnotator)
     image = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8)
     with pytest.raises(InputError, match=r"for a probability; facestill\.activation is none"):
-        annotator.annotate(AlignedFaces(image, UNKNOWN, UNKNOWN))
+        annotator.annotate(AlignedFaces(image, UNKNOWN, UNKNOWN, ARCFACE5))
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,17 @@ from PIL import Image
 
 from eval.photos.models import load_model
 from manifests.core import layout
-from manifests.core.digests import folder_hashes
+from manifests.core.digests import folder_hashes, sha256_file
 from manifests.core.errors import InputError
 from manifests.core.files import put, read_json, write_json
 from manifests.model_card import write_card
 from manifests.records.exports import FLOAT, INT8, LATENCY, RECORD, WEIGHTS, Export
-from pipeline.arrays.align import Aligner, crop_photograph, find_in_photograph
-from pipeline.arrays.frames import ARCFACE112
+from pipeline.aligners import load_aligner
+from pipeline.arrays.align import crop_photograph
+from pipeline.arrays.frames import ARCFACE112, DLIB112
 from pipeline.foreign.onnx import open_network
 from tests.exports import RUN
+from tests.students import rewritten
 from tests.train.exporting.toys import FILES, OUT, command
 from train.checkpoint import LOG, load_student
 from train.export import export_run
@@ -87,10 +89,11 @@ def test_the_card_s_lines_align_a_photograph_as_verification_does(
     model = load_model(str(RUN), layout.WEIGHTS)
     monkeypatch.chdir(OUT)
     card = runpy.run_path(str(snippet))
-    aligner = Aligner(weights, threshold=0.0)
+    aligner = load_aligner("yunet-onet", weights)
     for name, side in (("s1/1.pgm", 2), ("s7/3.pgm", 5)):  # of less and more pixels than the frame
         picture = Image.open(weights / "orl" / name).convert("RGB").resize((92 * side, 112 * side))
-        face = find_in_photograph(aligner, np.array(picture))
+        (face,) = aligner.find([np.array(picture)])
+        assert face.detected
         crop = crop_photograph(np.array(picture), face, ARCFACE112)
         found = np.asarray(card["aligned"](picture, face.landmarks, card["FIVE"]), np.float32)
         middle = np.s_[16:-16, 16:-16]  # beyond the photograph its edge is repeated, or black
@@ -98,8 +101,7 @@ def test_the_card_s_lines_align_a_photograph_as_verification_does(
         seen = crop_photograph(np.array(picture), face, model.frame)[None]
         expected = model.embed(seen)[0] / np.linalg.norm(model.embed(seen)[0])
         assert card["embedding"](picture, face.landmarks, card["FIVE"]) @ expected > 0.99
-        corners = face.landmarks
-        eyes = [corners[2:4].mean(axis=0), corners[0:2].mean(axis=0)]
+        eyes = [face.landmarks[0], face.landmarks[1]]
         turned = card["aligned"](picture.rotate(30, center=(0, 0)), turn(eyes, 30), card["EYES"])
         upright = card["aligned"](picture, eyes, card["EYES"])
         apart = np.asarray(turned, np.float32) - np.asarray(upright, np.float32)
@@ -120,6 +122,40 @@ def test_an_export_of_before_says_that_it_has_no_template(here: Path) -> None:
     assert (
         "does not state its template; export the run again" in (OUT / "MODEL_CARD.md").read_text()
     )
+
+
+def test_an_export_of_before_is_of_the_crop_that_it_was_trained_on(here: Path) -> None:
+    """Its record, its weights and its file all said arcface112, which is another crop now."""
+    record = read_json(OUT / RECORD)
+    del record["student"]["aligner"]
+    rewritten(OUT / WEIGHTS, aligner=None)
+    model = onnx.load(OUT / FLOAT)
+    kept = [item for item in model.metadata_props if item.key != "facestill.aligner"]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save(model, OUT / FLOAT)
+    for name in (WEIGHTS, FLOAT):
+        record["files"][name]["sha256"] = sha256_file(OUT / name)
+    write_json(OUT / RECORD, record)
+    said = Export.read(OUT).student
+    assert (said.frame, said.aligner) == ("dlib112", "dlib")
+    for name in (OUT.as_posix(), f"onnx:{OUT / FLOAT}"):
+        assert load_model(name, layout.WEIGHTS).frame == DLIB112.at(32)
+    write_card(OUT)
+    card = (OUT / "MODEL_CARD.md").read_text()
+    assert "| frame | `dlib112`" in card and "trained on were found by `dlib`." in card
+
+
+def test_the_template_is_the_fields(inside: Path) -> None:
+    """InsightFace's, whose places count from the first pixel's centre."""
+    template = Export.read(OUT).template
+    assert template is not None and template.size == 112
+    found = [(point.x - 0.5, point.y - 0.5) for point in template.five]
+    expected = [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
+                (70.7299, 92.2041)]  # fmt: skip
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert [point.name for point in template.eyes] == ["left eye, centre", "right eye, centre"]
+    assert template.eyes == template.five[:2]
 
 
 def test_an_export_is_the_same_bytes_every_time(here: Path) -> None:

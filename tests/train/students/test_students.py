@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
 from manifests.core.errors import InputError
-from tests.students import build, count, pictures
+from pipeline.arrays.frames import ARCFACE112, DLIB150, WIDE, Frame, between, to_frame
+from tests.students import build, count, pictures, rewritten
 from train.checkpoint import FILE, StudentCard, load_student, save_student
 from train.students import build_student, student_names
 from train.students.base import num_params, scaled, side_after
@@ -100,18 +101,32 @@ def test_a_projected_student_survives_a_checkpoint(tmp_path: Path) -> None:
     assert torch.equal(loaded.network(pictures(1)), projected()(pictures(1)))
 
 
-def rewritten(path: Path, **changes: str | None) -> None:
-    """The checkpoint at `path` with other metadata; None: without the key."""
-    with safe_open(path, framework="pt") as opened:
-        metadata = opened.metadata() | changes
-    save_file(load_file(path), path, {key: v for key, v in metadata.items() if v is not None})
-
-
 def test_a_checkpoint_from_before_there_were_projections(tmp_path: Path) -> None:
     network = build("small-resnet", width=0.25, outputs=48)
     save_student(tmp_path / FILE, network, CARD)
     rewritten(tmp_path / FILE, projected_from=None)
     assert load_student(tmp_path).card.projected_from == 0
+
+
+@pytest.mark.parametrize("said", ["arcface112", "dlib150"])
+def test_a_checkpoint_from_before_there_were_aligners(tmp_path: Path, said: str) -> None:
+    """Its student sees the crop of an old store that it was trained on, to the bit."""
+    old, stored = Frame("arcface112", 112, 0.0, 0.0, 112.0), WIDE.at(96)
+    save_student(tmp_path / FILE, build("small-resnet", width=0.25, outputs=48), CARD)
+    rewritten(tmp_path / FILE, frame=said, aligner=None, projected_from=None)
+    card = load_student(tmp_path).card
+    assert card.aligner == "dlib"
+    assert card.frame == {"arcface112": "dlib112"}.get(said, said)
+    seen = {"arcface112": old, "dlib150": DLIB150}[said].at(64)
+    np.testing.assert_array_equal(between(stored, card.input_frame), between(stored, seen))
+    faces = torch.rand(2, 3, 96, 96)
+    assert torch.equal(to_frame(faces, stored, card.input_frame), to_frame(faces, stored, seen))
+
+
+def test_a_checkpoint_of_today_is_of_the_fields_crop(tmp_path: Path) -> None:
+    save_student(tmp_path / FILE, projected(), replace(CARD, aligner="yunet-onet"))
+    card = load_student(tmp_path).card
+    assert (card.input_frame, card.aligner) == (ARCFACE112.at(64), "yunet-onet")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from manifests.core.errors import InputError
 from manifests.settings.params import Params
 from manifests.settings.training import Engine, Run, Train
 from manifests.studies.usynthface import Descent, Study
-from pipeline.arrays.frames import ARCFACE112
 from pipeline.arrays.numerics import numerics
 from train.batching.sources import stored_frame
 from train.engine.plan import Plan
@@ -30,7 +29,7 @@ from train.engine.steps import Learner, StepLoss, make_learner
 from train.studies.usynthface.margin_nce import MomentumContrast
 from train.studies.usynthface.pairs import Partners, contrastive_loss
 
-VERSION = 1  # raise it when the same inputs would give another student
+VERSION = 2  # raise it when the same inputs would give another student
 TRAINED = "without teacher and labels (USynthFace)"
 UNTRAINED = "untrained: random weights, with normalisation fitted to faces"
 
@@ -104,7 +103,7 @@ class Contrastive(Plan):
             cast(MomentumContrast, learner.objective),
             Partners(self.sources) if self.by_identity else None,
             stored=stored_frame(self.sources),
-            seen=ARCFACE112.at(self.train.student.input_size),
+            seen=self.frame,
             augmentation=self.study.augmentation,
             seed=self.seed,
         )
