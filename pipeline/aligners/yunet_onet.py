@@ -6,6 +6,7 @@ MTCNN), and it takes away most of what YuNet calls a face and is none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from manifests.core.digests import sha256_file, sha256_text
-from pipeline.aligners.base import Found, Picture
+from pipeline.aligners.base import NOTHING, Found, Picture
 from pipeline.aligners.networks import onet, yunet
 from pipeline.aligners.yunet import Yunet
 from pipeline.arrays.frames import warp
@@ -47,9 +48,9 @@ class YunetOnet(Yunet):
     ) -> list[Found]:
         """Points, and scores: the geometric mean of what both networks say."""
         owners = np.repeat(np.arange(len(found)), [len(each) for each in found])
-        boxes = np.concatenate([each.boxes for each in found])
+        boxes = np.concatenate([NOTHING.boxes, *(each.boxes for each in found)])
         points, faces = self._points(canvases, owners, boxes)
-        scores = np.sqrt(np.concatenate([each.scores for each in found]) * faces)
+        scores = np.sqrt(np.concatenate([NOTHING.scores, *(each.scores for each in found)]) * faces)
         settled = []
         for number in range(len(found)):
             rows = np.flatnonzero((owners == number) & (scores > threshold))
@@ -57,7 +58,7 @@ class YunetOnet(Yunet):
             settled.append(Found(boxes[rows], points[rows], scores[rows]))
         return settled
 
-    def place(self, picture: Picture, box: tuple[float, ...]) -> Float[np.ndarray, "5 2"]:  # type: ignore[override]
+    def place(self, picture: Picture, box: Sequence[float]) -> Float[np.ndarray, "5 2"]:
         pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
         return self._points(pixels, np.zeros(1, int), np.array([box]))[0][0]
 

@@ -33,7 +33,9 @@ class CanvasAligner(Aligner):
 
     @property
     def looks(self) -> str:  # type: ignore[override]
-        return f"{self.name} {self.weights_sha256[:12]}, score > {THRESHOLD:g}, at {SIDES[0]} pixels"
+        return (
+            f"{self.name} {self.weights_sha256[:12]}, score > {THRESHOLD:g}, at {SIDES[0]} pixels"
+        )
 
     @abstractmethod
     def candidates(

@@ -52,7 +52,10 @@ class Backbone(nn.Module):
         self.model0.dp = Separable(16, 16)
         for number, (num_inputs, num_outputs) in enumerate(STAGES, start=1):
             stage = nn.Module()
-            stage.dp1, stage.dp2 = Separable(num_inputs, num_inputs), Separable(num_inputs, num_outputs)
+            stage.dp1, stage.dp2 = (
+                Separable(num_inputs, num_inputs),
+                Separable(num_inputs, num_outputs),
+            )
             self.add_module(f"model{number}", stage)
 
     def forward(self, x: Tensor) -> list[Tensor]:
