@@ -69,7 +69,14 @@ FILES = (
         "yuface==2023.5.1",
         "yuface/libfacedetection.so",
         # Its numbers are read on every machine, and nothing of it is run.
-        ("--platform", "manylinux2014_x86_64", "--python-version", "3.11", "--implementation", "cp"),
+        (
+            "--platform",
+            "manylinux2014_x86_64",
+            "--python-version",
+            "3.11",
+            "--implementation",
+            "cp",
+        ),
     ),
     WeightFile(
         "onet.pt",

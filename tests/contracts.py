@@ -217,8 +217,8 @@ class TeacherContract:
 
 
 class AlignerContract:
-    """Needs the fixtures `aligner`; `generated`, pictures that a face each fills, "face 3 side side";
-    and `photographs`, RGB ones of a person each. tests/pipeline/conftest.py has both."""
+    """Needs the fixtures `aligner`; `generated`, pictures that a face each fills, "face 3 side
+    side"; and `photographs`, RGB ones of a person each. tests/pipeline/conftest.py has both."""
 
     SIZE, THRESHOLD = 128, 0.5  # pixels that pictures are looked at, and the score of a face
 
@@ -363,7 +363,7 @@ class AlignerContract:
 
     def shifted(self, picture: np.ndarray, _: Scheme) -> tuple[np.ndarray, Any]:
         wider = np.pad(picture, ((40, 0), (70, 0), (0, 0)), "edge")
-        return wider, lambda points: points + (70, 40)
+        return wider, lambda points: np.add(points, (70, 40))
 
     def scaled(self, picture: np.ndarray, _: Scheme) -> tuple[np.ndarray, Any]:
         double = Image.fromarray(picture).resize((552, 672), Image.Resampling.BICUBIC)

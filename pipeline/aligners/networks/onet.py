@@ -1,5 +1,5 @@
-"""O-Net, the last of MTCNN's three networks (Zhang et al., IEEE SPL 2016): a face's five points, and
-how much it looks like one, from 48 x 48 pixels about its box.
+"""O-Net, the last of MTCNN's three networks (Zhang et al., IEEE SPL 2016): a face's five points,
+and how much it looks like one, from 48 x 48 pixels about its box.
 
 Weights: onet.pt of the wheel facenet-pytorch 2.6.0 (MIT).
 """

@@ -1,0 +1,94 @@
+"""Detectors of faces as ONNX files: the real YuNet, and small graphs of constant outputs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from pipeline.aligners.networks.yunet import OUTPUTS, STRIDES, WEIGHTS, YuNet, load_network
+
+
+class ZooYuNet(nn.Module):
+    """The project's network with the inputs and outputs of the file in OpenCV's zoo."""
+
+    def __init__(self, network: YuNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, bgr: Tensor) -> tuple[Tensor, ...]:
+        found = {}
+        maps, coarser = self.network.backbone(bgr), None
+        for level in (2, 1, 0):
+            x = maps[level]
+            if coarser is not None:
+                x = x + nn.functional.interpolate(coarser, scale_factor=2.0, mode="nearest")
+            coarser = self.network.neck[level](x)
+            for name in OUTPUTS:
+                out = self.network.heads[level][name](coarser).permute(0, 2, 3, 1).flatten(1, 2)
+                found[name, STRIDES[level]] = out.sigmoid() if name in ("cls", "obj") else out
+        return tuple(found[name, stride] for name in OUTPUTS for stride in STRIDES)
+
+
+def write_yunet(path: Path, weights: Path, side: int | None = None) -> Path:
+    """YuNet for any number of pictures of any side; or for one at a time of that side."""
+    names = [f"{name}_{stride}" for name in OUTPUTS for stride in STRIDES]
+    ends = {0: "batch", 2: "height", 3: "width"}
+    with warnings.catch_warnings():
+        # The newer exporter does not leave the sides open.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            ZooYuNet(load_network(weights / WEIGHTS)),
+            (torch.zeros(1, 3, side or 64, side or 64),),
+            str(path),
+            input_names=["input"],
+            output_names=names,
+            dynamic_axes=None
+            if side
+            else {"input": ends, **{name: {0: "batch"} for name in names}},
+            dynamo=False,
+            opset_version=17,
+        )
+    return path
+
+
+def write_constant(
+    path: Path,
+    outputs: Mapping[str, np.ndarray],
+    shape: tuple[int | str, ...] = ("batch", 3, "height", "width"),
+    *,
+    of_pictures: bool = True,
+) -> Path:
+    """A graph that gives the same rows for every picture: "row number" each, or with
+    `of_pictures` as often as there are pictures."""
+    nodes = [
+        helper.make_node("ReduceMean", ["input"], ["mean"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Constant", [], ["nought"], value_float=0.0),
+        helper.make_node("Mul", ["mean", "nought"], ["noughts"]),
+        helper.make_node("Squeeze", ["noughts", "axis"], ["lead"]),
+    ]
+    kept = {"axis": np.array([3])}
+    for name, values in outputs.items():
+        kept[f"{name}.rows"] = values.astype(np.float32)
+        given = name if of_pictures else f"{name}.all"
+        nodes.append(helper.make_node("Add", ["lead", f"{name}.rows"], [given]))
+        if not of_pictures:
+            kept[f"{name}.shape"] = np.array(values.shape)
+            nodes.append(helper.make_node("Reshape", [given, f"{name}.shape"], [name]))
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "detector",
+        [info("input", TensorProto.FLOAT, shape)],
+        [info(name, TensorProto.FLOAT, None) for name in outputs],
+        [numpy_helper.from_array(own, name) for name, own in kept.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save_model(model, str(path))
+    return path
