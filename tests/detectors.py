@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -30,8 +31,9 @@ class ZooYuNet(nn.Module):
             if coarser is not None:
                 x = x + nn.functional.interpolate(coarser, scale_factor=2.0, mode="nearest")
             coarser = self.network.neck[level](x)
+            heads: Any = self.network.heads[level]
             for name in OUTPUTS:
-                out = self.network.heads[level][name](coarser).permute(0, 2, 3, 1).flatten(1, 2)
+                out = heads[name](coarser).permute(0, 2, 3, 1).flatten(1, 2)
                 found[name, STRIDES[level]] = out.sigmoid() if name in ("cls", "obj") else out
         return tuple(found[name, stride] for name in OUTPUTS for stride in STRIDES)
 

@@ -95,10 +95,9 @@ class OnnxAligner(CanvasAligner):
         for batch in torch.split(canvases, size):
             missing = size - len(batch)
             padded = torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)])
-            for name, rows in zip(
-                self.names, self.file.run_all(self.names, self.pixels(padded)), strict=True
-            ):
-                rows = torch.from_numpy(rows).float()
+            given = self.file.run_all(self.names, self.pixels(padded))
+            for name, values in zip(self.names, given, strict=True):
+                rows = torch.from_numpy(values).float()
                 rows = rows[None] if rows.ndim == 2 and size == 1 else rows
                 parts[name].append(self._whole(name, rows, size)[: len(batch)])
         return {name: torch.cat(each) for name, each in parts.items()}

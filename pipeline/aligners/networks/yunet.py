@@ -26,6 +26,7 @@ STAGES = ((16, 32), (32, 64), (64, 64), (64, 64), (64, 64))  # inputs, outputs: 
 # ELF64: where the header has the section table; a section's and a symbol's record.
 SECTION_TABLE, SECTION, SYMBOL = struct.Struct("<40xQ10xHHH"), "<IIQQQQIIQQ", "<IBBHQQ"
 SYMBOL_TABLE, CONTENTS, OBJECT = 2, 1, 1
+LONGEST_NAME = 1024  # bytes
 
 
 class Separable(nn.Module):
@@ -59,7 +60,7 @@ class Backbone(nn.Module):
             self.add_module(f"model{number}", stage)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = _halved(self.model0.dp(functional.relu_(self.model0.pw(x))))
+        x = _halved(self.model0.dp(functional.relu_(self.model0.pw(x))))  # type: ignore[operator]
         maps = []
         for number in range(1, 6):
             stage = getattr(self, f"model{number}")
@@ -131,10 +132,10 @@ def load_network(path: Path) -> YuNet:
             for name, module in network.named_modules():
                 if isinstance(module, nn.Conv2d):
                     _fill(module, arrays, _symbol(name))
-    except (LookupError, ValueError, struct.error, RuntimeError) as error:
+    except (LookupError, ValueError, ArithmeticError, struct.error, RuntimeError) as error:
         raise InputError(f"{path}: not libfacedetection's library with YuNet ({error})") from None
     network = network.eval().requires_grad_(False)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _symbol(name: str) -> str:
@@ -166,7 +167,7 @@ def _fill(conv: nn.Conv2d, arrays: dict[str, np.ndarray], symbol: str) -> None:
 
 def read_symbols(data: bytes) -> dict[str, Float[np.ndarray, " value"]]:
     """The objects in the symbol table of a little-endian ELF64 file, each as float32. Raises
-    ValueError or struct.error for anything else."""
+    ValueError, OverflowError or struct.error for anything else."""
     if data[:6] != b"\x7fELF\x02\x01":
         raise ValueError("no little-endian ELF64 file")
     start, size, count, _ = SECTION_TABLE.unpack_from(data)
@@ -181,7 +182,8 @@ def read_symbols(data: bytes) -> dict[str, Float[np.ndarray, " value"]]:
         if info & 15 == OBJECT and length % 4 == 0 and 0 < index < count:
             section = sections[index]
             if section[1] == CONTENTS:
-                text = data[names + name : data.index(0, names + name)].decode()
+                end = data.index(0, names + name, names + name + LONGEST_NAME)
+                text = data[names + name : end].decode()
                 place = address - section[3] + section[4]
                 found[text] = np.frombuffer(data, "<f4", length // 4, place)
     return found

@@ -13,6 +13,7 @@ import torch
 from manifests.core.errors import InputError
 from pipeline.aligners import load_aligner
 from pipeline.aligners.base import Aligner
+from pipeline.aligners.onnx import OnnxAligner
 from tests.contracts import AlignerContract, apart
 from tests.detectors import write_constant, write_yunet
 from tests.networks import write_network
@@ -47,9 +48,10 @@ def test_a_file_of_one_side_sees_canvases_of_that_side(
     fixed, own = load_aligner(f"onnx:{path}", weights), load_aligner("yunet", weights)
     for one, other in zip(fixed.find(photographs), own.find(photographs), strict=True):
         assert apart(one.landmarks, other.landmarks, own.scheme) < 0.01
-    look = {"size": 96, "threshold": 0.5}
-    (alone,) = fixed.detect(generated[:1], **look)
-    (same,) = own.detect(generated[:1], **look)  # black beside it changes its edge a little
+    (alone,) = fixed.detect(generated[:1], size=96, threshold=0.5)
+    (same,) = own.detect(
+        generated[:1], size=96, threshold=0.5
+    )  # black beside it changes its edge a little
     assert apart(alone.landmarks[0], same.landmarks[0], own.scheme) < 0.05
     assert "at 160 pixels" in fixed.rule("central") and "retry" not in fixed.rule("central")
     with pytest.raises(InputError, match=r"takes pictures of 160 pixels, smaller than 192; set r"):
@@ -117,6 +119,7 @@ def retinaface(rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndar
     return outputs, np.array(meant)
 
 
+Kind = Callable[[np.random.Generator], tuple[dict[str, np.ndarray], np.ndarray]]
 KINDS = (yunet, scrfd, retinaface)
 FIXED = (1, 3, SIDE, SIDE)
 
@@ -124,13 +127,13 @@ FIXED = (1, 3, SIDE, SIDE)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("turned", [False, True])
 def test_outputs_are_decoded_as_by_hand(
-    tmp_path: Path, weights: Path, kind: Callable, turned: bool
+    tmp_path: Path, weights: Path, kind: Kind, turned: bool
 ) -> None:
     outputs, meant = kind(np.random.default_rng(0))
     if turned:
         outputs = dict(reversed(outputs.items()))
     path = write_constant(tmp_path / "a.onnx", outputs, ("batch", 3, SIDE, SIDE))
-    aligner = load_aligner(f"onnx:{path}", weights)
+    aligner = loaded(path)
     (first, second) = aligner.candidates(torch.zeros(2, 3, SIDE, SIDE))
     assert torch.equal(first, second)
 
@@ -147,7 +150,7 @@ def test_rows_that_do_not_say_whose_they_are_come_of_one_picture_at_a_time(
     outputs, meant = scrfd(np.random.default_rng(0))
     shape = (1, 3, "height", "width")
     path = write_constant(tmp_path / "det_10g.onnx", outputs, shape, of_pictures=False)
-    aligner = load_aligner(f"onnx:{path}", weights)
+    aligner = loaded(path)
     found = aligner.candidates(torch.zeros(3, 3, SIDE, SIDE))
     assert found.shape == (3, len(meant), 15)
     with pytest.raises(InputError, match=r"for 64 pixels, SCRFD has"):
@@ -155,24 +158,24 @@ def test_rows_that_do_not_say_whose_they_are_come_of_one_picture_at_a_time(
 
 
 @pytest.mark.parametrize(
-    ("kind", "colour", "fed"),
+    ("kind", "fed"),
     [
-        (yunet, "input", (30.0, 20.0, 10.0)),
-        (scrfd, "input", tuple((c - 127.5) / 128 for c in (10, 20, 30))),
-        (retinaface, "input", (30 - 104.0, 20 - 117.0, 10 - 123.0)),
+        (yunet, [30.0, 20.0, 10.0]),
+        (scrfd, [(c - 127.5) / 128 for c in (10, 20, 30)]),
+        (retinaface, [30 - 104.0, 20 - 117.0, 10 - 123.0]),
     ],
 )
 def test_pictures_are_fed_as_each_kind_wants_them(
-    tmp_path: Path, weights: Path, kind: Callable, colour: str, fed: tuple[float, ...]
+    tmp_path: Path, weights: Path, kind: Kind, fed: list[float]
 ) -> None:
     path = write_constant(tmp_path / "a.onnx", kind(np.random.default_rng(0))[0], FIXED)
     rgb = torch.tensor([10.0, 20.0, 30.0])[:, None, None].expand(1, 3, 4, 4)
-    aligner = load_aligner(f"onnx:{path}", weights)
-    np.testing.assert_allclose(aligner.pixels(rgb)[0, :, 0, 0], fed, rtol=1e-6)
+    aligner = loaded(path)
+    np.testing.assert_allclose(aligner.pixels(rgb)[0, :, 0, 0], np.array(fed), rtol=1e-6)
     said = {"normalisation": "(x - 1) / 2", "colours": "rgb", "name": "mine", "licence": "MIT"}
     (tmp_path / "a.onnx.json").write_text(json.dumps(said))
-    aligner = load_aligner(f"onnx:{tmp_path}/../{tmp_path.name}/a.onnx", weights)
-    np.testing.assert_allclose(aligner.pixels(rgb)[0, :, 0, 0], [4.5, 9.5, 14.5])
+    aligner = loaded(tmp_path / ".." / tmp_path.name / "a.onnx")
+    np.testing.assert_allclose(aligner.pixels(rgb)[0, :, 0, 0], np.array([4.5, 9.5, 14.5]))
     assert (aligner.name, aligner.licence) == ("mine", "MIT")
 
 
@@ -180,7 +183,7 @@ def test_rows_that_are_no_boxes_are_passed_over(tmp_path: Path, weights: Path) -
     outputs, _ = yunet(np.random.default_rng(0))
     outputs["bbox_32"][:] = 1e4  # a box without end
     path = write_constant(tmp_path / "a.onnx", outputs, FIXED)
-    rows = load_aligner(f"onnx:{path}", weights).candidates(torch.zeros(1, 3, SIDE, SIDE))[0]
+    rows = loaded(path).candidates(torch.zeros(1, 3, SIDE, SIDE))[0]
     assert rows.isfinite().all() and (rows[:, 0] == 0).sum() == COUNTS[32]
 
 
@@ -215,6 +218,12 @@ def test_outputs_of_other_lengths_are_refused(tmp_path: Path, weights: Path) -> 
     outputs = {name: rows[:-2] for name, rows in outputs.items()}
     path = write_constant(tmp_path / "a.onnx", outputs, FIXED)
     refused(f"onnx:{path}", weights, "for 96 pixels, RetinaFace has")
+
+
+def loaded(path: Path) -> OnnxAligner:
+    aligner = load_aligner(f"onnx:{path}", path.parent)
+    assert isinstance(aligner, OnnxAligner)
+    return aligner
 
 
 def refused(text: str, weights: Path, message: str) -> None:
