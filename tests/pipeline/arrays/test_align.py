@@ -40,7 +40,7 @@ def test_aligned_landmarks_land_near_the_frames(
     for picture in photographs[:6]:
         (face,) = aligner.find([picture])
         _, moved = crop_to_frame(as_batch(picture), [face], FRAME)
-        assert off(moved[0], aligner.scheme.inside(FRAME)) < 4.0
+        assert off(moved[0], aligner.scheme.inside(FRAME)) < 6.0  # of faces turned aside
 
 
 def test_landmarks_found_anew_in_the_crop_are_the_moved_ones(
