@@ -21,7 +21,7 @@ from manifests.core.errors import InputError
 from manifests.stores.latents import SPACES
 from pipeline.aligners.base import CHOICES, Aligner, Found
 from pipeline.arrays.frames import WIDE
-from pipeline.arrays.landmarks import DLIB5, Scheme
+from pipeline.arrays.landmarks import SCHEMES, Scheme
 from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.building.embeddings import embed_faces
 from pipeline.generators.base import Generator
@@ -426,16 +426,17 @@ def assert_same(one: list[Found], other: list[Found]) -> None:
 class AnnotatorContract:
     """Needs the fixture `annotator`."""
 
-    @pytest.fixture
-    def faces(self, annotator: Annotator) -> AlignedFaces:
+    @pytest.fixture(params=sorted(SCHEMES))
+    def faces(self, annotator: Annotator, request: pytest.FixtureRequest) -> AlignedFaces:
         """Random pictures: some have their landmarks, some those of their source too."""
+        scheme = SCHEMES[request.param]
         rng = np.random.default_rng(0)
         size = annotator.frame.size
         images = rng.integers(0, 256, (ROWS, size, size, 3), dtype=np.uint8)
-        landmarks = DLIB5.inside(annotator.frame) + rng.normal(0, size / 50, (ROWS, 5, 2))
+        landmarks = scheme.inside(annotator.frame) + rng.normal(0, size / 50, (ROWS, 5, 2))
         source = 2 * landmarks + 7
         landmarks[:10], source[:20] = np.nan, np.nan
-        return AlignedFaces(images, landmarks, source)
+        return AlignedFaces(images, landmarks, source, scheme)
 
     @pytest.fixture
     def values(self, annotator: Annotator, faces: AlignedFaces) -> np.ndarray:
@@ -465,15 +466,13 @@ class AnnotatorContract:
         self, annotator: Annotator, faces: AlignedFaces, values: np.ndarray
     ) -> None:
         some = np.array([31, 3, 17])
-        parts = (faces.images, faces.landmarks, faces.source_landmarks)
-        alone = annotator.annotate(AlignedFaces(*(part[some] for part in parts)))
+        alone = annotator.annotate(faces.rows(some))
         np.testing.assert_array_equal(alone, values[some])
 
     def test_no_faces_have_no_values(
         self, annotator: Annotator, faces: AlignedFaces, values: np.ndarray
     ) -> None:
-        parts = (faces.images, faces.landmarks, faces.source_landmarks)
-        none = annotator.annotate(AlignedFaces(*(part[:0] for part in parts)))
+        none = annotator.annotate(faces.rows(slice(0)))
         assert none.shape == (0, values.shape[1])
 
     def test_names_units_and_bins_are_declared(self, annotator: Annotator) -> None:

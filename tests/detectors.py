@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -17,24 +16,28 @@ from pipeline.aligners.networks.yunet import OUTPUTS, STRIDES, WEIGHTS, YuNet, l
 
 
 class ZooYuNet(nn.Module):
-    """The project's network with the inputs and outputs of the file in OpenCV's zoo."""
+    """The project's network with the inputs and outputs of the file in OpenCV's zoo: what it says
+    of each candidate, told in strides from its place. Both scores are their geometric mean."""
 
     def __init__(self, network: YuNet) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, bgr: Tensor) -> tuple[Tensor, ...]:
-        found = {}
-        maps, coarser = self.network.backbone(bgr), None
-        for level in (2, 1, 0):
-            x = maps[level]
-            if coarser is not None:
-                x = x + nn.functional.interpolate(coarser, scale_factor=2.0, mode="nearest")
-            coarser = self.network.neck[level](x)
-            heads: Any = self.network.heads[level]
-            for name in OUTPUTS:
-                out = heads[name](coarser).permute(0, 2, 3, 1).flatten(1, 2)
-                found[name, STRIDES[level]] = out.sigmoid() if name in ("cls", "obj") else out
+        rows, found, first = self.network(bgr.flip(1)), {}, 0
+        for stride in reversed(STRIDES):  # the coarsest come first
+            ys, xs = (
+                torch.arange(bgr.shape[axis] // stride, dtype=torch.float32) for axis in (2, 3)
+            )
+            down, across = torch.meshgrid(ys, xs, indexing="ij")
+            place = torch.stack([across, down], dim=-1).reshape(1, -1, 2)
+            own = rows[:, first : first + place.shape[1]] / stride
+            first = first + place.shape[1]
+            start, end = own[..., 1:3], own[..., 3:5]
+            box = torch.cat([(start + end) / 2 - place, (end - start).log()], dim=2)
+            score = own[..., :1] * stride
+            values = (score, score, box, own[..., 5:] - place.repeat(1, 1, 5))
+            found.update({(name, stride): each for name, each in zip(OUTPUTS, values, strict=True)})
         return tuple(found[name, stride] for name in OUTPUTS for stride in STRIDES)
 
 

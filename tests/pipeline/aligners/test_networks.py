@@ -13,11 +13,39 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from manifests.core.errors import InputError
+from pipeline.aligners.base import Found
 from pipeline.aligners.networks import onet
-from pipeline.aligners.networks.canvases import SIDES, STEP, batch_of, canvas_of, on_canvases
-from pipeline.aligners.networks.voting import ONE_FACE, overlap, vote
+from pipeline.aligners.networks.canvases import (
+    SIDES,
+    STEP,
+    CanvasAligner,
+    batch_of,
+    canvas_of,
+    on_canvases,
+)
+from pipeline.aligners.networks.voting import ONE_FACE, overlap
 
 LEAST = 0.3
+
+
+class Told(CanvasAligner):
+    """Whose network says what it is told."""
+
+    name, weights_sha256, licence = "told", "0" * 64, "MIT"
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows = torch.from_numpy(rows)
+
+    def to(self, device: torch.device) -> None: ...
+
+    def candidates(self, canvases: torch.Tensor) -> torch.Tensor:
+        return self.rows.expand(len(canvases), -1, -1)
+
+
+def vote(boxes: np.ndarray, landmarks: np.ndarray, scores: np.ndarray, least: float) -> Found:
+    rows = np.column_stack([scores, boxes, landmarks.reshape(-1, 10)])
+    (found,) = Told(rows).detect(torch.zeros(1, 3, 64, 64), size=64, threshold=least)
+    return found
 
 
 @pytest.mark.parametrize("held", [{}, {"conv1.weight": torch.zeros(1)}, [1, 2], torch.zeros(3)])
@@ -132,11 +160,11 @@ def test_photographs_are_averaged_where_they_shrink(side: int) -> None:
     image = rng.integers(0, 256, (800, 1200, 3), dtype=np.uint8)
     canvas = canvas_of(image, side)
     assert canvas.shape == (3, side, side)
-    small = canvas[:, : round(side * 2 / 3)].permute(1, 2, 0).numpy()
+    small = canvas[:, : round(side * 2 / 3)].permute(1, 2, 0).double().numpy()
     wanted = Image.fromarray(image).resize((side, round(side * 2 / 3)), Image.Resampling.BILINEAR)
-    assert np.array_equal(small, np.array(wanted)) and small.std() < image.std()
+    assert np.abs(small - np.array(wanted, float)).max() < 3 and small.std() < image.std()
 
 
-@pytest.mark.parametrize(("side", "batch"), [(64, 64), (96, 64), (128, 25), (640, 1), (1024, 1)])
-def test_a_network_sees_so_many_canvases_at_once(side: int, batch: int) -> None:
-    assert batch_of(side) == batch
+def test_a_network_sees_fewer_large_canvases_at_once() -> None:
+    sizes = [batch_of(side) for side in (64, 96, 128, 160, 320, 640, 1024)]
+    assert sizes == sorted(sizes, reverse=True) and sizes[-1] == 1
