@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import onnx
 import torch
@@ -41,11 +43,21 @@ class ZooYuNet(nn.Module):
         return tuple(found[name, stride] for name in OUTPUTS for stride in STRIDES)
 
 
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Shapes are no numbers while a network is traced, and jaxtyping wants to print them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
 def write_yunet(path: Path, weights: Path, side: int | None = None) -> Path:
     """YuNet for any number of pictures of any side; or for one at a time of that side."""
     names = [f"{name}_{stride}" for name in OUTPUTS for stride in STRIDES]
     ends = {0: "batch", 2: "height", 3: "width"}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), unchecked():
         # The newer exporter does not leave the sides open.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
