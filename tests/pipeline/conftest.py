@@ -171,8 +171,8 @@ def long_round(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> LongR
 
 def few_found(params: Params) -> Params:
     """Small crops, and so strict an aligner that few faces are left to embed."""
-    strict = {"detect_threshold": 0.958, "retries": ()}
-    return replace(params, render=replace(params.render, frame_size=64, **strict))
+    strict = replace(params.render, frame_size=64, detect_threshold=0.958, retries=())
+    return replace(params, render=strict)
 
 
 def build(stage: str, params: Params, *, workers: Workers) -> None:
