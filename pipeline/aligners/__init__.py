@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from manifests.core.backends import load_backend
-from pipeline.aligners.base import Aligner
+from pipeline.aligners.base import Aligner, check_aligner
 
 GROUP = "facestill.aligners"  # entry points of other packages
 
@@ -17,4 +17,6 @@ def load_aligner(name: str, weights: Path) -> Aligner:
     """The aligner called `name`, with its weights from the folder `weights`; or NAME:PATH, one
     that lies in a file of its own. One a process."""
     aligner: Aligner = load_backend(sys.modules[__name__], "aligner", name, weights, group=GROUP)
+    if not type(aligner).__module__.startswith(f"{__name__}."):  # of another package: tried
+        check_aligner(aligner, f"aligner {name}")
     return aligner

@@ -15,14 +15,16 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw
 from torch import Tensor
 
+from manifests.core.errors import InputError
 from pipeline.arrays.align import Face
 from pipeline.arrays.frames import Frame
 from pipeline.arrays.landmarks import Scheme
 
 Name = TypeVar("Name")
-Picture = UInt8[np.ndarray, "height width 3"]
+Picture = UInt8[np.ndarray, "_ _ 3"]  # height and width are each picture's own
 # Which of several faces is meant, and how rules of alignment have it.
 CHOICES = {"central": "most central face", "largest": "largest face"}
 # The box that a photograph without any face that was found is cut from: 75..175 of 250 (LFW's
@@ -118,7 +120,8 @@ class Aligner(ABC):
     def find(self, pictures: Sequence[Picture], choice: str = "central") -> list[Face]:
         """The face that is meant in each photograph; where none is found, the central box."""
         return [
-            found.chosen(*picture.shape[:2], choice, self.scheme) or self._in_middle(picture)
+            found.chosen(picture.shape[0], picture.shape[1], choice, self.scheme)
+            or self._in_middle(picture)
             for picture, found in zip(pictures, self.photographs(pictures), strict=True)
         ]
 
@@ -162,3 +165,67 @@ def misplaced(
         f"no crops in the frame {frame.name}: the faces found in {len(places)} of them lie "
         f"{off:.1%} of the side from where it has them (median; at most {MOST_OFF:.0%})"
     )
+
+
+def check_aligner(aligner: Aligner, what: str) -> None:
+    """Tries an aligner on pictures of noise and of a drawn face. Raises InputError for one whose
+    faces are no finite numbers of the stated shapes, that gives others the second time, or others
+    in other company."""
+    pictures = _trial_pictures()
+    others = torch.cat([255 - pictures.flip(0), pictures])
+    first, again, moved = (
+        aligner.detect(each, size=TRIAL_SIDE, threshold=0.0)
+        for each in (pictures, pictures, others)
+    )
+    images = [each.permute(1, 2, 0).byte().numpy() for each in pictures]
+    seen = aligner.photographs([image[: TRIAL_SIDE - 8 * row] for row, image in enumerate(images)])
+    for found, count in ((first, len(pictures)), (moved, len(others)), (seen, len(images))):
+        if len(found) != count:
+            raise InputError(f"{what}: faces of {len(found)} pictures, {count} were given")
+        for fault in filter(None, map(_fault_of, found)):
+            raise InputError(f"{what}: {fault}")
+    if any(_off(*both) > 0 for both in zip(first, again, strict=True)):
+        raise InputError(f"{what}: finds other faces in the same pictures the second time")
+    if any(_off(*both) > MOST_MOVED for both in zip(first, moved[len(first) :], strict=True)):
+        raise InputError(
+            f"{what}: what it finds in a picture depends on the others of its batch; call its "
+            "network in one batch shape, or a picture at a time"
+        )
+
+
+TRIAL_SIDE = 96  # pixels
+MOST_MOVED = 0.05  # pixels: another order of summation
+
+
+def _trial_pictures() -> Float[Tensor, "4 3 side side"]:
+    noise = 255 * torch.rand(
+        3, 3, TRIAL_SIDE, TRIAL_SIDE, generator=torch.Generator().manual_seed(0)
+    )
+    drawn = Image.new("RGB", (TRIAL_SIDE, TRIAL_SIDE), (90, 110, 130))
+    pen = ImageDraw.Draw(drawn)
+    pen.ellipse((18, 8, 78, 90), (224, 180, 150))
+    for part in ((32, 36, 42, 42), (54, 36, 64, 42), (44, 56, 52, 60), (38, 70, 58, 75)):
+        pen.ellipse(part, (80, 40, 40))
+    face = torch.from_numpy(np.array(drawn)).permute(2, 0, 1)[None].float()
+    return torch.cat([noise.round(), face])
+
+
+def _fault_of(found: Found) -> str | None:
+    wanted = {"boxes": (4,), "landmarks": (5, 2), "scores": ()}
+    for part, shape in wanted.items():
+        values = np.asarray(getattr(found, part))
+        if values.shape != (len(found.scores), *shape):
+            return f"{part} of shape {list(values.shape)}, expected {['face', *shape]}"
+        if values.dtype != np.float64 or not np.isfinite(values).all():
+            return f"{part} of {values.dtype} that are no finite float64 numbers"
+    if (found.boxes[:, :2] >= found.boxes[:, 2:]).any():
+        return "boxes that do not go from left to right and from top to bottom"
+    return None
+
+
+def _off(one: Found, other: Found) -> float:
+    """How far the faces of one picture lie apart at most; endless where there are more of them."""
+    if len(one) != len(other):
+        return float("inf")
+    parts = ("boxes", "landmarks", "scores")
+    return max(np.abs(getattr(one, p) - getattr(other, p)).max(initial=0) for p in parts)

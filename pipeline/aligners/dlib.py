@@ -103,8 +103,10 @@ def load(weights: Path) -> Dlib:
 
 def enlarge(
     pictures: Float[Tensor, "batch 3 height width"], size: int
-) -> UInt8[np.ndarray, "batch size size 3"]:
-    """Square pictures resampled (bicubic) for the detector, whose smallest face is 80 pixels."""
-    big = functional.interpolate(pictures, (size, size), mode="bicubic", align_corners=False)
+) -> UInt8[np.ndarray, "batch _ _ 3"]:
+    """Pictures resampled (bicubic) to a longest side of `size` for the detector, whose smallest
+    face is 80 pixels."""
+    height, width = (round(side * size / max(pictures.shape[-2:])) for side in pictures.shape[-2:])
+    big = functional.interpolate(pictures, (height, width), mode="bicubic", align_corners=False)
     rounded = big.clamp(0, 255).round().to(torch.uint8)
     return rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()

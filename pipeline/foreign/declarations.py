@@ -47,6 +47,10 @@ class Declaration:
     path: Path
     values: Mapping[str, str]
 
+    def with_defaults(self, values: Mapping[str, str]) -> Declaration:
+        """With values for what is not declared."""
+        return Declaration(self.path, {**values, **self.values})
+
     def require(self, key: str) -> str:
         """A declared value. Raises InputError that says where to declare it."""
         if key not in self.values:
@@ -117,17 +121,16 @@ def _read_sidecar(path: Path) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Feed:
-    """How a network wants its pictures."""
+class Pixels:
+    """How a network wants the pixels of its pictures."""
 
-    frame: Frame  # at the network's own number of pixels
     colours: str  # rgb or bgr
     layout: str  # nchw or nhwc
     dtype: str  # of DTYPES
     mean: tuple[float, ...]  # one, or one a channel in the network's order
     scale: tuple[float, ...]
 
-    def __call__(self, pictures: Float[Tensor, "face 3 size size"]) -> np.ndarray:
+    def __call__(self, pictures: Float[Tensor, "face 3 height width"]) -> np.ndarray:
         """The input for RGB pictures in [0, 255]."""
         x = pictures.detach().cpu().float()
         if self.colours == "bgr":
@@ -139,6 +142,13 @@ class Feed:
         if self.layout == "nhwc":
             x = x.permute(0, 2, 3, 1)
         return np.ascontiguousarray(x.numpy().astype(self.dtype))
+
+
+@dataclass(frozen=True)
+class Feed(Pixels):
+    """How a network wants its pictures."""
+
+    frame: Frame  # at the network's own number of pixels
 
 
 def feed_of(declared: Declaration, shape: Sequence[int | str | None], dtype: str) -> Feed:
@@ -161,9 +171,14 @@ def feed_of(declared: Declaration, shape: Sequence[int | str | None], dtype: str
             f"size up to {MAX_SIDE}; {PREFIX}layout and {PREFIX}size say what a graph may not"
         )
     frame = FRAMES[declared.choose("frame", FRAMES)].at(size)
+    return Feed(**vars(pixels_of(declared, layout, DTYPES[dtype])), frame=frame)
+
+
+def pixels_of(declared: Declaration, layout: str, dtype: str) -> Pixels:
+    """How pixels are handed to an input of this layout and type of DTYPES' values. Raises
+    InputError for what is not declared."""
     colours = declared.choose("colours", ("rgb", "bgr"))
-    mean, scale = normalisation_of(declared, DTYPES[dtype])
-    return Feed(frame, colours, layout, DTYPES[dtype], mean, scale)
+    return Pixels(colours, layout, dtype, *normalisation_of(declared, dtype))
 
 
 def _side(shape: Sequence[int | str | None], layout: str, stated: int | None) -> int | None:

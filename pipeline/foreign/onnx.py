@@ -77,10 +77,15 @@ class OnnxFile:
         return {"onnxruntime": _library("onnxruntime").__version__}
 
     def run(self, output: str, rows: np.ndarray) -> np.ndarray:
+        """One output of one call; see `run_all`."""
+        return self.run_all([output], rows)[0]
+
+    def run_all(self, outputs: Sequence[str], rows: np.ndarray) -> list[np.ndarray]:
         """One call. Raises InputError with the runtime's reason if it fails."""
         source = self.session.get_inputs()[0]
         try:
-            (found,) = self.session.run([output], {source.name: rows.astype(DTYPES[source.type])})
+            fed = {source.name: rows.astype(DTYPES[source.type])}
+            found: list[np.ndarray] = self.session.run(list(outputs), fed)
         except Exception as error:  # onnxruntime's errors have no base class of their own
             raise InputError(f"{self.path}: does not run ({_short(error)})") from None
         return found

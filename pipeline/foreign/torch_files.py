@@ -34,7 +34,7 @@ def read_torch_file(source: Path | bytes) -> Any:
         except UnreadableFile:
             raise
         except Exception as error:  # a stranger's bytes can trip it in any way
-            raise UnreadableFile(_reason(error)) from None
+            raise UnreadableFile(reason_of(error)) from None
 
 
 def fault_of(tensor: Tensor) -> str | None:
@@ -61,8 +61,8 @@ def _require_stored(source: Path | bytes) -> None:
         raise UnreadableFile(f"{size} bytes that grow to {grown}")
 
 
-def _reason(error: Exception) -> str:
-    """What torch.load found, without the advice around it."""
+def reason_of(error: Exception) -> str:
+    """What torch found amiss, in one line, without the advice around it."""
     found = re.split("Check the documentation|Please use", str(error))[0]
     found = " ".join(re.split(r"trusted source\.|WeightsUnpickler error:", found)[-1].split())
     return found[:120] or type(error).__name__

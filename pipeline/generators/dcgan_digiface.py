@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
 from pipeline.arrays.numerics import weights_path
-from pipeline.foreign.torch_files import UnreadableFile, read_torch_file
+from pipeline.foreign.torch_files import UnreadableFile, read_torch_file, reason_of
 from pipeline.generators.base import Generator
 
 WEIGHTS = "weights.tar"
@@ -52,7 +52,7 @@ def load(weights: Path) -> DcganDigiface:
         state = read_torch_file(path)["netG_state_dict"]
         network.load_state_dict({key.removeprefix("main."): value for key, value in state.items()})
     except (UnreadableFile, RuntimeError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not the weights of this DCGAN ({error})") from None
+        raise InputError(f"{path}: not the weights of this DCGAN ({reason_of(error)})") from None
     network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return DcganDigiface(network, sha256_file(path))
 

@@ -20,7 +20,9 @@ from manifests.core import layout
 from manifests.core.files import write_json
 from manifests.records.gaps import GapTable
 from manifests.settings.params import Params, PriorRound, load_params
-from pipeline.arrays.align import Aligner
+from pipeline.aligners import load_aligner
+from pipeline.aligners.base import Aligner
+from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.building.shards import ShardJob
 from pipeline.building.workers import Workers
 from pipeline.embed import EmbedJob, embed_round
@@ -30,7 +32,7 @@ from pipeline.render import RenderJob, render_round
 from pipeline.sample import sample_prior, save
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
-from tests.conftest import lay_out
+from tests.conftest import ROOT, lay_out
 from tests.pipeline.mining.toys import SMALL, STUDENT, hard_gaps
 from tests.stylegans import RADIAL, SMALL2, SMALL3, network_of, write_pickle
 
@@ -61,7 +63,8 @@ def torch_threads() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def aligner(weights: Path) -> Aligner:
-    return Aligner(weights, threshold=0.0)
+    """The one of params.yaml."""
+    return load_aligner(load_params(ROOT / "params.yaml").aligner, weights)
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +83,14 @@ def photographs(weights: Path) -> list[np.ndarray]:
     paths = [weights / f"orl/s{person}/1.pgm" for person in range(1, 13)]
     pictures = [Image.open(path).convert("RGB").resize((276, 336)) for path in paths]
     return [np.array(picture) for picture in pictures]
+
+
+@pytest.fixture(scope="session")
+def generated(dcgan: Generator) -> torch.Tensor:
+    """Forty pictures by the default generator."""
+    z = np.random.default_rng(0).standard_normal((40, dcgan.prior_width), np.float32)
+    latents = in_fixed_batches(dcgan.map, torch.from_numpy(z))
+    return in_fixed_batches(dcgan.render, latents)
 
 
 @pytest.fixture(scope="session")
@@ -159,8 +170,9 @@ def long_round(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> LongR
 
 
 def few_found(params: Params) -> Params:
-    """Small crops, and so strict a detector that few faces are left to embed."""
-    return replace(params, render=replace(params.render, frame_size=64, detect_threshold=1.8))
+    """Small crops, and so strict an aligner that few faces are left to embed."""
+    strict = replace(params.render, frame_size=64, detect_threshold=0.958, retries=())
+    return replace(params, render=strict)
 
 
 def build(stage: str, params: Params, *, workers: Workers) -> None:

@@ -18,10 +18,10 @@ from manifests.core.errors import InputError
 from manifests.settings.params import Params, load_params
 from manifests.stores.latents import LatentManifest, empty
 from manifests.stores.reading import NO_FACE, OK, FaceStore, store_root
-from pipeline.arrays.align import load_aligner
+from pipeline.aligners.base import Aligner
 from pipeline.arrays.frames import WIDE
 from pipeline.building import shards
-from pipeline.building.faces import Detector, render_faces
+from pipeline.building.faces import render_faces
 from pipeline.building.shards import LOADED
 from pipeline.building.workers import Workers
 from pipeline.generators.base import Generator
@@ -45,16 +45,18 @@ class TestRows:
         assert len(FaceStore.open(FACES, expect=expect)) == len(manifest) == POOL_ROWS
         assert pool.images(0, POOL_ROWS).shape == (POOL_ROWS, 96, 96, 3)
 
-    def test_faces_not_found_are_black_and_say_why(self, pool: FaceStore) -> None:
-        failed = ~pool.ok()
-        assert 0 < failed.sum() < POOL_ROWS / 2
-        assert not pool.images(0, POOL_ROWS)[failed].any()
-        assert np.isnan(pool.column("landmarks")[failed]).all()
-        assert np.isnan(pool.column("quality")[failed]).all()
-        assert set(pool.column("reason")[failed]) == {NO_FACE}
+    def test_faces_not_found_are_black_and_say_why(self, sharded: Params) -> None:
+        faces = FaceStore.open(FACES)
+        failed = ~faces.ok()
+        assert 0 < failed.sum() < len(faces)
+        assert not faces.images(0, len(faces))[failed].any()
+        assert np.isnan(faces.column("landmarks")[failed]).all()
+        assert np.isnan(faces.column("quality")[failed]).all()
+        assert set(faces.column("reason")[failed]) == {NO_FACE}
 
     def test_found_faces_have_pixels_landmarks_and_a_score(self, pool: FaceStore) -> None:
         ok = pool.ok()
+        assert ok.mean() > 0.9
         assert (pool.images(0, POOL_ROWS)[ok].reshape(ok.sum(), -1).std(axis=1) > 5).all()
         landmarks = pool.column("landmarks")[ok]
         assert ((landmarks > 0) & (landmarks < 96)).all()
@@ -63,25 +65,31 @@ class TestRows:
 
     @pytest.mark.parametrize("row", [0, 63, 64, 71])
     def test_a_row_is_the_face_of_its_own_latent(
-        self, pool: FaceStore, dcgan: Generator, weights: Path, row: int
+        self, pool: FaceStore, dcgan: Generator, aligner: Aligner, row: int
     ) -> None:
-        settings = load_params().render
         latents = np.array(LatentManifest.read(layout.manifest("pool")).latents[[row]])
-        aligner = load_aligner(weights, settings.detect_threshold)
-        detectors = [Detector(aligner, settings.detect_size)]
-        (alone,) = render_faces(dcgan, detectors, latents, WIDE.at(96))
+        attempts = load_params().render.detections
+        (alone,) = render_faces(dcgan, aligner, attempts, latents, WIDE.at(96))
         assert np.array_equal(alone.images, pool.images(row, row + 1))
 
-    def test_passport_and_ledger_count_the_failures(self, pool: FaceStore) -> None:
-        num_failed = int((~pool.ok()).sum())
-        (line,) = read_ledger(pool.path / LEDGER).shards
-        for counts in (pool.passport, line):
-            assert (counts.num_rows, counts.num_ok) == (POOL_ROWS, POOL_ROWS - num_failed)
-            assert counts.failures == {"no_face": num_failed}
+    def test_passport_and_ledger_count_the_failures(self, sharded: Params) -> None:
+        faces = FaceStore.open(FACES)
+        num_failed, lines = int((~faces.ok()).sum()), read_ledger(faces.path / LEDGER).shards
+        assert faces.passport.num_ok == sum(line.num_ok for line in lines)
+        assert faces.passport.failures == {"no_face": num_failed} and num_failed > 0
+        assert sum(line.failures["no_face"] for line in lines) == num_failed
+        assert faces.passport.num_rows == sum(line.num_rows for line in lines) == len(faces)
 
-    def test_passport_names_generator_and_licence(self, pool: FaceStore, dcgan: Generator) -> None:
-        assert pool.passport.fingerprint.identity.items() >= dcgan.identity().items()
-        assert pool.passport.licences == {dcgan.name: dcgan.licence}
+    def test_passport_names_generator_and_aligner_and_their_licences(
+        self, pool: FaceStore, dcgan: Generator, aligner: Aligner
+    ) -> None:
+        identity = pool.passport.fingerprint.identity
+        assert identity.items() >= dcgan.identity().items()
+        assert identity["alignment"].items() >= aligner.identity().items()
+        assert pool.passport.licences == {
+            dcgan.name: dcgan.licence, aligner.name: aligner.licence
+        }  # fmt: skip
+        assert pool.group.attrs["landmark_scheme"] == aligner.scheme.name
 
 
 class TestTwoShards:
@@ -224,8 +232,8 @@ def test_a_round_without_faces_renders(workspace: Path, params: Params) -> None:
     ("words", "end"),
     [
         ("sample.pool", r"manifests/rounds/pool.parquet: 16,384 latents of the prior, digest \w+"),
-        ("render.probe", r"data/probe/faces.zarr: \d+ of 40 rows are usable \(\d+ no_face\)"),
-        ("embed.pool", r"data/pool/teachers/dlib-resnet.zarr: \d+ of 72 rows are usable .*"),
+        ("render.probe", r"data/probe/faces.zarr: \d+ of 40 rows are usable.*"),
+        ("embed.pool", r"data/pool/teachers/dlib-resnet.zarr: \d+ of 72 rows are usable.*"),
         ("screen.pool", r"data/pool/marks/dlib-resnet.parquet: marked \d+ near_duplicate, .*"),
         ("card.pool", r"data/pool/card/croissant.json, \S+: \d+ of 72 .*; embedded by dlib-resnet"),
     ],

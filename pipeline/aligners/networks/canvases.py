@@ -29,13 +29,17 @@ class CanvasAligner(Aligner):
     """What is left to a backend: `candidates`, and `settle` where it has a second look."""
 
     scheme = ARCFACE5
-    falls_back = "retry at 320, at 640; then the box 0.3..0.7"
+    sides: tuple[int, ...] = SIDES
 
     @property
     def looks(self) -> str:  # type: ignore[override]
-        return (
-            f"{self.name} {self.weights_sha256[:12]}, score > {THRESHOLD:g}, at {SIDES[0]} pixels"
-        )
+        weights, side = self.weights_sha256[:12], self.sides[0]
+        return f"{self.name} {weights}, score > {THRESHOLD:g}, at {side} pixels"
+
+    @property
+    def falls_back(self) -> str:  # type: ignore[override]
+        again = ", ".join(f"at {side}" for side in self.sides[1:])
+        return (f"retry {again}; then " if again else "") + "the box 0.3..0.7"
 
     @abstractmethod
     def candidates(
@@ -68,7 +72,7 @@ class CanvasAligner(Aligner):
 
     def photographs(self, pictures: Sequence[Picture]) -> list[Found]:
         found = [NOTHING] * len(pictures)
-        for side in SIDES:
+        for side in self.sides:
             left = [number for number, each in enumerate(found) if not len(each)]
             if not left:
                 break

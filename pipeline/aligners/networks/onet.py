@@ -1,5 +1,5 @@
-"""O-Net, the last of MTCNN's three networks (Zhang et al., IEEE SPL 2016): a face's five points, and
-how much it looks like one, from 48 x 48 pixels about its box.
+"""O-Net, the last of MTCNN's three networks (Zhang et al., IEEE SPL 2016): a face's five points,
+and how much it looks like one, from 48 x 48 pixels about its box.
 
 Weights: onet.pt of the wheel facenet-pytorch 2.6.0 (MIT).
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manifests.core.errors import InputError
-from pipeline.foreign.torch_files import UnreadableFile, read_torch_file
+from pipeline.foreign.torch_files import UnreadableFile, read_torch_file, reason_of
 
 WEIGHTS = "onet.pt"
 SIZE = 48  # pixels that it looks at
@@ -54,6 +54,7 @@ def load_network(path: Path) -> ONet:
     try:
         network.load_state_dict(read_torch_file(path))
     except (UnreadableFile, RuntimeError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not the weights of MTCNN's O-Net ({error})") from None
+        reason = reason_of(error)
+        raise InputError(f"{path}: not the weights of MTCNN's O-Net ({reason})") from None
     network = network.eval().requires_grad_(False)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -27,6 +27,7 @@ STAGES = ((16, 32), (32, 64), (64, 64), (64, 64), (64, 64))  # inputs, outputs: 
 # ELF64: where the header has the section table; a section's and a symbol's record.
 SECTION_TABLE, SECTION, SYMBOL = struct.Struct("<40xQ10xHHH"), "<IIQQQQIIQQ", "<IBBHQQ"
 SYMBOL_TABLE, CONTENTS, OBJECT = 2, 1, 1
+LONGEST_NAME = 1024  # bytes
 
 
 class Separable(nn.Module):
@@ -175,7 +176,7 @@ def _filters(values: np.ndarray, count: int, conv: nn.Conv2d) -> np.ndarray:
 
 def read_symbols(data: bytes) -> dict[str, Float[np.ndarray, " value"]]:
     """The objects in the symbol table of a little-endian ELF64 file, each as float32. Raises
-    ValueError or struct.error for anything else."""
+    ValueError, OverflowError or struct.error for anything else."""
     if data[:6] != b"\x7fELF\x02\x01":
         raise ValueError("no little-endian ELF64 file")
     start, size, count, _ = SECTION_TABLE.unpack_from(data)
@@ -190,7 +191,8 @@ def read_symbols(data: bytes) -> dict[str, Float[np.ndarray, " value"]]:
         if info & 15 == OBJECT and length % 4 == 0 and 0 < index < count:
             section = sections[index]
             if section[1] == CONTENTS:
-                text = data[names + name : data.index(0, names + name)].decode()
+                end = data.index(0, names + name, names + name + LONGEST_NAME)
+                text = data[names + name : end].decode()
                 place = address - section[3] + section[4]
                 found[text] = np.frombuffer(data, "<f4", length // 4, place)
     return found

@@ -8,22 +8,22 @@ from hypothesis import strategies as st
 
 from pipeline.arrays.frames import (
     ARCFACE112,
+    DLIB112,
     DLIB150,
     WIDE,
     Frame,
     between,
-    dlib5_in,
     similarity,
     to_frame,
     warp,
 )
+from pipeline.arrays.landmarks import ARCFACE5, DLIB5
 from tests import references
 
 PLACES = st.floats(-50, 50)
 FRAMES = st.builds(
     Frame, st.just("any"), st.integers(16, 200), PLACES, PLACES, extent=st.floats(20, 200)
 )
-ARCFACE_EYES = [(73.5318, 51.5014), (38.2946, 51.6963)]  # image-right, image-left
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -75,11 +75,11 @@ def test_a_detour_leads_to_the_same_place(a: Frame, b: Frame, c: Frame) -> None:
 
 @given(FRAMES, FRAMES)
 def test_landmarks_move_with_the_pixels(a: Frame, b: Frame) -> None:
-    moved = np.c_[dlib5_in(b), np.ones(5)] @ between(a, b).T
-    np.testing.assert_allclose(moved, dlib5_in(a), atol=1e-6)
+    moved = np.c_[DLIB5.inside(b), np.ones(5)] @ between(a, b).T
+    np.testing.assert_allclose(moved, DLIB5.inside(a), atol=1e-6)
 
 
-@pytest.mark.parametrize("inner", [ARCFACE112, DLIB150], ids=lambda frame: frame.name)
+@pytest.mark.parametrize("inner", [ARCFACE112, DLIB112, DLIB150], ids=lambda frame: frame.name)
 def test_the_stored_crop_contains(inner: Frame) -> None:
     assert WIDE.left <= inner.left
     assert WIDE.top <= inner.top
@@ -87,31 +87,20 @@ def test_the_stored_crop_contains(inner: Frame) -> None:
     assert inner.top + inner.extent <= WIDE.top + WIDE.extent
 
 
-def test_eyes_lie_where_arcface_publishes_them() -> None:
-    points = dlib5_in(ARCFACE112)
-    centres = [points[:2].mean(axis=0), points[2:4].mean(axis=0)]
-    np.testing.assert_allclose(centres, ARCFACE_EYES, atol=0.2)
-
-
-def test_dlib_chip_has_dlibs_padding() -> None:
-    nose = (0.25 + np.array([0.4901, 0.6278])) / 1.5 * 150
-    np.testing.assert_allclose(dlib5_in(DLIB150)[4], nose, atol=1e-9)
-
-
 def test_another_number_of_pixels_is_the_same_region() -> None:
-    np.testing.assert_allclose(dlib5_in(WIDE.at(64)) * 2, dlib5_in(WIDE.at(128)))
+    np.testing.assert_allclose(DLIB5.inside(WIDE.at(64)) * 2, DLIB5.inside(WIDE.at(128)))
 
 
 def test_mirrored_crop_is_the_crop_of_the_mirrored_picture() -> None:
     images = noise(2, 3, 96, 96)  # both regions have one middle line
-    stored, wanted = WIDE.at(96), ARCFACE112.at(64)
+    stored, wanted = WIDE.at(96), DLIB112.at(64)
     crops, mirrored = (to_frame(view, stored, wanted) for view in (images, images.flip(3)))
     torch.testing.assert_close(mirrored, crops.flip(3), atol=1e-4, rtol=0)
 
 
 def test_a_crop_shows_its_part_of_the_picture() -> None:
     columns = torch.arange(128.0).expand(1, 1, 128, 128)
-    crop = to_frame(columns, WIDE, ARCFACE112)  # one pixel a unit, 8 units further right
+    crop = to_frame(columns, WIDE, DLIB112)  # one pixel a unit, 8 units further right
     torch.testing.assert_close(crop, columns[:, :, :112, 8:120], atol=1e-3, rtol=0)
 
 
@@ -119,12 +108,12 @@ def test_a_crop_shows_its_part_of_the_picture() -> None:
 def test_similarity_is_found_again(angle: float, zoom: float, x: float, y: float) -> None:
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
     matrix = np.array([[cos, -sin, x], [sin, cos, y]])
-    goal = dlib5_in(ARCFACE112)
+    goal = ARCFACE5.inside(ARCFACE112)
     points = np.c_[goal, np.ones(5)] @ matrix.T
     np.testing.assert_allclose(similarity(points, goal), matrix, atol=1e-6)
 
 
 def test_similarity_never_mirrors() -> None:
-    goal = dlib5_in(ARCFACE112)
+    goal = ARCFACE5.inside(ARCFACE112)
     matrix = similarity(goal * (-1.0, 1.0), goal)
     assert np.linalg.det(matrix[:, :2]) > 0

@@ -115,7 +115,10 @@ def test_what_is_not_declared_is_asked_for(tmp_path: Path, key: str) -> None:
         ({"size": "side"}, "facestill.size say what a graph may not"),
         ({"outputs": ("a", "b")}, "does not declare facestill.output"),
         ({"declared": DECLARED | {"output": "c"}}, "unknown facestill.output 'c'; valid names: em"),
-        ({"declared": DECLARED | {"frame": "ffhq"}}, "valid names: arcface112, dlib150, wide"),
+        (
+            {"declared": DECLARED | {"frame": "ffhq"}},
+            "valid names: arcface112, dlib112, dlib150, wide",
+        ),
         ({"declared": DECLARED | {"colors": "rgb"}}, "declares facestill.colors, which means noth"),
         ({"declared": DECLARED | {"size": "-1"}}, "expected a whole number"),
         ({"declared": DECLARED | {"size": "32"}}, "takes .*16, 16"),

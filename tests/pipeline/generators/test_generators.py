@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 import torch
 
 from manifests.core.errors import InputError
-from pipeline.arrays.align import Aligner
+from manifests.settings.params import Detection
+from pipeline.aligners import load_aligner
+from pipeline.aligners.base import Aligner
 from pipeline.arrays.frames import ARCFACE112, WIDE, Frame, to_frame
-from pipeline.building.faces import Detector, render_faces
+from pipeline.building.faces import render_faces
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
 from tests.contracts import FileContract, GeneratorContract
@@ -54,15 +57,15 @@ class TestAlignedToy(GeneratorContract):
 @pytest.fixture
 def blind(weights: Path) -> Aligner:
     """An aligner that cannot detect."""
-    aligner = Aligner(weights, threshold=0.0)
-    aligner.detector = None
+    aligner = copy(load_aligner("dlib", weights))
+    aligner.detector = None  # type: ignore[attr-defined]
     return aligner
 
 
 def test_declared_frame_is_rendered_without_detection(blind: Aligner) -> None:
     latents = np.random.default_rng(0).standard_normal((70, 2), np.float32)
     stored = WIDE.at(48)
-    batches = list(render_faces(AlignedToy(), [Detector(blind, 96)], latents, stored))
+    batches = list(render_faces(AlignedToy(), blind, [Detection(96, 0.5)], latents, stored))
     assert [len(batch.ok) for batch in batches] == [64, 6]
     assert all(batch.ok.all() and np.isnan(batch.landmarks).all() for batch in batches)
     pictures = to_frame(AlignedToy().render(torch.from_numpy(latents)), ARCFACE112.at(32), stored)
@@ -72,5 +75,6 @@ def test_declared_frame_is_rendered_without_detection(blind: Aligner) -> None:
 
 def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
     torch.save({"netG_state_dict": {"main.0.weight": torch.zeros(1)}}, tmp_path / "weights.tar")
-    with pytest.raises(InputError, match=r"weights\.tar: not the weights of this DCGAN"):
+    with pytest.raises(InputError, match=r"weights\.tar: not the weights of this DCGAN") as caught:
         load_generator("dcgan-digiface", tmp_path)
+    assert "\n" not in str(caught.value)

@@ -140,7 +140,10 @@ def test_what_is_not_declared_is_asked_for(tmp_path: Path, key: str) -> None:
         ({"width": "width"}, r"takes tensor\(float\) \['batch', 'width'\], expected float"),
         ({"batch": 0}, "takes a batch of 0, expected 1 to 4096"),
         ({"batch": 5000}, "takes a batch of 5000, expected 1 to 4096"),
-        ({"declared": DECLARED | {"frame": "mtcnn"}}, "valid names: arcface112, detect, dlib150"),
+        (
+            {"declared": DECLARED | {"frame": "mtcnn"}},
+            "valid names: arcface112, detect, dlib112, dlib150",
+        ),
         ({"declared": DECLARED | {"latent_space": "s"}}, "valid names: w, w+, z"),
         ({"declared": DECLARED | {"name": "../x"}}, "a name has letters"),
     ],

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from manifests.core.errors import InputError
-from pipeline.arrays.align import Aligner, crop_photograph, find_in_photograph
+from pipeline.aligners.base import Aligner
+from pipeline.arrays.align import crop_photograph
 from pipeline.arrays.frames import DLIB150
 from pipeline.teachers.base import Teacher
 from pipeline.teachers.dlib_resnet import WEIGHTS, DatReader, load
@@ -16,8 +17,7 @@ from pipeline.teachers.dlib_resnet import WEIGHTS, DatReader, load
 
 @pytest.fixture(scope="module")
 def chips(aligner: Aligner, photographs: list[np.ndarray]) -> torch.Tensor:
-    faces = [find_in_photograph(aligner, picture) for picture in photographs]
-    pairs = zip(photographs, faces, strict=True)
+    pairs = zip(photographs, aligner.find(photographs), strict=True)
     return torch.stack([crop_photograph(picture, face, DLIB150) for picture, face in pairs])
 
 
