@@ -32,7 +32,7 @@ from manifests.stores.passport import Fingerprint, Passport
 from pipeline.adoption.crops import LISTING, AdoptJob, made_here
 from pipeline.adoption.image_sets import ImageSet, read_image_set
 from pipeline.aligners import load_aligner
-from pipeline.aligners.base import Aligner
+from pipeline.aligners.base import Aligner, misplaced
 from pipeline.arrays.frames import FRAMES, WIDE, Frame
 from pipeline.building.faces import check_shard_rows, face_build
 from pipeline.building.shards import Build, finish, locked, relink, scratch_folder

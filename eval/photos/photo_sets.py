@@ -10,18 +10,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from eval.alignment import Alignment, Finder
 from manifests.core import layout
 from manifests.core.backends import split_kind
 from manifests.core.digests import merkle_root
 from manifests.core.errors import InputError
-from manifests.photographs.images import (
-    DETECT_THRESHOLD,
-    ImageFolder,
-    ImageSource,
-    image_hashes,
-)
+from manifests.photographs.images import ImageFolder, ImageSource, at_once, image_hashes
 from manifests.photographs.listing import list_images
-from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
+from pipeline.arrays.align import Face, crop_photograph
 from pipeline.arrays.frames import ARCFACE112
 
 KINDS = ("orl", "pairs", "folder")
@@ -86,23 +82,22 @@ def open_photographs(text: str, *, square: bool = False) -> PhotographSet:
     return PhotographSet(kind, folder, list_images(folder), square)
 
 
-def found_faces(photographs: PhotographSet) -> Iterator[tuple[np.ndarray, Face]]:
-    """Every photograph with its most central face, one at a time, in the order of the names.
+def found_faces(
+    photographs: PhotographSet, alignment: Alignment
+) -> Iterator[tuple[np.ndarray, Face]]:
+    """Every photograph with the face that is meant in it, in the order of the names.
 
     Raises InputError naming all that cannot be decoded, before the first is looked at.
     """
     _ = photographs.digest
-    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
     source = ImageFolder(photographs.folder)
-    for name in photographs.images:
-        picture = source.picture(name)
-        yield picture, find_in_photograph(aligner, picture)
+    for pictures in at_once(source.picture(name) for name in photographs.images):
+        yield from zip(pictures, alignment.find(pictures), strict=True)
 
 
-def face_picture(
-    source: ImageSource, name: str, aligner: Aligner
-) -> UInt8[np.ndarray, "size size 3"]:
-    """The most central face of a photograph, cut as networks see it, to be looked at."""
+def face_picture(source: ImageSource, name: str, find: Finder) -> UInt8[np.ndarray, "size size 3"]:
+    """The face that is meant in a photograph, cut as networks see it, to be looked at."""
     picture = source.picture(name)
-    crop = crop_photograph(picture, find_in_photograph(aligner, picture), ARCFACE112)
+    (face,) = find([picture])
+    crop = crop_photograph(picture, face, ARCFACE112)
     return crop.permute(1, 2, 0).byte().numpy()

@@ -22,7 +22,7 @@ from pipeline.arrays.frames import Frame
 from pipeline.arrays.landmarks import Scheme
 
 Name = TypeVar("Name")
-Picture = UInt8[np.ndarray, "height width 3"]
+Picture = UInt8[np.ndarray, "_ _ 3"]  # height and width are each picture's own
 # Which of several faces is meant, and how rules of alignment have it.
 CHOICES = {"central": "most central face", "largest": "largest face"}
 # The box that a photograph without any face that was found is cut from: 75..175 of 250 (LFW's

@@ -65,16 +65,18 @@ def test_the_line_has_the_interval_over_people_and_what_was_not_found(
     orl: tuple[Path, dict[str, Any]],
 ) -> None:
     _, metrics = orl
-    line, lost = in_words(metrics).split("\n")
+    line, lost = in_words(metrics | {"num_failed": 7}).split("\n")
     low, high = metrics["accuracy_ci95_identity"]
     assert f"[{low:.4f}, {high:.4f}] (95 %, over 40 people), 3600 pairs" in line
-    assert lost.startswith(f"{metrics['num_failed']} of 400 images without a face")
+    assert lost.startswith("7 of 400 images without a face that was found: their central boxes")
     unknown = in_words(metrics | {"subject_rule": "image", "num_failed": 0, "num_several_faces": 3})
     low, high = metrics["accuracy_ci95"]
     assert f"[{low:.4f}, {high:.4f}] (95 %, over pairs as if independent)" in unknown
     few = in_words(metrics | {"num_subjects": 9, "num_failed": 0})
     assert f"[{low:.4f}, {high:.4f}] (95 %, over pairs as if independent)" in few
     assert unknown.endswith("3 of 400 images with several faces: the most central was compared")
+    largest = metrics | {"num_several_faces": 3, "alignment": "some; largest face; none"}
+    assert in_words(largest).endswith("with several faces: the largest was compared")
 
 
 def test_photographs_in_which_no_face_is_found_are_not_measured(
