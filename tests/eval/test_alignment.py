@@ -78,7 +78,7 @@ def test_crops_have_a_rule_too(name: str) -> None:
         ("onnx:/etc/passwd 0123", Asked(), "'onnx:/etc/passwd' names a file; name its aligner"),
         ("", Asked(), "unknown aligner ''"),
         ("none: the images are crops in the frame ears", Asked(), "unknown frame 'ears'"),
-        ("dlib" + "!" * 9999, Asked(), "aligned by .{1,400}$"),
+        ("dlib" + "!" * 9999, Asked(), "aligned by .{1,600}$"),
     ],
 )
 def test_what_nothing_here_aligns_by_is_refused_in_one_line(

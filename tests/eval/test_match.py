@@ -305,8 +305,54 @@ def test_a_folder_becomes_a_table_with_a_row_a_photograph(
     assert "not a readable image" in table["error"][1].as_py()
     model = load_model(TEACHER, weights)
     assert facts["model_sha256"] == model.sha256
-    alone = embed_folder(folder / "inner", model, alignment_by("dlib"))
+    alone = embed_folder(folder / "inner", model, alignment_by())
+    assert facts["alignment"] == alignment_by().rule
     assert alone["embedding"][0].as_py() == table["embedding"][2].as_py()
+
+
+def test_photographs_are_aligned_as_those_of_the_result_were(
+    photographs: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = ("data/weights/orl/s1/1.pgm", "data/weights/orl/s1/3.pgm", "--model", TEACHER, "--json")
+    teacher, scores = load_model(TEACHER, weights), {}
+    for name in ("dlib", "yunet-onet"):
+        rule = alignment_by(name).rule
+        write_result(photographs / name, teacher, low=-1.6, high=-0.6, alignment=rule)
+        assert run(*pair, "--benchmark-result", name) == 0
+        found = json.loads(capsys.readouterr().out)
+        scores[name] = found["score"]
+        assert found["at"]["alignment"] == rule
+        assert run(*pair, "--benchmark-result", name, "--aligner", name, "--face", "central") == 0
+        assert json.loads(capsys.readouterr().out) == found
+    assert scores["dlib"] != scores["yunet-onet"]
+    for words in (("--aligner", "yunet-onet"), ("--face", "largest")):
+        with pytest.raises(InputError, match=r"^dlib: .*aligned by 'dlib HOG") as caught:
+            run(*pair, "--benchmark-result", "dlib", *words)
+        assert "\n" not in str(caught.value)
+    (photographs / "reports/verify/dlib").mkdir(parents=True)
+    (photographs / "reports/verify/yunet-onet").mkdir()
+    for name in ("dlib", "yunet-onet"):  # of several results, the one that is aligned so
+        (photographs / name).rename(photographs / "reports" / "verify" / name / "teacher")
+    assert run(*pair, "--aligner", "yunet-onet") == 0
+    assert json.loads(capsys.readouterr().out)["score"] == scores["yunet-onet"]
+
+
+def test_a_picture_that_exif_turns_is_matched_upright(
+    photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upright = Image.open("data/weights/orl/s1/1.pgm").convert("RGB")
+    lying = upright.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: shown by a quarter to the right
+    upright.save("upright.png")
+    lying.save("lying.png")
+    lying.save("turned.png", exif=exif)
+    with_result = ("--model", TEACHER, "--benchmark-result", "result", "--json")
+    assert run("upright.png", "turned.png", *with_result) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["score"] == 0.0 and found["detected"] == [True, True]  # a distance, negated
+    assert run("upright.png", "lying.png", *with_result) == 2
+    assert json.loads(capsys.readouterr().out)["detected"] == [True, False]
 
 
 def test_folders_without_a_readable_photograph_are_refused(tmp_path: Path, weights: Path) -> None:
