@@ -194,8 +194,9 @@ def test_costs_by_stage() -> None:
 def test_photographs_are_shown_only_of_the_folder_that_was_measured(
     toy_params: Params, weights: Path
 ) -> None:
-    make_everything(photographs=Path("album"))
+    layout.DATA.mkdir()
     layout.DATA.joinpath("weights").symlink_to(weights)
+    make_everything(photographs=Path("album"))
     results = gather("mined-2", toy_params)
 
     def shown(folder: str | None) -> dict[str, Any]:
