@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from eval.alignment import Alignment, Finder
+from eval.alignment import Alignment, Finder, alignment_by
 from manifests.core import layout
 from manifests.core.backends import split_kind
 from manifests.core.digests import merkle_root
@@ -83,16 +83,18 @@ def open_photographs(text: str, *, square: bool = False) -> PhotographSet:
 
 
 def found_faces(
-    photographs: PhotographSet, alignment: Alignment
+    photographs: PhotographSet, alignment: Alignment | None = None
 ) -> Iterator[tuple[np.ndarray, Face]]:
-    """Every photograph with the face that is meant in it, in the order of the names.
+    """Every photograph with the face that is meant in it, in the order of the names; by the usual
+    aligner where none is said.
 
     Raises InputError naming all that cannot be decoded, before the first is looked at.
     """
     _ = photographs.digest
+    find = (alignment or alignment_by()).find
     source = ImageFolder(photographs.folder)
     for pictures in at_once(source.picture(name) for name in photographs.images):
-        yield from zip(pictures, alignment.find(pictures), strict=True)
+        yield from zip(pictures, find(pictures), strict=True)
 
 
 def face_picture(source: ImageSource, name: str, find: Finder) -> UInt8[np.ndarray, "size size 3"]:
