@@ -71,7 +71,7 @@ def main() -> None:
     if not (alone if args.photographs else args.source):
         raise InputError("give one source, or --photographs alone")
     if args.photographs or not is_photographs(args.source):
-        asked(args).require_none("photographs alone that are named are aligned by choice")
+        asked(args).require_none("faces are looked for only in photographs that are named")
     annotator = load_annotator(args.annotator)
     with timed(f"annotate@{'photographs' if args.photographs else args.source}"):
         if args.photographs:

@@ -143,3 +143,16 @@ def test_options_are_those_of_every_command_that_looks_at_photographs(
             command.main()
         said = capsys.readouterr().out
         assert "--aligner" in said and "--face {central,largest}" in said
+
+
+@pytest.mark.parametrize(
+    "words", [["pool", "--aligner", "dlib"], ["--photographs", "--face", "largest"]]
+)
+def test_options_are_refused_where_no_photographs_are_named(
+    monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    from eval import annotate
+
+    monkeypatch.setattr(sys, "argv", ["annotate", *words])
+    with pytest.raises(InputError, match="faces are looked for only in photographs that are named"):
+        annotate.main()
