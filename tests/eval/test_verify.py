@@ -203,7 +203,7 @@ def test_what_a_protocol_does_not_name_is_refused_before_measuring(
 
 def test_options_have_no_sense_where_the_images_are_crops_or_params_say(run: Run) -> None:
     Path("x.bin").write_bytes(python_2_pickle(*bin_lists(), 2))
-    with pytest.raises(InputError, match=r"benchmark bin: its images are crops .*; leave --aligner"):
+    with pytest.raises(InputError, match=r"bin: its images are crops .*; leave --aligner"):
         run(*TEACHER, "bin:x.bin", "--aligner", "dlib")
     with pytest.raises(InputError, match="--aligner dlib: --frame wide says that images are cut"):
         run(*TEACHER, "pairs:own", "--aligner", "dlib", "--frame", "wide")
