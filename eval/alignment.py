@@ -137,6 +137,9 @@ def _named_by(rule: str, said: str, options: Asked) -> Aligner:
             raise InputError(f"{first[:LONGEST]!r} names a file")
         return load_aligner(first[:LONGEST], layout.WEIGHTS)
     except InputError as error:
+        usual = usual_aligner()
+        if rule in map(usual.rule, CHOICES):  # one in a file, which params.yaml names
+            return usual
         raise InputError(
             f"{said}: {error}; name its aligner with --aligner, or freeze or measure again"
         ) from None

@@ -25,6 +25,7 @@ import torch
 
 from eval.alignment import (
     NOTHING,
+    Alignment,
     Asked,
     add_options,
     alignment_by,
@@ -211,9 +212,10 @@ def usual_operating_point(model: Model, fmr: float, options: Asked = NOTHING) ->
     raise refusals[0]
 
 
-def compare(left: Path, right: Path, model: Model, at: OperatingPoint) -> Match:
+def compare(
+    left: Path, right: Path, model: Model, alignment: Alignment, at: OperatingPoint
+) -> Match:
     """The verdict on the photographs in two files, aligned as those of the result were."""
-    alignment = alignment_of(at.alignment)
     crops, faces = crops_of(map(read_photograph, (left, right)), model, alignment)
     reason = outside((left, right), faces, model.frame, at)
     if reason is not None:
@@ -254,7 +256,8 @@ def match_command(left: Path, right: Path, args: Any) -> int:
         at = operating_point(args.benchmark_result, model, args.fmr, asked(args))
     else:
         at = usual_operating_point(model, args.fmr, asked(args))
-    found = compare(left, right, model, at)
+    alignment = alignment_of(at.alignment, asked(args))
+    found = compare(left, right, model, alignment, at)
     if args.json:
         print(json.dumps({"model": model.name, **asdict(found)}, indent=2))
     elif found.reason is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -156,3 +157,21 @@ def test_options_are_refused_where_no_photographs_are_named(
     monkeypatch.setattr(sys, "argv", ["annotate", *words])
     with pytest.raises(InputError, match="faces are looked for only in photographs that are named"):
         annotate.main()
+
+
+def test_an_aligner_in_a_file_is_found_where_the_parameters_name_it(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_file = copy(load_aligner("yunet", weights))
+    in_file.name = "in-a-file"
+    monkeypatch.setattr(module, "usual_aligner", lambda: in_file)
+    rule = in_file.rule("largest")
+    assert (
+        alignment_of(rule)
+        == alignment_of(rule, Asked(face="largest"))
+        == alignment_by(face="largest")
+    )
+    with pytest.raises(
+        InputError, match=r"aligned by 'in-a-file other'.*; name its aligner with -"
+    ):
+        alignment_of("in-a-file other")
