@@ -171,7 +171,5 @@ def test_an_aligner_in_a_file_is_found_where_the_parameters_name_it(
         == alignment_of(rule, Asked(face="largest"))
         == alignment_by(face="largest")
     )
-    with pytest.raises(
-        InputError, match=r"aligned by 'in-a-file other'.*; name its aligner"
-    ):
+    with pytest.raises(InputError, match=r"aligned by 'in-a-file other'.*; name its aligner"):
         alignment_of("in-a-file other")
