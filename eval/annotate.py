@@ -5,8 +5,8 @@
     facestill annotate pool --annotator onnx:PATH      or heads:PATH (of `facestill heads`)
     facestill annotate --photographs             orl, and the pairs that params.yaml names
 
-Photographs go through the aligner that cut the training faces. What is measured on them is for
-reports: nothing that trains or mines reads it.
+Photographs go through the aligner of params.yaml, as training faces did, or that of --aligner.
+What is measured on them is for reports: nothing that trains or mines reads it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eval.alignment import add_options, alignment_by, asked
 from eval.annotators import annotate, annotate_photographs, load_annotator
 from eval.annotators.base import Annotator
 from eval.photos.photo_sets import is_photographs, open_photographs
@@ -38,11 +39,12 @@ def stage_photographs(annotator: Annotator, params: Params) -> None:
     """orl, and the pairs that params name, below one folder."""
     pairs = [] if params.verify.pairs is None else [f"pairs:{params.verify.pairs}"]
     sets = [open_photographs(text) for text in ("orl", *pairs)]
+    alignment = alignment_by(params.aligner)
     for photographs in sets:
         _ = photographs.digest  # refused before the work, and before tables go
     shutil.rmtree(layout.PHOTOGRAPHS, ignore_errors=True)  # a set that is not named any more
     for photographs in sets:
-        table = annotate_photographs(annotator, photographs)
+        table = annotate_photographs(annotator, photographs, alignment)
         report(table, layout.photograph_attributes(table.source.name, annotator.name))
 
 
@@ -62,11 +64,14 @@ def main() -> None:
     parser.add_argument("--annotator", default=MEASURED, help="measured, heads:PATH or onnx:PATH")
     parser.add_argument("--out", type=Path, help="a Parquet file")
     parser.add_argument("--photographs", action="store_true", help="orl and params.yaml's pairs")
+    add_options(parser, frame=False)
     parser.add_force()
     args = parser.parse_args()
     alone = args.source is None and args.out is None and args.annotator == MEASURED
     if not (alone if args.photographs else args.source):
         raise InputError("give one source, or --photographs alone")
+    if args.photographs or not is_photographs(args.source):
+        asked(args).require_none("faces are looked for only in photographs that are named")
     annotator = load_annotator(args.annotator)
     with timed(f"annotate@{'photographs' if args.photographs else args.source}"):
         if args.photographs:
@@ -75,7 +80,7 @@ def main() -> None:
             out = args.out or output_of(args.source, annotator)
             require_file_place(out)
             require_new(out, force=args.force or args.out is None)
-            report(annotate(args.source, annotator), out)
+            report(annotate(args.source, annotator, asked(args).alignment), out)
 
 
 if __name__ == "__main__":

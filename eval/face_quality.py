@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from eval.alignment import add_options, asked
 from eval.benchmarks import open_benchmark
-from eval.photos.embedding import finder
 from eval.photos.rating import look_at, rating_model
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
@@ -36,6 +36,7 @@ def main() -> None:
         "--benchmark", required=True, help="orl, or pairs:, lfw:, templates: or folder:DIR, …"
     )
     parser.add_argument("--out", type=Path, required=True, help="a Parquet file")
+    add_options(parser)
     parser.add_force()
     args = parser.parse_args()
     if args.out.suffix != ".parquet":
@@ -43,9 +44,9 @@ def main() -> None:
     require_file_place(args.out)
     require_new(args.out, force=args.force)
     rated = load_quality(args.model)
-    protocol = open_benchmark(args.benchmark)
+    protocol = open_benchmark(args.benchmark, asked(args).alignment)
     model = rating_model(rated)
-    seen = look_at(protocol, {"quality": model}, finder(protocol))
+    seen = look_at(protocol, {"quality": model})
     names, quality = protocol.benchmark.images, seen.rows["quality"][:, 0].astype("float64")
     facts = {
         "model": model.name,
@@ -54,6 +55,7 @@ def main() -> None:
         "ratio": rated.card.ratio,
         "benchmark": protocol.benchmark.name,
         "protocol_sha256": protocol.benchmark.protocol_sha256,
+        "alignment": protocol.benchmark.alignment,
     }
     columns = {"image": names, "quality": quality, "detected": seen.detected}
     write_table(args.out, KIND, pa.table(columns), facts)

@@ -2,7 +2,8 @@
 
     facestill freeze pairs:DIR --out FILE.parquet
     facestill freeze pairs:DIR --disjoint --out FILE.parquet     no person is in two folds
-    facestill freeze orl:DIR --out manifests/benchmarks/orl.parquet
+    facestill freeze pairs:DIR --frame arcface112 --out FILE.parquet     of crops
+    facestill freeze orl:DIR --aligner dlib --out manifests/benchmarks/orl.parquet
 
 `facestill verify --protocol FILE.parquet` refuses pictures, pairs and folds that are not those.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from eval.alignment import add_options, asked
 from eval.benchmarks import open_benchmark
 from eval.benchmarks.base import require_disjoint
 from manifests.core.errors import Parser, conclude, run_command
@@ -25,11 +27,12 @@ def main() -> None:
     parser.add_argument(
         "--disjoint", action="store_true", help="declare that folds share no person; refuse if not"
     )
+    add_options(parser)
     parser.add_force()
     args = parser.parse_args()
     require_file_place(args.out)
     require_new(args.out, force=args.force)
-    protocol = open_benchmark(args.benchmark)
+    protocol = open_benchmark(args.benchmark, asked(args).alignment)
     if args.disjoint:
         protocol = replace(protocol, disjoint=True)
         require_disjoint(protocol.benchmark, protocol.subject_rule)

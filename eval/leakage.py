@@ -1,7 +1,7 @@
 """Search synthetic faces for given real people that they might repeat.
 
     facestill leakage ROUND … --real orl|pairs:DIR|folder:DIR --out FILE.json
-        [--teacher NAME] [--pairs 100] [--frame arcface112]
+        [--teacher NAME] [--pairs 100] [--aligner NAME] [--frame arcface112]
 
 Every synthetic face is compared with every photograph, as Shahreza & Marcel 2024 (arXiv
 2410.24015) do for the photographs that a generator was trained on: the most alike pairs of all,
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from eval.alignment import Asked, add_options, alignment_by, asked
 from eval.photos.photo_sets import open_photographs
 from eval.photos.real_faces import RealFaces, embed_real, people_of
 from eval.photos.stored_faces import group_numbers, listed, stored_frame, synthetic_blocks
@@ -32,7 +33,6 @@ from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import require_file_place, require_new, write_json
 from manifests.settings.params import load_params
 from manifests.stores.rounds import open_round
-from pipeline.arrays.frames import FRAMES
 from pipeline.teachers import load_teacher
 
 FMR = 1e-5
@@ -146,7 +146,7 @@ def _percent(own: dict[str, Any]) -> str:
 
 
 def measure(
-    names: Sequence[str], photographs: str, teacher_name: str, num_pairs: int, frame: str | None
+    names: Sequence[str], photographs: str, teacher_name: str, num_pairs: int, options: Asked
 ) -> dict[str, Any]:
     """The whole report."""
     params = load_params()
@@ -154,9 +154,10 @@ def measure(
     teacher = load_teacher(params.teacher_text(teacher_name), layout.WEIGHTS)
     stored = stored_frame(rounds, teacher)
     group = group_numbers(rounds)
-    opened = open_photographs(photographs, square=frame is not None)
+    alignment = options.alignment or alignment_by()
+    opened = open_photographs(photographs, square=alignment.frame is not None)
     impostor_pairs(people_of(opened))  # before they are embedded, of which some may show no face
-    real = embed_real(opened, teacher, stored, FRAMES[frame] if frame else None)
+    real = embed_real(opened, teacher, stored, alignment)
     rows = prepared(real.embeddings, teacher.metric)
     blocks = synthetic_blocks(rounds, teacher.metric)
     found = closest(blocks, rows, teacher.metric, num_pairs)
@@ -167,6 +168,7 @@ def measure(
         "synthetic_faces": len(found.best),
         "photographs": photographs,
         "photographs_digest": opened.digest,
+        "alignment": alignment.rule,
         "teacher": teacher.identity(),
         **figures,
         "top_pairs": listed(found.top, rounds, real.names),
@@ -179,7 +181,7 @@ def main() -> None:
     parser.add_argument("--real", required=True, metavar="SET", help="orl, pairs:DIR, folder:DIR")
     parser.add_argument("--teacher", help="default: the one in params.yaml")
     parser.add_argument("--pairs", type=int, default=100, help="most alike pairs to list (100)")
-    parser.add_argument("--frame", choices=sorted(FRAMES), help="the photographs are cut to it")
+    add_options(parser)
     parser.add_argument("--out", type=Path, required=True, help="a JSON file")
     parser.add_force()
     args = parser.parse_args()
@@ -188,7 +190,7 @@ def main() -> None:
     require_file_place(args.out)
     require_new(args.out, force=args.force)
     teacher = args.teacher or load_params().teacher
-    report = measure(args.rounds, args.real, teacher, args.pairs, args.frame)
+    report = measure(args.rounds, args.real, teacher, args.pairs, asked(args))
     write_json(args.out, report)
     print(in_words(report))
 

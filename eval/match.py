@@ -8,6 +8,7 @@ Two photographs are the same at a false match rate (FMR): the threshold that let
 other people's pairs pass, with its interval, comes from the scores of a verification of the same
 model (by default the one under reports/verify, the user's own pairs first). It says nothing of
 what was not measured there: a photograph without a face that is found, or a face of fewer pixels.
+Faces are found by the aligner that found them there; --aligner and --face choose among results.
 Exit status: 0 the same, 1 different, 2 no verdict or bad input.
 """
 
@@ -22,7 +23,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from eval.photos.folders import check_photographs, crop_of, embed_folder, write_embeddings
+from eval.alignment import (
+    NOTHING,
+    Alignment,
+    Asked,
+    add_options,
+    alignment_by,
+    alignment_of,
+    asked,
+    meant,
+)
+from eval.photos.folders import check_photographs, crops_of, embed_folder, write_embeddings
 from eval.photos.models import Model, load_model
 from eval.scoring.metrics import threshold_at
 from eval.scoring.scored import check_pairs, read_scores, repeated
@@ -30,10 +41,9 @@ from eval.scoring.similarity import similarity
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import read_json, require_file_place, require_new
-from manifests.photographs.images import DETECT_THRESHOLD
-from manifests.photographs.protocols import ALIGNMENT
-from pipeline.arrays.align import Aligner, Face
-from pipeline.arrays.frames import Frame, dlib5_in
+from manifests.photographs.images import read_photograph
+from pipeline.arrays.align import Face
+from pipeline.arrays.frames import Frame
 
 FMR = 0.01
 NO_VERDICT = 2
@@ -52,6 +62,7 @@ class OperatingPoint:
     protocol_sha256: str
     num_impostors: int
     num_people: int
+    alignment: str  # the rule by which faces were found
     least_eye_distance: float | None  # pixels, of the smallest face; None where it is not recorded
     result: str  # the folder of the verification
 
@@ -66,7 +77,7 @@ class Match:
     score: float | None
     metric: str
     detected: tuple[bool, bool]
-    other_faces: tuple[int, int]  # further ones that were found; the most central was compared
+    other_faces: tuple[int, int]  # further ones that were found
     at: OperatingPoint
 
 
@@ -93,9 +104,9 @@ def outside(
     lost = [str(path) for path, face in zip(photographs, faces, strict=True) if not face.detected]
     if lost:
         return f"no face was found in {' and '.join(lost)}"
-    least = min(at.least_eye_distance or 0.0, Face(dlib5_in(frame), 0.0).eye_distance)
     for path, face in zip(photographs, faces, strict=True):
-        if face.eye_distance < least:
+        enough = Face(face.scheme.inside(frame), 0.0, scheme=face.scheme).eye_distance
+        if face.eye_distance < min(at.least_eye_distance or 0.0, enough):
             return (
                 f"the face in {path} has {face.eye_distance:.1f} pixels between the eyes, the "
                 f"smallest of {at.benchmark} ({at.result}) {at.least_eye_distance:.1f}"
@@ -103,15 +114,19 @@ def outside(
     return None
 
 
-def operating_point(folder: Path, model: Model, fmr: float) -> OperatingPoint:
+def operating_point(
+    folder: Path, model: Model, fmr: float, options: Asked = NOTHING
+) -> OperatingPoint:
     """The threshold of `model` at `fmr`, from the verification in `folder`.
 
-    Raises InputError for the result of another model, views, frame or metric, or of templates, for
-    files of two unlike verifications, and for an FMR that its people or impostors are too few for.
+    Raises InputError for the result of another model, views, frame or metric, of crops or
+    templates, of another alignment than `options` ask for, for files of two unlike verifications,
+    and for an FMR that its people or impostors are too few for.
     """
     metrics = read_json(folder / "metrics.json")
     pairs, facts = read_scores(folder / "scores.parquet")
     _check_model(folder, metrics, model)
+    _check_alignment(folder, metrics["alignment"], model, options)
     for name in ("model_sha256", "protocol_sha256"):
         if facts.get(name) != metrics.get(name):
             raise InputError(
@@ -126,7 +141,7 @@ def operating_point(folder: Path, model: Model, fmr: float) -> OperatingPoint:
         raise InputError(f"{folder}: {error} (both faces found, each pair once)") from None
     return OperatingPoint(
         fmr, threshold, ci95, metrics["benchmark"], metrics["protocol_sha256"],
-        int((~pairs.same).sum()), subjects.count,
+        int((~pairs.same).sum()), subjects.count, metrics["alignment"],
         metrics.get("eye_distance", {}).get("least"), folder.as_posix(),
     )  # fmt: skip
 
@@ -137,9 +152,8 @@ def _check_model(folder: Path, metrics: Any, model: Model) -> None:
         "metric": model.metric,
         "mirrored_view_added": model.mirrored,
         "frame": model.frame.name,
-        "alignment": ALIGNMENT,
     }
-    if type(metrics) is not dict or not wanted.keys() <= metrics.keys():
+    if type(metrics) is not dict or not wanted.keys() | {"alignment"} <= metrics.keys():
         raise InputError(f"{folder / 'metrics.json'}: not a result of facestill verify")
     for name, own in wanted.items():
         if metrics[name] != own:
@@ -155,6 +169,18 @@ def _check_model(folder: Path, metrics: Any, model: Model) -> None:
         )
 
 
+def _check_alignment(folder: Path, rule: Any, model: Model, options: Asked) -> None:
+    try:
+        alignment = alignment_of(str(rule), options)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
+    if alignment.frame is not None:
+        raise InputError(
+            f"{folder}: measured on crops (alignment {rule!r}), where faces in photographs are "
+            f"compared here; {how_to_verify(model)}"
+        )
+
+
 def how_to_verify(model: Model) -> str:
     return (
         f"run `facestill verify --model {model.name} --benchmark pairs:FOLDER --out DIR` and "
@@ -162,11 +188,11 @@ def how_to_verify(model: Model) -> str:
     )
 
 
-def usual_operating_point(model: Model, fmr: float) -> OperatingPoint:
+def usual_operating_point(model: Model, fmr: float, options: Asked = NOTHING) -> OperatingPoint:
     """From the verification of this model under reports/verify: of the user's own pairs, where
     they bear the FMR.
 
-    Raises InputError where there is none, or none that bears it.
+    Raises InputError where there is none, or none that bears it and is aligned as `options` ask.
     """
     folders = [
         path.parent
@@ -180,15 +206,17 @@ def usual_operating_point(model: Model, fmr: float) -> OperatingPoint:
     refusals = []
     for folder in sorted(folders, key=lambda folder: folder.parent.name not in PREFERRED):
         try:
-            return operating_point(folder, model, fmr)
+            return operating_point(folder, model, fmr, options)
         except InputError as error:
             refusals.append(error)
     raise refusals[0]
 
 
-def compare(left: Path, right: Path, model: Model, aligner: Aligner, at: OperatingPoint) -> Match:
-    """The verdict on the photographs in two files."""
-    crops, faces = zip(*(crop_of(path, model, aligner) for path in (left, right)), strict=True)
+def compare(
+    left: Path, right: Path, model: Model, alignment: Alignment, at: OperatingPoint
+) -> Match:
+    """The verdict on the photographs in two files, aligned as those of the result were."""
+    crops, faces = crops_of(map(read_photograph, (left, right)), model, alignment)
     reason = outside((left, right), faces, model.frame, at)
     if reason is not None:
         return no_verdict(reason, model.metric, faces, at)
@@ -213,7 +241,9 @@ def in_words(found: Match, left: Path, right: Path) -> str:
         lines.append("a close call: the score lies within the threshold's 95 % interval")
     for path, others in zip((left, right), found.other_faces, strict=True):
         if others:
-            lines.append(f"{others + 1} faces were found in {path}: the most central was compared")
+            lines.append(
+                f"{others + 1} faces were found in {path}: the {meant(at.alignment)} was compared"
+            )
     if at.least_eye_distance is None:
         lines.append(f"how large the faces of {at.result} are is not recorded; verify again")
     return "\n".join(lines)
@@ -223,11 +253,11 @@ def match_command(left: Path, right: Path, args: Any) -> int:
     check_photographs((left, right))
     model = load_model(args.model, layout.WEIGHTS)
     if args.benchmark_result is not None:
-        at = operating_point(args.benchmark_result, model, args.fmr)
+        at = operating_point(args.benchmark_result, model, args.fmr, asked(args))
     else:
-        at = usual_operating_point(model, args.fmr)
-    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
-    found = compare(left, right, model, aligner, at)
+        at = usual_operating_point(model, args.fmr, asked(args))
+    alignment = alignment_of(at.alignment, asked(args))
+    found = compare(left, right, model, alignment, at)
     if args.json:
         print(json.dumps({"model": model.name, **asdict(found)}, indent=2))
     elif found.reason is not None:
@@ -241,8 +271,9 @@ def embed_command(folder: Path, args: Any) -> int:
     require_file_place(args.out)
     require_new(args.out, force=args.force)
     model = load_model(args.model, layout.WEIGHTS)
-    table = embed_folder(folder, model, Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD))
-    write_embeddings(args.out, table, model)
+    alignment = asked(args).alignment or alignment_by()
+    table = embed_folder(folder, model, alignment)
+    write_embeddings(args.out, table, model, alignment)
     counts = {
         "photographs": len(table),
         "detected": int(np.sum(table["detected"].to_numpy())),
@@ -261,6 +292,7 @@ def main() -> int:
     parser.add_argument(
         "--benchmark-result", type=Path, help="folder of metrics.json and scores.parquet"
     )
+    add_options(parser, frame=False)
     parser.add_argument("--out", type=Path, help="Parquet file for the embeddings of a folder")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_force()

@@ -3,6 +3,7 @@
     facestill verify --model runs/mined-2 --benchmark orl --out DIR
     facestill verify --model teacher:dlib-resnet --benchmark pairs:FOLDER --out DIR
     facestill verify … --protocol FILE.parquet     refuses anything but what was frozen
+    facestill verify … --frame arcface112     the images are crops already
     facestill verify --stage mined-2     the run, its 8-bit file and its teacher, side by side
 
 A dead end on purpose: nothing that trains or mines reads what is written here.
@@ -13,7 +14,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from eval.alignment import Asked, add_options, alignment_of, asked
 from eval.benchmarks import open_benchmark, open_protocols, require_frozen
+from eval.benchmarks.base import Protocol
 from eval.photos.models import VIEWS, load_model
 from eval.photos.verification import check_replaced, verify_models
 from manifests.core import layout
@@ -53,20 +56,28 @@ def _check_folder(out: Path) -> None:
         raise InputError(f"{out}: {nearest} is a file; name a folder with --out")
 
 
-def _read_frozen(path: Path) -> Benchmark:
+def _open_frozen(text: str, path: Path, options: Asked) -> Protocol:
+    """Aligned by the rule of the frozen file, and what was frozen."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; make it with facestill freeze")
-    return Benchmark.read(path)
+    frozen = Benchmark.read(path)
+    try:
+        alignment = alignment_of(frozen.alignment, options)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    protocol = open_benchmark(text, alignment)
+    require_frozen(protocol, frozen, path)
+    return protocol
 
 
 def _measure(args: argparse.Namespace) -> None:
     """Everything that can be refused is refused before the measuring."""
     _check_folder(args.out)
     model = load_model(args.model, layout.WEIGHTS)
-    frozen = _read_frozen(args.protocol) if args.protocol else None
-    protocol = open_benchmark(args.benchmark)
-    if frozen is not None:
-        require_frozen(protocol, frozen, args.protocol)
+    if args.protocol is None:
+        protocol = open_benchmark(args.benchmark, asked(args).alignment)
+    else:
+        protocol = _open_frozen(args.benchmark, args.protocol, asked(args))
     check_replaced(args.out, model, protocol, args.views, force=args.force)
     with writing(args.out):
         (done,) = verify_models([model], protocol, args.views)
@@ -83,6 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--protocol", type=Path, metavar="FILE", help="of facestill freeze; must be unchanged"
     )
+    add_options(parser)
     parser.add_argument("--views", choices=VIEWS, help="instead of those that the model declares")
     parser.add_argument(
         "--stage", type=layout.run_name, metavar="RUN", help="run and teacher, into reports/verify/"
@@ -90,6 +102,7 @@ def main() -> None:
     parser.add_force()
     args = parser.parse_args()
     if args.stage:
+        asked(args).require_none("--stage takes params.yaml's")
         with timed("verify"), writing(layout.REPORTS / "verify"):
             stage(args.stage, load_params(), force=args.force)
     elif args.model and args.benchmark and args.out:

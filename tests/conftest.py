@@ -12,6 +12,7 @@ import torch
 from filelock import FileLock
 from hypothesis import settings
 
+from manifests.core import layout
 from manifests.photographs.protocols import Benchmark
 from manifests.settings.params import Params, load_params
 from pipeline.weights import CACHE, FILES, gather, orl_files
@@ -48,6 +49,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with FileLock(tmp_path_factory.getbasetemp().parent / "weights.lock"):
         gather([*FILES, *orl_files(benchmark)], CACHE, target)
     return target
+
+
+@pytest.fixture
+def weights_here(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands find their weights, wherever they run."""
+    monkeypatch.setattr(layout, "WEIGHTS", weights)
 
 
 def lay_out(folder: Path, weights: Path) -> Path:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
+from eval.alignment import Alignment, alignment_by
 from eval.annotators.base import ROWS, AlignedFaces, Annotator, EmbeddingAnnotator
 from eval.attributes.head_files import require_teacher
 from eval.photos.photo_sets import PhotographSet, found_faces, is_photographs, open_photographs
@@ -154,13 +155,16 @@ def _joined(faces: list[AlignedFaces]) -> AlignedFaces:
     return AlignedFaces(images, places, before, faces[0].scheme)
 
 
-def annotate_photographs(annotator: Annotator, photographs: PhotographSet) -> AttributeTable:
+def annotate_photographs(
+    annotator: Annotator, photographs: PhotographSet, alignment: Alignment
+) -> AttributeTable:
     """Every photograph of a set; one in which no face is found is undefined."""
     detected: list[bool] = []
 
     def usable() -> Iterator[AlignedFaces]:
-        title = f"annotate {photographs.name}"
-        with tqdm(found_faces(photographs), title, len(photographs.images), unit="image") as found:
+        title, count = f"annotate {photographs.name}", len(photographs.images)
+        faces = found_faces(photographs, alignment)
+        with tqdm(faces, title, count, unit="image") as found:
             for picture, face in found:
                 detected.append(face.detected)
                 if face.detected:
@@ -176,10 +180,11 @@ def annotate_photographs(annotator: Annotator, photographs: PhotographSet) -> At
     )  # fmt: skip
 
 
-def annotate(text: str, annotator: Annotator) -> AttributeTable:
-    """A round by name, or photographs."""
+def annotate(text: str, annotator: Annotator, alignment: Alignment | None = None) -> AttributeTable:
+    """A round by name, or photographs, by the usual aligner where none is said."""
     if is_photographs(text):
-        return annotate_photographs(annotator, open_photographs(text))
+        photographs = open_photographs(text)
+        return annotate_photographs(annotator, photographs, alignment or alignment_by())
     if isinstance(annotator, EmbeddingAnnotator):
         return annotate_embeddings(
             annotator, open_round(text, str(annotator.teacher_identity["name"]))

@@ -5,26 +5,45 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from eval.alignment import Alignment, alignment_by, crops_in
 from eval.benchmarks.base import DISJOINT, Protocol, require_disjoint, warn_of_repeats
 from manifests.core.backends import find_backend, split_kind
 from manifests.core.errors import InputError
 from manifests.photographs.protocols import Benchmark
 from manifests.settings.params import Params
+from pipeline.arrays.frames import Frame
 
 
-def open_benchmark(text: str) -> Protocol:
-    """The protocol that `text` names, KIND or KIND:ARGUMENT, as it lies there.
+def open_benchmark(text: str, alignment: Alignment | None = None) -> Protocol:
+    """The protocol that `text` names, KIND or KIND:ARGUMENT, as it lies there, over images that
+    are aligned so (by the usual aligner, where nothing is said).
 
-    Every image of it is there, can be decoded and has the hash that the protocol says.
-    Raises InputError for the first thing that is not so.
+    Every image of it is there, can be decoded and has the hash that the protocol says; crops are
+    square. Raises InputError for the first thing that is not so, and for an alignment of images
+    that have one.
     """
     kind, argument = split_kind(text)
     source = find_backend(sys.modules[__name__], "benchmark", kind)
-    protocol: Protocol = source.open_protocol(argument)
+    aligned = _alignment_for(kind, getattr(source, "FRAME", None), alignment)
+    found: Protocol = source.open_protocol(argument, square=aligned.frame is not None)
+    protocol = found.aligned(aligned)
     if protocol.disjoint:
         require_disjoint(protocol.benchmark, protocol.subject_rule)
     warn_of_repeats(protocol)
     return protocol
+
+
+def _alignment_for(kind: str, frame: Frame | None, wanted: Alignment | None) -> Alignment:
+    """`frame`: that images of this kind are crops in."""
+    if frame is None:
+        return wanted or alignment_by()
+    own = crops_in(frame)
+    if wanted not in (None, own):
+        raise InputError(
+            f"benchmark {kind}: its images are crops in the frame {frame.name}; leave --aligner, "
+            "--face and --frame out"
+        )
+    return own
 
 
 def require_frozen(protocol: Protocol, frozen: Benchmark, path: Path) -> None:
@@ -40,9 +59,10 @@ def require_frozen(protocol: Protocol, frozen: Benchmark, path: Path) -> None:
 
 def open_protocols(params: Params) -> dict[str, Protocol]:
     """orl and, where params name a folder, pairs: {name: protocol}."""
-    protocols = {"orl": open_benchmark("orl")}
+    alignment = alignment_by(params.aligner)
+    protocols = {"orl": open_benchmark("orl", alignment)}
     if params.verify.pairs is not None:
-        protocols["pairs"] = open_benchmark(f"pairs:{params.verify.pairs}")
+        protocols["pairs"] = open_benchmark(f"pairs:{params.verify.pairs}", alignment)
         _check_protocol(protocols["pairs"], params.verify.pairs, params.verify.protocol)
     return protocols
 

@@ -1,4 +1,8 @@
-"""What a benchmark source promises: a file here with `open_protocol(argument) -> Protocol`."""
+"""What a benchmark source promises: a file here with `open_protocol(argument, square=)`.
+
+`square`: its images are crops already, as those of a source with a `FRAME` always are. How others
+are aligned is no matter of a source's.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from eval.alignment import Alignment, Finder
 from eval.scoring.intervals import pair_subjects
 from eval.scoring.scored import repeated
 from manifests.core.errors import InputError
@@ -38,9 +43,25 @@ class Protocol:
     images: ImageSource
     subject_rule: SubjectRule = "image"
     all_pairs: bool = False  # small enough, and labelled, to compare every image with every other
-    frame: Frame | None = None  # of images that are aligned already
     grouped: bool = False  # the first folder of a name is a group of people
     disjoint: bool = False  # no person may be in two folds
+    alignment: Alignment | None = None  # None: only until `open_benchmark` has said which
+
+    @property
+    def find(self) -> Finder:
+        """Where the faces are: as declared for crops, detected in photographs."""
+        assert self.alignment is not None
+        return self.alignment.find
+
+    @property
+    def frame(self) -> Frame | None:
+        """Of images that are crops already."""
+        return self.alignment.frame if self.alignment else None
+
+    def aligned(self, alignment: Alignment) -> Protocol:
+        """By this rule, which is in the hash."""
+        benchmark = replace(self.benchmark, alignment=alignment.rule)
+        return replace(self, benchmark=benchmark, alignment=alignment)
 
     @cached_property
     def of_one_picture(self) -> Bool[np.ndarray, " pair"]:
@@ -227,10 +248,6 @@ def all_pairs_of(fold: int, people: Iterable[tuple[str, Sequence[str]]]) -> list
     return [(fold, a, b, p == q) for (a, p), (b, q) in combinations(images, 2)]
 
 
-def as_benchmark(
-    name: str, rows: Sequence[Row], hashes: dict[str, str], alignment: str
-) -> Benchmark:
+def as_benchmark(name: str, rows: Sequence[Row], hashes: dict[str, str]) -> Benchmark:
     folds, left, right, same = zip(*rows, strict=True)
-    return Benchmark(
-        name, np.array(folds, np.int16), left, right, np.array(same), hashes, alignment
-    )
+    return Benchmark(name, np.array(folds, np.int16), left, right, np.array(same), hashes)

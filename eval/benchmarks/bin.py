@@ -15,15 +15,15 @@ import numpy as np
 from eval.benchmarks.base import NUM_FOLDS, Protocol, as_benchmark
 from manifests.core.errors import InputError
 from manifests.photographs.images import MOST_BYTES, ImageList, image_hashes
-from manifests.photographs.protocols import ALIGNED
 from pipeline.arrays.frames import ARCFACE112
 from pipeline.foreign.pickles import WITH_OBJECTS, PickledArray, load_pickle
 
+FRAME = ARCFACE112  # of the images, always
 MOST_FILE_BYTES = 4 << 30
 MOST_STEPS = 20_000_000  # instructions; a file of 6,000 pairs has about 50,000
 
 
-def open_protocol(argument: str) -> Protocol:
+def open_protocol(argument: str, *, square: bool = True) -> Protocol:
     """Raises InputError for a pickle that asks for more than arrays and bytes, and for images
     and labels that do not fit each other."""
     if not argument:
@@ -39,15 +39,15 @@ def open_protocol(argument: str) -> Protocol:
     fold = np.concatenate(
         [np.full(len(block), k) for k, block in enumerate(np.array_split(same, NUM_FOLDS))]
     )
-    hashes = image_hashes(source, names, square=True)
+    hashes = image_hashes(source, names, square=square)
     rows = list(zip(fold.tolist(), names[::2], names[1::2], same, strict=True))
     try:
-        benchmark = as_benchmark("bin", rows, hashes, ALIGNED)
+        benchmark = as_benchmark("bin", rows, hashes)
     except InputError as error:
         raise InputError(
             f"{path}: {error}; folds are ten contiguous blocks of its pairs: shuffle them"
         ) from None
-    return Protocol(benchmark, source, "image", frame=ARCFACE112)
+    return Protocol(benchmark, source, "image")
 
 
 def _parse(value: Any) -> tuple[list[bytes], list[bool]]:

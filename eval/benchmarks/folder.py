@@ -22,13 +22,12 @@ from eval.benchmarks.base import (
 from manifests.core.errors import InputError
 from manifests.photographs.images import ImageFolder, image_hashes
 from manifests.photographs.listing import list_images, say_left_out
-from manifests.photographs.protocols import ALIGNMENT
 
 MOST_PAIRS = 5_000_000
 MOST_IMAGES_ACROSS = 4_000  # above, folds are not compared with each other
 
 
-def open_protocol(argument: str) -> Protocol:
+def open_protocol(argument: str, *, square: bool = False) -> Protocol:
     """Raises InputError for too few people, or more pairs than anyone would want to keep."""
     root = need_folder("folder", argument, "one folder a person")
     people = _people(root)
@@ -43,8 +42,9 @@ def open_protocol(argument: str) -> Protocol:
     for number, fold in enumerate(folds):
         rows += all_pairs_of(number, [(name, people[name]) for name in fold])
     source = ImageFolder(root)
-    hashes = image_hashes(source, (name for names in people.values() for name in names))
-    benchmark = as_benchmark("folder", rows, hashes, ALIGNMENT)
+    names = {name for own in people.values() for name in own}
+    hashes = image_hashes(source, names, square=square)
+    benchmark = as_benchmark("folder", rows, hashes)
     across = len(benchmark.images) <= MOST_IMAGES_ACROSS
     return Protocol(benchmark, source, "folder", all_pairs=across, disjoint=True)
 

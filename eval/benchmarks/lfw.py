@@ -20,7 +20,6 @@ import numpy as np
 from eval.benchmarks.base import NUM_FOLDS, Protocol, as_benchmark, named, need_folder
 from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import ImageFolder, image_hashes
-from manifests.photographs.protocols import ALIGNMENT
 
 LIST = "pairs.txt"
 HOLDS = f"{LIST} and PERSON/PERSON_0001.jpg"
@@ -30,7 +29,7 @@ MOST_FOLDS = 1000
 Line = tuple[int, list[str]]  # its number, from 1, and its cells
 
 
-def open_protocol(argument: str) -> Protocol:
+def open_protocol(argument: str, *, square: bool = False) -> Protocol:
     """Raises InputError naming the line of a pair over an unknown person or photograph, and for
     other numbers of pairs than the first line says."""
     path = Path(argument)
@@ -46,8 +45,8 @@ def open_protocol(argument: str) -> Protocol:
     same = np.array([own for *_, own in pairs], bool)
     fold = _folds(path, same, header)
     rows = [(number, *own) for number, own in zip(fold.tolist(), pairs, strict=True)]
-    hashes = image_hashes(source, {name for row in rows for name in row[1:3]})
-    return Protocol(as_benchmark("lfw", rows, hashes, ALIGNMENT), source, "folder")
+    hashes = image_hashes(source, {name for row in rows for name in row[1:3]}, square=square)
+    return Protocol(as_benchmark("lfw", rows, hashes), source, "folder")
 
 
 def _header(lines: Sequence[Line]) -> list[int]:

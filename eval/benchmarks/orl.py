@@ -13,8 +13,9 @@ import numpy as np
 
 from eval.benchmarks.base import NUM_FOLDS, SEED, Protocol, Row, as_benchmark, need_folder
 from manifests.core import layout
+from manifests.core.errors import InputError
 from manifests.photographs.images import ImageFolder, image_hashes
-from manifests.photographs.protocols import ALIGNMENT, Benchmark
+from manifests.photographs.protocols import Benchmark
 from manifests.photographs.scores import subject_of
 
 NAME = "orl"
@@ -22,8 +23,10 @@ IMPOSTORS_PER_FOLD = 180
 SUBJECTS = [f"s{number}" for number in range(1, 41)]
 
 
-def open_protocol(argument: str) -> Protocol:
+def open_protocol(argument: str, *, square: bool = False) -> Protocol:
     """The frozen protocol; with a folder of s1/1.pgm … s40/10.pgm, the one of that folder."""
+    if square:
+        raise InputError(f"benchmark {NAME} is of photographs, not of crops; leave --frame out")
     folder = layout.WEIGHTS / "orl"
     if argument:
         folder = need_folder(NAME, argument, "s1/1.pgm … s40/10.pgm")
@@ -47,7 +50,7 @@ def build(folder: Path) -> Benchmark:
         rows += [(fold, *pair, True) for pair in genuine]
         rows += [(fold, *strangers[index], False) for index in sorted(drawn)]
     hashes = image_hashes(ImageFolder(folder), {name for row in rows for name in row[1:3]})
-    return as_benchmark(NAME, rows, hashes, ALIGNMENT)
+    return as_benchmark(NAME, rows, hashes)
 
 
 def _same(left: str, right: str) -> bool:

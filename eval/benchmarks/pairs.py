@@ -18,12 +18,12 @@ from eval.benchmarks.base import (
 from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import ImageFolder, image_hashes
 from manifests.photographs.lists import read_csv
-from manifests.photographs.protocols import ALIGNMENT, check_folds
+from manifests.photographs.protocols import check_folds
 
 COLUMNS = ["fold", "left", "right", "same"]
 
 
-def open_protocol(argument: str) -> Protocol:
+def open_protocol(argument: str, *, square: bool = False) -> Protocol:
     """The protocol as it lies in the folder.
 
     Raises InputError naming the line for a missing image, a bad number or an empty fold, and for
@@ -46,8 +46,8 @@ def open_protocol(argument: str) -> Protocol:
         check_folds("pairs", np.array(fold), np.array(same))  # before images are read
     except InputError as error:
         raise InputError(f"{table}: {error}") from None
-    hashes = image_hashes(source, {*left, *right})
-    benchmark = as_benchmark("pairs", rows, hashes, ALIGNMENT)
+    hashes = image_hashes(source, {*left, *right}, square=square)
+    benchmark = as_benchmark("pairs", rows, hashes)
     rule = find_subject_rule(left, right, same)
     if rule == "image":
         warn_of_labels(rows, places)

@@ -16,13 +16,12 @@ from eval.benchmarks.base import NUM_FOLDS, Protocol, Row, as_benchmark, need_fo
 from eval.benchmarks.lfw import pair, read_lines
 from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import ImageFolder, image_hashes
-from manifests.photographs.protocols import ALIGNMENT
 
 GROUPS = ("African", "Asian", "Caucasian", "Indian")
 HOLDS = "txts/GROUP/GROUP_pairs.txt and data/GROUP/PERSON/PERSON_0001.jpg"
 
 
-def open_protocol(argument: str) -> Protocol:
+def open_protocol(argument: str, *, square: bool = False) -> Protocol:
     """Raises InputError naming the line of a pair over an unknown person or photograph."""
     root = need_folder("rfw", argument, HOLDS)
     source, faults = ImageFolder(root / "data"), Faults(str(root))
@@ -31,8 +30,8 @@ def open_protocol(argument: str) -> Protocol:
         with faults:
             rows += _rows(root, group, source, faults)
     faults.raise_any()
-    hashes = image_hashes(source, {name for row in rows for name in row[1:3]})
-    benchmark = as_benchmark("rfw", rows, hashes, ALIGNMENT)
+    hashes = image_hashes(source, {name for row in rows for name in row[1:3]}, square=square)
+    benchmark = as_benchmark("rfw", rows, hashes)
     return Protocol(benchmark, source, "folder", grouped=True)
 
 

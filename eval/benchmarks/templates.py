@@ -25,7 +25,7 @@ from manifests.photographs.protocols import Benchmark, TemplateSet, check_folds
 MEMBERS = ("template_id", "subject_id", "media_id", "image")
 
 
-def open_protocol(argument: str) -> Protocol:
+def open_protocol(argument: str, *, square: bool = False) -> Protocol:
     """Raises InputError naming the line of a template of two people, or an unknown one."""
     folder = need_folder("templates", argument, "templates.csv, pairs.csv and images/")
     faults = Faults(str(folder))
@@ -40,7 +40,7 @@ def open_protocol(argument: str) -> Protocol:
     if len(folds):
         check_folds("templates", folds, same)  # before images are read
     source = ImageFolder(folder / "images")
-    hashes = image_hashes(source, templates.image)
+    hashes = image_hashes(source, templates.image, square=square)
     benchmark = Benchmark(
         "templates",
         folds,

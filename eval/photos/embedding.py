@@ -1,34 +1,30 @@
 """Photographs to embeddings, in memory that does not grow with their number.
 
-An image is decoded once: its face is found, cut to every model's frame and forgotten. Models
-work on blocks of crops; what is kept of an image is its embedding.
+An image is decoded once: a few at a time their faces are found, cut to every model's frame and
+forgotten. Models work on blocks of crops; what is kept of an image is its embedding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import repeat
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from torch import Tensor
 from tqdm import tqdm
 
 from eval.benchmarks.base import Protocol
 from eval.photos.models import BOTH, PLAIN, VIEWS, Model, Views
-from manifests.core import layout
 from manifests.core.errors import InputError
-from manifests.photographs.images import DETECT_THRESHOLD
-from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
-from pipeline.arrays.frames import Frame, dlib5_in
+from manifests.photographs.images import at_once
+from pipeline.arrays.align import Face, crop_photograph
+from pipeline.arrays.frames import Frame
 from pipeline.arrays.numerics import BATCH
 
 BLOCK = 4 * BATCH  # crops held at a time: whole batches, so that blocks change no bit
 MOST_FOR_BOTH_VIEWS = 20_000  # images that a second pass is made for, of models that use one view
-
-Finder = Callable[[UInt8[np.ndarray, "height width 3"]], Face]
 
 
 @dataclass(frozen=True)
@@ -37,18 +33,6 @@ class Embedded:
 
     model: Model
     views: Views
-
-
-def finder(protocol: Protocol) -> Finder:
-    """Where the face is: as declared for aligned images, detected in photographs."""
-    if protocol.frame is not None:
-        return partial(placed, protocol.frame)
-    return partial(find_in_photograph, Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD))
-
-
-def placed(frame: Frame, picture: UInt8[np.ndarray, "height width 3"]) -> Face:
-    """The face of a picture that is a crop in this frame, at any number of pixels."""
-    return Face(dlib5_in(frame.at(len(picture))), float("nan"))
 
 
 def frame_coverage(source: Frame, wanted: Frame) -> float:
@@ -62,7 +46,7 @@ def frame_coverage(source: Frame, wanted: Frame) -> float:
 
 
 def embed_protocol(
-    protocol: Protocol, models: Sequence[Model], views: Sequence[str], find: Finder
+    protocol: Protocol, models: Sequence[Model], views: Sequence[str]
 ) -> tuple[list[Embedded], list[Face]]:
     """Every model's embeddings of all images, and the faces that they are of, in the order of the
     images' names. `views` names the view that each model is measured by.
@@ -74,7 +58,7 @@ def embed_protocol(
     passes = [_passes(use, len(names)) for use in views]
     parts: list[list[Views]] = [[] for _ in models]
     found: list[Face] = []
-    for block, faces, crops in _blocks(protocol, models, find):
+    for block, faces, crops in _blocks(protocol, models):
         found += faces
         for model, wanted, part, cut in zip(models, passes, parts, crops, strict=True):
             part.append(model.outputs(torch.stack(cut), wanted))
@@ -97,20 +81,21 @@ def _passes(used: str, num_images: int) -> tuple[str, ...]:
 
 
 def _blocks(
-    protocol: Protocol, models: Sequence[Model], find: Finder
+    protocol: Protocol, models: Sequence[Model]
 ) -> Iterator[tuple[list[str], list[Face], list[list[Tensor]]]]:
     """Names, faces, and the crops for each model, BLOCK images at a time."""
     names = protocol.benchmark.images
     with tqdm(total=len(names), desc=f"embed {protocol.benchmark.name}", unit="image") as bar:
         for at in range(0, len(names), BLOCK):
-            block, faces = names[at : at + BLOCK], []
+            block = names[at : at + BLOCK]
+            faces: list[Face] = []
             crops: list[list[Tensor]] = [[] for _ in models]
-            for name in block:
-                picture = protocol.images.picture(name)
-                faces.append(find(picture))
+            for pictures in at_once(protocol.images.picture(name) for name in block):
+                found = protocol.find(pictures)
                 for model, cut in zip(models, crops, strict=True):
-                    cut.append(crop_photograph(picture, faces[-1], model.frame))
-                bar.update()
+                    cut += map(crop_photograph, pictures, found, repeat(model.frame))
+                faces += found
+                bar.update(len(found))
             yield block, faces, crops
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import pyarrow as pa
 import torch
 from tqdm import tqdm
 
+from eval.alignment import Alignment
 from eval.photos.models import Model
 from eval.photos.photo_sets import open_photographs
 from manifests.core.errors import Faults, InputError
 from manifests.core.tables import write_table
-from manifests.photographs.images import ImageFolder, check_readable, read_photograph
-from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
+from manifests.photographs.images import ImageFolder, at_once, check_readable, read_photograph
+from pipeline.aligners.base import Picture
+from pipeline.arrays.align import Face, crop_photograph
 from pipeline.arrays.numerics import BATCH
 
 KIND = "photograph-embeddings-1"
@@ -33,17 +36,20 @@ def check_photographs(paths: Sequence[Path]) -> None:
     faults.raise_any()
 
 
-def crop_of(path: Path, model: Model, aligner: Aligner) -> tuple[torch.Tensor, Face]:
-    """The most central face, cut to the model's frame, and where it lies.
+def crops_of(
+    pictures: Iterable[Picture], model: Model, alignment: Alignment
+) -> tuple[list[torch.Tensor], list[Face]]:
+    """The face that is meant in each photograph, cut to the model's frame, and where it lies."""
+    crops: list[torch.Tensor] = []
+    faces: list[Face] = []
+    for some in at_once(pictures):
+        found = alignment.find(some)
+        crops += map(crop_photograph, some, found, repeat(model.frame))
+        faces += found
+    return crops, faces
 
-    Raises InputError for a photograph that cannot be read.
-    """
-    picture = read_photograph(path)
-    face = find_in_photograph(aligner, picture)
-    return crop_photograph(picture, face, model.frame), face
 
-
-def embed_folder(folder: Path, model: Model, aligner: Aligner) -> pa.Table:
+def embed_folder(folder: Path, model: Model, alignment: Alignment) -> pa.Table:
     """A row a photograph, by name: its embedding, and whether a face was detected. One that
     cannot be read keeps its row, with the reason.
 
@@ -53,7 +59,7 @@ def embed_folder(folder: Path, model: Model, aligner: Aligner) -> pa.Table:
     rows: list[dict[str, Any]] = []
     with tqdm(total=len(names), desc=f"embed {folder.name}", unit="image") as bar:
         for at in range(0, len(names), BATCH):
-            rows += _embed_some(folder, names[at : at + BATCH], model, aligner)
+            rows += _embed_some(folder, names[at : at + BATCH], model, alignment)
             bar.update(len(rows) - bar.n)
     widths = {len(row["embedding"]) for row in rows if row["embedding"] is not None}
     if not widths:
@@ -64,24 +70,26 @@ def embed_folder(folder: Path, model: Model, aligner: Aligner) -> pa.Table:
 
 
 def _embed_some(
-    folder: Path, names: Sequence[str], model: Model, aligner: Aligner
+    folder: Path, names: Sequence[str], model: Model, alignment: Alignment
 ) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    crops = []
-    for name in names:
-        row: dict[str, Any] = {"image": name, "detected": False, "embedding": None, "error": None}
-        try:
-            crop, face = crop_of(folder / name, model, aligner)
-            row["detected"] = face.detected
-            crops.append(crop)
-        except InputError as error:
-            row["error"] = str(error)
-        rows.append(row)
+    rows: list[dict[str, Any]] = [
+        {"image": name, "detected": False, "embedding": None, "error": None} for name in names
+    ]
+    crops, faces = crops_of(_readable(folder, rows), model, alignment)
     readable = [row for row in rows if row["error"] is None]
     found = model.embed(torch.stack(crops)) if crops else ()
-    for row, embedding in zip(readable, found, strict=True):
-        row["embedding"] = embedding.astype(np.float32)
+    for row, face, embedding in zip(readable, faces, found, strict=True):
+        row["detected"], row["embedding"] = face.detected, embedding.astype(np.float32)
     return rows
+
+
+def _readable(folder: Path, rows: list[dict[str, Any]]) -> Iterator[Picture]:
+    """The photographs of rows; of those that cannot be read, the reason is noted in theirs."""
+    for row in rows:
+        try:
+            yield read_photograph(folder / row["image"])
+        except InputError as error:
+            row["error"] = str(error)
 
 
 def embedding_schema(width: int) -> pa.Schema:
@@ -95,11 +103,12 @@ def embedding_schema(width: int) -> pa.Schema:
     )
 
 
-def write_embeddings(path: Path, table: pa.Table, model: Model) -> None:
+def write_embeddings(path: Path, table: pa.Table, model: Model, alignment: Alignment) -> None:
     facts = {
         "model": model.name,
         "model_sha256": model.sha256,
         "metric": model.metric,
         "mirrored_view_added": str(model.mirrored),
+        "alignment": alignment.rule,
     }
     write_table(path, KIND, table, facts)

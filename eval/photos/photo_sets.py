@@ -10,19 +10,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from eval.alignment import Alignment, Finder, alignment_by
 from manifests.core import layout
 from manifests.core.backends import split_kind
 from manifests.core.digests import merkle_root
 from manifests.core.errors import InputError
-from manifests.photographs.images import (
-    ImageFolder,
-    ImageSource,
-    image_hashes,
-)
+from manifests.photographs.images import ImageFolder, ImageSource, at_once, image_hashes
 from manifests.photographs.listing import list_images
-from manifests.settings.params import load_params
-from pipeline.aligners import load_aligner
-from pipeline.aligners.base import Aligner
 from pipeline.arrays.align import Face, crop_photograph
 from pipeline.arrays.frames import ARCFACE112
 
@@ -88,25 +82,24 @@ def open_photographs(text: str, *, square: bool = False) -> PhotographSet:
     return PhotographSet(kind, folder, list_images(folder), square)
 
 
-def found_faces(photographs: PhotographSet) -> Iterator[tuple[np.ndarray, Face]]:
-    """Every photograph with its most central face, one at a time, in the order of the names.
+def found_faces(
+    photographs: PhotographSet, alignment: Alignment | None = None
+) -> Iterator[tuple[np.ndarray, Face]]:
+    """Every photograph with the face that is meant in it, in the order of the names; by the usual
+    aligner where none is said.
 
     Raises InputError naming all that cannot be decoded, before the first is looked at.
     """
     _ = photographs.digest
-    aligner = load_aligner(load_params().aligner, layout.WEIGHTS)
+    find = (alignment or alignment_by()).find
     source = ImageFolder(photographs.folder)
-    for name in photographs.images:
-        picture = source.picture(name)
-        (face,) = aligner.find([picture])
-        yield picture, face
+    for pictures in at_once(source.picture(name) for name in photographs.images):
+        yield from zip(pictures, find(pictures), strict=True)
 
 
-def face_picture(
-    source: ImageSource, name: str, aligner: Aligner
-) -> UInt8[np.ndarray, "size size 3"]:
-    """The most central face of a photograph, cut as networks see it, to be looked at."""
+def face_picture(source: ImageSource, name: str, find: Finder) -> UInt8[np.ndarray, "size size 3"]:
+    """The face that is meant in a photograph, cut as networks see it, to be looked at."""
     picture = source.picture(name)
-    (face,) = aligner.find([picture])
+    (face,) = find([picture])
     crop = crop_photograph(picture, face, ARCFACE112)
     return crop.permute(1, 2, 0).byte().numpy()

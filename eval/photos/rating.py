@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from eval.benchmarks.base import Protocol
-from eval.photos.embedding import Finder, embed_protocol
+from eval.photos.embedding import embed_protocol
 from eval.photos.models import Model
 from manifests.core.digests import canonical_json, sha256_text
 from pipeline.arrays.align import Face
@@ -49,11 +49,11 @@ class SeenPhotographs:
     detection: Float[np.ndarray, " image"]  # the detector's score; where it found no face, lowest
 
 
-def look_at(protocol: Protocol, models: Mapping[str, Model], find: Finder) -> SeenPhotographs:
+def look_at(protocol: Protocol, models: Mapping[str, Model]) -> SeenPhotographs:
     """Every model on the same found faces; where none was found, on the central box, as in
     verification."""
     views = [model.views for model in models.values()]
-    embedded, faces = embed_protocol(protocol, [*models.values()], views, find)
+    embedded, faces = embed_protocol(protocol, [*models.values()], views)
     rows = {name: own.views[view] for name, own, view in zip(models, embedded, views, strict=True)}
     detected = np.array([face.detected for face in faces])
     return SeenPhotographs(rows, detected, detector_scores(faces))

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from eval.photos.embedding import placed
+from eval.alignment import Alignment, usual_aligner
 from eval.photos.photo_sets import PhotographSet
-from manifests.core import layout
 from manifests.core.errors import Faults, InputError
-from manifests.photographs.images import DETECT_THRESHOLD, ImageFolder
-from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph, misplaced
+from manifests.photographs.images import ImageFolder, at_once
+from pipeline.aligners.base import misplaced
+from pipeline.arrays.align import crop_photograph
 from pipeline.arrays.frames import Frame, to_frame
 from pipeline.arrays.numerics import BATCH, in_fixed_batches
 from pipeline.teachers.base import Teacher
@@ -33,33 +33,30 @@ class RealFaces:
 
 
 def embed_real(
-    photographs: PhotographSet, teacher: Teacher, stored: Frame, source: Frame | None = None
+    photographs: PhotographSet, teacher: Teacher, stored: Frame, alignment: Alignment
 ) -> RealFaces:
-    """Photographs through the frame that a store keeps to the teacher's. `source`: the frame
-    that they are cut to already, being square; None: faces are detected.
+    """Photographs through the frame that a store keeps to the teacher's.
 
     Raises InputError, before any is embedded, for photographs in no folder of their person, those
-    that cannot be read, and those that are no crops in `source`; and for faces of fewer than two
-    people.
+    that cannot be read, and those that are no crops in the alignment's frame; and for faces of
+    fewer than two people.
     """
     people = people_of(photographs)
     _ = photographs.digest
     rows, kept = [], []
-    aligner = None if source else Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
     images = ImageFolder(photographs.folder)
-    if source is not None:
-        _require_cut(photographs, images, source)
+    if alignment.frame is not None:
+        _require_cut(photographs, images, alignment.frame)
     with tqdm(total=len(photographs.images), desc="embed photographs", unit="image") as bar:
         for at in range(0, len(photographs.images), BLOCK):
-            crops = []
-            for number in range(at, min(at + BLOCK, len(photographs.images))):
-                name = photographs.images[number]
-                picture = images.picture(name)
-                face = _face(aligner, source, picture)
-                if face.detected:
-                    kept.append(number)
-                    crops.append(crop_photograph(picture, face, stored))
-                bar.update()
+            crops, number = [], at
+            for pictures in at_once(map(images.picture, photographs.images[at : at + BLOCK])):
+                for picture, face in zip(pictures, alignment.find(pictures), strict=True):
+                    if face.detected:
+                        kept.append(number)
+                        crops.append(crop_photograph(picture, face, stored))
+                    number += 1
+                bar.update(len(pictures))
             rows.append(_embed(teacher, crops, stored))
     subjects = people[kept]
     if len(np.unique(subjects)) < 2:
@@ -89,19 +86,11 @@ def people_of(photographs: PhotographSet) -> Int[np.ndarray, " image"]:
 
 
 def _require_cut(photographs: PhotographSet, images: ImageFolder, frame: Frame) -> None:
-    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
-    reason = misplaced(aligner, frame, photographs.images, images.picture)
+    reason = misplaced(usual_aligner(), frame, photographs.images, images.picture)
     if reason is not None:
         raise InputError(
             f"{photographs.folder}: {reason}; leave --frame out to have faces detected"
         )
-
-
-def _face(aligner: Aligner | None, source: Frame | None, picture: np.ndarray) -> Face:
-    if aligner is not None:
-        return find_in_photograph(aligner, picture)
-    assert source is not None and picture.shape[0] == picture.shape[1]
-    return placed(source, picture)
 
 
 def _embed(

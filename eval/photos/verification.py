@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from eval.alignment import meant, usual_aligner
 from eval.benchmarks.base import Protocol
-from eval.photos.embedding import Embedded, embed_protocol, finder, frame_coverage
+from eval.photos.embedding import Embedded, embed_protocol, frame_coverage
 from eval.photos.models import BOTH, Model, Views
 from eval.scoring.allpairs import figures_among
 from eval.scoring.fairness import by_group
@@ -26,13 +27,13 @@ from eval.scoring.pooling import pool_templates, undetected
 from eval.scoring.ranking import identification_figures
 from eval.scoring.scored import ScoredPairs
 from eval.scoring.similarity import faces_of, score_pairs
-from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json, write_json
 from manifests.core.tables import write_table
-from manifests.photographs.images import DECODER, DETECT_THRESHOLD
+from manifests.photographs.images import DECODER
 from manifests.photographs.scores import KIND
-from pipeline.arrays.align import LANDMARKS, Aligner, Face, misplaced
+from pipeline.aligners.base import misplaced
+from pipeline.arrays.align import Face
 
 METRICS = "metrics.json"
 FACTS = ("model", "model_sha256", "metric", "views", "benchmark", "protocol_sha256", "subject_rule")
@@ -67,7 +68,10 @@ def in_words(metrics: Mapping[str, Any]) -> str:
     images = f"of {metrics['num_images']} images"
     for count, what in (
         (metrics["num_failed"], "without a face that was found: their central boxes were compared"),
-        (metrics["num_several_faces"], "with several faces: the most central was compared"),
+        (
+            metrics["num_several_faces"],
+            f"with several faces: the {meant(metrics['alignment'])} was compared",
+        ),
     ):
         line += f"\n{count} {images} {what}" if count else ""
     return line
@@ -102,15 +106,18 @@ def verify_models(
     _warn_of_frame(protocol)
     for model in models:
         _warn_of_edges(model, protocol)
-    embedded, faces = embed_protocol(protocol, models, used, finder(protocol))
+    embedded, faces = embed_protocol(protocol, models, used)
     return [verify(protocol, each, faces, use) for each, use in zip(embedded, used, strict=True)]
 
 
 def _warn_of_frame(protocol: Protocol) -> None:
-    """Where the landmarks' weights lie there; a network in a file needs no others."""
-    if protocol.frame is None or not (layout.WEIGHTS / LANDMARKS).exists():
+    """Where the aligner's weights lie there; a network in a file needs no others."""
+    if protocol.frame is None:
         return
-    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
+    try:
+        aligner = usual_aligner()
+    except InputError:
+        return
     reason = misplaced(aligner, protocol.frame, protocol.benchmark.images, protocol.images.picture)
     if reason is not None:
         print(f"warning: benchmark {protocol.benchmark.name}: {reason}", file=sys.stderr)

@@ -19,7 +19,6 @@ from eval.reporting.pictures import strip
 from eval.scoring.roc import ROUNDING, roc
 from eval.scoring.scored import ScoredPairs
 from manifests.core.errors import InputError
-from pipeline.arrays.align import Aligner
 
 NUM_SHOWN = 12
 
@@ -88,11 +87,11 @@ def find_mistakes(student: ScoredPairs, teacher: ScoredPairs, count: int = NUM_S
     )
 
 
-def mistake_strips(protocol: Protocol, mistakes: Sequence[Mistake], aligner: Aligner) -> list[str]:
+def mistake_strips(protocol: Protocol, mistakes: Sequence[Mistake]) -> list[str]:
     """Both faces of each pair side by side (a data URI), cut as the models see them."""
 
     @cache
     def face(name: str) -> UInt8[np.ndarray, "size size 3"]:
-        return face_picture(protocol.images, name, aligner)
+        return face_picture(protocol.images, name, protocol.find)
 
     return [strip(np.stack([face(pair.left), face(pair.right)]), 2) for pair in mistakes]

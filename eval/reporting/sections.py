@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eval.alignment import alignment_by
 from eval.benchmarks import open_benchmark
 from eval.reporting import figures
 from eval.reporting.break_even import BreakEven, break_even, measured_rates
@@ -19,12 +20,10 @@ from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
 from manifests.core.layout import PROBE
-from manifests.photographs.images import DETECT_THRESHOLD
 from manifests.records.boundaries import Boundaries
 from manifests.records.gaps import GapTable
 from manifests.settings.params import Params
 from manifests.stores.rounds import RoundFiles
-from pipeline.arrays.align import Aligner
 
 BOUNDARY = "boundary"  # the origin of identities' latents
 
@@ -82,20 +81,20 @@ def mistake_section(results: Results, params: Params) -> dict[str, Any]:
     folder = params.verify.pairs
     if PAIRS not in results.summary or folder is None:
         return {"why_not": "no folder of photographs is named under verify: pairs in params.yaml"}
+    alignment = alignment_by(params.aligner)
     try:
-        protocol = open_benchmark(f"{PAIRS}:{folder}")
+        protocol = open_benchmark(f"{PAIRS}:{folder}", alignment)
     except InputError:
         return {"why_not": "the folder under verify: pairs cannot be opened"}
     measured = results.summary[PAIRS]["student"]["protocol_sha256"]
     if protocol.benchmark.protocol_sha256 != measured:
-        return {"why_not": "the folder under verify: pairs was changed after it was measured"}
+        return {"why_not": "the folder under verify: pairs, or aligner, was changed since"}
     student, teacher = (
         read_scores(layout.verification(PAIRS, role) / "scores.parquet")[0] for role in ROLES
     )
     found = find_mistakes(student, teacher)
-    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
     shown = {
-        kind: list(zip(pairs, mistake_strips(protocol, pairs, aligner), strict=True))
+        kind: list(zip(pairs, mistake_strips(protocol, pairs), strict=True))
         for kind, pairs in (("match", found.false_matches), ("non", found.false_non_matches))
     }
     return {"why_not": "", "found": found, **shown}

@@ -41,7 +41,7 @@ DECODER = f"Pillow {PIL.__version__}"  # decoders differ in low bits: recorded, 
 MOST_BYTES = 64 << 20
 MOST_PIXELS = 64_000_000
 LEAST_SIDE = 16  # pixels
-AT_ONCE = 16  # decoded photographs that are held while faces are looked for
+AT_ONCE = 16  # decoded photographs that are held while faces are looked for; fewer large ones
 # What Pillow's decoders raise over broken files, by their tests and its issues.
 BROKEN = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, RuntimeError,
@@ -214,6 +214,21 @@ def _on_ground(image: Image.Image) -> Image.Image:
     ground = Image.new("RGBA", image.size, GROUND)
     ground.alpha_composite(image.convert("RGBA"))
     return ground
+
+
+def at_once(
+    pictures: Iterable[UInt8[np.ndarray, "_ _ 3"]],
+) -> Iterator[list[UInt8[np.ndarray, "_ _ 3"]]]:
+    """Decoded photographs in groups of AT_ONCE, or of fewer that have MOST_PIXELS together."""
+    group: list[UInt8[np.ndarray, "_ _ 3"]] = []
+    for picture in pictures:
+        pixels = sum(own.size for own in (*group, picture)) // 3
+        if group and (len(group) == AT_ONCE or pixels > MOST_PIXELS):
+            yield group
+            group = []
+        group.append(picture)
+    if group:
+        yield group
 
 
 def read_photograph(path: Path) -> UInt8[np.ndarray, "height width 3"]:

@@ -148,8 +148,6 @@ SCHEMA = pa.schema(
         "same": pa.bool_(),
     }
 )
-ALIGNMENT = "dlib HOG, score > 0, + dlib5; most central face; retry at 2x; then the box 0.3..0.7"
-ALIGNED = "none: the images are crops in the frame arcface112"
 HASHED = {"name", "alignment"}  # metadata that the protocol's hash covers
 
 
@@ -179,7 +177,7 @@ class Benchmark:
     right: tuple[str, ...]
     same: Bool[np.ndarray, " pair"]
     sha256: Mapping[str, str]  # of every image, by name
-    alignment: str = ALIGNMENT
+    alignment: str = ""  # the rule by which photographs are, in words; of its hash
     templates: TemplateSet | None = None
     recorded: Mapping[str, str] = field(default_factory=dict)  # decoder and such: not hashed
 
@@ -221,17 +219,10 @@ class Benchmark:
 
     @classmethod
     def read(cls, path: Path) -> Benchmark:
-        """Raises InputError for a file that is no benchmark, was changed, or is for another
-        alignment than this code's."""
+        """Raises InputError for a file that is no benchmark, or was changed."""
         of_templates = _names_kind(path, TEMPLATE_KIND)
         kind, schema = (TEMPLATE_KIND, TEMPLATE_SCHEMA) if of_templates else (KIND, SCHEMA)
         table, metadata, _ = read_table(path, kind, schema)
-        alignment = metadata.get("alignment", "")
-        if alignment not in (ALIGNMENT, ALIGNED):
-            raise InputError(
-                f"{path}: frozen for the alignment {alignment!r}, this code aligns by "
-                f"{ALIGNMENT!r}; freeze it again"
-            )
         try:
             members, pairs, hashes = (templates_from_rows if of_templates else _from_rows)(table)
             return cls(
@@ -241,7 +232,7 @@ class Benchmark:
                 tuple(pairs["right"]),
                 np.array(pairs["same"], bool),
                 hashes,
-                alignment,
+                metadata.get("alignment", ""),
                 members,
                 {key: metadata[key] for key in metadata.keys() - HASHED - {"kind"}},
             )

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from manifests.core.errors import InputError
-from manifests.photographs.images import AT_ONCE, DECODER, ImageFolder, decode
+from manifests.photographs.images import DECODER, ImageFolder, at_once, decode
 from manifests.stores.passport import Fingerprint
 from manifests.stores.reading import OK
 from pipeline.aligners import load_aligner
@@ -38,11 +37,11 @@ def adopt_faces(
     source: Frame | None,
     frame: Frame,
 ) -> Faces:
-    """`count` pictures, of which AT_ONCE at a time are held, cut to `frame`: from where their own
+    """`count` pictures, of which a few at a time are held, cut to `frame`: from where their own
     frame `source` has the face, or where one is detected. One without a face keeps its row,
     black."""
-    faces, row, waiting = blank(count, frame), 0, iter(pictures)
-    while some := list(islice(waiting, AT_ONCE)):
+    faces, row = blank(count, frame), 0
+    for some in at_once(pictures):
         found = [placed(source, len(each)) for each in some] if source else aligner.find(some)
         for picture, face in zip(some, found, strict=True):
             if face.detected:

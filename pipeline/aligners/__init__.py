@@ -10,6 +10,7 @@ from manifests.core.backends import load_backend
 from pipeline.aligners.base import Aligner, check_aligner
 
 GROUP = "facestill.aligners"  # entry points of other packages
+DEFAULT = "yunet-onet"  # where nobody says
 
 
 @lru_cache(maxsize=4)

@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from manifests.core.errors import InputError
+from manifests.photographs.images import at_once
 from pipeline.arrays.align import Face
 from pipeline.arrays.frames import Frame
 from pipeline.arrays.landmarks import Scheme
@@ -152,12 +153,13 @@ def misplaced(
     """What speaks against square pictures being crops in `frame`; None where nothing does, or
     where too few faces are found. A few of the pictures, evenly, are read by their names."""
     goal, count = aligner.scheme.inside(frame.at(1)), len(names)
-    places = []
-    for number in np.unique(np.linspace(0, count - 1, min(LOOKED_AT, count)).astype(int)).tolist():
-        picture = read(names[number])
-        (face,) = aligner.find([picture])
-        if face.detected:
-            places.append(np.abs(face.landmarks / len(picture) - goal).mean())
+    numbers = np.unique(np.linspace(0, count - 1, min(LOOKED_AT, count)).astype(int)).tolist()
+    places = [
+        np.abs(face.landmarks / len(picture) - goal).mean()
+        for pictures in at_once(read(names[number]) for number in numbers)
+        for picture, face in zip(pictures, aligner.find(pictures), strict=True)
+        if face.detected
+    ]
     off = float(np.median(places)) if len(places) >= LEAST_FOUND else 0.0
     if off <= MOST_OFF:
         return None

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import nn
 
 from eval import discard, face_quality
+from eval.alignment import alignment_by
 from eval.benchmarks import open_benchmark
-from eval.photos.embedding import finder
 from eval.photos.models import load_model
 from eval.photos.rating import detector_scores, look_at, rating_model
 from eval.photos.verification import verify_models
@@ -24,7 +24,7 @@ from eval.studies.cr_fiqa.rated_pairs import sharpness_model
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.photographs.lists import read_qualities
-from pipeline.arrays.align import Aligner, Face, crop_photograph, find_in_photograph
+from pipeline.arrays.align import Face, crop_photograph
 from pipeline.arrays.frames import ARCFACE112
 from tests.references import sharpness
 from train.checkpoint import (
@@ -94,7 +94,7 @@ def test_every_photograph_is_rated_as_it_is_verified(
     rated = load_quality(RUN)
     name = "s2/1.png"
     picture = np.asarray(Image.open(photographs / "images" / name))
-    face = find_in_photograph(Aligner(layout.WEIGHTS, threshold=0.0), picture)
+    (face,) = alignment_by().find([picture])
     crop = crop_photograph(picture, face, rated.student.card.input_frame)
     assert found[name] == pytest.approx(float(rated(crop[None])[0]), abs=1e-4)
     said = pq.read_schema(out).metadata[b"facestill"].decode()
@@ -113,12 +113,12 @@ def test_baselines_see_the_same_faces(photographs: Path) -> None:
     rated = load_quality(RUN)
     models = {"quality": rating_model(rated), "sharpness": sharpness_model()}
     models["norm"] = replace(load_model(str(RUN), layout.WEIGHTS), mirrored=False)
-    seen = look_at(protocol, models, finder(protocol))
+    seen = look_at(protocol, models)
     np.testing.assert_allclose(seen.rows["quality"][:, 1:], seen.rows["norm"], atol=1e-5)
     names = protocol.benchmark.images
     name = "s1/2.png"
     picture = np.asarray(Image.open(photographs / "images" / name))
-    face = find_in_photograph(Aligner(layout.WEIGHTS, threshold=0.0), picture)
+    (face,) = alignment_by().find([picture])
     crop = crop_photograph(picture, face, ARCFACE112.at(84)).permute(1, 2, 0).byte().numpy()
     found = seen.rows["sharpness"][names.index(name), 0]
     assert found == pytest.approx(sharpness(crop), rel=1e-3)

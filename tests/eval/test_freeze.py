@@ -13,8 +13,9 @@ import pytest
 from eval import freeze, verify
 from manifests.core.errors import InputError
 from manifests.photographs.images import DECODER
-from manifests.photographs.protocols import ALIGNED, Benchmark
+from manifests.photographs.protocols import Benchmark
 from tests.protocols import (
+    CUT,
     CYAN,
     GROUPS,
     IMPOSTOR,
@@ -28,6 +29,7 @@ from tests.protocols import (
     write_rows,
 )
 
+pytestmark = pytest.mark.usefixtures("weights_here")
 Run = Callable[..., None]
 
 
@@ -78,7 +80,7 @@ def test_every_kind_is_frozen_and_comes_back(
     assert frozen.templates == opened.benchmark.templates
     assert frozen.recorded["decoder"] == DECODER
     assert frozen.recorded["subject_rule"] == opened.subject_rule
-    assert (frozen.alignment == ALIGNED) == (kind == "bin")
+    assert (frozen.alignment == CUT.rule) == (kind == "bin")
     verify.require_frozen(opened, frozen, out)  # does not raise
 
 
@@ -87,7 +89,7 @@ def test_the_decoder_is_recorded_and_not_hashed(tmp_path: Path, run: Run) -> Non
     frozen = Benchmark.read(tmp_path / "f.parquet")
     other = Benchmark(
         frozen.name, frozen.fold, frozen.left, frozen.right, frozen.same, frozen.sha256,
-        recorded={"decoder": "another"},
+        frozen.alignment, recorded={"decoder": "another"},
     )  # fmt: skip
     assert other.protocol_sha256 == frozen.protocol_sha256
 

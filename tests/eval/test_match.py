@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from eval import match
+from eval.alignment import alignment_by
 from eval.match import (
     OperatingPoint,
     decide,
@@ -28,14 +29,16 @@ from eval.photos.models import Model, load_model
 from manifests.core.errors import InputError
 from manifests.core.files import write_json
 from manifests.core.tables import read_table, write_table
-from manifests.photographs.protocols import ALIGNMENT
 from manifests.photographs.scores import KIND, SCHEMA
-from pipeline.arrays.align import Aligner, Face
-from pipeline.arrays.frames import ARCFACE112, dlib5_in
+from pipeline.arrays.align import Face
+from pipeline.arrays.frames import ARCFACE112
+from pipeline.arrays.landmarks import ARCFACE5
+from tests.protocols import CUT, DLIB_RULE
 
+pytestmark = pytest.mark.usefixtures("weights_here")
 TEACHER = "teacher:dlib-resnet"
 AT = OperatingPoint(
-    0.01, 0.5, (0.4, 0.6), "orl", "c" * 64, 1800, 40, 20.0, "reports/verify/orl/student"
+    0.01, 0.5, (0.4, 0.6), "orl", "c" * 64, 1800, 40, DLIB_RULE, 20.0, "reports/verify/orl/student"
 )
 MODEL = Model("toy", "a" * 64, ARCFACE112, "cosine", False, lambda x: x.flatten(1))
 IMPOSTORS = 1000
@@ -43,7 +46,8 @@ IMPOSTORS = 1000
 
 def face(distance: float | None, others: int = 0) -> Face:
     """With so many pixels between the eyes; None: not detected."""
-    landmarks = dlib5_in(ARCFACE112) / Face(dlib5_in(ARCFACE112), 0.0).eye_distance
+    aligned = Face(ARCFACE5.inside(ARCFACE112), 0.0)
+    landmarks = aligned.landmarks / aligned.eye_distance
     return Face(landmarks * (distance or 1.0), 1.0, distance is not None, others)
 
 
@@ -77,7 +81,7 @@ def write_result(
     facts["subject_rule"] = "folder" if people else "image"
     write_table(folder / "scores.parquet", KIND, pa.Table.from_arrays(arrays, schema=SCHEMA), facts)
     metrics = {"benchmark": "toy", "metric": model.metric, "mirrored_view_added": model.mirrored}
-    metrics |= {"alignment": ALIGNMENT, "frame": model.frame.name, "eye_distance": {"least": 20.0}}
+    metrics |= {"alignment": DLIB_RULE, "frame": model.frame.name, "eye_distance": {"least": 20.0}}
     write_json(folder / "metrics.json", metrics | facts | changes)
     return folder
 
@@ -166,7 +170,10 @@ def test_a_threshold_of_too_few_people_is_refused(tmp_path: Path) -> None:
         ({"frame": "dlib150"}, "measured with frame 'dlib150'"),
         ({"benchmark": "templates"}, "measured on templates, each made of several photographs"),
         ({"mirrored_view_added": True}, "measured with mirrored_view_added 'True'"),
-        ({"alignment": "none: the images are crops"}, "measured with alignment 'none: the"),
+        (
+            {"alignment": CUT.rule},
+            "measured on crops .alignment 'none: the images are",
+        ),
         ({"protocol_sha256": "f" * 64}, "unlike protocol_sha256"),
     ],
 )
@@ -298,12 +305,58 @@ def test_a_folder_becomes_a_table_with_a_row_a_photograph(
     assert "not a readable image" in table["error"][1].as_py()
     model = load_model(TEACHER, weights)
     assert facts["model_sha256"] == model.sha256
-    alone = embed_folder(folder / "inner", model, Aligner(weights, threshold=0.0))
+    alone = embed_folder(folder / "inner", model, alignment_by())
+    assert facts["alignment"] == alignment_by().rule
     assert alone["embedding"][0].as_py() == table["embedding"][2].as_py()
 
 
+def test_photographs_are_aligned_as_those_of_the_result_were(
+    photographs: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = ("data/weights/orl/s1/1.pgm", "data/weights/orl/s1/3.pgm", "--model", TEACHER, "--json")
+    teacher, scores = load_model(TEACHER, weights), {}
+    for name in ("dlib", "yunet-onet"):
+        rule = alignment_by(name).rule
+        write_result(photographs / name, teacher, low=-1.6, high=-0.6, alignment=rule)
+        assert run(*pair, "--benchmark-result", name) == 0
+        found = json.loads(capsys.readouterr().out)
+        scores[name] = found["score"]
+        assert found["at"]["alignment"] == rule
+        assert run(*pair, "--benchmark-result", name, "--aligner", name, "--face", "central") == 0
+        assert json.loads(capsys.readouterr().out) == found
+    assert scores["dlib"] != scores["yunet-onet"]
+    for words in (("--aligner", "yunet-onet"), ("--face", "largest")):
+        with pytest.raises(InputError, match=r"^dlib: .*aligned by 'dlib HOG") as caught:
+            run(*pair, "--benchmark-result", "dlib", *words)
+        assert "\n" not in str(caught.value)
+    (photographs / "reports/verify/dlib").mkdir(parents=True)
+    (photographs / "reports/verify/yunet-onet").mkdir()
+    for name in ("dlib", "yunet-onet"):  # of several results, the one that is aligned so
+        (photographs / name).rename(photographs / "reports" / "verify" / name / "teacher")
+    assert run(*pair, "--aligner", "yunet-onet") == 0
+    assert json.loads(capsys.readouterr().out)["score"] == scores["yunet-onet"]
+
+
+def test_a_picture_that_exif_turns_is_matched_upright(
+    photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upright = Image.open("data/weights/orl/s1/1.pgm").convert("RGB")
+    lying = upright.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: shown by a quarter to the right
+    upright.save("upright.png")
+    lying.save("lying.png")
+    lying.save("turned.png", exif=exif)
+    with_result = ("--model", TEACHER, "--benchmark-result", "result", "--json")
+    assert run("upright.png", "turned.png", *with_result) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["score"] == 0.0 and found["detected"] == [True, True]  # a distance, negated
+    assert run("upright.png", "lying.png", *with_result) == 2
+    assert json.loads(capsys.readouterr().out)["detected"] == [True, False]
+
+
 def test_folders_without_a_readable_photograph_are_refused(tmp_path: Path, weights: Path) -> None:
-    aligner = Aligner(weights, threshold=0.0)
+    aligner = alignment_by("dlib")
     with pytest.raises(InputError, match="no images"):
         embed_folder(tmp_path, MODEL, aligner)
     (tmp_path / "a.jpg").write_bytes(b"")

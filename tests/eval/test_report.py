@@ -194,8 +194,9 @@ def test_costs_by_stage() -> None:
 def test_photographs_are_shown_only_of_the_folder_that_was_measured(
     toy_params: Params, weights: Path
 ) -> None:
-    make_everything(photographs=Path("album"))
+    layout.DATA.mkdir()
     layout.DATA.joinpath("weights").symlink_to(weights)
+    make_everything(photographs=Path("album"))
     results = gather("mined-2", toy_params)
 
     def shown(folder: str | None) -> dict[str, Any]:
@@ -208,8 +209,9 @@ def test_photographs_are_shown_only_of_the_folder_that_was_measured(
     assert all(len(section[kind]) == NUM_SHOWN for kind in ("match", "non"))
     assert all(uri.startswith("data:image/webp") for _, uri in section["match"])
     Path("album/images/30.png").write_bytes(Path("album/images/31.png").read_bytes())
-    assert shown("album") == {"why_not": "the folder under verify: pairs was changed after it was "
-                              "measured"}  # fmt: skip
+    assert shown("album") == {
+        "why_not": "the folder under verify: pairs, or aligner, was changed since"
+    }
 
 
 def test_drift_of_other_faces_is_refused(toy_params: Params) -> None:

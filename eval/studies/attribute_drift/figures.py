@@ -12,12 +12,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from eval.alignment import alignment_by
 from eval.photos.photo_sets import face_picture, open_photographs
 from eval.reporting.pictures import strip
 from eval.reporting.style import RULE, STUDENT, TEACHER, above, bare, canvas, name_rows
-from manifests.core import layout
-from manifests.photographs.images import DETECT_THRESHOLD, ImageFolder
-from pipeline.arrays.align import Aligner
+from manifests.photographs.images import ImageFolder
 
 ROW_HEIGHT, MARGIN = 0.24, 0.9  # inches
 
@@ -52,6 +51,6 @@ def photograph_strip(names: Sequence[str], text: str, slots: int) -> str | None:
         return None
     photographs = open_photographs(text)
     source = ImageFolder(photographs.folder)
-    aligner = Aligner(layout.WEIGHTS, threshold=DETECT_THRESHOLD)
-    faces = [face_picture(source, name, aligner) for name in names[:slots]]
+    find = alignment_by().find
+    faces = [face_picture(source, name, find) for name in names[:slots]]
     return strip(np.stack(faces), slots)

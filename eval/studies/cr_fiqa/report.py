@@ -18,7 +18,6 @@ from jaxtyping import Float
 
 from eval.benchmarks import open_protocols
 from eval.benchmarks.base import Protocol
-from eval.photos.embedding import finder
 from eval.photos.models import Model, load_model
 from eval.photos.rating import (
     SeenPhotographs,
@@ -128,7 +127,7 @@ def curves_of(
     everybody = {**rated, BACKBONE: backbone, "sharpness": sharpness_model(), **models}
     return {
         name: measured(
-            protocol, look_at(protocol, everybody, finder(protocol)), models, study,
+            protocol, look_at(protocol, everybody), models, study,
             study.curves.fmr[name],
         )
         for name, protocol in protocols.items()

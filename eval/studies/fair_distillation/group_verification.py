@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from eval.alignment import alignment_by
 from eval.benchmarks import open_benchmark, open_protocols
 from eval.benchmarks.base import Protocol
-from eval.photos.embedding import embed_protocol, finder
+from eval.photos.embedding import embed_protocol
 from eval.photos.models import Model
 from eval.scoring.folds import insightface_accuracy
 from eval.scoring.similarity import score_pairs
@@ -31,7 +32,7 @@ def open_all(params: Params, fairness: Fairness) -> dict[str, tuple[Protocol, Gr
     """
     protocols = open_protocols(params)
     if fairness.rfw is not None:
-        protocols[RFW] = open_benchmark(f"{RFW}:{fairness.rfw}")
+        protocols[RFW] = open_benchmark(f"{RFW}:{fairness.rfw}", alignment_by(params.aligner))
     unknown = sorted({*protocols} - {*fairness.fmr})
     if unknown:
         raise InputError(f"{WHERE}: fairness: fmr: no rate for {unknown[0]}; state one")
@@ -56,7 +57,7 @@ def measure(
 ) -> dict[str, Figures]:
     """{run: figures} of all models on one benchmark; their scores go to OUT/NAME/RUN."""
     views = [model.views for model in models.values()]
-    embedded, faces = embed_protocol(protocol, [*models.values()], views, finder(protocol))
+    embedded, faces = embed_protocol(protocol, [*models.values()], views)
     failed = np.array([not face.detected for face in faces])
     settings = Settings(fairness.fmr[name], fairness.resamples, fairness.seed)
     found: dict[str, Figures] = {}

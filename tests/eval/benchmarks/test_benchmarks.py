@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eval.alignment import alignment_by
 from eval.benchmarks import open_benchmark
 from eval.photos.photo_sets import open_photographs
 from manifests.core.errors import InputError
 from manifests.photographs.protocols import Benchmark
 from manifests.photographs.scores import subject_of
 from tests.conftest import ROOT
-from tests.protocols import make_folder, write_rows
+from tests.protocols import make_folder, opened, write_rows
 
 HEADER = "fold,left,right,same\n"
 GOOD = "0,a.png,b.png,1\n0,a.png,c.png,0\n1,b.png,a.png,1\n1,b.png,c.png,0\n"
@@ -43,24 +44,25 @@ def test_orl_folds_are_disjoint_in_people_and_balanced() -> None:
     assert sum(map(len, people)) == len(set().union(*people)) == 40
 
 
+@pytest.mark.usefixtures("weights_here")
 def test_freezing_orl_again_gives_the_committed_protocol(weights: Path) -> None:
     frozen = Benchmark.read(ROOT / "manifests/benchmarks/orl.parquet")
-    again = open_benchmark(f"orl:{weights / 'orl'}").benchmark
+    again = open_benchmark(f"orl:{weights / 'orl'}", alignment_by("dlib")).benchmark
     assert again.protocol_sha256 == frozen.protocol_sha256
 
 
 def test_pairs_are_read_as_they_stand(folder: Path) -> None:
-    protocol = open_benchmark(f"pairs:{folder}")
+    protocol = opened(f"pairs:{folder}")
     assert protocol.benchmark.left == ("a.png", "a.png", "b.png", "b.png")
     assert protocol.benchmark.same.tolist() == [True, False, True, False]
 
 
 def test_the_protocol_hash_moves_with_an_image_and_with_a_pair(folder: Path) -> None:
-    before = open_benchmark(f"pairs:{folder}").benchmark.protocol_sha256
+    before = opened(f"pairs:{folder}").benchmark.protocol_sha256
     Image.new("RGB", (60, 60), (1, 2, 3)).save(folder / "images/c.png")
-    after = open_benchmark(f"pairs:{folder}").benchmark.protocol_sha256
+    after = opened(f"pairs:{folder}").benchmark.protocol_sha256
     (folder / "pairs.csv").write_text(HEADER + GOOD.replace("1,b.png,a.png", "1,d.png,a.png"))
-    last = open_benchmark(f"pairs:{folder}").benchmark.protocol_sha256
+    last = opened(f"pairs:{folder}").benchmark.protocol_sha256
     assert len({before, after, last}) == 3
 
 
@@ -91,14 +93,14 @@ def test_bad_pairs_are_refused_in_one_line_before_images_are_read(
     (folder / "pairs.csv").write_text(text)
     (folder / "images/c.png").write_text("not an image")
     with pytest.raises(InputError, match=message):
-        open_benchmark(f"pairs:{folder}")
+        opened(f"pairs:{folder}")
 
 
 def test_all_bad_rows_are_named_at_once(folder: Path) -> None:
     rows = "1,a.png,gone.png,1\n1,a.png\n1,a.png,b.png,2\n0,a.png,b.png,1\nx,a.png,b.png,1\n"
     (folder / "pairs.csv").write_text(HEADER + GOOD + rows)
     with pytest.raises(InputError) as caught:
-        open_benchmark(f"pairs:{folder}")
+        opened(f"pairs:{folder}")
     first, *lines = str(caught.value).splitlines()
     assert first == f"{folder / 'pairs.csv'}: 4 faults"
     for line, (number, what) in zip(lines, [
@@ -108,7 +110,7 @@ def test_all_bad_rows_are_named_at_once(folder: Path) -> None:
 
 
 def test_repeats_are_counted_and_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    good = open_benchmark(f"pairs:{folder}")
+    good = opened(f"pairs:{folder}")
     assert good.repeats == {
         "num_images_repeated": 0, "num_pairs_of_one_picture": 0, "num_pairs_repeated": 1,
     }  # fmt: skip
@@ -118,7 +120,7 @@ def test_repeats_are_counted_and_said(folder: Path, capsys: pytest.CaptureFixtur
     (folder / "images/d.png").write_bytes((folder / "images/a.png").read_bytes())
     more = "0,a.png,d.png,1\n1,c.png,d.png,0\n1,e.png,d.png,0\n"
     (folder / "pairs.csv").write_text(HEADER + GOOD + more)
-    assert open_benchmark(f"pairs:{folder}").repeats == {
+    assert opened(f"pairs:{folder}").repeats == {
         "num_images_repeated": 1, "num_pairs_of_one_picture": 1, "num_pairs_repeated": 1,
     }  # fmt: skip
     said = capsys.readouterr().err
@@ -133,11 +135,11 @@ def test_a_label_that_hides_who_is_who_is_named(
     names = sorted(path.relative_to(people).as_posix() for path in people.rglob("*.png"))
     rows = [(k % 4 // 2, a, b, int(a[:3] == b[:3])) for k, (a, b) in enumerate(pairwise(names))]
     write_rows(tmp_path / "pairs.csv", HEADER.strip().split(","), rows)
-    assert open_benchmark(f"pairs:{tmp_path}").subject_rule == "folder"
+    assert opened(f"pairs:{tmp_path}").subject_rule == "folder"
     assert "labelled against" not in capsys.readouterr().err
     rows[6] = (*rows[6][:3], 0)
     write_rows(tmp_path / "pairs.csv", HEADER.strip().split(","), rows)
-    assert open_benchmark(f"pairs:{tmp_path}").subject_rule == "image"
+    assert opened(f"pairs:{tmp_path}").subject_rule == "image"
     said = capsys.readouterr().err
     assert "pairs.csv, line 8: labelled against its folder" in said and "in 38 of 39 pairs" in said
 
@@ -145,19 +147,19 @@ def test_a_label_that_hides_who_is_who_is_named(
 def test_a_folder_at_home_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of --benchmark, of verify.pairs in params.yaml, and of sets of photographs."""
     monkeypatch.setenv("HOME", str(folder.parent))
-    there = open_benchmark(f"pairs:{folder}").benchmark.protocol_sha256
-    assert open_benchmark(f"pairs:~/{folder.name}").benchmark.protocol_sha256 == there
+    there = opened(f"pairs:{folder}").benchmark.protocol_sha256
+    assert opened(f"pairs:~/{folder.name}").benchmark.protocol_sha256 == there
     assert len(open_photographs(f"pairs:~/{folder.name}").images) == 5
 
 
 def test_a_file_that_is_no_image_is_named(folder: Path) -> None:
     (folder / "images/c.png").write_text("not an image")
     with pytest.raises(InputError, match=r"c\.png: not a readable image"):
-        open_benchmark(f"pairs:{folder}")
+        opened(f"pairs:{folder}")
 
 
 def test_unknown_benchmark_lists_the_valid_ones() -> None:
     with pytest.raises(
         InputError, match="unknown benchmark 'ijb'; valid names: bin, folder, lfw, orl"
     ):
-        open_benchmark("ijb:/nowhere")
+        opened("ijb:/nowhere")

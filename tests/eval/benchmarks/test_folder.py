@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.benchmarks import open_benchmark
 from eval.benchmarks.folder import _deal
 from manifests.core.errors import InputError
-from tests.protocols import make_folder, measure
+from tests.protocols import make_folder, measure, opened
 
 
 @given(
@@ -32,7 +31,7 @@ def test_the_pairs_are_all_of_each_fold(tmp_path: Path) -> None:
     (tmp_path / "ada/Thumbs.db").write_text("not an image by its name")
     (tmp_path / "ada/.hidden.png").write_text("nor is this")
     (tmp_path / "empty").mkdir()
-    protocol = open_benchmark(f"folder:{tmp_path}")
+    protocol = opened(f"folder:{tmp_path}")
     frozen = protocol.benchmark
     assert frozen.images == ["ada/0.png", "ada/1.png", "ada/2.png", "bob/0.png", "bob/1.png",
                              "cyd/0.png", "dan/0.png"]  # fmt: skip
@@ -43,7 +42,7 @@ def test_the_pairs_are_all_of_each_fold(tmp_path: Path) -> None:
     # ada's fold: 4 images, 6 pairs, 3 of them genuine; bob's: 3 images, 3 pairs, 1 genuine
     assert np.bincount(frozen.fold).tolist() in ([6, 3], [3, 6])
     assert int(frozen.same.sum()) == 4
-    assert open_benchmark(f"folder:{tmp_path}").benchmark.protocol_sha256 == frozen.protocol_sha256
+    assert opened(f"folder:{tmp_path}").benchmark.protocol_sha256 == frozen.protocol_sha256
 
 
 def test_all_pairs_serve_tar_and_rank_one(tmp_path: Path) -> None:
@@ -74,7 +73,7 @@ def test_rates_of_all_pairs_need_enough_people(tmp_path: Path, people: int, born
 def test_too_few_people_are_refused(tmp_path: Path, people: dict[str, int], message: str) -> None:
     make_folder(tmp_path, people)
     with pytest.raises(InputError, match=message):
-        open_benchmark(f"folder:{tmp_path}")
+        opened(f"folder:{tmp_path}")
 
 
 def test_too_many_pairs_are_refused_before_any_is_made(
@@ -83,9 +82,9 @@ def test_too_many_pairs_are_refused_before_any_is_made(
     make_folder(tmp_path, {"ada": 3, "bob": 3, "cyd": 3, "dan": 3})
     monkeypatch.setattr("eval.benchmarks.folder.MOST_PAIRS", 29)
     with pytest.raises(InputError, match="30 pairs, at most 29; name fewer in pairs:DIR"):
-        open_benchmark(f"folder:{tmp_path}")
+        opened(f"folder:{tmp_path}")
 
 
 def test_no_folder_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder; folder:DIR needs one folder a person"):
-        open_benchmark(f"folder:{tmp_path / 'none'}")
+        opened(f"folder:{tmp_path / 'none'}")

@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.benchmarks import open_benchmark
 from manifests.core.errors import InputError
-from manifests.photographs.protocols import ALIGNMENT
-from tests.protocols import CYAN, RED, measure, save
+from tests.protocols import CUT, CYAN, RED, measure, opened, save
 
 NUM_FOLDS, EACH = 3, 2
 GENUINE = [f"m.{k}\t{a}\t{b}" for k in range(NUM_FOLDS) for a, b in ((1, 2), (1, 3))]
@@ -40,9 +38,9 @@ def write(folder: Path, *lines: str, name: str = "pairs.txt") -> str:
 
 
 def test_view_2_keeps_its_folds(lfw: Path) -> None:
-    protocol = open_benchmark(write(lfw, f"{NUM_FOLDS}\t{EACH}", *VIEW_2))
+    protocol = opened(write(lfw, f"{NUM_FOLDS}\t{EACH}", *VIEW_2))
     frozen = protocol.benchmark
-    assert (protocol.subject_rule, frozen.name, frozen.alignment) == ("folder", "lfw", ALIGNMENT)
+    assert (protocol.subject_rule, frozen.name, frozen.alignment) == ("folder", "lfw", CUT.rule)
     assert frozen.fold.tolist() == [k for k in range(NUM_FOLDS) for _ in range(2 * EACH)]
     assert frozen.same.tolist() == [True, True, False, False] * NUM_FOLDS
     assert (frozen.left[0], frozen.right[0]) == ("m.0/m.0_0001.jpg", "m.0/m.0_0002.jpg")
@@ -57,17 +55,17 @@ def test_view_1_and_lists_without_a_first_line_are_cut_in_each_kind(
 ) -> None:
     """Six pairs of each kind make six folds, in which the order of the kinds says nothing."""
     text = write(lfw, *header, *GENUINE, *IMPOSTOR, name="pairsDevTest.txt")
-    frozen = open_benchmark(text).benchmark
+    frozen = opened(text).benchmark
     assert frozen.fold.tolist() == [*range(6), *range(6)]
     spaces = [line.replace("\t", " ") for line in VIEW_2]
-    mixed = open_benchmark(write(lfw, *header, *spaces)).benchmark
+    mixed = opened(write(lfw, *header, *spaces)).benchmark
     assert mixed.fold.tolist() == [0, 1, 0, 1, 2, 3, 2, 3, 4, 5, 4, 5]
 
 
 def test_ten_folds_are_those_of_view_2_without_its_first_line(lfw: Path) -> None:
     lines = [line for _ in range(10) for line in (VIEW_2[0], VIEW_2[2])]
-    with_header = open_benchmark(write(lfw, "10\t1", *lines)).benchmark
-    without = open_benchmark(write(lfw, *lines)).benchmark
+    with_header = opened(write(lfw, "10\t1", *lines)).benchmark
+    without = opened(write(lfw, *lines)).benchmark
     np.testing.assert_array_equal(with_header.fold, without.fold)
     assert with_header.protocol_sha256 == without.protocol_sha256
 
@@ -88,11 +86,11 @@ def test_ten_folds_are_those_of_view_2_without_its_first_line(lfw: Path) -> None
 )
 def test_bad_lists_are_refused_in_one_line(lfw: Path, lines: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        open_benchmark(write(lfw, *lines))
+        opened(write(lfw, *lines))
 
 
 def test_a_folder_without_a_list_is_said_so(lfw: Path) -> None:
     with pytest.raises(InputError, match=r"pairs\.txt: no such file; lfw:DIR needs pairs\.txt"):
-        open_benchmark(f"lfw:{lfw}")
+        opened(f"lfw:{lfw}")
     with pytest.raises(InputError, match="benchmark lfw needs a folder: lfw:DIR"):
-        open_benchmark("lfw:")
+        opened("lfw:")

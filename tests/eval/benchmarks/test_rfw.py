@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.benchmarks import open_benchmark
 from manifests.core.errors import InputError
-from tests.protocols import GENUINE, GROUPS, IMPOSTOR, make_rfw, measure
+from tests.protocols import GENUINE, GROUPS, IMPOSTOR, make_rfw, measure, opened
 
 MISTAKES = {group: (IMPOSTOR,) for group in GROUPS} | {"African": (GENUINE, IMPOSTOR)}
 
@@ -41,7 +40,7 @@ def test_every_group_has_its_known_answer(made: Path) -> None:
 
 
 def test_lines_are_cut_into_ten_folds_a_group(made: Path) -> None:
-    frozen = open_benchmark(f"rfw:{made}").benchmark
+    frozen = opened(f"rfw:{made}").benchmark
     assert np.bincount(frozen.fold).tolist() == [16] * 10
     assert frozen.left[0] == "African/m.0/m.0_0001.jpg"
     pairs = zip(frozen.left, frozen.right, strict=True)
@@ -49,8 +48,8 @@ def test_lines_are_cut_into_ten_folds_a_group(made: Path) -> None:
 
 
 def test_a_first_line_of_two_numbers_is_no_pair(made: Path, tmp_path: Path) -> None:
-    headed = open_benchmark(f"rfw:{make_rfw(tmp_path, MISTAKES, header=True)}")
-    plain = open_benchmark(f"rfw:{made}")
+    headed = opened(f"rfw:{make_rfw(tmp_path, MISTAKES, header=True)}")
+    plain = opened(f"rfw:{made}")
     assert headed.benchmark.protocol_sha256 == plain.benchmark.protocol_sha256
 
 
@@ -72,7 +71,7 @@ def test_a_bad_line_is_named(rfw: Path, line: str, message: str) -> None:
     path = rfw / "txts/Asian/Asian_pairs.txt"
     path.write_text("\n".join([*path.read_text().splitlines()[:-1], line]))
     with pytest.raises(InputError, match=message):
-        open_benchmark(f"rfw:{rfw}")
+        opened(f"rfw:{rfw}")
 
 
 def test_all_bad_lines_and_groups_are_named_at_once(rfw: Path) -> None:
@@ -81,7 +80,7 @@ def test_all_bad_lines_and_groups_are_named_at_once(rfw: Path) -> None:
         path.write_text("\ufeff" + "\n".join(["m.0\t1\t9", *path.read_text().splitlines()[1:]]))
     (rfw / "txts/African/African_pairs.txt").unlink()
     with pytest.raises(InputError) as caught:
-        open_benchmark(f"rfw:{rfw}")
+        opened(f"rfw:{rfw}")
     assert re.search(
         r"3 faults\n.*African_pairs.txt: no such file.*\n.*Asian_pairs.txt, line 1: .*0009.jpg: "
         r"miss.*\n.*Indian_pairs.txt, line 1: .*0009.jpg: miss",
@@ -90,13 +89,13 @@ def test_all_bad_lines_and_groups_are_named_at_once(rfw: Path) -> None:
 
 
 def test_a_mark_that_an_editor_puts_before_a_list_is_passed_over(rfw: Path) -> None:
-    before = open_benchmark(f"rfw:{rfw}").benchmark.fold
+    before = opened(f"rfw:{rfw}").benchmark.fold
     (path, *_) = rfw.rglob("*pairs.txt")
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert np.array_equal(open_benchmark(f"rfw:{rfw}").benchmark.fold, before)
+    assert np.array_equal(opened(f"rfw:{rfw}").benchmark.fold, before)
 
 
 def test_a_missing_group_is_named(rfw: Path) -> None:
     shutil.rmtree(rfw / "txts/Indian")
     with pytest.raises(InputError, match=r"Indian_pairs\.txt: no such file; rfw:DIR needs txts/"):
-        open_benchmark(f"rfw:{rfw}")
+        opened(f"rfw:{rfw}")

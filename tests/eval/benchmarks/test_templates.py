@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eval.benchmarks import open_benchmark
 from manifests.core.errors import InputError
-from tests.protocols import make_templates, measure, write_rows
+from tests.protocols import make_templates, measure, opened, write_rows
 
 HALF = 1 / np.sqrt(2)
 
@@ -62,7 +61,7 @@ def test_identification_of_known_answer(folder: Path) -> None:
 
 
 def test_parquet_and_csv_are_one_protocol(folder: Path) -> None:
-    before = open_benchmark(f"templates:{folder}").benchmark.protocol_sha256
+    before = opened(f"templates:{folder}").benchmark.protocol_sha256
     for stem in ("templates", "pairs"):
         with (folder / f"{stem}.csv").open(newline="") as file:
             header, *rows = list(csv.reader(file))
@@ -76,13 +75,13 @@ def test_parquet_and_csv_are_one_protocol(folder: Path) -> None:
             pa.table(dict(zip(header, columns, strict=True))), folder / f"{stem}.parquet"
         )
         (folder / f"{stem}.csv").unlink()
-    assert open_benchmark(f"templates:{folder}").benchmark.protocol_sha256 == before
+    assert opened(f"templates:{folder}").benchmark.protocol_sha256 == before
 
 
 def test_pairs_without_folds_are_dealt_in_turn(folder: Path) -> None:
     rows = [(1, 2)] * 20 + [(1, 3)] * 30
     write_rows(folder / "pairs.csv", ("left", "right"), rows)
-    frozen = open_benchmark(f"templates:{folder}").benchmark
+    frozen = opened(f"templates:{folder}").benchmark
     assert np.bincount(frozen.fold[frozen.same]).tolist() == [2] * 10
     assert np.bincount(frozen.fold[~frozen.same]).tolist() == [3] * 10
 
@@ -116,14 +115,14 @@ def test_bad_lists_are_refused_in_one_line(
         pairs = [(fold, 1, other) for fold in (0, 1) for other in (2, 3)]
         write_rows(folder / "pairs.csv", ("fold", "left", "right"), pairs)
     with pytest.raises(InputError, match=message):
-        open_benchmark(f"templates:{folder}")
+        opened(f"templates:{folder}")
 
 
 def test_a_template_of_two_people_is_named(folder: Path) -> None:
     with (folder / "templates.csv").open("a", newline="") as file:
         csv.writer(file).writerow((1, "b", "x", "c.png"))
     with pytest.raises(InputError, match="line 8: template 1 is of subject b, above of a"):
-        open_benchmark(f"templates:{folder}")
+        opened(f"templates:{folder}")
 
 
 @pytest.mark.parametrize(
@@ -139,33 +138,33 @@ def test_an_image_twice_in_a_template_or_of_two_people_is_named(
     with (folder / "templates.csv").open("a", newline="") as file:
         csv.writer(file).writerow(row)
     with pytest.raises(InputError, match=message):
-        open_benchmark(f"templates:{folder}")
+        opened(f"templates:{folder}")
 
 
 def test_a_probe_that_would_find_itself_is_refused(folder: Path) -> None:
     write_rows(folder / "gallery.csv", ("template_id",), [(1,), (3,)])
     write_rows(folder / "probes.csv", ("template_id",), [(2,), (3,)])
     with pytest.raises(InputError, match="'b/3' is in gallery and probes: it finds itself"):
-        open_benchmark(f"templates:{folder}")
+        opened(f"templates:{folder}")
 
 
 def test_a_gallery_that_names_one_twice_is_refused(folder: Path) -> None:
     write_rows(folder / "gallery.csv", ["template_id"], [[2], [2]])
     write_rows(folder / "probes.csv", ["template_id"], [[1]])
     with pytest.raises(InputError, match="gallery names template 'a/2' twice"):
-        open_benchmark(f"templates:{folder}")
+        opened(f"templates:{folder}")
 
 
 def test_a_list_that_is_not_parquet_is_named(folder: Path) -> None:
     (folder / "pairs.parquet").write_text("left,right")
     with pytest.raises(InputError, match=r"pairs\.parquet: not a readable Parquet file"):
-        open_benchmark(f"templates:{folder}")
+        opened(f"templates:{folder}")
 
 
 def test_no_pairs_are_said_so(folder: Path) -> None:
     write_rows(folder / "pairs.csv", ("left", "right"), [])
     with pytest.raises(InputError, match="no pairs"):
-        open_benchmark(f"templates:{folder}")
+        opened(f"templates:{folder}")
 
 
 @pytest.mark.parametrize("parquet", [False, True])
@@ -179,6 +178,6 @@ def test_all_bad_rows_are_named_at_once(folder: Path, parquet: bool) -> None:
     write_rows(folder / "gallery.csv", ["template_id"], [[2], [98]])
     write_rows(folder / "probes.csv", ["template_id"], [[1]])
     with pytest.raises(InputError) as caught:
-        open_benchmark(f"templates:{folder}")
+        opened(f"templates:{folder}")
     for part in (f"{folder}: 4 faults", "template '98'", "template '99'", "fold 'x'"):
         assert part in str(caught.value)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,17 @@ import pytest
 import torch
 from PIL import Image
 
-from eval.benchmarks import open_benchmark
+from eval.alignment import Alignment
 from eval.benchmarks.base import Protocol
 from eval.photos import embedding
-from eval.photos.embedding import embed_protocol, frame_coverage, placed
+from eval.photos.embedding import embed_protocol, frame_coverage
 from eval.photos.models import Model
 from eval.photos.verification import verify, verify_models
 from manifests.core.errors import InputError
 from manifests.photographs.images import decode
-from pipeline.arrays.align import Face, crop_photograph
+from pipeline.arrays.align import Face, crop_photograph, placed
 from pipeline.arrays.frames import ARCFACE112, DLIB150, WIDE, to_frame
-from tests.protocols import SMALL, colours, make_folder
-
-FIND = partial(placed, ARCFACE112)
+from tests.protocols import CUT, SMALL, colours, make_folder, opened
 
 
 def sides(batch: torch.Tensor) -> torch.Tensor:
@@ -40,13 +39,13 @@ def protocol(tmp_path: Path) -> Protocol:
     rng = np.random.default_rng(0)
     for path in sorted(people.rglob("*.png")):
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
-    return open_benchmark(f"folder:{tmp_path}")
+    return opened(f"folder:{tmp_path}")
 
 
 def test_blocks_change_no_bit(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, faces = embed_protocol(protocol, [colours(), SIDES], ["plain"] * 2, FIND)
+    whole, faces = embed_protocol(protocol, [colours(), SIDES], ["plain"] * 2)
     monkeypatch.setattr(embedding, "BLOCK", 64)
-    parts, _ = embed_protocol(protocol, [colours(), SIDES], ["plain"] * 2, FIND)
+    parts, _ = embed_protocol(protocol, [colours(), SIDES], ["plain"] * 2)
     for a, b in zip(whole, parts, strict=True):
         for view in a.views:
             np.testing.assert_array_equal(a.views[view], b.views[view])
@@ -57,15 +56,15 @@ def test_no_more_than_a_block_of_crops_is_held(
     protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedding, "BLOCK", 64)
-    seen = [len(block) for block, *_ in embedding._blocks(protocol, [SIDES], FIND)]
+    seen = [len(block) for block, *_ in embedding._blocks(protocol, [SIDES])]
     assert seen == [64, 64, 12]
 
 
 def test_rows_are_those_of_the_model_itself(protocol: Protocol) -> None:
-    (done,), _ = embed_protocol(protocol, [SIDES], ["plain"], FIND)
+    (done,), _ = embed_protocol(protocol, [SIDES], ["plain"])
     name = protocol.benchmark.images[70]
     picture = decode(protocol.images.read(name), name)
-    crop = crop_photograph(picture, FIND(picture), SMALL)[None]
+    crop = crop_photograph(picture, placed(ARCFACE112, len(picture)), SMALL)[None]
     np.testing.assert_allclose(done.views["plain"][70], sides(crop)[0].numpy(), rtol=1e-6)
     both = sides(crop) + sides(crop.flip(3))
     np.testing.assert_allclose(done.views["plain+flip"][70], both[0].numpy(), rtol=1e-6)
@@ -75,14 +74,11 @@ def test_a_second_pass_is_made_only_for_few_images_or_models_that_want_it(
     protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedding, "MOST_FOR_BOTH_VIEWS", 100)
-    done, _ = embed_protocol(protocol, [SIDES, SIDES], ["plain", "plain+flip"], FIND)
+    done, _ = embed_protocol(protocol, [SIDES, SIDES], ["plain", "plain+flip"])
     assert [list(each.views) for each in done] == [["plain"], ["plain", "plain+flip"]]
 
 
-def test_views_replace_the_declared_ones(
-    protocol: Protocol, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("eval.photos.verification.finder", lambda _: FIND)
+def test_views_replace_the_declared_ones(protocol: Protocol) -> None:
     (plain,) = verify_models([SIDES], protocol)
     (both,) = verify_models([SIDES], protocol, "plain+flip")
     for done, views in ((plain, "plain"), (both, "plain+flip")):
@@ -98,16 +94,17 @@ def test_an_embedding_that_is_not_finite_is_named(protocol: Protocol) -> None:
 
     model = Model("broken", "b" * 64, SMALL, "cosine", False, broken)
     with pytest.raises(InputError, match=r"model broken: its embedding of image p00/0\.png is not"):
-        embed_protocol(protocol, [model], ["plain"], FIND)
+        embed_protocol(protocol, [model], ["plain"])
 
 
 def test_undetected_faces_are_counted_and_kept(protocol: Protocol) -> None:
     lost = iter([True, False] + [True] * 138)
 
-    def find(picture: np.ndarray) -> Face:
-        return Face(FIND(picture).landmarks, 0.0, next(lost))
+    def find(pictures: Sequence[np.ndarray]) -> list[Face]:
+        return [replace(face, detected=next(lost)) for face in CUT.find(pictures)]
 
-    done, faces = embed_protocol(protocol, [SIDES], ["plain"], find)
+    protocol = replace(protocol, alignment=Alignment("some", find))
+    done, faces = embed_protocol(protocol, [SIDES], ["plain"])
     assert len(done[0].views["plain"]) == 140 and len(faces) == 140
     result = verify(protocol, done[0], faces, "plain")
     assert result.metrics["num_failed"] == 1
@@ -121,10 +118,10 @@ def test_undetected_faces_are_counted_and_kept(protocol: Protocol) -> None:
 def test_an_aligned_crop_goes_to_a_frame_as_stores_do() -> None:
     rng = np.random.default_rng(1)
     picture = rng.integers(0, 256, (112, 112, 3), dtype=np.uint8)
-    found = crop_photograph(picture, FIND(picture), ARCFACE112)
+    found = crop_photograph(picture, placed(ARCFACE112, len(picture)), ARCFACE112)
     np.testing.assert_array_equal(found.permute(1, 2, 0).numpy(), picture)  # the very pixels
     pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
-    tight = crop_photograph(picture, FIND(picture), DLIB150)
+    tight = crop_photograph(picture, placed(ARCFACE112, len(picture)), DLIB150)
     np.testing.assert_allclose(tight, to_frame(pixels, ARCFACE112, DLIB150)[0].round(), atol=1.0)
 
 
@@ -134,8 +131,8 @@ def test_an_aligned_crop_goes_to_a_frame_as_stores_do() -> None:
         (ARCFACE112, ARCFACE112.at(64), 1.0),
         (WIDE, ARCFACE112, 1.0),
         (WIDE, DLIB150, 1.0),
-        (ARCFACE112, WIDE, 112**2 / 128**2),
-        (ARCFACE112, DLIB150, (112 - 19.997) / 100.581),
+        (ARCFACE112, WIDE, 114.51**2 / 128**2),
+        (ARCFACE112, DLIB150, (114.51 - 3.11 - 19.997) / 100.581),
     ],
 )
 def test_coverage_is_the_share_of_the_area(source: object, wanted: object, share: float) -> None:

@@ -74,10 +74,11 @@ def page(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Pa
     folder = tmp_path_factory.mktemp("page")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        layout.DATA.mkdir()
+        (layout.DATA / "weights").symlink_to(weights)
         make_everything(benchmarks=["orl"], photographs=Path("album"))
         make_costs()
         make_drift()
-        (layout.DATA / "weights").symlink_to(weights)
         params = replace(
             load_params(ROOT / "params.yaml"), teacher="toy", verify=Verify("album", None)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from PIL import Image, ImageOps
 from manifests.core.errors import InputError
 from manifests.photographs import images
 from manifests.photographs.images import (
+    AT_ONCE,
     FORMATS,
     ImageFolder,
+    at_once,
     check_readable,
     decode,
     image_hashes,
@@ -247,3 +249,22 @@ def test_a_large_file_is_refused_unread(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(images, "MOST_BYTES", 99)
     with pytest.raises(InputError, match=r"a\.png: 100 bytes, an image may have 99"):
         read_photograph(tmp_path / "a.png")
+
+
+def test_photographs_are_held_a_few_at_a_time_and_large_ones_fewer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sides = [20] * 18 + [40, 40, 60, 20]
+    made: list[int] = []
+
+    def pictures() -> Iterator[np.ndarray]:
+        for side in sides:
+            made.append(side)
+            yield np.zeros((side, side, 3), np.uint8)
+
+    monkeypatch.setattr(images, "MOST_PIXELS", 16 * 20 * 20)
+    groups = at_once(pictures())
+    first = next(groups)
+    assert len(first) == AT_ONCE and len(made) == AT_ONCE + 1
+    # Two of 20 and two of 40 have 4,000 pixels, and one of 60 alone more than are held with others.
+    assert [[len(each) for each in group] for group in groups] == [[20, 20, 40, 40], [60, 20]]

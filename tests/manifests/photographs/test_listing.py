@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from eval.benchmarks import open_benchmark
 from eval.photos.photo_sets import open_photographs
 from manifests.core.errors import InputError
 from manifests.photographs.images import ENDINGS, FORMATS
 from manifests.photographs.listing import list_images
 from pipeline.adoption.image_sets import read_image_set
-from tests.protocols import make_folder
+from tests.protocols import make_folder, opened
 
 DEBRIS = (
     "._0.png", "ada/._0.png", "__MACOSX/._0.png", "__MACOSX/ada/._0.png", ".DS_Store",
@@ -41,7 +40,7 @@ def test_every_command_takes_the_same_photographs(
                      (0, 1))  # fmt: skip
     assert list_images(album) == expected
     assert open_photographs(f"folder:{album}").images == expected
-    assert tuple(open_benchmark(f"folder:{album}").benchmark.images) == expected
+    assert tuple(opened(f"folder:{album}").benchmark.images) == expected
     assert tuple(sorted(read_image_set(album, aligned=True).names)) == expected
     assert capsys.readouterr().err == ""
 
@@ -77,7 +76,7 @@ def test_photographs_in_nobodys_folder_are_said(
     (album / "ada/more").mkdir()
     for name in ("x.png", "ada/more/y.png"):
         Image.new("RGB", (32, 32)).save(album / name)
-    assert len(open_benchmark(f"folder:{album}").benchmark.images) == 8
+    assert len(opened(f"folder:{album}").benchmark.images) == 8
     assert (
         "2 of 10 files left out, they lie in no folder PERSON of it: 2 .png ('ada/more/y.png')"
         in (capsys.readouterr().err)

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from eval.benchmarks import open_benchmark
 from manifests.core.errors import InputError
 from manifests.photographs.images import ImageFolder
 from manifests.photographs.names import Spellings
-from tests.protocols import CYAN, RED, save, write_rows
+from tests.protocols import CYAN, RED, opened, save, write_rows
 
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Renée") for form in ("NFC", "NFD"))
 HEADER = ("fold", "left", "right", "same")
@@ -31,19 +30,19 @@ def pairs_of(root: Path, person: str, *more: str) -> Path:
 
 def test_a_list_in_composed_letters_finds_the_files_of_a_mac(tmp_path: Path) -> None:
     assert COMPOSED != DECOMPOSED
-    found = open_benchmark(f"pairs:{pairs_of(tmp_path / 'a', COMPOSED)}")
+    found = opened(f"pairs:{pairs_of(tmp_path / 'a', COMPOSED)}")
     assert found.benchmark.left[0] == f"{COMPOSED}/0.png"  # the list's own names are digested
     data = found.images.read(f"{COMPOSED}/0.png")
     assert data == (tmp_path / "a/images" / DECOMPOSED / "0.png").read_bytes()
-    own = open_benchmark(f"pairs:{pairs_of(tmp_path / 'b', DECOMPOSED)}")
+    own = opened(f"pairs:{pairs_of(tmp_path / 'b', DECOMPOSED)}")
     assert own.benchmark.left[0] == f"{DECOMPOSED}/0.png"
 
 
 def test_a_list_from_windows_finds_its_files_and_people(tmp_path: Path) -> None:
     table = pairs_of(tmp_path, COMPOSED) / "pairs.csv"
-    plain = open_benchmark(f"pairs:{tmp_path}")
+    plain = opened(f"pairs:{tmp_path}")
     table.write_text(table.read_text().replace("/", "\\"))
-    found = open_benchmark(f"pairs:{tmp_path}")
+    found = opened(f"pairs:{tmp_path}")
     assert found.subject_rule == plain.subject_rule == "folder"
     assert found.benchmark.protocol_sha256 == plain.benchmark.protocol_sha256
 
@@ -71,7 +70,7 @@ def test_a_list_from_windows_finds_its_files_and_people(tmp_path: Path) -> None:
 def test_what_a_name_lacks_is_said(tmp_path: Path, name: str, message: str) -> None:
     folder = pairs_of(tmp_path, COMPOSED, name)
     with pytest.raises(InputError, match=message) as caught:
-        open_benchmark(f"pairs:{folder}")
+        opened(f"pairs:{folder}")
     assert re.search("line [67]: ", str(caught.value)) and "\n" not in str(caught.value)
 
 

@@ -11,7 +11,6 @@ from manifests.core.digests import sha256_text
 from manifests.core.errors import InputError
 from manifests.core.tables import read_table, write_table
 from manifests.photographs.protocols import (
-    ALIGNED,
     KIND,
     SCHEMA,
     TEMPLATE_KIND,
@@ -182,7 +181,7 @@ def test_another_benchmark_is_not_the_frozen_one(
     with pytest.raises(InputError, match="frozen for 'toy', found 'templates'"):
         benchmark.check_same(templates)
     with pytest.raises(InputError, match="found 'none: the images are crops"):
-        benchmark.check_same(replace(benchmark, alignment=ALIGNED))
+        benchmark.check_same(replace(benchmark, alignment="none: the images are crops"))
 
 
 @pytest.mark.parametrize(

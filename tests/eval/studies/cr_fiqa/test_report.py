@@ -92,7 +92,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         rows = [(0, NAMES[0], NAMES[1], True), (1, NAMES[2], NAMES[9], False)]
         rows += [(0, name, NAMES[0], False) for name in NAMES[4:]]
         rows += [(1, NAMES[0], name, True) for name in NAMES[1:4]]
-        benchmark = as_benchmark("orl", rows, hashes, "toy")
+        benchmark = as_benchmark("orl", rows, hashes)
         protocol = Protocol(benchmark, ImageList(Path("x"), {}), "folder")
         models = {
             role: Model(f"{role}s", "cd" * 32, ARCFACE112, "cosine", False, lambda crops: crops)
@@ -100,8 +100,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         }
         patch.setattr(cr_fiqa, "open_protocols", lambda params: {"orl": protocol})
         patch.setattr(cr_fiqa, "recognisers", lambda params, study: models)
-        patch.setattr(cr_fiqa, "finder", lambda protocol: None)
-        patch.setattr(cr_fiqa, "look_at", lambda protocol, models, find: seen_by(models))
+        patch.setattr(cr_fiqa, "look_at", lambda protocol, models: seen_by(models))
         patch.setattr(cr_fiqa, "verify_students", verified)
         report(replace(load_params(), teacher="toy"), small_study()).write()
         yield root

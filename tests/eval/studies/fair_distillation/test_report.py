@@ -20,6 +20,7 @@ import yaml
 from PIL import Image
 
 from eval import study_page
+from eval.alignment import Alignment
 from eval.annotators.measured import ATTRIBUTES
 from eval.benchmarks import open_benchmark
 from eval.photos.photo_sets import open_photographs
@@ -36,7 +37,8 @@ from manifests.settings.params import Params, load_params
 from manifests.settings.study import load_study
 from manifests.studies.fair_distillation import NAME, Block, Cell, RealFaces, Study, expand
 from pipeline.arrays.align import Face
-from pipeline.arrays.frames import ARCFACE112, dlib5_in
+from pipeline.arrays.frames import ARCFACE112
+from pipeline.arrays.landmarks import ARCFACE5
 from tests.conftest import ROOT
 from tests.protocols import make_rfw
 from train.checkpoint import FILE, LOG, StudentCard, load_student, save_student
@@ -120,8 +122,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def without_networks(patch: pytest.MonkeyPatch) -> None:
     """No detector, no ORL, and a student in the teacher's place."""
-    face = Face(dlib5_in(ARCFACE112.at(24)), 1.0)
-    patch.setattr(group_verification, "finder", lambda protocol: lambda picture: face)
+    face = Face(ARCFACE5.inside(ARCFACE112.at(24)), 1.0)
+    found = Alignment("toy", lambda pictures: [face] * len(pictures))
+    patch.setattr(group_verification, "alignment_by", lambda name: found)
     load = fair_distillation.load_model
     stand_in = layout.study_run(NAME, "prior/small-resnet.kd-1").as_posix()
     patch.setattr(
@@ -131,7 +134,7 @@ def without_networks(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         group_verification,
         "open_protocols",
-        lambda params: {"pairs": open_benchmark("pairs:photos")},
+        lambda params: {"pairs": open_benchmark("pairs:photos", found)},
     )
 
 
