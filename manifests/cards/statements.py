@@ -16,7 +16,7 @@ from manifests.core.layout import PROBE
 from manifests.stores.passport import Passport
 
 # What the plane of frames is measured by, in words.
-FIELDS_CROP = "the field's crop (arcface112) has its corner at (-1.25, -3.11) and sides of 114.51"
+FIELDS_CROP = "the field's crop (arcface112) has its corner at (-1.255, -3.11) and sides of 114.51"
 COLUMNS = {
     "face_id": "Unique id of the face; ids strictly increase.",
     "round": "Name of the round.",

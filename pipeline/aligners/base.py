@@ -76,8 +76,16 @@ class Aligner(ABC):
     weights_sha256: str
     scheme: Scheme  # of its points
     licence: str
-    looks: str  # how photographs are looked at, in the words of a rule of alignment
-    falls_back: str  # and what is done where nothing is found
+
+    @property
+    @abstractmethod
+    def looks(self) -> str:
+        """How photographs are looked at, in the words of a rule of alignment."""
+
+    @property
+    @abstractmethod
+    def falls_back(self) -> str:
+        """And what is done where nothing is found."""
 
     @abstractmethod
     def detect(

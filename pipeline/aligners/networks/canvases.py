@@ -32,12 +32,12 @@ class CanvasAligner(Aligner):
     sides: tuple[int, ...] = SIDES
 
     @property
-    def looks(self) -> str:  # type: ignore[override]
+    def looks(self) -> str:
         weights, side = self.weights_sha256[:12], self.sides[0]
         return f"{self.name} {weights}, score > {THRESHOLD:g}, at {side} pixels"
 
     @property
-    def falls_back(self) -> str:  # type: ignore[override]
+    def falls_back(self) -> str:
         again = ", ".join(f"at {side}" for side in self.sides[1:])
         return (f"retry {again}; then " if again else "") + "the box 0.3..0.7"
 
