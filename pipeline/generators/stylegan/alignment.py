@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.arrays.frames import Frame
+from pipeline.arrays.frames import ARCFACE112, Frame
 
 # Eyes of FFHQ's alignment in 1024 pixels, and of the arcface112 template (SynthDistill, released
 # code): columns of the image-left and the image-right eye, and their common row.
@@ -22,5 +22,6 @@ def crop_box(size: int) -> tuple[int, int, int]:
 def ffhq_frame(size: int) -> Frame:
     """The frame of the whole picture, such that its constant crop is arcface112."""
     top, left, side = crop_box(size)
-    unit = 112 / side  # arcface112 units a pixel
-    return Frame("ffhq", size, -left * unit, -top * unit, size * unit)
+    unit = ARCFACE112.extent / side  # of the plane, a pixel
+    corner = ARCFACE112.left - left * unit, ARCFACE112.top - top * unit
+    return Frame("ffhq", size, *corner, size * unit)
