@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from manifests.core import layout
@@ -14,10 +15,12 @@ from manifests.settings.params import PATH, load_params
 from pipeline.aligners import DEFAULT, load_aligner
 from pipeline.aligners.base import CHOICES, Aligner, Picture
 from pipeline.arrays.align import Face, placed
-from pipeline.arrays.frames import FRAMES, Frame
+from pipeline.arrays.frames import DLIB112, FRAMES, Frame
 
 CENTRAL = "central"  # which face is meant where nobody says
-CROPS = "none: the images are crops in the frame "  # the rule for them, less the frame's name
+CROPS = "none: crops in the frame "  # the rule for them, less the frame's place
+# As it was said when what was called arcface112 was dlib112.
+FORMER_CROPS = "none: the images are crops in the frame arcface112"
 LONGEST = 200  # characters of a rule in a message
 Finder = Callable[[Sequence[Picture]], list[Face]]
 
@@ -43,7 +46,7 @@ class Asked:
     def alignment(self) -> Alignment | None:
         """None where nothing is asked for. Raises InputError for what contradicts itself."""
         if self.frame is None:
-            return alignment_by(self.aligner, self.face) if self.aligner or self.face else None
+            return alignment_by(self.aligner, self.face) if self != NOTHING else None
         self.require_none(f"--frame {self.frame} says that images are cut already", but={"frame"})
         return crops_in(FRAMES[self.frame])
 
@@ -87,7 +90,7 @@ def usual_aligner() -> Aligner:
 
 def alignment_by(name: str | None = None, face: str | None = None) -> Alignment:
     """By an aligner (else the usual one) and a choice of CHOICES among several faces."""
-    aligner = load_aligner(name, layout.WEIGHTS) if name else usual_aligner()
+    aligner = usual_aligner() if name is None else load_aligner(name, layout.WEIGHTS)
     return _detected(aligner, face or CENTRAL)
 
 
@@ -101,7 +104,7 @@ def crops_in(frame: Frame) -> Alignment:
     def find(pictures: Sequence[Picture]) -> list[Face]:
         return [placed(frame, len(picture)) for picture in pictures]
 
-    return Alignment(f"{CROPS}{frame.name}", find, frame)
+    return Alignment(f"{CROPS}{frame.place}", find, frame)
 
 
 def alignment_of(rule: str, options: Asked = NOTHING) -> Alignment:
@@ -110,11 +113,14 @@ def alignment_of(rule: str, options: Asked = NOTHING) -> Alignment:
     Raises InputError where nothing here aligns by it, and for options that contradict it.
     """
     said = f"aligned by {rule[:LONGEST]!r}"
+    if rule == FORMER_CROPS:
+        options.require_none(said)
+        return replace(crops_in(DLIB112), rule=rule)
     if rule.startswith(CROPS):
-        name = rule.removeprefix(CROPS)
-        found = crops_in(pick("frame", name[:LONGEST], FRAMES))
-        options.require_none(said, but={"frame"} if options.frame == name else ())
-        return found
+        by_place = {frame.place: frame for frame in FRAMES.values()}
+        frame = pick("frame", rule.removeprefix(CROPS)[:LONGEST], by_place)
+        options.require_none(said, but={"frame"} if options.frame == frame.name else ())
+        return crops_in(frame)
     aligner = _named_by(rule, said, options)
     by_choice = {choice: _detected(aligner, choice) for choice in CHOICES}
     choice = next((own for own, each in by_choice.items() if each.rule == rule), None)
@@ -132,14 +138,15 @@ def _named_by(rule: str, said: str, options: Asked) -> Aligner:
     if options.aligner is not None:
         return load_aligner(options.aligner, layout.WEIGHTS)
     first, *_ = rule.split() or [""]
+    with suppress(InputError):  # of its weights, which need not be those that are asked for
+        usual = usual_aligner()
+        if rule in map(usual.rule, CHOICES):  # it may lie in a file, which params.yaml names
+            return usual
     try:
         if ":" in first:  # which file is opened is not for a stranger's protocol to say
             raise InputError(f"{first[:LONGEST]!r} names a file")
         return load_aligner(first[:LONGEST], layout.WEIGHTS)
     except InputError as error:
-        usual = usual_aligner()
-        if rule in map(usual.rule, CHOICES):  # one in a file, which params.yaml names
-            return usual
         raise InputError(
             f"{said}: {error}; name its aligner with --aligner, or freeze or measure again"
         ) from None

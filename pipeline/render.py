@@ -24,6 +24,7 @@ from manifests.stores.rounds import read_manifest
 from pipeline.aligners import load_aligner
 from pipeline.aligners.base import Aligner
 from pipeline.arrays.frames import WIDE
+from pipeline.arrays.landmarks import ARCFACE5
 from pipeline.arrays.numerics import device_of, numerics
 from pipeline.building.faces import Faces, check_shard_rows, face_build, render_faces
 from pipeline.building.meeting import require_made_by
@@ -45,7 +46,7 @@ def open_rendering(name: str, params: Params) -> Build:
     check_shard_rows(params.render)
     manifest = read_manifest(name)
     generator = open_generator(name, manifest, params)
-    aligner = load_aligner(params.aligner, layout.WEIGHTS)
+    aligner = aligner_for(generator, params.aligner, layout.WEIGHTS)
     made_by = fingerprint(generator, aligner, params.render, params.device)
     inputs = {"version": VERSION, "manifest": manifest.digest, **asdict(made_by)}
     inputs["shard_rows"] = params.render.shard_rows
@@ -66,11 +67,11 @@ def open_rendering(name: str, params: Params) -> Build:
         made_by,
         job,
         params.render,
-        scheme=aligner.scheme,
+        scheme=aligner.scheme if aligner else ARCFACE5,
         verb="render",
         name=name,
         work=work,
-        licences=_licences(generator, aligner),
+        licences={generator.name: generator.licence} | (aligner.licences() if aligner else {}),
     )
 
 
@@ -124,14 +125,15 @@ class RenderJob:
 
 
 @lru_cache(maxsize=1)
-def _tools(job: RenderJob) -> tuple[Generator, Aligner, LatentManifest]:
+def _tools(job: RenderJob) -> tuple[Generator, Aligner | None, LatentManifest]:
     manifest = LatentManifest.read(job.manifest, expect=job.manifest_digest)
     generator = load_generator(job.generator, job.weights)
     generator = generator.in_space(manifest.recipe.latent_space, manifest.recipe.psi)
-    aligner = load_aligner(job.aligner, job.weights)
+    aligner = aligner_for(generator, job.aligner, job.weights)
     require_made_by(job.made_by, fingerprint(generator, aligner, job.render, job.device))
     generator.to(device_of(job.device))
-    aligner.to(device_of(job.device))
+    if aligner is not None:
+        aligner.to(device_of(job.device))
     return generator, aligner, manifest
 
 
@@ -144,26 +146,25 @@ def main() -> None:
     conclude(layout.faces(args.round), passport.found, f"facestill embed {args.round}")
 
 
+def aligner_for(generator: Generator, name: str, weights: Path) -> Aligner | None:
+    """The aligner, where the generator does not say itself where its faces lie."""
+    return load_aligner(name, weights) if generator.frame is None else None
+
+
 def fingerprint(
-    generator: Generator, aligner: Aligner, settings: Render, device: str
+    generator: Generator, aligner: Aligner | None, settings: Render, device: str
 ) -> Fingerprint:
     """What the faces of a store depend on beside their manifest."""
     identity: dict[str, Any] = {"stored_frame": asdict(WIDE.at(settings.frame_size))}
-    if generator.frame is None:
+    if aligner is not None:
         identity["alignment"] = aligner.identity() | {
             "detect_size": settings.detect_size,
             "detect_threshold": settings.detect_threshold,
         }
         if settings.retries:
             identity["alignment"]["retries"] = [asdict(attempt) for attempt in settings.retries]
-    here = numerics(device) | generator.numerics() | aligner.numerics()
+    here = numerics(device) | generator.numerics() | (aligner.numerics() if aligner else {})
     return Fingerprint(generator.identity() | identity, here)
-
-
-def _licences(generator: Generator, aligner: Aligner) -> dict[str, str]:
-    """By what they are of: an aligner's where it is needed."""
-    found = {generator.name: generator.licence}
-    return found if generator.frame is not None else found | {aligner.name: aligner.licence}
 
 
 if __name__ == "__main__":

@@ -20,11 +20,10 @@ from manifests.core.errors import InputError, Parser, run_command
 from manifests.settings.params import Params, load_params
 from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_faces, read_manifest
-from pipeline.aligners import load_aligner
 from pipeline.building.faces import Faces, read_faces
 from pipeline.building.shards import Arrays, Build, finish, locked, relink
 from pipeline.building.workers import Workers, add_options, workers_of
-from pipeline.render import RenderJob, fingerprint, open_generator, open_rendering
+from pipeline.render import RenderJob, aligner_for, fingerprint, open_generator, open_rendering
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def num_tried(name: str, old: FaceStore, params: Params) -> int:
     Raises InputError if it differs from today's parameters in anything else.
     """
     render, generator = params.render, open_generator(name, read_manifest(name), params)
-    aligner = load_aligner(params.aligner, layout.WEIGHTS)
+    aligner = aligner_for(generator, params.aligner, layout.WEIGHTS)
     for tried in range(len(render.retries)):
         fewer = replace(render, retries=render.retries[:tried])
         before = fingerprint(generator, aligner, fewer, params.device)

@@ -7,6 +7,7 @@ in training.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -31,6 +32,8 @@ CHOICES = {"central": "most central face", "largest": "largest face"}
 # The box that a photograph without any face that was found is cut from: 75..175 of 250 (LFW's
 # middle).
 CENTRAL_BOX = (0.3, 0.7)
+LEAST_SPREAD = 0.01  # of a face's points, in its box's side
+NAME = re.compile(r"[A-Za-z0-9._-]{1,80}")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,19 @@ class Found:
     def part(self, first: int, end: int) -> Found:
         """Some of them."""
         return Found(self.boxes[first:end], self.landmarks[first:end], self.scores[first:end])
+
+    def kept(self, rows: Bool[np.ndarray, " face"]) -> Found:
+        """Those that `rows` says."""
+        return Found(self.boxes[rows], self.landmarks[rows], self.scores[rows])
+
+    def sound(self, height: int, width: int) -> Found:
+        """Without those by which no crop can be cut: a box much larger than the picture, points
+        that fall together or lie more than a box's side outside of it."""
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        low, high = (self.boxes[:, :2] - sides)[:, None], (self.boxes[:, 2:] + sides)[:, None]
+        inside = ((self.landmarks >= low) & (self.landmarks <= high)).all(axis=(1, 2))
+        spread = self.landmarks.std(axis=1).max(axis=1) > LEAST_SPREAD * sides.max(axis=1)
+        return self.kept(inside & spread & (sides.max(axis=1) <= 2 * max(height, width)))
 
     def scaled(self, ratio: float) -> Found:
         """In a picture of `ratio` times as many pixels a side."""
@@ -122,6 +138,10 @@ class Aligner(ABC):
         """The same for faces that were found in photographs."""
         return self.identity() | {"rule": self.rule("central")}
 
+    def licences(self) -> dict[str, str]:
+        """What passports state of it, by its name."""
+        return {self.name: self.licence}
+
     def rule(self, choice: str) -> str:
         """How photographs are aligned, for the hash of a protocol."""
         return f"{self.looks}; {CHOICES[choice]}; {self.falls_back}"
@@ -129,8 +149,7 @@ class Aligner(ABC):
     def find(self, pictures: Sequence[Picture], choice: str = "central") -> list[Face]:
         """The face that is meant in each photograph; where none is found, the central box."""
         return [
-            found.chosen(picture.shape[0], picture.shape[1], choice, self.scheme)
-            or self._in_middle(picture)
+            self._meant(found, *picture.shape[:2], choice=choice) or self._in_middle(picture)
             for picture, found in zip(pictures, self.photographs(pictures), strict=True)
         ]
 
@@ -140,7 +159,10 @@ class Aligner(ABC):
         """The most central face of each generated picture."""
         found = self.detect(pictures, size=size, threshold=threshold)
         side = pictures.shape[-1]
-        return [each.chosen(side, side, "central", self.scheme) for each in found]
+        return [self._meant(each, side, side, choice="central") for each in found]
+
+    def _meant(self, found: Found, height: int, width: int, *, choice: str) -> Face | None:
+        return found.sound(height, width).chosen(height, width, choice, self.scheme)
 
     def _in_middle(self, picture: Picture) -> Face:
         height, width = picture.shape[:2]
@@ -181,6 +203,14 @@ def check_aligner(aligner: Aligner, what: str) -> None:
     """Tries an aligner on pictures of noise and of a drawn face. Raises InputError for one whose
     faces are no finite numbers of the stated shapes, that gives others the second time, or others
     in other company."""
+    for text in (aligner.looks, aligner.falls_back):
+        if not text.isprintable() or any(words in text for words in CHOICES.values()):
+            raise InputError(f"{what}: says {text[:80]!r} of itself; expected one line of its own")
+    if not NAME.fullmatch(aligner.name) or aligner.looks.split()[:1] != [aligner.name]:
+        raise InputError(
+            f"{what}: calls itself {aligner.name[:80]!r} and looks by {aligner.looks[:80]!r}; "
+            "expected letters, digits, '.', '-' and '_', and looks that begin with that name"
+        )
     pictures = _trial_pictures()
     others = torch.cat([255 - pictures.flip(0), pictures])
     first, again, moved = (

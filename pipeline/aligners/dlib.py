@@ -57,6 +57,10 @@ class Dlib(Aligner):
     def photographs_identity(self) -> dict[str, Any]:
         return self.identity() | {"detect_threshold": THRESHOLD}
 
+    def licences(self) -> dict[str, str]:
+        """None, as the first stores have it: its parts ask for nothing."""
+        return {}
+
     def detect(
         self, pictures: Float[Tensor, "batch 3 height width"], *, size: int, threshold: float
     ) -> list[Found]:

@@ -23,8 +23,8 @@ from pipeline.aligners.yunet import Yunet
 from pipeline.arrays.numerics import in_fixed_batches, weights_path
 
 FACES = 8  # that O-Net sees at once
-# O-Net looks at a square of this share of the longer side of YuNet's box: 0.9 gives the least
-# jitter under known warps (0.82 pixels of the crop; 0.90 at 1.0, 1.09 at 1.1).
+# O-Net looks at a square of this share of the longer side of YuNet's box: of 0.9, 1.0, 1.1 and 1.2
+# it gave the least jitter under known warps (docs/LOG.md).
 SHARE = 0.9
 
 
@@ -40,23 +40,15 @@ class YunetOnet(Yunet):
         super().to(device)
         self.landmarks.to(device)
 
-    def least(self, threshold: float) -> float:
-        return threshold**2
-
     def settle(
-        self,
-        canvases: Float[Tensor, "batch 3 side side"],
-        owners: Owners,
-        found: Found,
-        threshold: float,
+        self, canvases: Float[Tensor, "batch 3 side side"], owners: Owners, found: Found
     ) -> tuple[Owners, Found]:
         """Points, and scores: the geometric mean of what both networks say."""
         if not len(found):
             return owners, found
         points, faces = self._points(canvases, owners, found.boxes)
         scores = np.sqrt(found.scores * faces)
-        rows = np.flatnonzero(scores > threshold)
-        rows = rows[np.lexsort((-scores[rows], owners[rows]))]
+        rows = np.lexsort((-scores, owners))
         return owners[rows], Found(found.boxes[rows], points[rows], scores[rows])
 
     def place(self, picture: Picture, box: Sequence[float]) -> Float[np.ndarray, "5 2"]:

@@ -60,7 +60,7 @@ def count(columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:
 
 def render_faces(
     generator: Generator,
-    aligner: Aligner,
+    aligner: Aligner | None,
     attempts: Sequence[Detection],
     latents: Float[np.ndarray, "face width"],
     frame: Frame,
@@ -73,6 +73,7 @@ def render_faces(
         if generator.frame is not None:
             yield _declared(pictures, generator.frame, frame)
         else:
+            assert aligner is not None
             yield detected(aligner, attempts, pictures, frame)
 
 

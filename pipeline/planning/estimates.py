@@ -26,7 +26,6 @@ from manifests.core.costs import full_rates
 from manifests.settings.params import Params
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Passport
-from pipeline.aligners import load_aligner
 from pipeline.aligners.base import Aligner
 from pipeline.arrays.frames import WIDE
 from pipeline.arrays.numerics import BATCH, device_of
@@ -34,7 +33,7 @@ from pipeline.building.embeddings import columns_of, embed_faces
 from pipeline.building.faces import COLUMNS, Faces, pictures_of, render_faces
 from pipeline.building.workers import num_cores
 from pipeline.generators.base import Generator
-from pipeline.render import fingerprint
+from pipeline.render import aligner_for, fingerprint
 from pipeline.sample import prior
 from pipeline.teachers.base import Teacher
 
@@ -69,8 +68,8 @@ class Parts:
     teacher: Teacher
 
     @cached_property
-    def aligner(self) -> Aligner:
-        return load_aligner(self.params.aligner, layout.WEIGHTS)
+    def aligner(self) -> Aligner | None:
+        return aligner_for(self.generator, self.params.aligner, layout.WEIGHTS)
 
     @cached_property
     def sample(self) -> Mapping[str, Estimate]:
@@ -82,7 +81,8 @@ class Parts:
         device = device_of(self.params.device)
         self.generator.to(device)
         self.teacher.to(device)
-        self.aligner.to(device)
+        if self.aligner is not None:
+            self.aligner.to(device)
         with _one_thread():
             usable, *rates = _measure(self)
         times = num_cores() if device.type == "cpu" else 1

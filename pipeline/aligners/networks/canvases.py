@@ -13,14 +13,18 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from manifests.core.errors import InputError
 from pipeline.aligners.base import NOTHING, Aligner, Found, Picture
-from pipeline.aligners.networks.voting import Owners, vote
+from pipeline.aligners.networks.voting import Owners, vote, with_others
 from pipeline.arrays.landmarks import ARCFACE5
 from pipeline.arrays.numerics import BATCH, in_fixed_batches
 
 STEP = 32  # pixels: sides of a canvas are multiples of it, the coarsest stride of detectors
-SIDES = (160, 320, 640)  # of photographs, tried in turn until a face is found
+# Of photographs: up to their own, and OTHERS, each is looked at; beyond, until a face is found, but
+# none at more than twice its own size.
+SIDES, OTHERS = (160, 320, 640, 1280), 640
 THRESHOLD = 0.5  # of photographs' scores
+LEAST = 0.2  # score of a candidate that is looked at
 # Where the points lie in a face's box, in its sides: the median over the default generator's.
 IN_BOX = np.array([[0.31, 0.37], [0.70, 0.37], [0.51, 0.57], [0.34, 0.77], [0.67, 0.77]])
 
@@ -38,8 +42,8 @@ class CanvasAligner(Aligner):
 
     @property
     def falls_back(self) -> str:
-        again = ", ".join(f"at {side}" for side in self.sides[1:])
-        return (f"retry {again}; then " if again else "") + "the box 0.3..0.7"
+        again = ", ".join(map(str, self.sides[1:]))
+        return (f"then at {again} as needed; " if again else "") + "then the box 0.3..0.7"
 
     @abstractmethod
     def candidates(
@@ -48,16 +52,8 @@ class CanvasAligner(Aligner):
         """Score, box (left, top, right, bottom) and five points of everything that may be a face
         on canvases of RGB in [0, 255]."""
 
-    def least(self, threshold: float) -> float:
-        """The score that a candidate needs so that its face may come to be above `threshold`."""
-        return threshold
-
     def settle(
-        self,
-        canvases: Float[Tensor, "batch 3 side side"],
-        owners: Owners,
-        found: Found,
-        threshold: float,
+        self, canvases: Float[Tensor, "batch 3 side side"], owners: Owners, found: Found
     ) -> tuple[Owners, Found]:
         """The faces of all canvases, each with its canvas's number, after a second look, where
         there is one."""
@@ -66,6 +62,11 @@ class CanvasAligner(Aligner):
     def detect(
         self, pictures: Float[Tensor, "batch 3 height width"], *, size: int, threshold: float
     ) -> list[Found]:
+        if not 0.0 <= threshold < 1.0:
+            raise InputError(
+                f"aligner {self.name}: threshold {threshold:g}, its scores are 0 to 1; set "
+                "render.detect_threshold (0.5 is usual; dlib's are on another scale)"
+            )
         canvases = on_canvases(pictures.cpu(), size)
         ratio = max(pictures.shape[-2:]) / size
         return [found.scaled(ratio) for found in self._look(canvases, threshold)]
@@ -73,12 +74,18 @@ class CanvasAligner(Aligner):
     def photographs(self, pictures: Sequence[Picture]) -> list[Found]:
         found = [NOTHING] * len(pictures)
         for side in self.sides:
-            left = [number for number, each in enumerate(found) if not len(each)]
+            longest = [max(picture.shape[:2]) for picture in pictures]
+            left = [
+                number
+                for number, pixels in enumerate(longest)
+                if side == self.sides[0]
+                or side <= (min(pixels, OTHERS) if len(found[number]) else 2 * pixels)
+            ]
             if not left:
-                break
+                continue
             canvases = torch.stack([canvas_of(pictures[number], side) for number in left]).float()
             for number, each in zip(left, self._look(canvases, THRESHOLD), strict=True):
-                found[number] = each.scaled(max(pictures[number].shape[:2]) / side)
+                found[number] = with_others(found[number], each.scaled(longest[number] / side))
         return found
 
     def place(self, picture: Picture, box: Sequence[float]) -> Float[np.ndarray, "5 2"]:
@@ -88,8 +95,8 @@ class CanvasAligner(Aligner):
     def _look(self, canvases: Float[Tensor, "batch 3 side side"], threshold: float) -> list[Found]:
         size = batch_of(canvases.shape[-1])
         rows = in_fixed_batches(self.candidates, canvases, size).cpu().numpy()
-        voted = vote(rows, self.least(threshold))
-        owners, found = self.settle(canvases, *voted, threshold)
+        owners, found = self.settle(canvases, *vote(rows, LEAST))
+        owners, found = owners[found.scores > threshold], found.kept(found.scores > threshold)
         ends = np.searchsorted(owners, np.arange(len(canvases) + 1)).tolist()
         return [found.part(first, end) for first, end in pairwise(ends)]
 

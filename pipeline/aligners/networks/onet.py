@@ -55,6 +55,9 @@ def load_network(path: Path) -> ONet:
         network.load_state_dict(read_torch_file(path))
     except (UnreadableFile, RuntimeError, TypeError, AttributeError) as error:
         reason = reason_of(error)
-        raise InputError(f"{path}: not the weights of MTCNN's O-Net ({reason})") from None
+        raise InputError(
+            f"{path}: not the weights of MTCNN's O-Net ({reason}); remove it and run "
+            "`facestill weights`"
+        ) from None
     network = network.eval().requires_grad_(False)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

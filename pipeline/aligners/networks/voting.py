@@ -52,3 +52,11 @@ def vote(
     found = np.concatenate(faces)[order]
     points = found[:, 5:].reshape(-1, 5, 2)
     return np.concatenate(of)[order], Found(found[:, 1:5], points, found[:, 0])
+
+
+def with_others(faces: Found, more: Found) -> Found:
+    """Faces of a picture, and those that a further look at it finds beside them."""
+    new = np.array([(overlap(faces.boxes, box) <= ONE_FACE).all() for box in more.boxes], bool)
+    more = more.kept(new)
+    parts = ("boxes", "landmarks", "scores")
+    return Found(*(np.concatenate([getattr(faces, p), getattr(more, p)]) for p in parts))

@@ -128,7 +128,10 @@ def load_network(path: Path) -> YuNet:
                 if isinstance(module, nn.Conv2d):
                     _fill(module, arrays, _symbols(name))
     except (LookupError, ValueError, ArithmeticError, struct.error, RuntimeError) as error:
-        raise InputError(f"{path}: not libfacedetection's library with YuNet ({error})") from None
+        raise InputError(
+            f"{path}: not libfacedetection's library with YuNet ({error}); remove it and run "
+            "`facestill weights`"
+        ) from None
     network = network.eval().requires_grad_(False)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
