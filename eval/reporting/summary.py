@@ -9,6 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Bool
+
 from manifests.core import layout
 from manifests.core.costs import seconds_by_stage
 from manifests.core.errors import InputError
@@ -168,21 +171,26 @@ def face_counts(rounds: Sequence[RoundFiles]) -> dict[str, dict[str, Any]]:
             "rows": passports[files.name].num_rows,
             "usable": passports[files.name].num_ok,
             "failures": dict(passports[files.name].failures),
-            "lost": lost_faces(files),
+            "lost": lost_faces(*_parents(files)),
         }
         for files in rounds
     }
 
 
-def lost_faces(files: RoundFiles) -> dict[str, dict[str, int]]:
+def _parents(files: RoundFiles) -> tuple[Bool[np.ndarray, " face"], Bool[np.ndarray, " face"]]:
+    """Which faces have a parent, and which are usable; none where there is no manifest."""
+    if files.manifest is None:
+        return np.empty(0, bool), np.empty(0, bool)
+    return files.manifest.table["parent_id"].is_valid().to_numpy(), files.faces.ok()
+
+
+def lost_faces(
+    with_parent: Bool[np.ndarray, " face"], ok: Bool[np.ndarray, " face"]
+) -> dict[str, dict[str, int]]:
     """Rows and unusable ones among latents that have a parent and those of the prior, in a round
     with both: mining looks where faces are hard, which are those that are not found."""
-    if files.manifest is None:
-        return {}
-    with_parent = files.manifest.table["parent_id"].is_valid().to_numpy()
     if not with_parent.any() or with_parent.all():
         return {}
-    ok = files.faces.ok()
     kinds = {"with_parent": with_parent, "of_the_prior": ~with_parent}
     return {
         kind: {"rows": int(rows.sum()), "lost": int((rows & ~ok).sum())}

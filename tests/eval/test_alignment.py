@@ -19,8 +19,8 @@ from manifests.core.errors import InputError
 from pipeline.aligners import DEFAULT, load_aligner
 from pipeline.aligners.base import CHOICES
 from pipeline.arrays.align import crop_photograph
-from pipeline.arrays.frames import ARCFACE112, DLIB150, FRAMES, Frame, similarity, warp
-from pipeline.arrays.landmarks import DLIB5
+from pipeline.arrays.frames import ARCFACE112, DLIB112, DLIB150, FRAMES, Frame, similarity, warp
+from pipeline.arrays.landmarks import ARCFACE5, DLIB5
 from tests.protocols import DLIB_RULE
 
 pytestmark = pytest.mark.usefixtures("weights_here")
@@ -60,7 +60,7 @@ def test_a_rule_says_by_what_and_which_face_and_is_found_again(name: str, choice
 @pytest.mark.parametrize("name", FRAMES)
 def test_crops_have_a_rule_too(name: str) -> None:
     own = crops_in(FRAMES[name])
-    assert own.rule == f"none: the images are crops in the frame {name}"
+    assert own.rule == f"none: crops in the frame {FRAMES[name].place}"
     assert alignment_of(own.rule) == alignment_of(own.rule, Asked(frame=name)) == own
     for options in (Asked("dlib"), Asked(face="largest"), Asked("dlib", frame=name)):
         with pytest.raises(InputError, match=r"^--(aligner dlib|face largest): aligned by 'none: "):
@@ -68,6 +68,14 @@ def test_crops_have_a_rule_too(name: str) -> None:
     other = "wide" if name != "wide" else "dlib150"
     with pytest.raises(InputError, match=f"^--frame {other}: aligned by 'none: "):
         alignment_of(own.rule, Asked(frame=other))
+
+
+def test_crops_of_before_are_where_they_were_then() -> None:
+    own = alignment_of("none: the images are crops in the frame arcface112")
+    assert own.frame == DLIB112
+    assert own.rule != crops_in(ARCFACE112).rule
+    (face,) = own.find([np.zeros((112, 112, 3), np.uint8)])
+    np.testing.assert_allclose(face.landmarks, ARCFACE5.inside(DLIB112))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +86,7 @@ def test_crops_have_a_rule_too(name: str) -> None:
         ("scrfd 0123; central", Asked(), "unknown aligner 'scrfd'; valid names: dlib, .*--aligner"),
         ("onnx:/etc/passwd 0123", Asked(), "'onnx:/etc/passwd' names a file; name its aligner"),
         ("", Asked(), "unknown aligner ''"),
-        ("none: the images are crops in the frame ears", Asked(), "unknown frame 'ears'"),
+        ("none: crops in the frame ears", Asked(), "unknown frame 'ears'"),
         ("dlib" + "!" * 9999, Asked(), "aligned by .{1,600}$"),
     ],
 )

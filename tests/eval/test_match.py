@@ -31,7 +31,7 @@ from manifests.core.files import write_json
 from manifests.core.tables import read_table, write_table
 from manifests.photographs.scores import KIND, SCHEMA
 from pipeline.arrays.align import Face
-from pipeline.arrays.frames import ARCFACE112
+from pipeline.arrays.frames import ARCFACE112, DLIB112
 from pipeline.arrays.landmarks import ARCFACE5
 from tests.protocols import CUT, DLIB_RULE
 
@@ -172,7 +172,7 @@ def test_a_threshold_of_too_few_people_is_refused(tmp_path: Path) -> None:
         ({"mirrored_view_added": True}, "measured with mirrored_view_added 'True'"),
         (
             {"alignment": CUT.rule},
-            "measured on crops .alignment 'none: the images are",
+            "measured on crops .alignment 'none: crops in",
         ),
         ({"protocol_sha256": "f" * 64}, "unlike protocol_sha256"),
     ],
@@ -182,6 +182,15 @@ def test_a_result_of_something_else_is_refused(
 ) -> None:
     write_result(tmp_path, **changes)
     with pytest.raises(InputError, match=message):
+        operating_point(tmp_path, MODEL, 0.01)
+
+
+def test_a_result_of_before_is_of_the_frame_that_was_called_so(tmp_path: Path) -> None:
+    former = Model("toy", "a" * 64, DLIB112, "cosine", False, lambda x: x.flatten(1))
+    write_result(tmp_path, frame="arcface112")
+    assert operating_point(tmp_path, former, 0.01).num_people > 0
+    write_result(tmp_path, frame="dlib112")
+    with pytest.raises(InputError, match="measured with frame 'dlib112'"):
         operating_point(tmp_path, MODEL, 0.01)
 
 

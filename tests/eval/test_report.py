@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from eval.reporting.break_even import BENCH, Rates, break_even, measured_rates
 from eval.reporting.mistakes import NUM_SHOWN
 from eval.reporting.page import TITLES, count, duration
 from eval.reporting.sections import cost_table, mistake_section
-from eval.reporting.summary import ROLE
+from eval.reporting.summary import ROLE, lost_faces
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json, write_json
@@ -73,6 +74,16 @@ def test_summary_and_page_of_a_whole_chain(toy_params: Params) -> None:
         assert f">{title}</h2>" in page
     assert summary["sizes"]["student"]["macs"] > 100_000
     assert summary["sizes"]["teacher"]["macs"] is None  # nobody has a teacher called toy
+
+
+def test_what_mining_loses_to_faces_that_are_not_found() -> None:
+    with_parent = np.array([True, False, True, False, True])
+    found = lost_faces(with_parent, np.array([True, False, False, True, False]))
+    assert found == {
+        "with_parent": {"rows": 3, "lost": 2},
+        "of_the_prior": {"rows": 2, "lost": 1},
+    }
+    assert lost_faces(with_parent[:1], with_parent[:1]) == {}
 
 
 def test_the_page_shows_the_gate_of_these_identities_only(toy_params: Params) -> None:

@@ -26,7 +26,7 @@ from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json, write_json
 from manifests.photographs.protocols import Benchmark
-from pipeline.arrays.frames import ARCFACE112
+from pipeline.arrays.frames import ARCFACE112, WIDE
 from tests.conftest import ROOT
 from tests.eval.test_freeze import make_pairs
 from tests.protocols import DLIB_RULE, bin_lists, make_folder, opened, python_2_pickle, write_rows
@@ -239,7 +239,7 @@ def test_crops_in_a_folder_are_measured_as_those_of_a_bin(run: Run) -> None:
     for name in ("alignment", "accuracy", "auc", "frame_coverage", "num_failed"):
         assert metrics[name] == packed[name], name
     wider, others = run(*TEACHER, "pairs:cut", "--frame", "wide")
-    assert wider["alignment"] == "none: the images are crops in the frame wide"
+    assert wider["alignment"] == f"none: crops in the frame {WIDE.place}"
     assert others != scores and wider["frame_coverage"] == 1.0
 
 

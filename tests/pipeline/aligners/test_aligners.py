@@ -55,6 +55,66 @@ def test_weights_that_are_missing_are_named(tmp_path: Path, name: str) -> None:
         load_aligner(name, tmp_path)
 
 
+def on_ground(pictures: Sequence[tuple[Picture, int, int]], shape: tuple[int, int]) -> Picture:
+    """Pictures, each with its top row and left column, on a grey one of so many pixels."""
+    ground = np.full((*shape, 3), 128, np.uint8)
+    for picture, top, left in pictures:
+        ground[top : top + len(picture), left : left + picture.shape[1]] = picture
+    return ground
+
+
+@pytest.mark.parametrize("name", ["yunet", "yunet-onet"])
+def test_a_small_face_in_the_middle_is_meant_beside_a_large_one(
+    weights: Path, photographs: list[np.ndarray], name: str
+) -> None:
+    aligner, large, small = load_aligner(name, weights), *photographs[:2]
+    large = np.repeat(np.repeat(large, 4, axis=0), 4, axis=1)
+    scene = on_ground([(large, 0, 0), (small, 1400, 1900)], (3000, 4000))
+    (face,) = aligner.find([scene])
+    assert face.others == 1
+    assert 1900 < face.landmarks[:, 0].mean() < 1900 + small.shape[1]
+    (other,) = aligner.find([scene], "largest")
+    assert other.landmarks[:, 0].mean() < large.shape[1]
+
+
+@pytest.mark.parametrize("name", ["yunet", "yunet-onet"])
+def test_a_face_is_found_that_is_a_fortieth_of_its_picture(
+    weights: Path, photographs: list[np.ndarray], name: str
+) -> None:
+    scene = on_ground([(photographs[0][::3, ::3], 1400, 1900)], (3000, 4000))
+    (face,) = load_aligner(name, weights).find([scene])
+    assert face.detected and 1900 < face.landmarks[:, 0].mean() < 2000
+
+
+@pytest.mark.parametrize("threshold", [-0.4, 1.0, float("nan")])
+def test_a_threshold_of_another_scale_is_refused(weights: Path, threshold: float) -> None:
+    pictures = torch.zeros(1, 3, 64, 64)
+    for name in ("yunet", "yunet-onet"):
+        with pytest.raises(InputError, match=r"its scores are 0 to 1; set render\.detect_thresh"):
+            load_aligner(name, weights).detect(pictures, size=64, threshold=threshold)
+
+
+def test_what_a_threshold_is_moves_no_face(weights: Path, generated: torch.Tensor) -> None:
+    aligner = load_aligner("yunet-onet", weights)
+    low, high = (aligner.detect(generated, size=64, threshold=each) for each in (0.3, 0.9))
+    for some, fewer in zip(low, high, strict=True):
+        strict = some.kept(some.scores > 0.9)
+        assert np.array_equal(strict.landmarks, fewer.landmarks)
+        assert np.array_equal(strict.scores, fewer.scores)
+
+
+def test_faces_that_no_crop_can_be_cut_by_are_none() -> None:
+    box = np.array([10.0, 10.0, 50.0, 50.0])
+    points = 10 + 40 * np.array([[0.3, 0.3], [0.7, 0.3], [0.5, 0.5], [0.4, 0.7], [0.6, 0.7]])
+    faces = [
+        (box, points), (box, np.full((5, 2), 30.0)), (box, points + 1e6),
+        (box * 1e30, points * 1e30), (box, points + 30),
+    ]  # fmt: skip
+    found = Found(*(np.stack(each) for each in zip(*faces, strict=True)), np.ones(len(faces)))
+    kept = found.sound(64, 64)
+    assert np.array_equal(kept.landmarks, np.stack([points, points + 30]))
+
+
 class Brightest(Aligner):
     """Of another package: takes the brighter half of a picture for its face."""
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +8,11 @@ import torch
 
 from manifests.core.errors import InputError
 from manifests.settings.params import Detection
-from pipeline.aligners import load_aligner
-from pipeline.aligners.base import Aligner
 from pipeline.arrays.frames import ARCFACE112, WIDE, Frame, to_frame
 from pipeline.building.faces import render_faces
 from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
+from pipeline.render import aligner_for
 from tests.contracts import FileContract, GeneratorContract
 
 
@@ -54,18 +52,11 @@ class TestAlignedToy(GeneratorContract):
         return AlignedToy()
 
 
-@pytest.fixture
-def blind(weights: Path) -> Aligner:
-    """An aligner that cannot detect."""
-    aligner = copy(load_aligner("dlib", weights))
-    aligner.detector = None  # type: ignore[attr-defined]
-    return aligner
-
-
-def test_declared_frame_is_rendered_without_detection(blind: Aligner) -> None:
+def test_declared_frame_needs_no_aligner(tmp_path: Path) -> None:
+    assert aligner_for(AlignedToy(), "dlib", tmp_path) is None  # whose weights are not here
     latents = np.random.default_rng(0).standard_normal((70, 2), np.float32)
     stored = WIDE.at(48)
-    batches = list(render_faces(AlignedToy(), blind, [Detection(96, 0.5)], latents, stored))
+    batches = list(render_faces(AlignedToy(), None, [Detection(96, 0.5)], latents, stored))
     assert [len(batch.ok) for batch in batches] == [64, 6]
     assert all(batch.ok.all() and np.isnan(batch.landmarks).all() for batch in batches)
     pictures = to_frame(AlignedToy().render(torch.from_numpy(latents)), ARCFACE112.at(32), stored)
