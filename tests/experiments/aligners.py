@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from eval.alignment import alignment_by
 from eval.benchmarks import open_benchmark
 from eval.photos.models import load_model
 from eval.photos.verification import verify_models
@@ -46,7 +47,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "yunet": {},
     "yunet-onet": {},
 }
-FACES_SEEN = 180_000
+FACES_SEEN = 120_000
 
 
 def params_of(aligner: str, seed: int, params: Params) -> Params:
@@ -70,9 +71,10 @@ def trained(aligner: str, seed: int, params: Params) -> None:
 
 def measured(model: str, aligner: str, benchmarks: Mapping[str, str]) -> dict[str, np.ndarray]:
     """Which pairs a model calls rightly, by benchmark; each fold by a threshold of the others."""
-    found = {}
+    found, alignment = {}, alignment_by(aligner)
     for name, text in benchmarks.items():
-        (done,) = verify_models([load_model(model, layout.WEIGHTS)], open_benchmark(text, aligner))
+        protocol = open_benchmark(text, alignment)
+        (done,) = verify_models([load_model(model, layout.WEIGHTS)], protocol)
         pairs = done.pairs
         figures = insightface_accuracy(pairs.score, pairs.same, pairs.fold, done.metrics["metric"])
         found[name] = figures.correct
