@@ -36,7 +36,7 @@ MOST_PROTECTION = 1e6
 
 @dataclass(frozen=True)
 class PriorRound:
-    count: Count  # latents; about four in five become usable faces
+    count: Count  # latents; nearly all become usable faces
     seed: Seed
 
 

@@ -41,7 +41,7 @@ from train.losses.objectives import make_objective
 from train.losses.terms import Target
 from train.students import build_student
 
-ROWS = 2048  # latents of the round; about four in five become faces
+ROWS = 2048  # latents of the round; nearly all become faces
 STUDENTS = {
     "small-resnet x1": ("small-resnet", 1.0),
     "small-resnet x0.5": ("small-resnet", 0.5),

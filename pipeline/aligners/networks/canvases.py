@@ -25,7 +25,7 @@ STEP = 32  # pixels: sides of a canvas are multiples of it, the coarsest stride 
 SIDES, OTHERS = (160, 320, 640, 1280), 640
 THRESHOLD = 0.5  # of photographs' scores
 LEAST = 0.2  # score of a candidate that is looked at
-# Where the points lie in a face's box, in its sides: the median over the default generator's.
+# Where the points lie in a face's box, in its sides, about: for a box in which nothing is found.
 IN_BOX = np.array([[0.31, 0.37], [0.70, 0.37], [0.51, 0.57], [0.34, 0.77], [0.67, 0.77]])
 
 
