@@ -180,7 +180,7 @@ class TestWithoutFaces:
         assert len(TeacherStore.open(layout.teacher("mined-9", NAME))) == 0
 
     def test_a_round_where_no_face_was_found_embeds(self, workspace: Path, params: Params) -> None:
-        blind = replace(params, render=replace(params.render, detect_threshold=99.0, retries=()))
+        blind = replace(params, render=replace(params.render, detect_threshold=0.999, retries=()))
         save(sample_prior("probe", PriorRound(5, 1), blind))
         render_round("probe", blind, workers=Workers(1))
         embed_round("probe", NAME, blind, workers=Workers(1))
