@@ -3,7 +3,7 @@ the whole (test_flow, test_house, test_docs, test_facestill, test_sharing, test_
 tests of several packages are made of:
 
     conftest          the real weights, and a workspace that stages run in
-    contracts         suites that every generator, aligner, teacher and annotator inherits
+    contracts/        suites that every generator, aligner, teacher and annotator inherits
     students          the suite that every student inherits
     references/       slow twins: the same results by the plainest code
     flow              the whole flow in one process

@@ -148,7 +148,7 @@ def test_what_lies_beside_the_tests_is_told() -> None:
     told = re.findall(r"(?m)^    (\w+)", tests.__doc__ or "")
     found = {path.stem for path in (ROOT / "tests").glob("*.py")}
     helpers = {name for name in found if not name.startswith(("test_", "__"))}
-    assert set(told) == helpers | {"references"}
+    assert set(told) == helpers | {"contracts", "references"}
 
 
 def test_whoever_names_a_place_may_say_that_it_is_replaced() -> None:

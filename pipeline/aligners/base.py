@@ -8,7 +8,7 @@ in training.
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,7 +23,8 @@ from manifests.core.errors import InputError
 from manifests.photographs.images import at_once
 from pipeline.arrays.align import Face
 from pipeline.arrays.frames import Frame
-from pipeline.arrays.landmarks import Scheme
+from pipeline.arrays.landmarks import SCHEMES, Scheme
+from pipeline.arrays.numerics import Backend
 
 Name = TypeVar("Name")
 Picture = UInt8[np.ndarray, "_ _ 3"]  # height and width are each picture's own
@@ -47,12 +48,8 @@ class Found:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def part(self, first: int, end: int) -> Found:
+    def kept(self, rows: Bool[np.ndarray, " face"] | slice) -> Found:
         """Some of them."""
-        return Found(self.boxes[first:end], self.landmarks[first:end], self.scores[first:end])
-
-    def kept(self, rows: Bool[np.ndarray, " face"]) -> Found:
-        """Those that `rows` says."""
         return Found(self.boxes[rows], self.landmarks[rows], self.scores[rows])
 
     def sound(self, height: int, width: int) -> Found:
@@ -85,13 +82,10 @@ class Found:
 NOTHING = Found(np.empty((0, 4)), np.empty((0, 5, 2)), np.empty(0))
 
 
-class Aligner(ABC):
+class Aligner(Backend):
     """Pictures in, faces out; what is found in a picture depends on that picture alone."""
 
-    name: str
-    weights_sha256: str
     scheme: Scheme  # of its points
-    licence: str
 
     @property
     @abstractmethod
@@ -117,14 +111,6 @@ class Aligner(ABC):
     @abstractmethod
     def place(self, picture: Picture, box: Sequence[float]) -> Float[np.ndarray, "5 2"]:
         """The points of the face that is said to fill a box (left, top, right, bottom)."""
-
-    @abstractmethod
-    def to(self, device: torch.device) -> None:
-        """Moves networks to a device."""
-
-    def numerics(self) -> dict[str, str]:
-        """{library: version} on which its low bits depend, beside torch's."""
-        return {}
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for two stores to hold faces that were found alike."""
@@ -172,8 +158,9 @@ class Aligner(ABC):
 
 
 # Crops are looked at to see whether they are in the frame that they are said to be in: the median
-# place of detected points, in sides of the crop. Of ORL and LFW cut to a frame by dlib's points it
-# is 0.008 to 0.010 off; uncut it is 0.044 (LFW) and 0.047 (ORL) off, and cut to dlib150 0.073.
+# place of detected points, in sides of the crop. By the default aligner, ORL and LFW cut to
+# arcface112 are 0.014 to 0.018 off, uncut 0.051 and 0.075, cut to dlib150 0.085 and 0.083 (by dlib
+# 0.007 to 0.013, 0.055 and 0.048, 0.09): `python -m tests.bench.aligners`.
 LOOKED_AT, LEAST_FOUND, MOST_OFF = 40, 3, 0.03
 
 
@@ -182,13 +169,12 @@ def misplaced(
 ) -> str | None:
     """What speaks against square pictures being crops in `frame`; None where nothing does, or
     where too few faces are found. A few of the pictures, evenly, are read by their names."""
-    goal, count = aligner.scheme.inside(frame.at(1)), len(names)
+    count = len(names)
     numbers = np.unique(np.linspace(0, count - 1, min(LOOKED_AT, count)).astype(int)).tolist()
     places = [
-        np.abs(face.landmarks / len(picture) - goal).mean()
+        off
         for pictures in at_once(read(names[number]) for number in numbers)
-        for picture, face in zip(pictures, aligner.find(pictures), strict=True)
-        if face.detected
+        for off in offsets(aligner, frame, pictures)
     ]
     off = float(np.median(places)) if len(places) >= LEAST_FOUND else 0.0
     if off <= MOST_OFF:
@@ -199,18 +185,22 @@ def misplaced(
     )
 
 
+def offsets(aligner: Aligner, frame: Frame, pictures: Sequence[Picture]) -> list[float]:
+    """How far the points of each face that is found in square pictures lie from where `frame` has
+    them: the mean, in sides of the picture."""
+    goal = aligner.scheme.inside(frame.at(1))
+    return [
+        float(np.abs(face.landmarks / len(picture) - goal).mean())
+        for picture, face in zip(pictures, aligner.find(pictures), strict=True)
+        if face.detected
+    ]
+
+
 def check_aligner(aligner: Aligner, what: str) -> None:
     """Tries an aligner on pictures of noise and of a drawn face. Raises InputError for one whose
     faces are no finite numbers of the stated shapes, that gives others the second time, or others
     in other company."""
-    for text in (aligner.looks, aligner.falls_back):
-        if not text.isprintable() or any(words in text for words in CHOICES.values()):
-            raise InputError(f"{what}: says {text[:80]!r} of itself; expected one line of its own")
-    if not NAME.fullmatch(aligner.name) or aligner.looks.split()[:1] != [aligner.name]:
-        raise InputError(
-            f"{what}: calls itself {aligner.name[:80]!r} and looks by {aligner.looks[:80]!r}; "
-            "expected letters, digits, '.', '-' and '_', and looks that begin with that name"
-        )
+    _check_words(aligner, what)
     pictures = _trial_pictures()
     others = torch.cat([255 - pictures.flip(0), pictures])
     first, again, moved = (
@@ -230,6 +220,23 @@ def check_aligner(aligner: Aligner, what: str) -> None:
         raise InputError(
             f"{what}: what it finds in a picture depends on the others of its batch; call its "
             "network in one batch shape, or a picture at a time"
+        )
+
+
+def _check_words(aligner: Aligner, what: str) -> None:
+    """What rules of alignment, and those who look for an aligner by them, rely on."""
+    if aligner.scheme not in SCHEMES.values():
+        raise InputError(
+            f"{what}: points of scheme {aligner.scheme.name[:40]!r}; expected one of "
+            f"{', '.join(SCHEMES)} (pipeline.arrays.landmarks), by which crops are cut"
+        )
+    for text in (aligner.looks, aligner.falls_back):
+        if not text.isprintable() or any(words in text for words in CHOICES.values()):
+            raise InputError(f"{what}: says {text[:80]!r} of itself; expected one line of its own")
+    if not NAME.fullmatch(aligner.name) or aligner.looks.split()[:1] != [aligner.name]:
+        raise InputError(
+            f"{what}: calls itself {aligner.name[:80]!r} and looks by {aligner.looks[:80]!r}; "
+            "expected letters, digits, '.', '-' and '_', and looks that begin with that name"
         )
 
 

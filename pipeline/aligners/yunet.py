@@ -1,5 +1,5 @@
 """YuNet (libfacedetection, BSD-3-Clause): quick, and finds what others miss, but its points jitter
-about twice as much as O-Net's (docs/ALIGNERS.md)."""
+about three times as much as O-Net's (docs/ALIGNERS.md)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""How backends are called, so that the same inputs give the same bits: one batch shape. And what
-one picture costs them."""
+"""What all backends promise, and how they are called, so that the same inputs give the same bits:
+one batch shape. And what one picture costs them."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,26 @@ from manifests.core.errors import InputError
 # One shape for every call: kernels choose their order of summation by batch size, so that
 # other shapes give other low bits, which float16 does not hide (measured on the dlib ResNet).
 BATCH = 64
+
+
+class Backend(ABC):
+    """A generator, an aligner or a teacher."""
+
+    name: str
+    weights_sha256: str
+    licence: str
+
+    @abstractmethod
+    def to(self, device: torch.device) -> None:
+        """Moves networks to a device; results come back from there."""
+
+    def numerics(self) -> dict[str, str]:
+        """{library: version} on which its low bits depend, beside torch's."""
+        return {}
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for two stores to be made alike."""
 
 
 def in_fixed_batches(

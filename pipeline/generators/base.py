@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from manifests.core.errors import InputError
 from pipeline.arrays.frames import Frame
+from pipeline.arrays.numerics import Backend
 
 
-class Generator(ABC):
+class Generator(Backend):
     """Latents in, pictures out; each row's picture depends on its own latent alone."""
 
-    name: str
-    weights_sha256: str
     latent_width: int
     latent_space: str  # z, w or w+
     frame: Frame | None  # declared: the pictures are already aligned so; None: detect
-    licence: str
 
     @property
     def prior_width(self) -> int:
@@ -63,14 +60,6 @@ class Generator(ABC):
     @abstractmethod
     def render(self, latents: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 3 size size"]:
         """RGB pictures, whole numbers in [0, 255]."""
-
-    @abstractmethod
-    def to(self, device: torch.device) -> None:
-        """Moves the network to a device; results come back from there."""
-
-    def numerics(self) -> dict[str, str]:
-        """{library: version} on which its low bits depend, beside torch's."""
-        return {}
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for two rounds to come from one generator."""

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.arrays.frames import Frame
+from pipeline.arrays.numerics import Backend
 
 VIEWS = ("plain", "flip")
 
 
-class Teacher(ABC):
+class Teacher(Backend):
     """A frozen network that embeds faces; each row depends on its own picture alone."""
 
-    name: str
-    weights_sha256: str
     frame: Frame
     width: int  # of an embedding
     metric: str  # the native one for verification: euclidean (raw embeddings) or cosine
     preprocessing: str  # in words, part of the identity
-    licence: str
 
     @abstractmethod
     def embed(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch width"]:
         """Raw embeddings of RGB pictures in [0, 255] in the teacher's own frame."""
-
-    @abstractmethod
-    def to(self, device: torch.device) -> None:
-        """Moves the network to a device; results come back from there."""
-
-    def numerics(self) -> dict[str, str]:
-        """{library: version} on which its low bits depend, beside torch's."""
-        return {}
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for two stores to hold the same teacher's embeddings."""

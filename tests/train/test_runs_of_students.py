@@ -13,10 +13,11 @@ from manifests.core.files import read_json
 from manifests.settings.objectives import Losses
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import MinedRun, Run, Student
+from pipeline.arrays.frames import DLIB112
 from tests.conftest import ROOT
-from tests.students import pictures
+from tests.students import pictures, rewritten
 from tests.toys import make_round
-from train.checkpoint import LOG, load_student
+from train.checkpoint import FILE, LOG, load_student
 from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 
@@ -109,3 +110,36 @@ def test_a_run_does_not_continue_another_student(params: Params) -> None:
     own = with_own(params, "arc", {"student": {"name": "tinyfar-c"}})
     with pytest.raises(InputError, match=r"runs/start: a small-resnet .* asks for tinyfar-c.*same"):
         open_plan("arc", ["mined-1"], "start", own)
+
+
+@pytest.mark.parametrize(
+    ("pool", "mined", "named"),
+    [
+        (None, None, ["", ""]),
+        ({"detector": "dlib frontal HOG"}, None, ["dlib", "dlib"]),
+        ({"aligner": "yunet-onet"}, {"aligner": "yunet-onet"}, ["yunet-onet", "yunet-onet"]),
+        ({"aligner": "yunet-onet"}, {"detector": "of before"}, ["yunet-onet", "dlib, yunet-onet"]),
+    ],
+)
+def test_a_student_names_who_found_the_faces(
+    params: Params, pool: dict[str, str] | None, mined: dict[str, str] | None, named: list[str]
+) -> None:
+    make_round("pool", 150, seed=1, alignment=pool)
+    make_round("mined-1", 60, seed=2, alignment=mined)
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    train_run(open_plan("mined-1", ["mined-1"], "start", params), Path("runs/mined-1"))
+    found = [load_student(Path("runs") / name).card for name in ("start", "mined-1")]
+    assert [card.aligner for card in found] == named
+    assert {card.frame for card in found} == {"arcface112"}
+
+
+def test_a_student_of_before_keeps_its_crop(params: Params) -> None:
+    """A run that goes on with it trains on what it knows."""
+    make_round("mined-1", 60, seed=2)
+    train_run(open_plan("start", ["pool"], None, params), OUT)
+    rewritten(OUT / FILE, aligner=None)
+    plan = open_plan("mined-1", ["mined-1"], "start", params)
+    assert plan.frame == DLIB112.at(64)
+    train_run(plan, Path("runs/mined-1"))
+    card = load_student(Path("runs/mined-1")).card
+    assert (card.frame, card.aligner) == ("dlib112", "dlib")

@@ -21,9 +21,7 @@ from manifests.settings.objectives import IdentityPart, Losses
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import MinedRun, Run
 from manifests.stores.rounds import open_round
-from pipeline.arrays.frames import DLIB112
 from tests.conftest import ROOT
-from tests.students import rewritten
 from tests.toys import make_round
 from tests.train.toys import interrupted
 from train.checkpoint import FILE, LOG, load_student
@@ -66,39 +64,6 @@ def test_a_run_leaves_a_student_that_knows_where_it_comes_from(params: Params) -
     log = json.loads((OUT / LOG).read_text())
     assert log["rounds"] == ["pool"] and log["num_faces"] < 150
     assert [line["faces_seen"] for line in log["history"]] == list(range(16, 193, 16))
-
-
-@pytest.mark.parametrize(
-    ("pool", "mined", "named"),
-    [
-        (None, None, ["", ""]),
-        ({"detector": "dlib frontal HOG"}, None, ["dlib", "dlib"]),
-        ({"aligner": "yunet-onet"}, {"aligner": "yunet-onet"}, ["yunet-onet", "yunet-onet"]),
-        ({"aligner": "yunet-onet"}, {"detector": "of before"}, ["yunet-onet", "dlib, yunet-onet"]),
-    ],
-)
-def test_a_student_names_who_found_the_faces(
-    params: Params, pool: dict[str, str] | None, mined: dict[str, str] | None, named: list[str]
-) -> None:
-    make_round("pool", 150, seed=1, alignment=pool)
-    make_round("mined-1", 60, seed=2, alignment=mined)
-    train_run(open_plan("start", ["pool"], None, params), OUT)
-    train_run(open_plan("mined-1", ["mined-1"], "start", params), Path("runs/mined-1"))
-    found = [load_student(Path("runs") / name).card for name in ("start", "mined-1")]
-    assert [card.aligner for card in found] == named
-    assert {card.frame for card in found} == {"arcface112"}
-
-
-def test_a_student_of_before_keeps_its_crop(params: Params) -> None:
-    """A run that goes on with it trains on what it knows."""
-    make_round("mined-1", 60, seed=2)
-    train_run(open_plan("start", ["pool"], None, params), OUT)
-    rewritten(OUT / FILE, aligner=None)
-    plan = open_plan("mined-1", ["mined-1"], "start", params)
-    assert plan.frame == DLIB112.at(32)
-    train_run(plan, Path("runs/mined-1"))
-    card = load_student(Path("runs/mined-1")).card
-    assert (card.frame, card.aligner) == ("dlib112", "dlib")
 
 
 def test_a_run_ends_with_what_it_came_to(

@@ -98,7 +98,7 @@ class CanvasAligner(Aligner):
         owners, found = self.settle(canvases, *vote(rows, LEAST))
         owners, found = owners[found.scores > threshold], found.kept(found.scores > threshold)
         ends = np.searchsorted(owners, np.arange(len(canvases) + 1)).tolist()
-        return [found.part(first, end) for first, end in pairwise(ends)]
+        return [found.kept(slice(first, end)) for first, end in pairwise(ends)]
 
 
 def batch_of(side: int) -> int:

@@ -25,7 +25,9 @@ from eval.scoring.scored import ScoredPairs
 from eval.scoring.similarity import score_pairs
 from manifests.core import layout
 from manifests.photographs.images import AT_ONCE
+from pipeline.aligners.base import LOOKED_AT, offsets
 from pipeline.arrays.align import Face, crop_photograph
+from pipeline.arrays.frames import ARCFACE112, DLIB150
 from pipeline.arrays.numerics import BATCH, in_fixed_batches
 from pipeline.teachers import load_teacher
 from pipeline.teachers.base import Teacher
@@ -50,19 +52,41 @@ def by_each(benchmark: str, contenders: Sequence[Contender]) -> dict[str, Any]:
 
     with one_thread():
         taken = in_turns({one.name: work(one) for one in contenders}, "photographs")
-    found, scored = {}, {}
+    found, scored, cut = {}, {}, _crops(protocol, contenders[-1])
     for one in contenders:
         faces, scored[one.name] = _scored(one, protocol, teacher)
         found[one.name] = {
             "found": share(np.array([face.detected for face in faces])),
             "several_faces": share(np.array([face.others > 0 for face in faces])),
             "milliseconds_an_image": milliseconds(taken[one.name], len(few)),
+            "off_arcface112": {
+                kind: round(float(np.median(offsets(one.aligner, ARCFACE112, pictures))), 4)
+                for kind, pictures in cut.items()
+            },
             **_figures(scored[one.name], protocol, teacher),
         }
     first, *others = scored
     for name in others:
         found[name][f"less_{first}"] = _less(scored[name], scored[first], protocol, teacher)
     return found
+
+
+def _crops(protocol: Protocol, by: Contender) -> dict[str, list[np.ndarray]]:
+    """As many pictures as `misplaced` looks at, cut by one aligner to two frames, and uncut."""
+    names = protocol.benchmark.images
+    some = np.linspace(0, len(names) - 1, LOOKED_AT).astype(int).tolist()
+    pictures = [protocol.images.picture(names[number]) for number in some]
+    faces = by.aligner.find(pictures)
+    cut = {
+        frame.name: [
+            crop_photograph(picture, face, frame).permute(1, 2, 0).byte().numpy()
+            for picture, face in zip(pictures, faces, strict=True)
+        ]
+        for frame in (ARCFACE112, DLIB150)
+    }
+    sides = [min(picture.shape[:2]) for picture in pictures]
+    squares = zip(pictures, sides, strict=True)
+    return cut | {"uncut": [np.ascontiguousarray(each[:side, :side]) for each, side in squares]}
 
 
 def _parts(items: Sequence[T], count: int) -> list[Sequence[T]]:

@@ -14,7 +14,7 @@ from manifests.core.errors import InputError
 from pipeline.aligners import load_aligner
 from pipeline.aligners.base import Aligner, Found, Picture, check_aligner
 from pipeline.arrays.frames import WIDE
-from pipeline.arrays.landmarks import ARCFACE5
+from pipeline.arrays.landmarks import ARCFACE5, Scheme
 from tests.contracts import AlignerContract, FileContract
 
 
@@ -182,6 +182,20 @@ class Strangers:
         return Lost()
 
     @staticmethod
+    def foreign() -> Aligner:
+        class Foreign(Brightest):
+            scheme = Scheme("theirs", ("a",) * 5, np.zeros((5, 2)), ((0,), (1,)), 2)
+
+        return Foreign()
+
+    @staticmethod
+    def misnamed() -> Aligner:
+        class Misnamed(Brightest):
+            looks = "yunet, as it is"
+
+        return Misnamed()
+
+    @staticmethod
     def short() -> Aligner:
         class Short(Brightest):
             def photographs(self, pictures: Sequence[Picture]) -> list[Found]:
@@ -227,6 +241,8 @@ def test_an_aligner_of_an_installed_package_is_found(
         (Strangers.turned, "aligner theirs: boxes that do not go from left to right"),
         (Strangers.lost, "aligner theirs: landmarks of float64 that are no finite float64 numbers"),
         (Strangers.short, "aligner theirs: faces of 3 pictures, 4 were given"),
+        (Strangers.foreign, "aligner theirs: points of scheme 'theirs'; expected one of arcface5"),
+        (Strangers.misnamed, "aligner theirs: calls itself 'brightest' and looks by 'yunet, as"),
     ],
 )
 def test_one_that_does_not_keep_its_promises_is_refused(
