@@ -158,9 +158,9 @@ class Aligner(Backend):
 
 
 # Crops are looked at to see whether they are in the frame that they are said to be in: the median
-# place of detected points, in sides of the crop. By the default aligner, ORL and LFW cut to
-# arcface112 are 0.014 to 0.018 off, uncut 0.051 and 0.075, cut to dlib150 0.085 and 0.083 (by dlib
-# 0.007 to 0.013, 0.055 and 0.048, 0.09): `python -m tests.bench.aligners`.
+# place of detected points, in sides of the crop. Of ORL and LFW cut to arcface112 it is 0.014 and
+# 0.017 off by the default aligner (dlib 0.013, yunet 0.027), uncut or cut to dlib150 0.075 and more
+# (dlib 0.048, yunet 0.077): `python -m tests.bench.aligners`.
 LOOKED_AT, LEAST_FOUND, MOST_OFF = 40, 3, 0.03
 
 
