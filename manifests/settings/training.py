@@ -26,7 +26,7 @@ from manifests.settings.objectives import IdentityPart, Losses, Tuition
 from manifests.settings.schema import Schema, section_of
 
 Reason = Literal["near_duplicate", "low_quality", "off_identity", "low_utility"]
-Optimizer = Literal["adamw", "sgd"]
+Optimizer = Literal["adamw", "sgd", "muon"]
 Strongest = Annotated[int, Interval(ge=0, le=30)]  # bin of RandAugment's 0..30
 # Beyond these nothing can be meant, and memory, or a sine, would end without a word.
 Faces = Annotated[int, Interval(ge=0, le=1_000_000_000_000)]
@@ -140,6 +140,7 @@ class Engine:
 
     optimizer: Optimizer
     momentum: Decay  # of sgd
+    muon_rate: Positive  # of muon: times the learning rate that filters are turned at
     schedule: Literal["linear", "cosine", "step"]
     drops: tuple[InnerShare, ...]  # step: shares of the run at which the rate falls
     drop_factor: PositiveShare  # step: to this share of what it was

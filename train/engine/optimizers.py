@@ -4,35 +4,120 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from manifests.settings.training import Engine, Run, Train
 
 BETAS = (0.9, 0.99)  # of AdamW
+COLOURS = 3  # channels of a picture: filters of so few see no features yet
+Group = dict[str, Any]
 
 
 def make_optimizer(network: nn.Module, objective: nn.Module, train: Train) -> torch.optim.Optimizer:
-    """AdamW, or SGD with momentum; no decay on biases and normalisation."""
+    """AdamW, SGD with momentum, or Muon on the filters and AdamW on all else; no decay on biases
+    and normalisation."""
     parameters = [*network.parameters(), *objective.parameters()]
     parameters = [parameter for parameter in parameters if parameter.requires_grad]
+    matrices = _filters(network) if train.engine.optimizer == "muon" else []
+    chosen = set(map(id, matrices))
+    rest = [parameter for parameter in parameters if id(parameter) not in chosen]
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": train.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": train.weight_decay},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    if matrices:
+        groups.append({"params": matrices, "weight_decay": train.weight_decay, "filters": True})
     return OPTIMIZERS[train.engine.optimizer](groups, train.engine)
 
 
-def _adamw(groups: list[dict[str, object]], engine: Engine) -> torch.optim.Optimizer:
+def _filters(network: nn.Module) -> list[Tensor]:
+    """Those that Muon trains: of all convolutions that mix channels of features."""
+    return [
+        module.weight
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d) and module.groups == 1 and module.in_channels > COLOURS
+        if module.weight.requires_grad
+    ]
+
+
+def _adamw(groups: list[Group], engine: Engine) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=0.0, betas=BETAS, fused=True)
 
 
-def _sgd(groups: list[dict[str, object]], engine: Engine) -> torch.optim.Optimizer:
+def _sgd(groups: list[Group], engine: Engine) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=0.0, momentum=engine.momentum, fused=True)
 
 
-OPTIMIZERS = {"adamw": _adamw, "sgd": _sgd}
+def _muon(groups: list[Group], engine: Engine) -> torch.optim.Optimizer:
+    groups = [{"filters": False, **group} for group in groups]
+    return Muon(groups, lr=0.0, betas=BETAS, fused=True, times=engine.muon_rate)
+
+
+class Muon(torch.optim.AdamW):
+    """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) on groups with
+    `filters`, AdamW on the others.
+
+    A filter bank "output input height width" is a matrix with a row an output. Its step is the
+    nearest matrix with orthogonal rows (or columns) to the Nesterov momentum of its gradients,
+    `times` the group's rate. torch.optim.Muon has the same step, but takes matrices alone, and
+    bfloat16 alone, which few processors multiply natively.
+    """
+
+    def __init__(self, groups: list[Group], *, times: float, **settings: Any) -> None:
+        super().__init__(groups, **settings)
+        self.times = times
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        groups = self.param_groups
+        self.param_groups = [group for group in groups if not group["filters"]]
+        super().step(closure)
+        self.param_groups = groups
+        for group in groups:
+            for parameter in group["params"] if group["filters"] else ():
+                if parameter.grad is not None:
+                    self._turn(parameter, parameter.grad, group["lr"], group["weight_decay"])
+
+    def _turn(self, filters: Tensor, gradient: Tensor, rate: float, decay: float) -> None:
+        state = self.state[filters]
+        if not state:
+            state["momentum"] = torch.zeros_like(filters)
+        momentum = state["momentum"].lerp_(gradient, 1.0 - MOMENTUM)
+        matrix = orthogonalised(gradient.lerp(momentum, MOMENTUM).flatten(1))
+        tall = math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
+        filters.mul_(1.0 - rate * decay)
+        filters.add_(matrix.view_as(filters), alpha=-rate * self.times * tall)
+
+
+MOMENTUM = 0.95  # of Muon
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of x, x³ and x⁵: steepest at 0 (Jordan et al. 2024)
+NUM_ITERATIONS = 5
+
+
+def orthogonalised(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
+    """The matrix with all singular values brought near 1 (to 0.7 … 1.2).
+
+    Each iteration multiplies by a polynomial of the Gram matrix, and the Gram matrix of the
+    product follows from it: so all but the first and the last product are of small squares.
+    """
+    if matrix.shape[0] > matrix.shape[1]:
+        return orthogonalised(matrix.T).T
+    wide = matrix / matrix.norm().clamp_min(1e-7)
+    gram, whole = wide @ wide.T, torch.eye(len(wide)).to(wide)
+    linear, cubic, quintic = NEWTON_SCHULZ
+    for _ in range(NUM_ITERATIONS):
+        factor = torch.addmm(gram, gram, gram, beta=cubic, alpha=quintic)
+        factor.diagonal().add_(linear)
+        whole = factor @ whole
+        gram = factor @ gram @ factor
+    return whole @ wide
+
+
+OPTIMIZERS = {"adamw": _adamw, "sgd": _sgd, "muon": _muon}
 
 
 def learning_rate(step: int, num_steps: int, run: Run, train: Train) -> float:

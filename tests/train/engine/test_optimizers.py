@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from manifests.settings.params import load_params
 from manifests.settings.training import Run, Train
 from tests.conftest import ROOT
-from train.engine.optimizers import Average, learning_rate, make_optimizer
+from train.engine.optimizers import Average, learning_rate, make_optimizer, orthogonalised
 from train.losses.objectives import Objective, Supervision
 
 
@@ -91,6 +91,78 @@ def test_an_objectives_own_weights_are_trained_and_fixed_ones_left_alone(train: 
     objective.head, objective.fixed = nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False)
     groups = make_optimizer(nn.Linear(1, 1), objective, train).param_groups
     assert [len(group["params"]) for group in groups] == [2, 2]
+
+
+def orthogonalised_slowly(matrix: np.ndarray) -> np.ndarray:
+    """Newton-Schulz as it is written in the source, in double precision."""
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix
+    x = x / np.linalg.norm(x)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x.T if tall else x
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (40, 360), (96, 24), (1, 9), (9, 1)])
+@pytest.mark.parametrize("rank", [1, 3, 100])
+def test_orthogonalised_is_newton_schulz(shape: tuple[int, int], rank: int) -> None:
+    rng = np.random.default_rng(0)
+    inner = min(rank, *shape)
+    matrix = rng.normal(size=(shape[0], inner)) @ rng.normal(size=(inner, shape[1]))
+    found = orthogonalised(torch.from_numpy(matrix).float()).numpy()
+    np.testing.assert_allclose(found, orthogonalised_slowly(matrix), atol=2e-3)
+    assert np.linalg.svd(found, compute_uv=False).max() < 1.3
+
+
+def test_nothing_to_orthogonalise_stays_nothing() -> None:
+    assert not orthogonalised(torch.zeros(4, 6)).any()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_muon_steps_as_torchs_does(train: Train, layout: torch.memory_format) -> None:
+    """torch's takes matrices, in bfloat16: hence the tolerance, of a step of 0.02."""
+    own = replace(with_engine(train, optimizer="muon", muon_rate=4.0), weight_decay=0.0)
+    network = nn.Conv2d(8, 16, 3, bias=False).to(memory_format=layout)  # type: ignore[call-overload]
+    matrix = nn.Parameter(network.weight.detach().flatten(1).clone())
+    theirs = torch.optim.Muon([matrix], lr=0.005 * 4.0, weight_decay=0.0)
+    optimizer = make_optimizer(network, Length(), own)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.005
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        gradient = torch.randn(16, 8, 3, 3, generator=generator)
+        network.weight.grad = gradient.contiguous(memory_format=layout)
+        matrix.grad = gradient.flatten(1)
+        optimizer.step()
+        theirs.step()
+    torch.testing.assert_close(network.weight.flatten(1), matrix, atol=6e-4, rtol=0.0)
+
+
+def test_muon_turns_the_filters_of_features_alone(train: Train) -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3, groups=8), nn.Linear(8, 2)
+    )
+    groups = make_optimizer(network, Length(), with_engine(train, optimizer="muon")).param_groups
+    (turned,) = [group["params"] for group in groups if group["filters"]]
+    assert [id(each) for each in turned] == [id(network[1].weight)]
+    assert sum(len(group["params"]) for group in groups) == 8
+
+
+def test_muon_leaves_all_else_to_adamw(train: Train) -> None:
+    assert one_step(with_engine(train, optimizer="muon"), 3.0) == pytest.approx(0.95 - 0.1)
+
+
+def test_muon_decays_filters_at_the_rate_itself(train: Train) -> None:
+    network = nn.Conv2d(4, 4, 1, bias=False)
+    before = network.weight.detach().clone()
+    own = replace(with_engine(train, optimizer="muon"), weight_decay=0.5)
+    optimizer = make_optimizer(network, Length(), own)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1
+    network.weight.grad = torch.zeros_like(before)
+    optimizer.step()
+    torch.testing.assert_close(network.weight, before * 0.95)
 
 
 def test_the_average_is_that_of_the_formula() -> None:
