@@ -85,12 +85,13 @@ class Muon(torch.optim.AdamW):
     def _turn(self, filters: Tensor, gradient: Tensor, rate: float, decay: float) -> None:
         state = self.state[filters]
         if not state:
+            state["step"] = torch.zeros(())  # which AdamW looks for in whatever it restores
             state["momentum"] = torch.zeros_like(filters)
+        state["step"] += 1
         momentum = state["momentum"].lerp_(gradient, 1.0 - MOMENTUM)
         matrix = orthogonalised(gradient.lerp(momentum, MOMENTUM).flatten(1))
-        tall = math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
-        filters.mul_(1.0 - rate * decay)
-        filters.add_(matrix.view_as(filters), alpha=-rate * self.times * tall)
+        matrix = matrix * (self.times * math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1])))
+        filters.mul_(1.0 - rate * decay).sub_(matrix.reshape(filters.shape), alpha=rate)
 
 
 MOMENTUM = 0.95  # of Muon

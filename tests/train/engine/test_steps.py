@@ -46,11 +46,13 @@ def trained(params: Params) -> str:
 
 ENGINES: list[dict[str, Any]] = [
     {"optimizer": "sgd", "schedule": "cosine", "ema": 0.9, "precision": "bfloat16"},
-    {"schedule": "step", "clip_norm": 0.1, "channels_last": False, "batch_norm": "frozen"},
-]
+    {"optimizer": "adamw", "schedule": "step", "clip_norm": 0.1, "channels_last": False,
+     "batch_norm": "frozen"},
+    {"optimizer": "muon", "channels_last": True},
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("engine", ENGINES, ids=["sgd", "adamw"])
+@pytest.mark.parametrize("engine", ENGINES, ids=["sgd", "adamw", "muon"])
 def test_every_switch_resumes_to_the_same_bits(params: Params, engine: dict[str, Any]) -> None:
     own = with_engine(params, **engine)
     plan = open_plan("start", ["pool"], None, own)
