@@ -140,7 +140,6 @@ class Engine:
 
     optimizer: Optimizer
     momentum: Decay  # of sgd
-    muon_rate: Positive  # of muon: times the learning rate that filters are turned at
     schedule: Literal["linear", "cosine", "step"]
     drops: tuple[InnerShare, ...]  # step: shares of the run at which the rate falls
     drop_factor: PositiveShare  # step: to this share of what it was
@@ -152,6 +151,7 @@ class Engine:
     # normalises by the batch, or by its running statistics as they are
     batch_norm: Literal["batch", "frozen"]
     keep_epochs: bool  # the student after each epoch, in snapshots/NNN of the run
+    muon_rate: Positive = 10.0  # of muon: times the learning rate that filters are turned at
 
 
 @dataclass(frozen=True)

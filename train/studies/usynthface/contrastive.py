@@ -137,8 +137,8 @@ def with_descent(train: Train, descent: Descent) -> Train:
     rate when its accuracy on photographs stops rising; here nothing that is trained may look at
     those."""
     engine = Engine(
-        optimizer=descent.optimizer, momentum=descent.momentum, muon_rate=1.0, schedule="linear",
-        drops=(), drop_factor=1.0, clip_norm=0.0, ema=0.0, precision="float32", channels_last=True,
+        optimizer=descent.optimizer, momentum=descent.momentum, schedule="linear", drops=(),
+        drop_factor=1.0, clip_norm=0.0, ema=0.0, precision="float32", channels_last=True,
         compile=False, batch_norm="batch", keep_epochs=False,
     )  # fmt: skip
     return replace(
