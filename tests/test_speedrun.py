@@ -23,9 +23,10 @@ from manifests.stores.reading import FaceStore
 from pipeline.sample import sample_prior, save
 from tests.conftest import ROOT
 from tests.experiments import tables
-from tests.experiments.arms import ARM, make
+from tests.experiments.arms import ARM, SHARED, make
 from tests.experiments.arms import RESULTS as RESULTS_FOLDER
 from tests.experiments.speedrun import recipes, runs
+from tests.experiments.speedrun.__main__ import SCRATCH, main
 from tests.experiments.speedrun.figure import extent_of, label_offsets, overlaps, speedrun_figure
 from tests.experiments.speedrun.recipes import (
     ARMS,
@@ -193,7 +194,7 @@ class TestTable:
     def test_as_markdown(self) -> None:
         lines = markdown(tabled(RESULTS, TARGET)).splitlines()
         assert lines[0] == (
-            "`base-x3` reaches 90.0% on lfw-dev in the fewest CPU minutes: 9.00 (seeds: 1)."
+            "`base-x3` reaches 90 % on lfw-dev in the fewest CPU minutes: 9.00 (seeds: 1)."
         )
         assert [line.split("|")[1].strip(" *`") for line in lines[4:]] == [
             "wide", "base", "ema", "base-x3", "ema-x3"
@@ -204,7 +205,7 @@ class TestTable:
         )
         assert "| **9.00** |" in lines[7]
         assert lines[4].endswith("| 1 | −1.0 (1) | −1.0 (1) |")
-        assert markdown(tabled(RESULTS, 0.99)).startswith("No arm reaches 99.0% on lfw-dev.")
+        assert markdown(tabled(RESULTS, 0.99)).startswith("No arm reaches 99 % on lfw-dev.")
 
     def test_the_page_shows_what_was_measured_and_nothing_else(self) -> None:
         found, page = ROOT / "docs/results/speedrun.json", ROOT / "docs/SPEEDRUN.md"
@@ -274,6 +275,27 @@ class TestFigure:
         assert moved[0] + size[0, 0] / 2 <= 5.0
         (at_edge,) = label_offsets(np.array([[395.0, 150.0]]), size, np.zeros((0, 4)), inside)
         assert at_edge[0] + size[0, 0] / 2 <= 5.0
+
+
+def test_the_command_shows_the_results_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in SHARED:  # of the default run, at which a table does not look
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    SCRATCH.joinpath(RESULTS_FOLDER).mkdir(parents=True)
+    for name, own in RESULTS.items():
+        np.savez(SCRATCH / RESULTS_FOLDER / f"{name}.npz", **own)
+    Path("PAGE.md").write_text(f"{BEGIN}\n{END}\n")
+    options = ["--pairs", "none", "--arms", "--out", "found/speed.json", "--page", "PAGE.md"]
+    monkeypatch.setattr("sys.argv", ["speedrun", *options])
+    main()
+    table = read_json(Path("found/speed.json"))
+    assert table == json.loads(json.dumps(tabled(RESULTS, TARGET)))
+    assert Path("PAGE.md").read_text() == f"{BEGIN}\n{on_page(table, 'found/speed.svg')}\n{END}\n"
+    assert Path("found/speed.svg").read_bytes() == picture(speedrun_figure(table), ".svg")
+    assert capsys.readouterr().out == f"{markdown(table)}\n"
 
 
 SMALL = {"student": {"name": "small-resnet", "input_size": 32, "width": 0.25}}

@@ -131,10 +131,10 @@ def verdict(rows: Mapping[str, Mapping[str, Any]], target: float) -> str:
     """`rows`: by CPU minutes."""
     reaching = [arm for arm, row in rows.items() if row["reaches_target"]]
     if not reaching:
-        return f"No arm reaches {target:.1%} on lfw-dev."
+        return f"No arm reaches {100 * target:g} % on lfw-dev."
     first = rows[reaching[0]]
     return (
-        f"`{reaching[0]}` reaches {target:.1%} on lfw-dev in the fewest CPU minutes: "
+        f"`{reaching[0]}` reaches {100 * target:g} % on lfw-dev in the fewest CPU minutes: "
         f"{spread(first['cpu_minutes'], digits=2)} (seeds: {len(first['seeds'])})."
     )
 
