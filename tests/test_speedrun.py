@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -299,22 +298,6 @@ def test_the_command_shows_the_results_that_are_there(
 
 
 SMALL = {"student": {"name": "small-resnet", "input_size": 32, "width": 0.25}}
-PHOTOGRAPHS = (("s1/1", "s1/2", 1), ("s2/1", "s2/2", 1), ("s1/1", "s2/1", 0), ("s1/2", "s2/2", 0))
-
-
-@pytest.fixture
-def pairs(workspace: Path) -> str:
-    """Two folds of ORL's photographs, with other people in each."""
-    folder, lines = workspace / "photos/images", ["fold,left,right,same"]
-    for fold in (0, 1):
-        for *names, same in PHOTOGRAPHS:
-            moved = [f"s{int(name[1]) + 2 * fold}/{name[3]}.pgm" for name in names]
-            for name in moved:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(workspace / "data/weights/orl" / name, folder / name)
-            lines.append(",".join([str(fold), *moved, str(same)]))
-    (workspace / "photos/pairs.csv").write_text("\n".join(lines) + "\n")
-    return f"pairs:{workspace / 'photos'}"
 
 
 def test_a_tiny_run(pairs: str, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
