@@ -7,7 +7,7 @@ PAIRS ?=
 NAME ?=
 SIZE ?=
 
-.PHONY: help setup repro toy study test kernels check bench scale campaign mining identities recipes objectives clean
+.PHONY: help setup repro toy study test kernels check bench scale campaign mining identities speedrun objectives clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,8 +71,8 @@ identities: setup ## sampling laws, and students with identities, 1.3 hours, aft
 	OMP_NUM_THREADS=1 python -m tests.experiments.identities --judge runs/start
 	OMP_NUM_THREADS=1 python -m tests.experiments.identity_students $(if $(PAIRS),--pairs $(PAIRS))
 
-recipes: setup ## students of a million parameters, 1.6 hours, after `make repro` -> docs/results/   PAIRS=folder
-	OMP_NUM_THREADS=1 python -m tests.experiments.recipes --pairs "$(PAIRS)"
+speedrun: setup ## accuracy for each CPU minute, three seeds an arm, many hours, after `make repro` -> docs/results/   PAIRS=folder
+	OMP_NUM_THREADS=1 python -m tests.experiments.speedrun --pairs "$(PAIRS)" --page docs/SPEEDRUN.md
 
 objectives: setup ## multi-step distillation, MST-KD, margins, half an hour, after `make repro` -> docs/results/   [PAIRS=folder]
 	for part in multi-step mst-kd margin; do \

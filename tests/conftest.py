@@ -22,6 +22,8 @@ settings.register_profile("suite", deadline=None)  # a busy machine is not a fai
 settings.load_profile("suite")
 
 ROOT = Path(__file__).parents[1]
+# Of ORL: two names, and whether they are of one person.
+PHOTOGRAPHS = (("s1/1", "s1/2", 1), ("s2/1", "s2/2", 1), ("s1/1", "s2/1", 0), ("s1/2", "s2/2", 0))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,6 +74,23 @@ def workspace(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) ->
     """A fresh checkout to run stages in; it is the current folder."""
     monkeypatch.chdir(lay_out(tmp_path, weights))
     return tmp_path
+
+
+@pytest.fixture
+def pairs(workspace: Path) -> str:
+    """A benchmark: two folds of ORL's photographs, with other people in each."""
+    lines = ["fold,left,right,same"]
+    for fold in (0, 1):
+        for *names, same in PHOTOGRAPHS:
+            moved = [f"s{int(name[1]) + 2 * fold}/{name[3]}.pgm" for name in names]
+            for name in moved:
+                (workspace / "photos/images" / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(
+                    workspace / "data/weights/orl" / name, workspace / "photos/images" / name
+                )
+            lines.append(",".join([str(fold), *moved, str(same)]))
+    (workspace / "photos/pairs.csv").write_text("\n".join(lines) + "\n")
+    return f"pairs:{workspace / 'photos'}"
 
 
 @pytest.fixture

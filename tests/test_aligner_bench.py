@@ -3,9 +3,6 @@ what it says."""
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -19,25 +16,7 @@ from tests.bench.aligners.contenders import ALIGNERS, Seen
 from tests.bench.aligners.errors import _distance, place_in_the_plane, similarities
 from tests.bench.aligners.shares import TERCILES, _turn, scrambled, share, tercile, yaw_groups
 
-PAIRS = (("s1/1", "s1/2", 1), ("s2/1", "s2/2", 1), ("s1/1", "s2/1", 0), ("s1/2", "s2/2", 0))
 UPRIGHT = Face(ARCFACE5.inside(WIDE), 1.0)
-
-
-@pytest.fixture
-def pairs(workspace: Path) -> str:
-    """Two folds of ORL's photographs, with other people in each."""
-    lines = ["fold,left,right,same"]
-    for fold in (0, 1):
-        for *names, same in PAIRS:
-            moved = [f"s{int(name[1]) + 2 * fold}/{name[3]}.pgm" for name in names]
-            for name in moved:
-                (workspace / "photos/images" / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(
-                    workspace / "data/weights/orl" / name, workspace / "photos/images" / name
-                )
-            lines.append(",".join([str(fold), *moved, str(same)]))
-    (workspace / "photos/pairs.csv").write_text("\n".join(lines) + "\n")
-    return f"pairs:{workspace / 'photos'}"
 
 
 def test_a_tiny_run(pairs: str, monkeypatch: pytest.MonkeyPatch) -> None:

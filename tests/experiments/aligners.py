@@ -31,8 +31,7 @@ from manifests.settings.training import Run
 from manifests.stores.passport import Passport
 from pipeline.building.workers import num_cores
 from tests.experiments.arms import ARM, RESULTS, make, workplace
-from tests.experiments.recipes import over_seeds
-from tests.experiments.tables import differences, read_results, rows
+from tests.experiments.tables import differences, over_seeds, read_results, rows
 from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
 

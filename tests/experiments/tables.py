@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,27 @@ def difference(
     )
     by_seed = [round(float(row.mean()), 5) for row in each]
     return {**figure(each.mean(axis=0)), "by_seed": by_seed}
+
+
+def over_seeds(results: Results, measures: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Mean and standard deviation of the arms that have several seeds."""
+    by_arm = defaultdict(list)
+    for name, result in results.items():
+        by_arm[name.rpartition("-")[0]].append(result)
+    return {
+        arm: {
+            shown: mean_and_std([float(result[key].mean()) for result in found])
+            for key, shown in measures.items()
+        }
+        for arm, found in by_arm.items()
+        if len(found) > 1
+    }
+
+
+def mean_and_std(values: Sequence[float]) -> dict[str, Any]:
+    """With n - 1; null of a single seed."""
+    return {
+        "mean": round(float(np.mean(values)), 5),
+        "std": round(float(np.std(values, ddof=1)), 5) if len(values) > 1 else None,
+        "seeds": len(values),
+    }

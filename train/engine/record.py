@@ -98,7 +98,7 @@ def header(
         "seconds": round(seconds, 1),
         "hardware": {
             "machine": platform.machine(),
-            "processor": _processor(),
+            "processor": processor(),
             "device": gpu or device.type,
             "threads": torch.get_num_threads(),
             "processes": processes,
@@ -107,7 +107,7 @@ def header(
     }
 
 
-def _processor() -> str:
+def processor() -> str:
     """The CPU's name where the system tells it, else its family."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
