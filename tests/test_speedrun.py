@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from manifests.core.errors import InputError
 from manifests.core.files import read_json
 from manifests.core.layout import POOL, PROBE
 from manifests.settings.params import Params, PriorRound
+from manifests.settings.training import Student
 from manifests.stores.reading import FaceStore
 from pipeline.sample import sample_prior, save
 from tests.conftest import ROOT
@@ -111,15 +112,18 @@ class TestArms:
         rounds = {name for recipe in RECIPES.values() for name in recipe.rounds}
         assert rounds == {POOL, MORE} and PROBE not in rounds
 
-    def test_an_arm_has_the_shipped_recipe_but_for_what_it_says(self, params: Params) -> None:
-        base = Arm.parsed(BASE).params(params.train.seed, params).of_run(ARM).train
-        engine = replace(params.train.engine, precision="bfloat16")
-        assert asdict(base) | {"runs": 0} == asdict(replace(params.train, engine=engine)) | {
-            "runs": 0
-        }
-        ema = Arm.parsed("ema").params(params.train.seed, params).of_run(ARM).train
-        assert ema.engine == replace(engine, ema=0.99)  # and bfloat16 still
-        assert replace(ema, engine=engine, runs={}) == replace(base, runs={})
+    def test_the_base_stays_what_it_was_whatever_ships(self, params: Params) -> None:
+        train = replace(params.train, learning_rate=1.0, batch=7, student=Student("other", 1, 1.0))
+        engine = replace(train.engine, optimizer="sgd", precision="float32")
+        quiet = replace(train.noise, rotation=0.0, grey=0.1)
+        other = replace(params, train=replace(train, engine=engine, noise=quiet))
+        base, again = (
+            Arm.parsed(BASE).params(5, each).of_run(ARM).train for each in (params, other)
+        )
+        assert replace(base, runs={}) == replace(again, runs={})
+        ema = Arm.parsed("ema").params(5, params).of_run(ARM).train
+        assert ema.engine == replace(base.engine, ema=0.99)  # and bfloat16 still
+        assert replace(ema, engine=base.engine, runs={}) == replace(base, runs={})
 
     def test_lengths_multiply(self) -> None:
         assert Arm.parsed("base-x3").run["faces_seen"] == 3 * FACES_SEEN
@@ -129,7 +133,7 @@ class TestArms:
 
     def test_of_several_recipes_the_later_one_holds(self) -> None:
         arm = Arm.parsed("ema+rate-double+pool-only+float32+ema-long-x2")
-        assert arm.run["engine"] == {"ema": 0.999, "precision": "float32"}
+        assert arm.run["engine"] == {"ema": 0.999, "precision": "float32", "optimizer": "adamw"}
         assert arm.run["learning_rate"] == 4e-3
         assert arm.recipe.rounds == (POOL,)
         assert arm.run["faces_seen"] == 2 * FACES_SEEN

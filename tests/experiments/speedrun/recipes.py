@@ -26,12 +26,21 @@ FACES_SEEN = 120_000  # by an arm of length 1
 ROUNDS = (POOL, MORE)
 SPELLING = re.compile(r"(.+?)(?:-x(\d+(?:\.\d+)?))?")
 STUDENT = {"name": "small-resnet", "input_size": 64, "width": 0.59}
-# What all have that do not say otherwise: to the end of the rate, in the shipped recipe.
-COMMON = {"rate_from": 1.0, "rate_to": 0.0, "student": STUDENT, "engine": {"precision": "bfloat16"}}
+NOISE = {
+    "rotation": 0.06, "zoom": 0.05, "shift": 0.02, "gamma": 0.2, "contrast": 0.2,
+    "brightness": 0.08, "tint": 0.08, "grey": 0.5,
+}  # fmt: skip
+# What all have that do not say otherwise: the default of November 2026, whatever ships today.
+COMMON = {
+    "rate_from": 1.0, "rate_to": 0.0, "learning_rate": 2e-3, "batch": 64, "student": STUDENT,
+    "noise": NOISE, "engine": {"precision": "bfloat16", "optimizer": "adamw"},
+}  # fmt: skip
 STRONG = {"crop": 0.3, "hue": 0.2, "low_resolution": 0.3, "blur": 1.0}
-NO_NOISE = dict.fromkeys(
-    ("rotation", "zoom", "shift", "gamma", "contrast", "brightness", "tint", "grey"), 0.0
-)
+
+
+def noise(times: float) -> dict[str, Any]:
+    """The base's noise at so many times its strength."""
+    return {"noise": {name: value * times for name, value in NOISE.items()}}
 
 
 @dataclass(frozen=True)
@@ -55,12 +64,16 @@ RECIPES: Mapping[str, Recipe] = {
     "input-96": Recipe(student("small-resnet", 0.59, 96), 4 / 9),
     "half": Recipe(student("small-resnet", 0.5), 3 / 2),
     "wide": Recipe(student("small-resnet", 1.0), 2 / 5),
+    "stillnet-m": Recipe(student("stillnet-m", 1.0)),
+    "stillnet-s": Recipe(student("stillnet-s", 1.0)),
     # what is learnt from
     "mse": Recipe({"loss": "mse"}),
     "cosine": Recipe({"loss": "cosine"}),
     "relational-too": Recipe({"loss": ["standardised-mse", "relational"]}),
     "pool-only": Recipe(rounds=(POOL,)),
-    "no-noise": Recipe({"noise": NO_NOISE}),
+    "no-noise": Recipe(noise(0.0)),
+    "noise-quarter": Recipe(noise(0.25)),
+    "noise-half": Recipe(noise(0.5)),
     "strong-noise": Recipe({"noise": STRONG}),
     # steps
     "float32": Recipe({"engine": {"precision": "float32"}}),
@@ -70,6 +83,9 @@ RECIPES: Mapping[str, Recipe] = {
     "batch-32": Recipe({"batch": 32}),
     "batch-128": Recipe({"batch": 128}),
     "cosine-schedule": Recipe({"engine": {"schedule": "cosine"}}),
+    "muon": Recipe({"engine": {"optimizer": "muon"}}),  # at 10 times the rate
+    "muon-6": Recipe({"engine": {"optimizer": "muon", "muon_rate": 6.0}}),
+    "muon-20": Recipe({"engine": {"optimizer": "muon", "muon_rate": 20.0}}),
     "ema": Recipe({"engine": {"ema": 0.99}}),
     "ema-long": Recipe({"engine": {"ema": 0.999}}),
 }
