@@ -65,7 +65,9 @@ def test_default_noise_is_a_function_of_the_seed_and_stays_in_range(images: torc
     assert one.min() >= 0 and one.max() <= 255
 
 
-@pytest.mark.parametrize("changed", [{}, {"hue": 0.3, "crop": 0.7}, {"gamma": 0.0}, {"grey": 1.0}])
+@pytest.mark.parametrize(
+    "changed", [{}, {"hue": 0.3, "crop": 0.7}, {"gamma": 0.0}, {"gamma": 1.5}, {"grey": 1.0}]
+)
 def test_views_are_those_of_one_disturbance_after_the_other(changed: dict[str, float]) -> None:
     """To a hundredth of a value in 0..255, for more faces than are disturbed at a time."""
     count = 2 * GROUP + 3
@@ -79,7 +81,8 @@ def test_views_are_those_of_one_disturbance_after_the_other(changed: dict[str, f
         make(images, flips, STORED, SEEN, noise, Draws(torch.Generator().manual_seed(7), count))
         for make in (student_views, references.student_views)
     )
-    torch.testing.assert_close(found, wanted, atol=0.01, rtol=0)
+    few = 0.05 if noise.gamma > 1.0 else 0.01  # such a power enlarges what the warps differ by
+    torch.testing.assert_close(found, wanted, atol=few, rtol=0)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
