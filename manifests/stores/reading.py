@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -21,6 +22,7 @@ from manifests.core.errors import InputError
 from manifests.stores.metadata import CODEC, array_names, check_folder
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Passport
+from manifests.stores.shards import Sharded
 
 TASK_ROWS = 1024  # rows of one task and of one image shard, unless params.yaml says otherwise
 CHUNK_ROWS = 64  # rows of one image chunk: 1.8 MB at 96 px
@@ -83,9 +85,21 @@ class FaceStore(_Store):
         """Name, size (pixels) and place of the frame that the images are stored in."""
         return dict(self.group.attrs["frame"])
 
-    def images(self, start: int, stop: int) -> UInt8[np.ndarray, "face size size 3"]:
-        """Rows start..stop; cheap when they are whole chunks."""
-        return read_rows(self.path, self.group, "images", slice(start, stop))
+    def images(
+        self, start: int, stop: int, out: np.ndarray | None = None
+    ) -> UInt8[np.ndarray, "face size size 3"]:
+        """Rows start..stop, put into `out` if there is one; cheap when they are whole chunks."""
+        try:
+            return self._pixels.read(start, stop, out, READERS)
+        except DAMAGE as error:
+            raise _damaged(self.path, "images", error) from None
+
+    @cached_property
+    def _pixels(self) -> Sharded:
+        array = self.group["images"]
+        num_rows, *row = array.shape
+        rows = num_rows, array.shards[0], array.chunks[0]
+        return Sharded(self.path / "images", array.dtype, tuple(row), *rows)
 
     def ok(self) -> Bool[np.ndarray, " face"]:
         return read_rows(self.path, self.group, "ok")

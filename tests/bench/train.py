@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,18 @@ from pipeline.teachers import load_teacher
 from tests.bench.teacher import REPEATS, spread
 from tests.experiments.online import Loop
 from tests.process_costs import workplace
+from train.augmentation.draws import Draws
 from train.batching.batches import Batch, BatchStream
 from train.batching.sources import Source, open_source
 from train.engine.processes import keep_freed_memory
-from train.engine.steps import Progress, make_learner, supervised_loss, train_steps
+from train.engine.steps import (
+    Progress,
+    make_learner,
+    shown,
+    step_generator,
+    supervised_loss,
+    train_steps,
+)
 from train.losses.objectives import make_objective
 from train.losses.terms import Target
 from train.students import build_student
@@ -61,16 +69,17 @@ def measure() -> dict[str, Any]:
         files = open_round(ROUND, params.teacher)
         source = open_source(files.faces, {params.teacher: files.teacher})
         ratios = {
-            shown: _store_over_ram(
+            label: _store_over_ram(
                 replace(params.train.student, name=name, width=width), source, params
             )
-            for shown, (name, width) in STUDENTS.items()
+            for label, (name, width) in STUDENTS.items()
         }
         online = _online(source, files, params)
         return {
             "store_over_ram": min(ratio["median"] for ratio in ratios.values()),
             "store_over_ram_by_student": ratios,
             **_loader(source, params),
+            "batch_cpu_ms": _batch_cost(source, params),
             "cached_over_online": online.pop("cached_over_online"),
             "online": online,
             "break_even": _break_even(online, build, len(source.usable)),
@@ -150,13 +159,36 @@ def _store_over_ram(student: Student, source: Source, params: Params) -> dict[st
     return {"median": round(middle, 4), "min": round(low, 4), "max": round(high, 4)}
 
 
-def _timed(items: Iterator[Any], count: int) -> Iterator[float]:
+def _timed(
+    items: Iterator[Any], count: int, clock: Callable[[], float] = time.perf_counter
+) -> Iterator[float]:
     """Seconds that so many items take, REPEATS times, after a warm-up."""
-    list(islice(items, 2))
+    for _ in islice(items, 2):
+        pass
     for _ in range(REPEATS):
-        start = time.perf_counter()
-        list(islice(items, count))
-        yield time.perf_counter() - start
+        start = clock()
+        for _ in islice(items, count):
+            pass
+        yield clock() - start
+
+
+def _batch_cost(source: Source, params: Params) -> dict[str, float]:
+    """Milliseconds of processor time that a batch takes beside the network: to be read, and to be
+    shown."""
+    train, stored = params.train, WIDE.at(params.render.frame_size)
+    seen, device = ARCFACE112.at(train.student.input_size), torch.device("cpu")
+    read = _stream(source, params).batches()
+    batch = next(read)
+    views = (
+        shown(
+            batch, Draws(step_generator(1, step), len(batch)), stored, seen, train, device, epoch=0
+        )
+        for step in count()
+    )
+    return {
+        name: round(float(np.median([*_timed(items, LOADED, time.process_time)])) / LOADED * 1e3, 2)
+        for name, items in (("read", read), ("shown", views))
+    }
 
 
 def _loader(source: Source, params: Params) -> dict[str, Any]:

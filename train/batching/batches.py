@@ -154,6 +154,9 @@ class BatchStream:
 def read_block(source: Source, part: Part, images: np.ndarray) -> None:
     """Puts the pixels of a part in their place. A block is read whole: it is one chunk."""
     stop = min(part.start + CHUNK_ROWS, len(source.faces))
+    if len(part.rows) == stop - part.start:
+        source.faces.images(part.start, stop, images)
+        return
     block = source.faces.images(part.start, stop)
     np.take(block, part.rows - part.start, axis=0, out=images, mode="clip")
 

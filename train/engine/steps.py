@@ -210,8 +210,8 @@ def shown(
         for name, stored_views in batch.targets.items()
     }
     images = batch.images[rows].to(device)
-    views = student_views(images, flips, stored, seen, train.noise, draws)
     layout = torch.channels_last if train.engine.channels_last else torch.contiguous_format
+    views = student_views(images, flips, stored, seen, train.noise, draws, layout)
     labels, face_ids = (each[rows].to(device) for each in (batch.labels, batch.face_ids))
     supervision = Supervision(targets, labels, epoch, face_ids)
     return views.contiguous(memory_format=layout), supervision

@@ -12,8 +12,9 @@ from manifests.settings.params import load_params
 from manifests.settings.training import Noise
 from pipeline.arrays.frames import ARCFACE112, WIDE, to_frame
 from tests.conftest import ROOT
+from tests.references import noise as references
 from train.augmentation.draws import Draws
-from train.augmentation.noise import blurred, coarsened, student_views, turned
+from train.augmentation.noise import GROUP, blurred, coarsened, student_views, turned
 from train.augmentation.randaugment import rand_augment
 
 KINDS = [field.name for field in fields(Noise) if field.name not in ("randaugment", "strongest")]
@@ -64,6 +65,34 @@ def test_default_noise_is_a_function_of_the_seed_and_stays_in_range(images: torc
     assert one.min() >= 0 and one.max() <= 255
 
 
+@pytest.mark.parametrize(
+    "changed", [{}, {"hue": 0.3, "crop": 0.7}, {"gamma": 0.0}, {"gamma": 1.5}, {"grey": 1.0}]
+)
+def test_views_are_those_of_one_disturbance_after_the_other(changed: dict[str, float]) -> None:
+    """To a hundredth of a value in 0..255, for more faces than are disturbed at a time."""
+    count = 2 * GROUP + 3
+    generator = torch.Generator().manual_seed(1)
+    shape = (count, 96, 96, 3)
+    images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    images[0] = 0
+    noise = replace(load_params(ROOT / "params.yaml").train.noise, **changed)
+    flips = torch.arange(count) % 2 == 0
+    found, wanted = (
+        make(images, flips, STORED, SEEN, noise, Draws(torch.Generator().manual_seed(7), count))
+        for make in (student_views, references.student_views)
+    )
+    few = 0.05 if noise.gamma > 1.0 else 0.01  # such a power enlarges what the warps differ by
+    torch.testing.assert_close(found, wanted, atol=few, rtol=0)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_views_lie_in_memory_as_asked(images: torch.Tensor, layout: torch.memory_format) -> None:
+    flips, draws = torch.zeros(6, dtype=torch.bool), Draws(torch.Generator().manual_seed(0), 6)
+    found = student_views(images, flips, STORED, SEEN, SILENT, draws, layout)
+    assert found.is_contiguous(memory_format=layout)
+    assert torch.equal(found, views(images, SILENT))
+
+
 def test_a_blur_is_the_gaussian_of_its_width() -> None:
     point = torch.zeros(2, 3, 33, 33)
     point[:, :, 16, 16] = 1.0
@@ -80,13 +109,10 @@ def test_a_blur_keeps_flat_pictures_to_their_edges() -> None:
 
 
 def test_colours_turn_about_grey() -> None:
-    red = torch.zeros(1, 3, 1, 1)
-    red[0, 0] = 1.0
-    third = 2.0 * np.pi / 3.0
-    found = turned(red, torch.tensor([third]))[0, :, 0, 0]
-    torch.testing.assert_close(found, torch.tensor([0.0, 1.0, 0.0]), atol=1e-6, rtol=0)
-    grey = torch.full((1, 3, 2, 2), 0.4)
-    torch.testing.assert_close(turned(grey, torch.tensor([1.0])), grey)
+    third, other = turned(torch.tensor([2.0 * np.pi / 3.0, 1.0]))
+    red, green = torch.eye(3)[:2]
+    torch.testing.assert_close(third @ red, green, atol=1e-6, rtol=0)
+    torch.testing.assert_close(other @ torch.ones(3), torch.ones(3))
 
 
 def test_low_resolution_loses_detail_and_keeps_light() -> None:
