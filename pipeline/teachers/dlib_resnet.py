@@ -7,6 +7,7 @@ output to about 1e-6 (tests/pipeline/teachers/test_dlib_resnet.py).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,7 @@ class Layer:
 
 
 TAGS = {b"con_4": "conv", b"affine_": "affine", b"fc_2": "fc"}
+ANY_TAG = re.compile(b"|".join(TAGS))  # the nearest of any: one of each kind may lie far behind
 
 
 class DatReader:
@@ -99,13 +101,9 @@ class DatReader:
     def layers(self) -> Iterator[Layer]:
         """Every layer with parameters; the search resumes behind each layer's tensor, so that
         weights which happen to spell a tag are never taken for one."""
-        while True:
-            found = [(at, tag) for tag in TAGS if (at := self.data.find(tag, self.at)) >= 0]
-            if not found:
-                return
-            at, tag = min(found)
-            self.at = at + len(tag)
-            yield self._layer(TAGS[tag])
+        while found := ANY_TAG.search(self.data, self.at):
+            self.at = found.end()
+            yield self._layer(TAGS[found[0]])
 
     def _layer(self, kind: str) -> Layer:
         if kind == "fc":
