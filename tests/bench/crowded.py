@@ -24,7 +24,7 @@ from facestill import WAITING
 from tests.bench.students import BATCH, Setting, training_step
 from tests.bench.teacher import rate, spread
 
-STUDENT = Setting("small-resnet", 64, 0.59, 128)  # the default run's
+STUDENT = Setting("stillnet-m", 64, 1.0, 128)  # the default run's
 TURNS, STEPS = 3, 5
 CROWDS = (0, 1, 2)  # processes that never rest
 SETTINGS: dict[str, Mapping[str, str]] = {

@@ -19,6 +19,9 @@ from train.students import build_student
 SIZE, EMBEDDING_WIDTH, PIXELS = 64, 128, "float32"
 STUDENTS = (
     ("small-resnet", 1.0),
+    ("small-resnet", 0.59),
+    ("stillnet-m", 1.0),
+    ("stillnet-s", 1.0),
     ("mobilefacenet", 1.0),
     ("tinyfar-c", 1.0),
     ("pocketnet-s128", 1.0),

@@ -27,7 +27,7 @@ from train.students.base import num_params
 PUBLISHED_SIZE = 112
 EMBEDDING_WIDTHS = {
     "small-resnet": 128, "mobilefacenet": 128, "pocketnet-s128": 128, "pocketnet-s256": 256,
-    "pocketnet-m128": 128, "pocketnet-m256": 256,
+    "pocketnet-m128": 128, "pocketnet-m256": 256, "stillnet-m": 128, "stillnet-s": 128,
 }  # fmt: skip
 USUAL_WIDTH = 512  # of the embeddings of all others
 CALLS, STEPS, BATCH = 25, 3, 64
@@ -62,6 +62,8 @@ TRAINED = (
     Setting("small-resnet", 64, 1.0, 128),
     Setting("small-resnet", 64, 0.59, 128),
     Setting("small-resnet", 64, 0.5, 128),
+    Setting("stillnet-m", 64, 1.0, 128),
+    Setting("stillnet-s", 64, 1.0, 128),
     Setting("mobilefacenet", 64, 1.0, 128),
     Setting("mobilefacenet", 64, 0.5, 128),
     Setting("pocketnet-s128", 64, 1.0, 128),

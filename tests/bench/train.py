@@ -53,6 +53,8 @@ ROWS = 2048  # latents of the round; nearly all become faces
 STUDENTS = {
     "small-resnet x1": ("small-resnet", 1.0),
     "small-resnet x0.5": ("small-resnet", 0.5),
+    "stillnet-m x1": ("stillnet-m", 1.0),
+    "stillnet-s x1": ("stillnet-s", 1.0),
     "mobilefacenet x1": ("mobilefacenet", 1.0),
 }
 READ_STEPS = 48  # of one turn, over which pools are read several times
