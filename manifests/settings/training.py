@@ -146,8 +146,7 @@ class Engine:
     drop_factor: PositiveShare  # step: to this share of what it was
     clip_norm: NotNegative  # gradients longer than this are shortened to it; 0: none
     ema: Decay  # decay of the averaged weights, which become the student; 0: no averaging
-    # of the network's arithmetic; auto: bfloat16 where the machine computes it natively
-    precision: Precision
+    precision: Precision  # of the network's arithmetic; auto: bfloat16 where it pays
     channels_last: bool
     compile: bool  # by torch.compile, which wants a C++ compiler on a CPU
     # normalises by the batch, or by its running statistics as they are

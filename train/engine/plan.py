@@ -16,7 +16,7 @@ from manifests.core import layout
 from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.errors import pick
 from manifests.settings.params import Params
-from manifests.settings.training import Run, Train
+from manifests.settings.training import Run, Student, Train
 from pipeline.arrays.frames import ARCFACE112, Frame
 from pipeline.arrays.numerics import precision_of
 from train.batching.batches import BatchStream
@@ -80,7 +80,9 @@ class Plan(ABC):
         """What steps are made by: in the precision that this machine has for the one asked for, so
         that two machines of unlike ones never share a run."""
         asked = self.params.train
-        precision = precision_of(asked.engine.precision, self.params.device)
+        with torch.device("meta"):
+            shape = self._build(asked.student)
+        precision = precision_of(asked.engine.precision, self.params.device, shape)
         return replace(asked, engine=replace(asked.engine, precision=precision))
 
     @property
@@ -155,8 +157,10 @@ class Plan(ABC):
 
     def new_network(self) -> nn.Module:
         """The student, with random weights that are the same in all runs of a seed."""
-        student = self.train.student
         torch.manual_seed(self.train.seed)
+        return self._build(self.train.student)
+
+    def _build(self, student: Student) -> nn.Module:
         return build_student(
             student.name,
             input_size=student.input_size,

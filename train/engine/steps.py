@@ -179,7 +179,7 @@ def supervised_loss(
 ) -> StepLoss:
     """`stored`, `seen`: the frames of store and student; `num_faces`: of an epoch."""
     engine, device = train.engine, next(network.parameters()).device
-    precision = precision_of(engine.precision, device.type)
+    precision = precision_of(engine.precision, device.type, network)
     whole = WithLoss(network, objective, precision, compiled=engine.compile)
     joined = processes.joined(whole, device)
 

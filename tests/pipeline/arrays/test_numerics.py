@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
 from manifests.core.errors import InputError
+from pipeline.arrays import numerics
 from pipeline.arrays.numerics import (
     BATCH,
     computing_in,
@@ -23,6 +24,7 @@ from pipeline.arrays.numerics import (
 from pipeline.generators.base import Generator
 from pipeline.teachers.base import Teacher
 from tests.conftest import ROOT
+from train.students import build_student
 
 
 @given(st.integers(0, 3 * BATCH))
@@ -137,3 +139,26 @@ def test_what_is_asked_for_by_name_is_used() -> None:
         assert precision_of(precision, "cpu") == precision
         with computing_in(precision, CPU):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "depthwise"),
+    [
+        ("small-resnet", False),  # whose last convolution is depthwise
+        ("iresnet-18", False),
+        ("mobilefacenet", True),
+        ("pocketnet-s128", True),
+        ("tinyfar-c", True),
+        ("edgeface-xxs", True),
+    ],
+)
+def test_auto_leaves_depthwise_students_alone_on_a_cpu(
+    name: str, depthwise: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numerics, "has_bfloat16", lambda place: True)
+    with torch.device("meta"):
+        network = build_student(name, input_size=64, width=1.0, embedding_width=128)
+    assert precision_of("auto", "cpu", network) == ("float32" if depthwise else "bfloat16")
+    assert precision_of("bfloat16", "cpu", network) == "bfloat16"
+    monkeypatch.setattr(numerics, "device_of", torch.device)
+    assert precision_of("auto", "cuda", network) == "bfloat16"

@@ -114,6 +114,15 @@ def test_a_run_is_not_gone_on_with_where_auto_is_another(
         train_run(open_plan("start", ["pool"], None, own), OUT)
 
 
+def test_auto_looks_at_the_student(params: Params, native: Callable[[bool], None]) -> None:
+    native(True)
+    auto = with_engine(params, precision="auto")
+    for name, used in (("small-resnet", "bfloat16"), ("mobilefacenet", "float32")):
+        own = with_train(auto, student=replace(auto.train.student, name=name))
+        plan = open_plan("start", ["pool"], None, replace(own, device="cpu"))
+        assert plan.train.engine.precision == plan.inputs["train"]["engine"]["precision"] == used
+
+
 def test_a_student_that_is_gone_on_with_in_another_precision_states_both(params: Params) -> None:
     make_round("mined-1", 100, seed=9, origin="mined")
     trained(params)
