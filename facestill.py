@@ -17,7 +17,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +30,6 @@ GROUPS = {  # by folder: the verbs of the flow first, in its order
 }
 COMMAND = 'if __name__ == "__main__":'  # the line that makes a file a command
 SHELLS = ("bash", "zsh")
-# OpenMP's threads spin for 3 ms at each barrier: beside one busy process, training falls to a
-# quarter. These turns take about 20 µs, then a thread sleeps (`python -m tests.bench crowded`).
-WAITING = {"GOMP_SPINCOUNT": "2000"}
-CHOSEN = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}  # by the user, who may know better
 
 
 @dataclass(frozen=True)
@@ -138,14 +134,7 @@ def answer(root: Path, words: Sequence[str]) -> int | None:
     return None
 
 
-def wait_briefly(environment: MutableMapping[str, str]) -> None:
-    """Has threads that wait for others sleep soon. OpenMP reads it once, when it is loaded."""
-    if not CHOSEN & environment.keys():
-        environment.update(WAITING)
-
-
 def main() -> None:
-    wait_briefly(os.environ)
     root = checkout()
     sys.path.insert(0, os.fspath(root))  # before anything of the project is imported
     from manifests.core.errors import run_command

@@ -32,7 +32,7 @@ from pipeline.building.meeting import require_made_by
 from pipeline.building.shards import Arrays, Build, build, scratch_folder
 from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.teachers import load_teacher
-from pipeline.teachers.base import VIEWS, Teacher
+from pipeline.teachers.base import PRECISION, VIEWS, Teacher, in_precision
 
 HALF = float(np.finfo(np.float16).eps)  # relative rounding, at most, of a float16 that is normal
 VERSION = 4  # raise it when the same inputs would give other embeddings, or other bytes of them
@@ -63,6 +63,7 @@ def open_embedding(name: str, teacher_name: str, params: Params) -> Build:
             "so there, or declare the other name (docs/TEACHERS.md)"
         )
     _check_frame(teacher, faces)
+    teacher = in_precision(teacher, params.embed.precision, params.device)
     return _build_of(name, faces, teacher, text, params.device)
 
 
@@ -78,6 +79,7 @@ def _build_of(name: str, faces: FaceStore, teacher: Teacher, text: str, device: 
         device=device,
         made_by=made_by.text,
         input_hash=work.name,
+        precision=made_by.identity.get(PRECISION, "float32"),
     )
     return Build(
         verb="embed",
@@ -143,6 +145,7 @@ class EmbedJob:
     device: str
     made_by: str  # as every worker must find it where it works
     input_hash: str  # a worker that lives on must not take those of another build for these
+    precision: str = "float32"  # that this machine has for the one asked for
 
     def __call__(self, rows: np.ndarray) -> Arrays:
         embeddings = self.embed(rows)
@@ -180,7 +183,7 @@ class EmbedJob:
 
 @lru_cache(maxsize=1)
 def _tools(job: EmbedJob) -> tuple[Teacher, FaceStore, np.ndarray]:
-    teacher = load_teacher(job.teacher, job.weights)
+    teacher = in_precision(load_teacher(job.teacher, job.weights), job.precision, job.device)
     require_made_by(job.made_by, fingerprint(teacher, job.device))
     teacher.to(device_of(job.device))
     faces = FaceStore.open(job.faces, expect={"root": job.faces_root})

@@ -34,6 +34,7 @@ from pipeline.planning.forecasts import forecast
 from pipeline.planning.report import Plan, as_json, notes, table, warnings
 from pipeline.render import open_rendering
 from pipeline.teachers import load_teacher
+from pipeline.teachers.base import in_precision
 
 
 def main() -> int:
@@ -45,6 +46,7 @@ def main() -> int:
     generator = load_generator(params.generator, layout.WEIGHTS)
     generator = generator.in_space(params.latent_space, params.psi)
     teacher = load_teacher(params.teacher_text(params.teacher), layout.WEIGHTS)
+    teacher = in_precision(teacher, params.embed.precision, params.device)
     parts = Parts(params, generator, teacher)
     plan = plan_of(names, args.faces, parts, workers=args.workers)
     warned = (f"warning: {text}" for text in warnings(plan))

@@ -29,8 +29,6 @@ tests of several packages are made of:
 bench/ measures, campaign/ kills and damages, experiments/ takes hours; `make help` names them.
 """
 
-import os
+from manifests.core.waiting import wait_briefly
 
-from facestill import wait_briefly
-
-wait_briefly(os.environ)  # as every command does, before torch is loaded
+wait_briefly()  # as every command does, before torch is loaded

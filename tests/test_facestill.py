@@ -15,6 +15,7 @@ import yaml
 
 import facestill
 from facestill import find_verbs
+from manifests.core.waiting import CHOSEN, WAITING, wait_briefly
 from tests.conftest import ROOT
 
 VERBS = find_verbs(ROOT)
@@ -241,13 +242,21 @@ def test_commands_are_reached_as_modules_too() -> None:
 def test_threads_that_wait_sleep_soon_unless_the_user_chose() -> None:
     unset, chosen = {"HOME": "/"}, {"OMP_WAIT_POLICY": "ACTIVE"}
     for environment in (unset, chosen):
-        facestill.wait_briefly(environment)
-    assert unset == {"HOME": "/"} | facestill.WAITING
+        wait_briefly(environment)
+    assert unset == {"HOME": "/"} | WAITING
     assert chosen == {"OMP_WAIT_POLICY": "ACTIVE"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="LLVM's OpenMP has other settings")
-def test_openmp_hears_of_it_before_it_is_loaded() -> None:
-    own = {name: value for name, value in ENVIRONMENT.items() if name not in facestill.CHOSEN}
-    done = run("gap", "--help", environment=own | {"OMP_DISPLAY_ENV": "VERBOSE"})
-    assert "GOMP_SPINCOUNT = '2000'" in done.stderr  # what OpenMP says as it is loaded
+@pytest.mark.parametrize("package", ["pipeline", "train", "eval"])
+def test_openmp_hears_of_it_before_it_is_loaded(package: str) -> None:
+    """However a command is started: by its verb, or as a module."""
+    own = {name: value for name, value in ENVIRONMENT.items() if name not in CHOSEN}
+    own |= {"OMP_DISPLAY_ENV": "VERBOSE", "PYTHONPATH": str(ROOT)}
+    name = {"pipeline": "embed", "train": "train", "eval": "gap"}[package]
+    for command in (["facestill", name], [f"{package}.{name}"]):
+        done = subprocess.run(
+            [sys.executable, "-m", *command, "--help"],
+            cwd=ROOT, env=own, capture_output=True, text=True,
+        )  # fmt: skip
+        assert "GOMP_SPINCOUNT = '2000'" in done.stderr  # what OpenMP says as it is loaded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -40,8 +41,9 @@ def test_one_thread_is_used_and_all_are_given_back() -> None:
     assert torch.get_num_threads() == threads
 
 
-def test_a_training_step_changes_the_weights() -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_training_step_changes_the_weights(precision: str) -> None:
     network = SMALL.build().train()
     before = [own.detach().clone() for own in network.parameters()]
-    training_step(network, SMALL.pictures(4))()
+    training_step(network, SMALL.pictures(4), precision)()
     assert all(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))

@@ -48,6 +48,7 @@ class StudentCard:
     projected_from: int = 0  # width of its own embedding before a projection; 0: there is none
     training: str = DISTILLED  # in words, for whoever meets the student
     aligner: str = ""  # names of those that found the faces trained on; "" where none had to
+    precision: str = ""  # that it was trained in: float32, bfloat16; "" where nothing says so
 
     @property
     def input_frame(self) -> Frame:
@@ -117,8 +118,9 @@ def weights_sha256(network: nn.Module) -> str:
 
 def _card(metadata: Mapping[str, str]) -> StudentCard:
     kinds = {"int": int, "float": float, "str": str}
-    # Older students have no projection, and were all distilled.
-    given = {"projected_from": "0", "training": DISTILLED, **in_todays_words(metadata)}
+    # Older students have no projection, and were all distilled; in which precision is not said.
+    given = {"projected_from": "0", "training": DISTILLED, "precision": ""}
+    given |= in_todays_words(metadata)
     values = {f.name: kinds[str(f.type)](given[f.name]) for f in fields(StudentCard)}
     pick("frame", values["frame"], FRAMES)
     pick("metric", values["metric"], {"cosine": 1, "euclidean": 1})

@@ -17,6 +17,7 @@ from manifests.core.errors import InputError, pick
 from manifests.core.files import parse_json, replacing
 from manifests.records.attributes import MOST_ATTRIBUTES, NAME
 from manifests.stores.reading import TeacherStore
+from pipeline.teachers.base import of_one_network
 
 KIND, KEY = "attribute-heads-1", "facestill"
 WIDEST = 8192  # of embeddings that are read
@@ -93,7 +94,7 @@ def _parse(metadata: Mapping[str, str]) -> HeadsPassport:
 
 def require_teacher(store: TeacherStore, teacher: Mapping[str, Any]) -> None:
     """Raises InputError unless the embeddings of a store are that teacher's, by its identity."""
-    if dict(store.passport.fingerprint.identity) != dict(teacher):
+    if not of_one_network(store.passport.fingerprint.identity, teacher):
         raise InputError(
             f"{store.path}: its embeddings are of another teacher than the {teacher['name']} that "
             "heads read here; embed the round by that one"

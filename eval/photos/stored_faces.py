@@ -13,11 +13,10 @@ from jaxtyping import Int
 
 from eval.scoring.search import Pairs
 from eval.scoring.similarity import prepared
-from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError
 from manifests.stores.rounds import RoundFiles, check_no_face_twice
 from pipeline.arrays.frames import Frame
-from pipeline.teachers.base import VIEWS, Teacher
+from pipeline.teachers.base import VIEWS, Teacher, of_one_network
 
 BLOCK = 4096  # faces read and searched at a time
 
@@ -34,7 +33,7 @@ def stored_frame(rounds: Sequence[RoundFiles], teacher: Teacher) -> Frame:
                 "one by one"
             )
         identity = files.teacher.passport.fingerprint.identity
-        if canonical_json(dict(identity)) != canonical_json(teacher.identity()):
+        if not of_one_network(identity, teacher.identity()):
             raise InputError(
                 f"{files.teacher.path}: not by the {teacher.name} that is here; embed it again"
             )

@@ -126,7 +126,7 @@ def preprocessing(facts: RoundFacts) -> list[str]:
 
 
 def _teacher_input(store: StoreFacts) -> str:
-    names = ("frame", "preprocessing", "views", "metric")
+    names = ("frame", "preprocessing", "views", "metric", "precision")
     stated = {name: store.identity[name] for name in names if name in store.identity}
     return f"Input and output of teacher {store.maker}: {listed(stated) or NOT_STATED}."
 

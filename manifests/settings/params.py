@@ -25,7 +25,7 @@ from manifests.core.bounds import (
 from manifests.core.errors import InputError, pick
 from manifests.core.layout import IDENTITIES, POOL, PROBE, START
 from manifests.core.parsing import parse, parse_fields
-from manifests.settings.training import Fuse, MinedRun, Run, Train
+from manifests.settings.training import Fuse, MinedRun, Precision, Run, Train
 
 PATH = Path("params.yaml")
 LONGEST_STEP = 1000.0  # standard deviations of a latent: beyond it, nothing of a parent is left
@@ -58,6 +58,13 @@ class Render:
     def detections(self) -> tuple[Detection, ...]:
         """All attempts to find a face, in their order."""
         return (Detection(self.detect_size, self.detect_threshold), *self.retries)
+
+
+@dataclass(frozen=True)
+class Embed:
+    # of the teacher's arithmetic, part of a store's identity; auto: bfloat16 where the machine
+    # computes it natively and the teacher is a network of torch
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -179,6 +186,7 @@ class Params:
     aligner: str = "dlib"  # that finds the faces, generated and in photographs
     latent_space: Literal["z", "w", "w+"] = "z"  # of the latents that are sampled and mined
     psi: Real = 1.0  # truncation of the generator's mapping; 1: none
+    embed: Embed = Embed()
 
     @classmethod
     def parsed(cls, value: Any, where: str) -> Params:

@@ -27,6 +27,7 @@ from manifests.settings.schema import Schema, section_of
 
 Reason = Literal["near_duplicate", "low_quality", "off_identity", "low_utility"]
 Optimizer = Literal["adamw", "sgd", "muon"]
+Precision = Literal["auto", "float32", "bfloat16"]
 Strongest = Annotated[int, Interval(ge=0, le=30)]  # bin of RandAugment's 0..30
 # Beyond these nothing can be meant, and memory, or a sine, would end without a word.
 Faces = Annotated[int, Interval(ge=0, le=1_000_000_000_000)]
@@ -145,7 +146,7 @@ class Engine:
     drop_factor: PositiveShare  # step: to this share of what it was
     clip_norm: NotNegative  # gradients longer than this are shortened to it; 0: none
     ema: Decay  # decay of the averaged weights, which become the student; 0: no averaging
-    precision: Literal["float32", "bfloat16"]  # of the network's arithmetic; bfloat16: autocast
+    precision: Precision  # of the network's arithmetic; auto: bfloat16 where it pays
     channels_last: bool
     compile: bool  # by torch.compile, which wants a C++ compiler on a CPU
     # normalises by the batch, or by its running statistics as they are

@@ -35,6 +35,7 @@ MEAN = SCALE = 127.5
 class ArcfaceIresnet(Teacher):
     frame = ARCFACE112
     metric = "cosine"
+    by_torch = True
     preprocessing = "(RGB - 127.5) / 127.5"
 
     def __init__(self, network: IResNet, weights_sha256: str, name: str, licence: str) -> None:

@@ -36,6 +36,7 @@ class DlibResnetTeacher(Teacher):
     frame = DLIB150
     width = 128
     metric = "euclidean"
+    by_torch = True
     preprocessing = "(RGB - (122.782, 117.001, 104.298)) / 256"
     licence = "CC0-1.0"
 

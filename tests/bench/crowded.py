@@ -1,7 +1,7 @@
 """Training beside other work: what is left of its rate with one and with two busy processes.
 
 Each turn is a process of its own, for OpenMP reads its settings once; settings and crowds take
-turns in one run. `as_started` is what `facestill` sets, `spinning` what OpenMP does by itself;
+turns in one run. `as_started` is what every command sets, `spinning` what OpenMP does by itself;
 shares are of spinning alone.
 """
 
@@ -20,7 +20,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from facestill import WAITING
+from manifests.core.waiting import WAITING
+from pipeline.arrays.numerics import precision_of
 from tests.bench.students import BATCH, Setting, training_step
 from tests.bench.teacher import rate, spread
 
@@ -39,7 +40,7 @@ def measure() -> dict[str, object]:
         with busy(crowd), patch.dict(os.environ, SETTINGS[setting]):
             rates[setting, crowd].append(in_a_new_process())
     alone = np.median(rates["spinning", 0])
-    return {
+    return {"precision": precision_of("auto", "cpu")} | {
         setting: {
             f"beside_{crowd}": spread(rates[setting, crowd])
             | {"share": round(float(np.median(rates[setting, crowd]) / alone), 2)}
@@ -66,5 +67,6 @@ def in_a_new_process() -> float:
 
 
 def faces_per_second() -> float:
-    step = training_step(STUDENT.build().train(), STUDENT.pictures(BATCH))
+    precision = precision_of("auto", "cpu")  # as the default run
+    step = training_step(STUDENT.build().train(), STUDENT.pictures(BATCH), precision)
     return float(np.median(rate(lambda: [step() for _ in range(STEPS)], STEPS * BATCH)))

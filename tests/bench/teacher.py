@@ -1,9 +1,12 @@
-"""The ported teacher against dlib's own network, on the same synthetic faces."""
+"""The ported teacher against dlib's own network, and bfloat16 against float32, on one set of
+synthetic faces."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import dlib
@@ -14,10 +17,11 @@ from manifests.core import layout
 from pipeline.aligners import load_aligner
 from pipeline.arrays.align import crop_to_frame
 from pipeline.arrays.frames import DLIB150
-from pipeline.arrays.numerics import in_fixed_batches
+from pipeline.arrays.numerics import has_bfloat16, in_fixed_batches
 from pipeline.generators import load_generator
 from pipeline.sample import prior
 from pipeline.teachers import load_teacher
+from pipeline.teachers.base import Teacher, in_precision
 from pipeline.teachers.dlib_resnet import WEIGHTS
 from pipeline.weights import CACHE, FILES, gather
 
@@ -39,12 +43,19 @@ def chips(weights: Path, count: int) -> torch.Tensor:
 
 def rate(work: Callable[[], object], faces: int) -> list[float]:
     """Faces per second of each repeat, after one warm-up."""
-    work()
-    rates = []
-    for _ in range(REPEATS):
+    (rates,) = rates_in_turns([work], faces)
+    return rates
+
+
+def rates_in_turns(works: Sequence[Callable[[], object]], faces: int) -> list[list[float]]:
+    """As `rate`, of each of several that take turns: a slower moment is in all of them."""
+    rates: list[list[float]] = [[] for _ in works]
+    for work in works:
+        work()
+    for _, (work, own) in product(range(REPEATS), zip(works, rates, strict=True)):
         start = time.perf_counter()
         work()
-        rates.append(faces / (time.perf_counter() - start))
+        own.append(faces / (time.perf_counter() - start))
     return rates
 
 
@@ -69,5 +80,25 @@ def measure() -> dict[str, object]:
         "max_abs_diff": float(np.abs(own[:NUM_DLIB] - theirs).max()),
         "faces_per_second": spread(ours_rate),
         "dlib_faces_per_second": spread(dlib_rate),
+        "bfloat16": against_float32(teacher, faces),
         "threads": torch.get_num_threads(),
+    }
+
+
+def against_float32(teacher: Teacher, faces: torch.Tensor) -> dict[str, object]:
+    """What bfloat16 gains, faces a second over float32's, and what it costs: cosines to float32's
+    embeddings, about their mean."""
+    both = (teacher, in_precision(teacher, "bfloat16", "cpu"))
+    exact, rough = (in_fixed_batches(own.embed, faces).numpy() for own in both)
+    centre = exact.mean(axis=0)
+    one, two = exact - centre, rough - centre
+    cosines = (one * two).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
+    works = [partial(in_fixed_batches, own.embed, faces) for own in both]
+    slow, quick = rates_in_turns(works, len(faces))
+    return {
+        "native": has_bfloat16(torch.device("cpu")),
+        "over_float32": round(float(np.median(np.divide(quick, slow))), 2),
+        "faces_per_second": spread(quick),
+        "centred_cosine_mean": round(float(cosines.mean()), 5),
+        "centred_cosine_least": round(float(cosines.min()), 5),
     }

@@ -195,6 +195,16 @@ def test_another_teachers_embeddings_are_refused(
         run(monkeypatch, "labels.csv", "--faces", "pool", "--out", "other.safetensors")
 
 
+def test_heads_read_embeddings_of_either_precision(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch, "labels.csv", "--faces", "pool", "--out", "h.safetensors")
+    exact = annotators.annotate("pool", load_annotator("heads:h.safetensors"))
+    embed_round(precision="bfloat16")
+    found = annotators.annotate("pool", load_annotator("heads:h.safetensors"))
+    np.testing.assert_array_equal(found.values, exact.values)
+
+
 def toy_heads(path: Path, used: tuple[str, ...] = ("Male", "Bald")) -> None:
     torch.manual_seed(0)
     made = Heads("linear", EMBEDDING_WIDTH, 2)

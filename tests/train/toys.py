@@ -39,9 +39,10 @@ def small_params() -> Params:
     make_round("pool", 150, seed=1)
     small = replace(params.train.student, name="small-resnet", width=0.25, input_size=32)
     run = Run(faces_seen=16 * STEPS, rate_from=1.0, rate_to=0.1)
+    engine = replace(params.train.engine, precision="float32")  # on any machine
     train = replace(
-        params.train, student=small, batch=16, pool_rows=64, warmup_faces=32, checkpoint_faces=32,
-        runs={"start": run}, leave_out=(),
+        params.train, student=small, engine=engine, batch=16, pool_rows=64, warmup_faces=32,
+        checkpoint_faces=32, runs={"start": run}, leave_out=(),
     )  # fmt: skip
     mined = {"mined-1": MinedRun("start", 16 * STEPS, 1.0, 0.1)}
     return replace(params, teacher="toy", train=train, mined=mined, report="mined-1")
@@ -89,7 +90,8 @@ def write_params(**engine: Any) -> None:
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     train = {
         "student": {"name": "small-resnet", "width": 0.25, "input_size": 32},
-        "engine": engine, "batch": 16, "pool_rows": 64, "warmup_faces": 32, "checkpoint_faces": 64,
+        "engine": {"precision": "float32", **engine},
+        "batch": 16, "pool_rows": 64, "warmup_faces": 32, "checkpoint_faces": 64,
         "runs": {"start": {"faces_seen": 16 * LONGER}}, "leave_out": [],
     }  # fmt: skip
     text = yaml.safe_dump(merged(values, {"teacher": "toy", "device": "cpu", "train": train}))

@@ -142,10 +142,12 @@ def check_one_teacher(stores: Sequence[TeacherStore]) -> None:
     computed on unlike machines, whose low bits differ."""
     prints = [store.passport.fingerprint for store in stores]
     for store, made_by in zip(stores, prints, strict=True):
-        if made_by.identity != prints[0].identity:
+        one, first = made_by.identity, prints[0].identity
+        if one != first:
+            unlike = sorted(key for key in {*one, *first} if one.get(key) != first.get(key))
             raise InputError(
-                f"{store.path}: embedded by another teacher, or another version of it, "
-                f"than {stores[0].path}; embed the round again"
+                f"{store.path}: embedded by another teacher, version or precision of it (unlike in "
+                f"{', '.join(unlike)}) than {stores[0].path}; embed the round again"
             )
         if made_by.numerics != prints[0].numerics:
             warnings.warn(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,8 +16,9 @@ from manifests.core import layout
 from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.errors import pick
 from manifests.settings.params import Params
-from manifests.settings.training import Run, Train
+from manifests.settings.training import Run, Student, Train
 from pipeline.arrays.frames import ARCFACE112, Frame
+from pipeline.arrays.numerics import precision_of
 from train.batching.batches import BatchStream
 from train.batching.order import Order
 from train.batching.sources import Source
@@ -74,9 +75,20 @@ class Plan(ABC):
     def finish(self, learner: Learner) -> nn.Module:
         """The student, once what is kept beside it lies in the run's folder."""
 
-    @property
+    @cached_property
     def train(self) -> Train:
-        return self.params.train
+        """What steps are made by: in the precision that this machine has for the one asked for, so
+        that two machines of unlike ones never share a run."""
+        asked = self.params.train
+        with torch.device("meta"):
+            shape = self._build(asked.student)
+        precision = precision_of(asked.engine.precision, self.params.device, shape)
+        return replace(asked, engine=replace(asked.engine, precision=precision))
+
+    @property
+    def precision(self) -> str:
+        """What the student was trained in, for its card."""
+        return self.train.engine.precision
 
     @cached_property
     def run(self) -> Run:
@@ -145,8 +157,10 @@ class Plan(ABC):
 
     def new_network(self) -> nn.Module:
         """The student, with random weights that are the same in all runs of a seed."""
-        student = self.train.student
         torch.manual_seed(self.train.seed)
+        return self._build(self.train.student)
+
+    def _build(self, student: Student) -> nn.Module:
         return build_student(
             student.name,
             input_size=student.input_size,

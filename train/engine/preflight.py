@@ -29,6 +29,8 @@ from train.engine.steps import Progress
 SHOWN = 80  # characters of a value
 # Beside the state of an unfinished run: what its bits depend on, and what it was begun with.
 INPUTS, LOADED = "inputs.json", "loaded.json"
+PRECISION = "train.engine.precision"
+BACK = {"threads": "set OMP_NUM_THREADS={old}", PRECISION: f"say {PRECISION}: {{old}}"}
 
 
 def check_run(plan: Plan, processes: Processes) -> None:
@@ -97,7 +99,7 @@ def check_unfinished(plan: Plan, *, force: bool) -> None:
         if folder == plan.work or not (folder / INPUTS).exists():
             continue
         for key, old, new in differences(read_json(folder / INPUTS), plan.inputs):
-            back = f"set OMP_NUM_THREADS={old}" if key == "threads" else "put it back"
+            back = BACK.get(key, "put it back").format(old=old.strip('"'))
             raise InputError(
                 f"{folder}: run {plan.name} stopped there unfinished with {key} {old}, now it is "
                 f"{new}; {back} to go on, or begin anew with --force (or remove that folder)"

@@ -73,7 +73,7 @@ class Processes:
             return
         mine = loaded()
         parts = {
-            "parameters or stores": inputs,
+            "parameters, stores or arithmetic": inputs,
             "code": canonical_json(dict(mine.code)),
             "libraries": canonical_json(dict(mine.libraries)),
         }
@@ -84,7 +84,8 @@ class Processes:
                 if not same:
                     raise InputError(
                         f"process {rank} of {self.count} has other {name} than process 0; start "
-                        "all from the same folder, with the packages of one lock file"
+                        "all from the same folder, on machines of one kind, with the packages of "
+                        "one lock file"
                     )
 
     def _gather(self, numbers: torch.Tensor) -> list[torch.Tensor]:

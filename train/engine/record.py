@@ -44,6 +44,7 @@ def card_of(plan: Plan, step: int) -> StudentCard:
         projected_from=student.projected_from or 0,
         training=plan.how_trained,
         aligner=", ".join(plan.aligners),
+        precision=plan.precision,
     )
 
 
@@ -56,8 +57,12 @@ def save_run(plan: Plan, network: nn.Module, state: State, processes: Processes)
     seeds = {"train.seed": plan.train.seed, "run": plan.seed}
     device = processes.device(plan.params.device)
     facts = header(card, plan.stores, seeds, state.seconds, device, processes.count)
+    precision = {
+        "asked": plan.params.train.engine.precision,
+        "used": plan.train.engine.precision,
+    }
     log: dict[str, Any] = {
-        "header": {**facts, "inputs_sha256": plan.digest},
+        "header": {**facts, "precision": precision, "inputs_sha256": plan.digest},
         "student": student,
         "rounds": plan.rounds,
         "num_faces": num_usable(plan.sources),

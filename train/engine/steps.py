@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from manifests.core.digests import sha256_text
 from manifests.settings.training import Run, Train
 from pipeline.arrays.frames import Frame
+from pipeline.arrays.numerics import computing_in, precision_of
 from train.augmentation.draws import Draws
 from train.augmentation.noise import student_views
 from train.batching.batches import Batch
@@ -20,7 +21,6 @@ from train.engine.optimizers import Average, learning_rate, make_optimizer
 from train.engine.processes import ALONE, Processes
 from train.losses.objectives import Objective, Supervision
 
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 FLIPPED = 0.5  # share of faces that are shown mirrored
 
 # The loss of a step by its number and batch, and figures of it that the log keeps by name.
@@ -152,7 +152,7 @@ class WithLoss(nn.Module):
         self,
         network: nn.Module,
         objective: Objective,
-        precision: torch.dtype | None,
+        precision: str,
         compiled: bool,
     ) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class WithLoss(nn.Module):
         self.run = compiled_for_this_cpu(network) if compiled else network
 
     def forward(self, views: Tensor, supervision: Supervision) -> Tensor:
-        with torch.autocast(views.device.type, self.precision, enabled=self.precision is not None):
+        with computing_in(self.precision, views.device):
             embeddings = self.run(views)
         loss: Tensor = self.objective(embeddings.float(), supervision)
         return loss
@@ -179,7 +179,8 @@ def supervised_loss(
 ) -> StepLoss:
     """`stored`, `seen`: the frames of store and student; `num_faces`: of an epoch."""
     engine, device = train.engine, next(network.parameters()).device
-    whole = WithLoss(network, objective, PRECISIONS[engine.precision], compiled=engine.compile)
+    precision = precision_of(engine.precision, device.type, network)
+    whole = WithLoss(network, objective, precision, compiled=engine.compile)
     joined = processes.joined(whole, device)
 
     def loss_of(step: int, batch: Batch) -> tuple[Tensor, Mapping[str, float]]:

@@ -107,6 +107,13 @@ class Supervised(Plan):
         return sorted({*super().aligners, *before} - {""})
 
     @property
+    def precision(self) -> str:
+        """The earlier runs' too."""
+        own = [super().precision] if self.num_steps else []
+        before = self.after.card.precision.split(", ") if self.after else []
+        return ", ".join(sorted({*own, *before} - {""}))
+
+    @property
     def face_weights(self) -> FaceWeights | None:
         return self._weighing[0]
 

@@ -46,7 +46,6 @@ from pipeline.mining.mining_laws import PRIOR
 from pipeline.mining.regions import HARDNESS
 from tests.conftest import ROOT
 from train.engine.optimizers import OPTIMIZERS, SCHEDULES
-from train.engine.steps import PRECISIONS
 from train.losses.adaptors import KINDS
 from train.losses.regression import CONVENTIONS
 from train.studies.usynthface.margin_nce import REPLACEMENTS
@@ -133,7 +132,6 @@ def names_of(kind: type, field: str) -> set[str]:
         (names_of(Mine, "hardness"), HARDNESS),
         (set(get_args(Optimizer)), OPTIMIZERS),
         (names_of(Engine, "schedule"), SCHEDULES),
-        (names_of(Engine, "precision"), PRECISIONS),
         (names_of(Fuse, "kind"), KINDS),
         (set(get_args(Reason)), REASONS),
         (names_of(UnitMse, "convention"), CONVENTIONS),
@@ -244,7 +242,7 @@ def refusal(folder: Path, file: str, over: Mapping[str, Any]) -> str:
         ),
         (
             {"train": {"engine": {"precision": "fp8"}}},
-            "train: engine: precision: 'fp8', expected one of float32, bfloat16",
+            "train: engine: precision: 'fp8', expected one of auto, float32, bfloat16",
         ),
         (
             {"train": {"round_weights": {"pool": 0}}},

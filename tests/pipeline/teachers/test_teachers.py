@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 import sys
@@ -13,15 +14,16 @@ import pytest
 import torch
 
 from manifests.core import layout
-from manifests.core.digests import folder_hashes
+from manifests.core.digests import canonical_json, folder_hashes
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
-from manifests.settings.params import Params, load_params
+from manifests.settings.params import Embed, Params, load_params
 from manifests.stores.reading import FaceStore, TeacherStore
 from manifests.stores.rounds import embedded_by, open_round
 from manifests.takeaway.packing import export_round
 from manifests.takeaway.unpacking import import_round
 from pipeline import embed, plan
+from pipeline.arrays import numerics
 from pipeline.arrays.frames import Frame
 from pipeline.audit import audit
 from pipeline.building.embeddings import embed_faces
@@ -30,7 +32,7 @@ from pipeline.embed import embed_round, open_embedding
 from pipeline.repair import repair
 from pipeline.screen import screen_round
 from pipeline.teachers import load_teacher
-from pipeline.teachers.base import Teacher
+from pipeline.teachers.base import Teacher, in_precision
 from tests.contracts import FileContract, TeacherContract
 from tests.networks import DECLARED, write_network
 from tests.pipeline.test_repair import change_byte
@@ -51,6 +53,19 @@ class TestDlibResnet(TeacherContract, FileContract):
     @pytest.fixture
     def backend(self, dlib_resnet: Teacher) -> Teacher:
         return dlib_resnet
+
+
+class TestInBfloat16(TeacherContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def teacher(cls, dlib_resnet: Teacher) -> Teacher:
+        return in_precision(dlib_resnet, "bfloat16", "cpu")
+
+    def test_identity_is_complete_and_survives_json(
+        self, teacher: Teacher, dlib_resnet: Teacher
+    ) -> None:
+        identity = dlib_resnet.identity() | {"precision": "bfloat16"}
+        assert json.loads(canonical_json(teacher.identity())) == identity
 
 
 def test_unknown_teacher_is_answered_with_the_valid_ones(weights: Path) -> None:
@@ -166,6 +181,68 @@ class TestNames:
         )
         embed.main()
         assert of_pool() == ["dlib-resnet", "other"]
+
+
+class TestPrecision:
+    @pytest.fixture
+    def exact(self, sharded: Params) -> np.ndarray:
+        """The embeddings of the store that was made without a word on precision."""
+        assert "precision" not in TeacherStore.open(FIRST).passport.fingerprint.identity
+        return TeacherStore.open(FIRST).embeddings().astype(np.float32)
+
+    @pytest.fixture
+    def halved(self, sharded: Params, exact: np.ndarray) -> Params:
+        """Parameters that ask for bfloat16, and the store made by them."""
+        asked = replace(sharded, embed=Embed("bfloat16"))
+        embed_round("pool", "dlib-resnet", asked, workers=Workers(1))
+        return asked
+
+    def test_a_store_states_bfloat16_and_is_near_float32(
+        self, exact: np.ndarray, halved: Params
+    ) -> None:
+        store = TeacherStore.open(FIRST)
+        ok = FaceStore.open(layout.faces("pool")).ok()
+        assert store.passport.fingerprint.identity["precision"] == "bfloat16"
+        one, two = (rows[ok] - store.centre() for rows in (exact, store.embeddings()))
+        norms = np.linalg.norm(one, axis=2) * np.linalg.norm(two, axis=2)
+        cosines = (one * two).sum(axis=2) / norms
+        assert 0.99 < cosines.min() < cosines.mean() < 0.9999  # another arithmetic, no other face
+
+    def test_float32_makes_the_store_of_before(self, sharded: Params, halved: Params) -> None:
+        made = folder_hashes(FIRST)
+        embed_round("pool", "dlib-resnet", sharded, workers=Workers(1))
+        assert "precision" not in TeacherStore.open(FIRST).passport.fingerprint.identity
+        embed_round("pool", "dlib-resnet", halved, workers=Workers(1))
+        assert folder_hashes(FIRST) == made
+
+    def test_it_is_audited_in_its_own_precision(self, sharded: Params, halved: Params) -> None:
+        assert audit(FIRST, halved, Workers(1), rows=30, seed=0).holds
+        with pytest.raises(InputError, match="identity"):
+            audit(FIRST, sharded, Workers(1), rows=30, seed=0)
+
+    def test_auto_travels_as_what_it_was_here(
+        self, sharded: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for native, precision in ((True, "bfloat16"), (False, "float32")):
+            monkeypatch.setattr(numerics, "has_bfloat16", lambda place, found=native: found)
+            asked = replace(sharded, embed=Embed("auto"))
+            assert open_embedding("pool", "dlib-resnet", asked).job.precision == precision
+
+    def test_a_file_computes_in_its_own_precision(
+        self, second: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(numerics, "has_bfloat16", lambda place: True)
+        before = folder_hashes(STORE)
+        embed_round("pool", NAME, replace(second, embed=Embed("auto")), workers=Workers(1))
+        assert folder_hashes(STORE) == before
+        with pytest.raises(InputError, match=r"^embed\.precision: bfloat16, but teacher toy_net"):
+            open_embedding("pool", NAME, replace(second, embed=Embed("bfloat16")))
+
+    def test_all_that_a_teacher_promises_but_precision_stays(self, dlib_resnet: Teacher) -> None:
+        other = in_precision(dlib_resnet, "bfloat16", "cpu")
+        assert other.licence == dlib_resnet.licence
+        assert other.embed(torch.zeros(2, 3, 150, 150)).dtype == torch.float32
+        assert in_precision(dlib_resnet, "float32", "cpu") is dlib_resnet
 
 
 class WholeHead(Teacher):

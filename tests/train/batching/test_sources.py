@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from manifests.core.errors import InputError
 from tests.toys import make_round, toy_teacher
-from train.batching.sources import open_source, stored_frame
+from train.batching.sources import check_one_teacher, open_source, stored_frame
 
 
 def test_a_usable_face_must_have_an_embedding(
@@ -25,6 +26,23 @@ def test_a_usable_face_must_have_an_embedding(
     with pytest.raises(InputError, match=r"row 150 "):
         open_source(faces, {"toy": holed}, np.array([7]))
     assert len(open_source(faces, {"toy": holed}, np.array([7, 150])).usable) == 198
+
+
+def test_embeddings_of_unlike_precision_are_not_mixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, exact = make_round("a", 70)
+    made_by = exact.passport.fingerprint
+    halved = replace(made_by, identity={**made_by.identity, "precision": "bfloat16"})
+    other = toy_teacher(
+        tmp_path / "other.zarr",
+        exact.embeddings().astype(np.float32),
+        passport=replace(exact.passport, fingerprint=halved),
+    )
+    check_one_teacher([other, other])
+    with pytest.raises(InputError, match=r"other\.zarr: .* \(unlike in precision\) than .*toy\.z"):
+        check_one_teacher([exact, other])
 
 
 def test_faces_and_embeddings_must_be_as_many(

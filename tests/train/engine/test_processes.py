@@ -117,13 +117,18 @@ run_command(train.train.main)
     ("change", "what"),
     [
         ("import numpy; numpy.__version__ = '1.0'", "libraries"),
-        ("train.train.load_params = lambda: changed()", "parameters or stores"),
+        ("train.train.load_params = lambda: changed()", "parameters, stores or arithmetic"),
+        (
+            "from pipeline.arrays import numerics; own = numerics.has_bfloat16; "
+            "numerics.has_bfloat16 = lambda place: not own(place)",
+            "parameters, stores or arithmetic",
+        ),
     ],
 )
 def test_a_process_that_is_unlike_the_first_is_refused(
     folder: Path, change: str, what: str
 ) -> None:
-    write_params()
+    write_params(precision="auto")
     script = folder / "unlike.py"
     changed = "from tests.train.toys import reseeded as changed\n"
     script.write_text(changed + UNLIKE.format(change=change), encoding="utf-8")

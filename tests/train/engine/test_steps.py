@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ import train.engine.trainer as trainer
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.settings.params import Params
+from pipeline.arrays import numerics
 from pipeline.arrays.frames import ARCFACE112, WIDE
-from tests.toys import FACE_SIZE
+from tests.toys import FACE_SIZE, make_round
 from tests.train.toys import OUT, interrupted, small_params, with_engine, with_train
 from train.batching.batches import Batch
 from train.checkpoint import LOG, load_student
@@ -73,6 +75,61 @@ def test_a_run_with_other_parameters_does_not_pass_for_the_unfinished_one(params
         InputError, match=r"unfinished with train\.engine\.ema 0\.0, now it is 0\.5; put it back"
     ):
         train_run(other, OUT)
+
+
+@pytest.fixture
+def native(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Says whether this machine computes bfloat16 natively."""
+    return lambda found: monkeypatch.setattr(numerics, "has_bfloat16", lambda place: found)
+
+
+def test_precision_is_what_the_machine_has_and_stated(
+    params: Params, native: Callable[[bool], None]
+) -> None:
+    own, found = with_engine(params, precision="auto"), {}
+    for used, there in (("float32", False), ("bfloat16", True)):
+        native(there)
+        shutil.rmtree(OUT, ignore_errors=True)
+        found[used] = trained(own)
+        log = json.loads((OUT / LOG).read_text())
+        assert log["header"]["precision"] == {"asked": "auto", "used": used}
+        assert log["params"]["engine"]["precision"] == log["student"]["precision"] == used
+        assert load_student(OUT).card.precision == used
+        shutil.rmtree(OUT)
+        assert trained(with_engine(params, precision=used)) == found[used]
+    assert found["float32"] != found["bfloat16"]
+
+
+def test_a_run_is_not_gone_on_with_where_auto_is_another(
+    params: Params, native: Callable[[bool], None]
+) -> None:
+    native(True)
+    own = with_engine(params, precision="auto")
+    with interrupted(trainer, "train_steps", at=3):
+        train_run(open_plan("start", ["pool"], None, own), OUT)
+    native(False)
+    said = r'unfinished with train\.engine\.precision "bfloat16", now it is "float32"; say train\.'
+    with pytest.raises(InputError, match=said + r"engine\.precision: bfloat16 to go on"):
+        train_run(open_plan("start", ["pool"], None, own), OUT)
+    train_run(open_plan("start", ["pool"], None, with_engine(params, precision="bfloat16")), OUT)
+    with pytest.raises(InputError, match=r'finished with train\.engine\.precision "bfloat16"'):
+        train_run(open_plan("start", ["pool"], None, own), OUT)
+
+
+def test_auto_looks_at_the_student(params: Params, native: Callable[[bool], None]) -> None:
+    native(True)
+    auto = with_engine(params, precision="auto")
+    for name, used in (("small-resnet", "bfloat16"), ("mobilefacenet", "float32")):
+        own = with_train(auto, student=replace(auto.train.student, name=name))
+        plan = open_plan("start", ["pool"], None, replace(own, device="cpu"))
+        assert plan.train.engine.precision == plan.inputs["train"]["engine"]["precision"] == used
+
+
+def test_a_student_that_is_gone_on_with_in_another_precision_states_both(params: Params) -> None:
+    make_round("mined-1", 100, seed=9, origin="mined")
+    trained(params)
+    after = open_plan("mined-1", ["mined-1"], "start", with_engine(params, precision="bfloat16"))
+    assert after.precision == "bfloat16, float32"
 
 
 def test_the_average_is_what_is_exported(params: Params) -> None:

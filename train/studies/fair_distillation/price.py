@@ -35,7 +35,7 @@ from manifests.studies.fair_distillation import (
     check_study,
     expand,
 )
-from pipeline.arrays.numerics import device_of
+from pipeline.arrays.numerics import computing_in, device_of, precision_of
 from train.checkpoint import LOG
 from train.students import build_student
 from train.students.base import num_params
@@ -140,19 +140,22 @@ def _logs() -> Iterator[Any]:
 
 
 def measured_rate(network: nn.Module, student: Student, device: str) -> tuple[float, str]:
-    """Of forward and backward passes alone, the first one left out."""
-    place = device_of(device)
+    """Of forward and backward passes alone, the first one left out; by the default precision."""
+    place, precision = device_of(device), precision_of("auto", device, network)
     network = network.to(place).train()
     faces = torch.zeros(SAMPLED, 3, student.input_size, student.input_size, device=place)
     starts = []
     for _ in range(STEPS + 1):
-        network(faces).square().sum().backward()
+        with computing_in(precision, place):
+            embeddings = network(faces)
+        embeddings.float().square().sum().backward()
         if place.type == "cuda":
             torch.cuda.synchronize(place)
         starts.append(time.perf_counter())
     threads = f", {torch.get_num_threads()} threads" if place.type == "cpu" else ""
     rate = STEPS * SAMPLED / (starts[-1] - starts[0])
-    return rate, f"measured now, {STEPS} steps of {SAMPLED} faces on {place.type}{threads}"
+    where = f"on {place.type} in {precision}{threads}"
+    return rate, f"measured now, {STEPS} steps of {SAMPLED} faces {where}"
 
 
 def table(found: Sequence[Price], study: Study) -> Iterator[str]:

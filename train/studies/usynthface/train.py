@@ -99,7 +99,8 @@ def open_distilled(params: Params, study: Study) -> Supervised:
     """
     name = layout.study_run(NAME, DISTILLED).relative_to(layout.RUNS).as_posix()
     runs = {name: Run(faces_seen=study.faces_seen, rate_from=1.0, rate_to=0.0)}
-    train = replace(params.train, runs=runs, leave_out=(), round_weights={})
+    engine = replace(params.train.engine, precision="float32")  # as all runs of the study
+    train = replace(params.train, engine=engine, runs=runs, leave_out=(), round_weights={})
     plan = open_plan(name, study.rounds, None, replace(params, train=train))
     if plan.embedding_width != study.embedding_width:
         raise InputError(
