@@ -51,8 +51,10 @@ def _by_recipe(recipes: dict[str, Params], threads: int) -> dict[str, object]:
     for name, steps in [*endless.items()] * TURNS:
         rates[name] += rate(partial(_go_on, steps), STEPS * BATCH)
     middle = {name: float(np.median(found)) for name, found in rates.items()}
-    found = {name: spread(each) for name, each in rates.items()}
-    return {"faces_per_second": found, "now_over_before": round(middle["now"] / middle["before"], 2)}
+    return {
+        "faces_per_second": {name: spread(each) for name, each in rates.items()},
+        "now_over_before": round(middle["now"] / middle["before"], 2),
+    }
 
 
 def _go_on(steps: Iterator[Progress]) -> None:

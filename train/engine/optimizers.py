@@ -72,7 +72,7 @@ class Muon(torch.optim.AdamW):
         self.times = times
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         groups = self.param_groups
         self.param_groups = [group for group in groups if not group["filters"]]
         super().step(closure)
