@@ -96,25 +96,25 @@ class Muon(torch.optim.AdamW):
 
 MOMENTUM = 0.95  # of Muon
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of x, x³ and x⁵: steepest at 0 (Jordan et al. 2024)
-NUM_ITERATIONS = 5
+NUM_ITERATIONS = 3  # five train no better here, and take twice as long (docs/LOG.md)
 
 
 def orthogonalised(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
-    """The matrix with all singular values brought near 1 (to 0.7 … 1.2).
+    """The matrix with its singular values brought towards 1, by a few Newton-Schulz iterations.
 
-    Each iteration multiplies by a polynomial of the Gram matrix, and the Gram matrix of the
-    product follows from it: so all but the first and the last product are of small squares.
+    Each multiplies by a polynomial of the Gram matrix, and the Gram matrix of the product follows
+    from it: so all but the first and the last product are of small squares.
     """
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonalised(matrix.T).T
     wide = matrix / matrix.norm().clamp_min(1e-7)
-    gram, whole = wide @ wide.T, torch.eye(len(wide)).to(wide)
+    gram, whole = wide @ wide.T, None
     linear, cubic, quintic = NEWTON_SCHULZ
-    for _ in range(NUM_ITERATIONS):
+    for left in reversed(range(NUM_ITERATIONS)):
         factor = torch.addmm(gram, gram, gram, beta=cubic, alpha=quintic)
         factor.diagonal().add_(linear)
-        whole = factor @ whole
-        gram = factor @ gram @ factor
+        whole = factor if whole is None else factor @ whole
+        gram = factor @ gram @ factor if left else gram
     return whole @ wide
 
 

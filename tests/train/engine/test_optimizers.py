@@ -98,7 +98,7 @@ def orthogonalised_slowly(matrix: np.ndarray) -> np.ndarray:
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
     x = x / np.linalg.norm(x)
-    for _ in range(5):
+    for _ in range(3):
         gram = x @ x.T
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
     return x.T if tall else x
@@ -125,7 +125,7 @@ def test_muon_steps_as_torchs_does(train: Train, layout: torch.memory_format) ->
     own = replace(with_engine(train, optimizer="muon", muon_rate=4.0), weight_decay=0.0)
     network = nn.Conv2d(8, 16, 3, bias=False).to(memory_format=layout)  # type: ignore[call-overload]
     matrix = nn.Parameter(network.weight.detach().flatten(1).clone())
-    theirs = torch.optim.Muon([matrix], lr=0.005 * 4.0, weight_decay=0.0)
+    theirs = torch.optim.Muon([matrix], lr=0.005 * 4.0, weight_decay=0.0, ns_steps=3)
     optimizer = make_optimizer(network, Length(), own)
     for group in optimizer.param_groups:
         group["lr"] = 0.005
