@@ -301,7 +301,7 @@ def test_the_command_shows_the_results_that_are_there(
     assert capsys.readouterr().out == f"{markdown(table)}\n"
 
 
-SMALL = {"student": {"name": "small-resnet", "input_size": 32, "width": 0.25}}
+SMALL = {"student": {"name": "small-resnet", "input_size": 32, "width": 0.25}, "batch": 32}
 
 
 def test_a_tiny_run(pairs: str, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,7 +309,7 @@ def test_a_tiny_run(pairs: str, params: Params, monkeypatch: pytest.MonkeyPatch)
     trained again is paid for again."""
     monkeypatch.setattr(recipes, "FACES_SEEN", 96)
     monkeypatch.setattr(recipes, "COMMON", {**recipes.COMMON, **SMALL})
-    train = replace(params.train, batch=32, pool_rows=64, warmup_faces=16)
+    train = replace(params.train, pool_rows=64, warmup_faces=16)
     params = replace(params, train=train)
     for name in (POOL, PROBE):
         save(sample_prior(name, PriorRound(24, params.sample[name].seed), params))

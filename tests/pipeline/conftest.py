@@ -93,10 +93,19 @@ def generated(dcgan: Generator) -> torch.Tensor:
     return in_fixed_batches(dcgan.render, latents)
 
 
+def exact(root: Path) -> Path:
+    """The same folder, in which teachers embed in float32 on every machine."""
+    params = root / "params.yaml"
+    text = params.read_text(encoding="utf-8")
+    assert "embed:\n  precision: auto" in text
+    params.write_text(text.replace("embed:\n  precision: auto", "embed:\n  precision: float32"))
+    return root
+
+
 @pytest.fixture(scope="session")
 def rounds_once(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
     """Rounds pool and probe, rendered and embedded by the real parts; not to be changed."""
-    root = lay_out(tmp_path_factory.mktemp("rounds"), weights)
+    root = exact(lay_out(tmp_path_factory.mktemp("rounds"), weights))
     with contextlib.chdir(root):
         params = load_params()
         for name, prior in (
@@ -151,7 +160,8 @@ class LongRound:
 
 @pytest.fixture(scope="session")
 def long_round(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> LongRound:
-    roots = [lay_out(tmp_path_factory.mktemp(name), weights) for name in ("interrupted", "at_once")]
+    folders = [tmp_path_factory.mktemp(name) for name in ("interrupted", "at_once")]
+    roots = [exact(lay_out(folder, weights)) for folder in folders]
     params = small_shards(load_params(roots[0] / "params.yaml"), LONG_SHARD)
     resumed = {}
     for root in roots:
@@ -191,7 +201,7 @@ def small_shards(params: Params, rows: int = SHARD_ROWS) -> Params:
 @pytest.fixture(scope="session")
 def sharded_once(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
     """Round pool of three small shards, rendered and embedded; not to be changed."""
-    root = lay_out(tmp_path_factory.mktemp("sharded"), weights)
+    root = exact(lay_out(tmp_path_factory.mktemp("sharded"), weights))
     with contextlib.chdir(root):
         params = small_shards(load_params())
         save(sample_prior("pool", PriorRound(SHARDED_ROWS, 5), params))

@@ -175,7 +175,7 @@ class TestBadInput:
         with pytest.raises(InputError, match=r"alone: embeddings of 12 numbers, .* asks for 13"):
             open_plan("top", ["people"], None, wider)
         odd = replace(wanted.train, student=replace(wanted.train.student, width=0.25))
-        with pytest.raises(InputError, match=r"runs/alone: a small-resnet of width 0\.125"):
+        with pytest.raises(InputError, match=r"runs/alone: a stillnet-m of width 0\.125"):
             open_plan("top", ["people"], None, replace(wanted, train=odd))
 
     def test_on_top_of_a_student_without_a_margin(self, params: Params) -> None:

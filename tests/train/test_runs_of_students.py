@@ -108,7 +108,7 @@ def test_a_run_does_not_continue_another_student(params: Params) -> None:
     train_run(open_plan("start", ["pool"], None, params), OUT)
     make_round("mined-1", 40, seed=9)
     own = with_own(params, "arc", {"student": {"name": "tinyfar-c"}})
-    with pytest.raises(InputError, match=r"runs/start: a small-resnet .* asks for tinyfar-c.*same"):
+    with pytest.raises(InputError, match=r"runs/start: a stillnet-m .* asks for tinyfar-c.*same"):
         open_plan("arc", ["mined-1"], "start", own)
 
 

@@ -219,8 +219,8 @@ def test_rounds_are_trained_on() -> None:
         ({"mined": {"gaps": RUN}}, "round or run 'gaps': a name begins with a letter"),
         ({"sample": {"../x": {"count": 1, "seed": 1}}}, r"round or run '\.\./x': a name begins"),
         (
-            {"mined": {"mined-1": {"student": {"width": 1}}}},
-            "mined: mined-1: student: width: 1.0, but it continues start, which has 0.59; say",
+            {"mined": {"mined-1": {"student": {"width": 2}}}},
+            "mined: mined-1: student: width: 2.0, but it continues start, which has 1.0; say",
         ),
         (
             {"train": {"embedding_width": 128, "runs": {"start": {"embedding_width": 64}}}},
