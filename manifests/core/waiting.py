@@ -1,8 +1,9 @@
 """How OpenMP's threads wait for each other. OpenMP reads it once, when it is loaded: so packages
 that load torch say it in their __init__, before anything else.
 
-By themselves threads spin for 3 ms at each barrier: beside one busy process, training falls to a
-quarter. The turns below take about 20 µs, then a thread sleeps (`python -m tests.bench crowded`).
+By themselves threads spin for 3 ms at each barrier, which takes the time of whatever else runs.
+The turns below take about 20 µs, then a thread sleeps. It spares others; it does not keep two
+threads quick beside them (`python -m tests.bench crowded`, docs/TRAINING.md).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Training beside other work: what is left of its rate with one and with two busy processes.
 
 Each turn is a process of its own, for OpenMP reads its settings once; settings and crowds take
-turns in one run. `as_started` is what every command sets, `spinning` what OpenMP does by itself;
-shares are of spinning alone.
+turns in one run. `as_started` is what every command sets, `spinning` what OpenMP does by itself,
+`one_thread` what does not wait at all; shares are of spinning alone.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ CROWDS = (0, 1, 2)  # processes that never rest
 SETTINGS: dict[str, Mapping[str, str]] = {
     "as_started": WAITING,
     "spinning": {"GOMP_SPINCOUNT": "300000"},
+    "one_thread": {"OMP_NUM_THREADS": "1"},
 }
 
 

@@ -6,7 +6,6 @@ import os
 import tempfile
 import time
 from contextlib import chdir
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from manifests.settings.params import PriorRound, load_params
 from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_round
 from pipeline.aligners import load_aligner
-from pipeline.arrays.frames import ARCFACE112, WIDE, Frame
+from pipeline.arrays.frames import WIDE, Frame
 from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.building.embeddings import embed_faces
 from pipeline.building.faces import detected
@@ -29,12 +28,9 @@ from pipeline.sample import prior, sample_prior, save
 from pipeline.teachers import load_teacher
 from pipeline.weights import CACHE, FILES, gather
 from tests.bench.teacher import rate, spread
+from tests.bench.train import network_of, steps_of
 from train.batching.batches import BatchStream
 from train.batching.sources import open_source
-from train.engine.steps import make_learner, supervised_loss, train_steps
-from train.losses.objectives import make_objective
-from train.losses.terms import Target
-from train.students import build_student
 
 ROWS = 4096  # latents of the round that the stages build
 STEPS = 40
@@ -102,33 +98,7 @@ def _train() -> dict[str, float]:
     params = load_params()
     files = open_round("bench", params.teacher)
     source = open_source(files.faces, {params.teacher: files.teacher}, manifest=files.manifest)
-    targets = {
-        params.teacher: Target(torch.from_numpy(files.teacher.centre()), files.teacher.spread())
-    }
-    objective = make_objective(params, targets, num_identities=0)
-    settings = replace(params.train, warmup_faces=1)
-    student = settings.student
-    network = build_student(
-        student.name,
-        input_size=student.input_size,
-        width=student.width,
-        embedding_width=files.teacher.width,
-    )
-    stream = BatchStream([source], batch=settings.batch, pool_rows=settings.pool_rows, seed=1)
-    lines = train_steps(
-        make_learner(network, objective, settings),
-        stream.batches(),
-        supervised_loss(
-            network,
-            objective,
-            stored=WIDE.at(params.render.frame_size),
-            seen=ARCFACE112.at(student.input_size),
-            train=settings,
-            seed=1,
-            num_faces=len(source.usable),
-        ),
-        train=settings,
-        run=settings.runs["start"],
-        steps=range(10_000),
-    )
-    return spread(rate(lambda: list(islice(lines, STEPS)), STEPS * settings.batch))
+    train = params.train
+    stream = BatchStream([source], batch=train.batch, pool_rows=train.pool_rows, seed=1)
+    lines = steps_of(network_of(train.student, source, params), stream.batches(), source, params)
+    return spread(rate(lambda: list(islice(lines, STEPS)), STEPS * train.batch))

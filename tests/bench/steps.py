@@ -17,15 +17,14 @@ import numpy as np
 import torch
 
 from manifests.settings.params import Params, load_params
-from pipeline.arrays.frames import ARCFACE112, WIDE
 from tests.bench.students import BATCH
 from tests.bench.teacher import rate, spread
+from tests.bench.train import steps_to
 from tests.experiments.arms import ARM
 from tests.experiments.speedrun.recipes import Arm
 from train.batching.batches import Batch
 from train.engine.processes import keep_freed_memory
-from train.engine.steps import Progress, make_learner, supervised_loss, train_steps
-from train.losses.objectives import make_objective
+from train.engine.steps import Progress
 from train.losses.terms import Target
 from train.students import build_student
 
@@ -64,29 +63,13 @@ def _go_on(steps: Iterator[Progress]) -> None:
 
 def steps_of(params: Params) -> Iterator[Progress]:
     """Endless training on one batch of random pixels."""
-    train, student = params.train, params.train.student
+    student = params.train.student
     torch.manual_seed(0)
     network = build_student(
         student.name, input_size=student.input_size, width=student.width, embedding_width=WIDTH
     )
     target = Target(torch.zeros(WIDTH), 1.0)
-    objective = make_objective(params, {params.teacher: target}, num_identities=0)
-    return train_steps(
-        make_learner(network, objective, train),
-        repeat(_batch(params)),
-        supervised_loss(
-            network,
-            objective,
-            stored=WIDE.at(params.render.frame_size),
-            seen=ARCFACE112.at(student.input_size),
-            train=train,
-            seed=1,
-            num_faces=BATCH,
-        ),
-        train=train,
-        run=next(iter(train.runs.values())),
-        steps=range(10**6),
-    )
+    return steps_to(target, network, repeat(_batch(params)), params, num_faces=BATCH)
 
 
 def _batch(params: Params) -> Batch:

@@ -125,9 +125,16 @@ def steps_of(
     network: nn.Module, batches: Iterator[Batch], source: Source, params: Params
 ) -> Iterator[Progress]:
     """Endless training of a student of the default's input size."""
-    train = replace(params.train, warmup_faces=1)
     taught = source.teachers[params.teacher]
     target = Target(torch.from_numpy(taught.centre()), taught.spread())
+    return steps_to(target, network, batches, params, num_faces=len(source.usable))
+
+
+def steps_to(
+    target: Target, network: nn.Module, batches: Iterator[Batch], params: Params, num_faces: int
+) -> Iterator[Progress]:
+    """The same, towards a target; `num_faces`: of an epoch."""
+    train = replace(params.train, warmup_faces=1)
     objective = make_objective(params, {params.teacher: target}, num_identities=0)
     return train_steps(
         make_learner(network, objective, train),
@@ -139,10 +146,10 @@ def steps_of(
             seen=ARCFACE112.at(train.student.input_size),
             train=train,
             seed=1,
-            num_faces=len(source.usable),
+            num_faces=num_faces,
         ),
         train=train,
-        run=train.runs["start"],
+        run=next(iter(train.runs.values())),
         steps=range(10**6),
     )
 

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from manifests.settings.training import Engine, Run, Train
 
 BETAS = (0.9, 0.99)  # of AdamW
+MOMENTUM = 0.95  # of Muon
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of x, x³ and x⁵: steepest at 0 (Jordan et al. 2024)
+NUM_ITERATIONS = 3  # five train no better here, and take twice as long (docs/LOG.md)
 COLOURS = 3  # channels of a picture: filters of so few see no features yet
 Group = dict[str, Any]
 
@@ -92,11 +95,6 @@ class Muon(torch.optim.AdamW):
         matrix = orthogonalised(gradient.lerp(momentum, MOMENTUM).flatten(1))
         matrix = matrix * (self.times * math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1])))
         filters.mul_(1.0 - rate * decay).sub_(matrix.reshape(filters.shape), alpha=rate)
-
-
-MOMENTUM = 0.95  # of Muon
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of x, x³ and x⁵: steepest at 0 (Jordan et al. 2024)
-NUM_ITERATIONS = 3  # five train no better here, and take twice as long (docs/LOG.md)
 
 
 def orthogonalised(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:

@@ -6,13 +6,17 @@ rate beside MobileFaceNet's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional
 
 from train.students.base import ToUnitRange, scaled, side_after
 
+Stages = Sequence[tuple[int, int]]  # (channels, blocks)
+
 STEM = 32
-STAGES = ((32, 1), (64, 2), (128, 2), (256, 2))  # (channels, blocks); all but the first halve
+STAGES: Stages = ((32, 1), (64, 2), (128, 2), (256, 2))
 HALVINGS = 4
 
 
@@ -40,20 +44,26 @@ class Block(nn.Module):
         return functional.relu(out + self.shortcut(x), inplace=True)
 
 
-def build(*, variant: str, input_size: int, width: float, embedding_width: int) -> nn.Sequential:
-    stem = scaled(STEM, width)
-    layers: list[nn.Module] = [conv(3, stem, 3, 2), nn.ReLU(inplace=True)]
-    inputs = stem
-    for stage, (channels, repeats) in enumerate(STAGES):
-        for index in range(repeats):
+def trunk(stem: int, stages: Stages, width: float) -> tuple[list[nn.Module], int]:
+    """The layers before a head, and the channels of their map. All stages but the first halve."""
+    inputs = scaled(stem, width)
+    layers: list[nn.Module] = [conv(3, inputs, 3, 2), nn.ReLU(inplace=True)]
+    for stage, (channels, blocks) in enumerate(stages):
+        for block in range(blocks):
             outputs = scaled(channels, width)
-            layers.append(Block(inputs, outputs, 2 if stage > 0 and index == 0 else 1))
+            layers.append(Block(inputs, outputs, 2 if stage > 0 and block == 0 else 1))
             inputs = outputs
-    side = side_after(HALVINGS, input_size)
+    return layers, inputs
+
+
+def build(*, variant: str, input_size: int, width: float, embedding_width: int) -> nn.Sequential:
+    layers, channels = trunk(STEM, STAGES, width)
     head = [
-        nn.Conv2d(inputs, inputs, side, groups=inputs, bias=False),
-        nn.BatchNorm2d(inputs),
+        nn.Conv2d(
+            channels, channels, side_after(HALVINGS, input_size), groups=channels, bias=False
+        ),
+        nn.BatchNorm2d(channels),
         nn.Flatten(),
-        nn.Linear(inputs, embedding_width),
+        nn.Linear(channels, embedding_width),
     ]
     return nn.Sequential(ToUnitRange(), *layers, *head)
