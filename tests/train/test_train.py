@@ -162,7 +162,8 @@ def test_force_begins_the_same_run_anew(params: Params) -> None:
     assert not (plan.work / "state.safetensors").exists()
 
 
-def test_a_run_of_other_threads_is_another(params: Params) -> None:
+def test_a_run_of_other_threads_is_another(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "said")  # else the number that it was begun with holds
     train_run(open_plan("start", ["pool"], None, params), OUT)
     torch.set_num_threads(torch.get_num_threads() + 1)
     try:

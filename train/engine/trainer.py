@@ -31,6 +31,7 @@ from train.engine.processes import ALONE, Processes, together
 from train.engine.record import card_of, in_words, save_run
 from train.engine.state import STATE, State, load_state, save_state
 from train.engine.steps import Learner, NotFinite, Progress, train_steps
+from train.engine.threads import threads_of
 
 LOG_POINTS = 100
 NOT_FINITE = "not-finite.json"  # which faces a run stopped at
@@ -45,6 +46,11 @@ def train_run(
     Raises InputError for parameters that cannot be met, for another run that would be lost, while
     another process trains it, and for a loss or gradient that is no finite number.
     """
+    with threads_of(plan.name, output, processes):
+        _train_run(plan, output, processes, force=force)
+
+
+def _train_run(plan: Plan, output: Path, processes: Processes, *, force: bool) -> None:
     check_run(plan, processes)
     alone = not force and not plan.work.exists()
     if alone and _is_done(output) and _digest_of(output) == plan.digest:
