@@ -1,0 +1,121 @@
+"""What a run's student was trained on, counted for rules that cap it.
+
+    faces = faces_of_run(Path("runs/mined-2"))    # below the checkout's folder
+
+Three things are read: the student's card (which stores), their passports and manifests (how many
+faces, whose, made by what) and the run's log (how many of them were used).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from manifests.cards.facts import RoundFacts, read_round
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
+from train.checkpoint import LOG, Student, StudentCard, load_student
+
+
+@dataclass(frozen=True)
+class TrainingFaces:
+    """Faces that a student was trained on, by what is known of where they come from."""
+
+    run: str
+    card: StudentCard
+    used: int  # of all kinds, as the log has it: without those that were left out
+    synthetic: int  # usable ones of stores that a generator made, or that state their source
+    photographs: int  # usable ones of stores that state real people
+    unknown: int  # usable ones of stores with imported faces that nobody says anything of
+    statements: tuple[str, ...]  # what those stores state of the people
+    identities: int | None  # None where a store does not say whose its faces are
+
+    @property
+    def synthetic_used(self) -> int:
+        """At most so many: of a mixture the log does not say how many of each kind were used."""
+        return min(self.synthetic, self.used)
+
+
+def faces_of_run(run: Path) -> TrainingFaces:
+    """Counts what the student in `run` was trained on, earlier runs that it continues included.
+
+    Raises InputError where a store that the student names is not at hand or is another one, and
+    where the log is not this student's: what cannot be counted cannot keep a cap.
+    """
+    student = load_student(run)
+    rounds = [_round(run, Path(path), root) for path, root in _face_stores(student).items()]
+    kinds = {kind: sum(_usable(own) for own in rounds if _kind(own) == kind) for kind in KINDS}
+    return TrainingFaces(
+        run.as_posix(),
+        student.card,
+        _num_used(student),
+        *kinds.values(),
+        statements=tuple(sorted({own.real_faces for own in rounds if own.real_faces})),
+        identities=_identities(rounds),
+    )
+
+
+KINDS = ("synthetic", "photographs", "unknown")
+
+
+def _kind(own: RoundFacts) -> str:
+    if own.real_faces is not None:
+        return "photographs"
+    return "unknown" if own.num_imported and own.synthetic_source is None else "synthetic"
+
+
+def _usable(own: RoundFacts) -> int:
+    return own.faces.passport.num_ok
+
+
+def _identities(rounds: list[RoundFacts]) -> int | None:
+    """Two rounds share no identity (train.batching.sources.identity_labels)."""
+    manifests = [own.manifest for own in rounds]
+    if any(own is None or own.filled.get("identity_id", 0) < own.num_rows for own in manifests):
+        return None
+    return sum(own.distinct["identity_id"] for own in manifests if own is not None)
+
+
+def _face_stores(student: Student) -> Mapping[str, str]:
+    try:
+        stores = dict(json.loads(student.card.stores))
+        return {path: str(root) for path, root in stores.items() if Path(path).name == layout.FACES}
+    except (ValueError, TypeError):
+        raise InputError(
+            f"{student.folder}: the student's list of stores is damaged; train it again"
+        ) from None
+
+
+def _round(run: Path, path: Path, root: str) -> RoundFacts:
+    """The round of a face store, which must be the one that was trained on."""
+    name = layout.round_of(path)
+    if not name or not path.is_dir():
+        raise InputError(
+            f"{path}: not here, {run} was trained on it and its faces must be counted; bring the "
+            "round (dvc pull, or facestill unpack)"
+        )
+    own = read_round(name, teachers=[])
+    if own.faces.passport.merkle_root != root:
+        raise InputError(
+            f"{path}: root {own.faces.passport.merkle_root[:12]}, {run} was trained on "
+            f"{root[:12]}; bring that one, or train the run again"
+        )
+    return own
+
+
+def _num_used(student: Student) -> int:
+    path = student.folder / LOG
+    try:
+        log = read_json(path)
+        recorded, used = log["student"]["sha256"], int(log["num_faces"])
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path}: not the log of a run; train it again") from None
+    if recorded != student.sha256:
+        raise InputError(
+            f"{path}: of student {str(recorded)[:12]}, the weights beside it are "
+            f"{student.sha256[:12]}; bring the run's own files"
+        )
+    return used
