@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,14 @@ class TestWithAStudyOfTheTests:
         self.run(monkeypatch, "tale")
         assert layout.study_dvc("tale").read_text() == layout.study_stages("tale").read_text()
         assert "next: dvc repro params/studies/stages/tale/dvc.yaml:tale" in capsys.readouterr().out
+
+    def test_git_does_not_hide_them_from_dvc(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """DVC refuses a dvc.yaml that git ignores, and then no study runs in a clone."""
+        self.run(monkeypatch, "tale")
+        shutil.copy(ROOT / ".gitignore", ".gitignore")
+        subprocess.run(["git", "init", "--quiet", "."], check=True)
+        asked = ["git", "check-ignore", "--quiet", layout.study_dvc("tale").as_posix()]
+        assert subprocess.run(asked, check=False).returncode == 1  # 0: ignored
 
     def test_a_wrong_parameter_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         layout.study_params("tale").write_text("words: many\nseed: 1\n")
