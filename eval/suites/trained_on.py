@@ -9,7 +9,7 @@ faces, whose, made by what) and the run's log (how many of them were used).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,18 +47,20 @@ def faces_of_run(run: Path) -> TrainingFaces:
     """
     student = load_student(run)
     rounds = [_round(run, Path(path), root) for path, root in _face_stores(student).items()]
-    kinds = {kind: sum(_usable(own) for own in rounds if _kind(own) == kind) for kind in KINDS}
+
+    def usable(kind: str) -> int:
+        return sum(own.faces.passport.num_ok for own in rounds if _kind(own) == kind)
+
     return TrainingFaces(
         run.as_posix(),
         student.card,
         _num_used(student),
-        *kinds.values(),
+        synthetic=usable("synthetic"),
+        photographs=usable("photographs"),
+        unknown=usable("unknown"),
         statements=tuple(sorted({own.real_faces for own in rounds if own.real_faces})),
         identities=_identities(rounds),
     )
-
-
-KINDS = ("synthetic", "photographs", "unknown")
 
 
 def _kind(own: RoundFacts) -> str:
@@ -67,11 +69,7 @@ def _kind(own: RoundFacts) -> str:
     return "unknown" if own.num_imported and own.synthetic_source is None else "synthetic"
 
 
-def _usable(own: RoundFacts) -> int:
-    return own.faces.passport.num_ok
-
-
-def _identities(rounds: list[RoundFacts]) -> int | None:
+def _identities(rounds: Sequence[RoundFacts]) -> int | None:
     """Two rounds share no identity (train.batching.sources.identity_labels)."""
     manifests = [own.manifest for own in rounds]
     if any(own is None or own.filled.get("identity_id", 0) < own.num_rows for own in manifests):
