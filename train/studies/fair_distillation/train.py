@@ -23,8 +23,16 @@ from manifests.core.layout import POOL
 from manifests.settings.objectives import Losses
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import load_study
-from manifests.settings.training import Run
-from manifests.studies.fair_distillation import NAME, WHERE, Cell, Study, check_study, expand
+from manifests.settings.training import Run, Student
+from manifests.studies.fair_distillation import (
+    NAME,
+    WHERE,
+    Cell,
+    Recipe,
+    Study,
+    check_study,
+    expand,
+)
 from train.batching.sources import Source, check_one_teacher, num_usable, open_sources
 from train.checkpoint import DISTILLED
 from train.engine.processes import keep_freed_memory
@@ -44,14 +52,20 @@ def run_name(cell: Cell, seed: int) -> str:
 
 def cell_params(cell: Cell, seed: int, params: Params, study: Study) -> Params:
     """params.yaml, with what the study says of this student in its place."""
-    recipe = study.recipe
     margin = () if cell.loss is None else study.losses[cell.loss].terms
     taught = study.distillation.terms if cell.distilled else ()
-    run = Run(recipe.faces_seen, rate_from=1.0, rate_to=0.0)
+    loss, student = Losses((*margin, *taught)), study.students[cell.student]
+    return recipe_params(run_name(cell, seed), seed, params, student, loss, study.recipe)
+
+
+def recipe_params(
+    run: str, seed: int, params: Params, student: Student, loss: Losses, recipe: Recipe
+) -> Params:
+    """params.yaml for a study's run from random weights, by a recipe of its own."""
     train = replace(
         params.train,
-        student=study.students[cell.student],
-        loss=Losses((*margin, *taught)),
+        student=student,
+        loss=loss,
         teachers={},
         adaptor=None,
         snapshots=(),
@@ -62,7 +76,7 @@ def cell_params(cell: Cell, seed: int, params: Params, study: Study) -> Params:
         round_weights={},
         seed=seed,
         leave_out=recipe.leave_out,
-        runs={run_name(cell, seed): run},
+        runs={run: Run(recipe.faces_seen, rate_from=1.0, rate_to=0.0)},
     )
     return replace(params, train=train)
 

@@ -1,0 +1,242 @@
+"""Report students trained on equally many faces of several sets, side by side.
+
+    facestill training-sets-report
+
+Writes reports/studies/training-sets.json, and every verification in full below
+reports/studies/training-sets/.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from eval.attributes.coverage import FaceSet
+from eval.benchmarks import open_protocols
+from eval.photos.models import Model, load_model
+from eval.photos.verification import Verification, verify_models
+from eval.studies.fair_distillation.spreads import Figures, difference, over_seeds
+from eval.studies.training_sets.beside import (
+    Stores,
+    cost_of,
+    drifts,
+    faces_of,
+    leakage_of,
+    quality_of,
+)
+from eval.studies.training_sets.page import content_of
+from manifests.core import layout
+from manifests.core.costs import read_costs, timed
+from manifests.core.digests import sha256_file
+from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import read_json
+from manifests.records.attributes import MEASURED, AttributeTable
+from manifests.settings.params import Params, load_params
+from manifests.settings.study import StudyReport, load_study
+from manifests.studies.training_sets import NAME, Study, check_study, run_of
+from train.checkpoint import LOG, Student, load_student
+
+TITLE = "Training sets: one student on each"
+TEACHER = "teacher"
+FIGURES = ("accuracy", "auc", "eer")
+NO_PAIRS = "no folder of photographs is named under verify: pairs in params.yaml"
+
+Students = Mapping[str, Mapping[int, Student]]  # {set: {seed: student}}
+
+
+def load_students(study: Study) -> dict[str, dict[int, Student]]:
+    """Raises InputError where one is missing, or was trained on other numbers of faces."""
+    found = {
+        name: {
+            seed: load_student(layout.study_run(NAME, run_of(name, seed))) for seed in study.seeds
+        }
+        for name in study.sets
+    }
+    seen = study.recipe.faces_seen // study.recipe.batch * study.recipe.batch
+    for student in (student for own in found.values() for student in own.values()):
+        used = _log(student)["num_faces"]
+        if (student.card.faces_seen, used) != (seen, study.faces):
+            raise InputError(
+                f"{student.folder}: {student.card.faces_seen} faces seen of {used}, the study says "
+                f"{seen} of {study.faces}; run `make study NAME={NAME}` again"
+            )
+    return found
+
+
+def _log(student: Student) -> Any:
+    return read_json(student.folder / LOG)
+
+
+def student_facts(student: Student) -> dict[str, Any]:
+    """What a student is and was made from, for whoever doubts a figure."""
+    log = _log(student)
+    return {
+        "run_dir": student.folder.as_posix(),
+        "sha256": student.sha256,
+        "training": student.card.training,
+        "num_params": log["student"]["num_params"],
+        "faces_seen": student.card.faces_seen,
+        "rounds": log["params"]["chosen"]["rounds"],
+        "rows_sha256": log["params"]["chosen"]["rows_sha256"],
+        "train_seconds": log["train_seconds"],
+    }
+
+
+def figures_of(found: Verification) -> Figures:
+    """Each with its interval over people."""
+    own = found.metrics
+    return {
+        name: {"value": own[name], "ci95_identity": own[f"{name}_ci95_identity"]}
+        for name in FIGURES
+    }
+
+
+def verify_all(students: Students, teacher: Model, params: Params) -> dict[str, dict[str, Any]]:
+    """{benchmark: its protocol, and the figures of every run and of the teacher}, on the same
+    found faces."""
+    runs = {run_of(name, seed): own for name, by in students.items() for seed, own in by.items()}
+    models = {
+        **{run: load_model(own.folder.as_posix(), layout.WEIGHTS) for run, own in runs.items()},
+        TEACHER: teacher,
+    }
+    found = {}
+    for name, protocol in open_protocols(params).items():
+        done = dict(zip(models, verify_models(list(models.values()), protocol), strict=True))
+        for run, verification in done.items():
+            verification.write(layout.study_results(NAME) / name / run.replace("/", "-"))
+        found[name] = {
+            "protocol_sha256": protocol.benchmark.protocol_sha256,
+            "num_pairs": len(done[TEACHER].pairs),
+            "figures": {run: figures_of(verification) for run, verification in done.items()},
+        }
+    return found
+
+
+def benchmark_report(own: Mapping[str, Any], study: Study) -> dict[str, Any]:
+    """A leaderboard: by set over the seeds, the best mean first, and what a change brought."""
+    runs = own["figures"]
+    sets = {
+        name: over_seeds([runs[run_of(name, seed)] for seed in study.seeds]) for name in study.sets
+    }
+
+    def accuracy(name: str) -> float:
+        figure = sets[name]["accuracy"]
+        assert figure is not None  # every run has one
+        return -float(figure["value"])
+
+    order = sorted(sets, key=accuracy)
+    return {
+        "protocol_sha256": own["protocol_sha256"],
+        "num_pairs": own["num_pairs"],
+        TEACHER: runs[TEACHER],
+        "runs": {run: figures for run, figures in runs.items() if run != TEACHER},
+        "order": order,
+        "sets": sets,
+        "less_first": {
+            name: difference(sets[name], sets[order[0]], "accuracy") for name in order[1:]
+        },
+        "less_before": {
+            name: difference(sets[name], sets[chosen.before], "accuracy")
+            for name, chosen in study.sets.items()
+            if chosen.before is not None
+        },
+    }
+
+
+def all_drifts(study: Study) -> tuple[dict[str, Any], dict[str, str]]:
+    """({photographs: by set its drift from them}, {table: digest}), of the sets of which
+    attributes were measured."""
+    measured = {name: faces_of(name, chosen.rounds) for name, chosen in study.sets.items()}
+    sets = {name: faces for name, (faces, _) in measured.items() if faces is not None}
+    places = sorted(layout.PHOTOGRAPHS.glob(f"*/{MEASURED}.parquet"))
+    found = {
+        table.source.name: drifts(FaceSet(table.source.name, (table,)), sets)
+        for table in map(AttributeTable.read, places)
+    }
+    paths = [*places, *(path for _, own in measured.values() for path in own)]
+    return found, {path.as_posix(): sha256_file(path) for path in paths}
+
+
+def report(params: Params, study: Study) -> StudyReport:
+    students = load_students(study)
+    stores = {name: Stores.of(chosen.rounds) for name, chosen in study.sets.items()}
+    drift, tables = all_drifts(study)
+    leakage, leaks = leakage_of(map(Path, study.leakage), stores)
+    quality, judged = quality_of(layout.quality_report(), stores)
+    costs = list(read_costs())
+    teacher = load_model(f"{TEACHER}:{params.teacher_text(params.teacher)}", layout.WEIGHTS)
+    verified = verify_all(students, teacher, params)
+    sets = {
+        name: {
+            "rounds": list(chosen.rounds),
+            "before": chosen.before,
+            "students": [student_facts(own) for own in students[name].values()],
+            "drift": {place: own[name] for place, own in drift.items() if name in own},
+            "leakage": leakage.get(name),
+            "quality": quality.get(name),
+            "cost": cost_of(chosen.rounds, stores[name], costs),
+        }
+        for name, chosen in study.sets.items()
+    }
+    benchmarks = {name: benchmark_report(own, study) for name, own in verified.items()}
+    runs = {own.folder.as_posix(): own for by in students.values() for own in by.values()}
+    used = {
+        path: root for own in runs.values() for path, root in json.loads(own.card.stores).items()
+    }
+    return StudyReport(
+        study=NAME,
+        params=asdict(study),
+        made_from={
+            **{path: own.sha256 for path, own in runs.items()},
+            teacher.name: teacher.sha256,
+            **{f"protocol of {name}": own["protocol_sha256"] for name, own in verified.items()},
+            **used, **tables, **leaks, **judged,
+        },
+        found={"seeds": list(study.seeds), "faces": study.faces, "identities": study.identities,
+               "sets": sets, "benchmarks": benchmarks},
+        not_measured=not_measured(sets, benchmarks),
+    )  # fmt: skip
+
+
+MISSING = {
+    "drift": "Drift of {}: attributes of its rounds, or of photographs, are not measured here "
+    "(facestill annotate ROUND)",
+    "leakage": "Leakage of {}: no report under leakage is of its rounds (facestill leakage ROUND … "
+    "--real … --out FILE)",
+    "quality": "Quality of the identities of {}: reports/quality.json is of another round "
+    "(facestill quality ROUND)",
+    "cost": "Cost of {}: a round of it was made elsewhere",
+}
+
+
+def not_measured(sets: Mapping[str, Any], benchmarks: Mapping[str, Any]) -> dict[str, str]:
+    """{what stands empty: why}."""
+    missing = {}
+    for kind, text in MISSING.items():
+        names = [name for name, own in sets.items() if not own[kind]]
+        if names:
+            what, _, why = text.format(", ".join(names)).partition(": ")
+            missing[what] = why
+    if "pairs" not in benchmarks:
+        missing["Photograph pairs of your own"] = NO_PAIRS
+    return missing
+
+
+def section(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What page.html.jinja shows."""
+    return content_of(found)
+
+
+def main() -> None:
+    Parser(__doc__).parse_args()
+    params, study = load_params(), load_study(NAME, Study)
+    check_study(study)
+    with timed(f"verify@{layout.STUDIES}.{NAME}"):
+        report(params, study).write()
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,79 @@
+"""Train one student on each of several sets of faces, equally many of each.
+
+    facestill training-sets-train SET [SET …]
+
+A run directory is called runs/studies/training-sets/SET/SEED. A finished run is relinked; an
+interrupted one goes on where it stopped, to the same bits.
+"""
+
+from __future__ import annotations
+
+from manifests.core import layout
+from manifests.core.errors import Parser, pick, run_command
+from manifests.settings.params import Params, load_params
+from manifests.settings.study import load_study
+from manifests.studies.training_sets import NAME, Study, check_study, run_of
+from train.batching.sources import check_one_teacher, open_sources
+from train.engine.processes import keep_freed_memory
+from train.engine.supervised import Supervised
+from train.engine.trainer import train_run
+from train.losses.objectives import teachers_of
+from train.losses.prerequisites import check_objective
+from train.studies.fair_distillation.data_sets import Chosen
+from train.studies.fair_distillation.train import pool_of, recipe_params
+from train.studies.training_sets.drawing import draw
+
+
+def open_run(name: str, seed: int, params: Params, study: Study) -> Supervised:
+    """The run of one student: as stage train's, on the faces drawn of a set. A teacher's targets
+    are centred by the mean of the pool's faces, whatever the set.
+
+    Raises InputError for a set with too few faces or identities, for photographs of people, and
+    for what the loss cannot be given.
+    """
+    run = layout.study_run(NAME, run_of(name, seed)).relative_to(layout.RUNS).as_posix()
+    own = recipe_params(run, seed, params, study.student, study.loss, study.recipe)
+    rounds, teachers = study.sets[name].rounds, teachers_of(own)
+    opened, marks = open_sources(rounds, teachers, own, {})
+    sources = draw(name, opened, study.faces, study.identities, study.choice_seed)
+    pool = pool_of(own) if study.loss.needs_teacher else None
+    for teacher, store in pool.teachers.items() if pool else ():
+        check_one_teacher([store, *(source.teachers[teacher] for source in sources)])
+    plan = Supervised(
+        run,
+        own,
+        sources,
+        len(sources),
+        after=None,
+        marks=marks,
+        centred_by=pool,
+        chosen=Chosen(sources, {}).facts(),
+    )
+    check_objective(own, plan.sources, plan.targets, plan.num_epochs)
+    return plan
+
+
+def train_set(name: str, params: Params, study: Study) -> None:
+    """Trains, or relinks, the student of every seed."""
+    for seed in study.seeds:
+        run = layout.study_run(NAME, run_of(name, seed))
+        train_run(open_run(name, seed, params, study), run)
+
+
+def main() -> None:
+    parser = Parser(__doc__)
+    parser.add_argument("sets", nargs="+", metavar="SET", help="a key of `sets` in its parameters")
+    args = parser.parse_args()
+    params, study = load_params(), load_study(NAME, Study)
+    check_study(study)
+    for name in args.sets:
+        pick("set", name, study.sets)
+    keep_freed_memory()
+    for name in args.sets:  # what cannot be trained is refused before anything is
+        open_run(name, study.seeds[0], params, study)
+    for name in args.sets:
+        train_set(name, params, study)
+
+
+if __name__ == "__main__":
+    run_command(main)
