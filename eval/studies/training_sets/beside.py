@@ -79,8 +79,8 @@ def drifts(real: FaceSet, sets: Mapping[str, FaceSet]) -> dict[str, dict[str, An
 def leakage_of(
     reports: Iterable[Path], sets: Mapping[str, Stores]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """({set: by teacher the shares of faces that match a photograph above the threshold at an FMR
-    of 1e-5, and of photographs that match another person's so}, {report: digest}).
+    """({set: by teacher the shares of faces that match a photograph above the report's threshold,
+    and of photographs that match another person's so}, {report: digest}).
 
     Raises InputError for a report of none of the sets, and for one of other faces than are here.
     """
