@@ -13,6 +13,7 @@ import yaml
 
 from manifests.core.digests import folder_hashes
 from manifests.core.files import read_json
+from manifests.settings.params import load_params
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import FaceStore, TeacherStore, store_root
 from tests.flow import ROOT, VERBS, build, ordered_commands, resolved_commands
@@ -23,7 +24,7 @@ FOLDERS = (
     "pipeline/generators", "pipeline/teachers", "train/students", "eval/annotators",
     "eval/benchmarks",
 )  # fmt: skip
-MEASURES_PHOTOGRAPHS = {"verify", "annotate-photographs", "drift", "model-card"}
+MEASURES_PHOTOGRAPHS = {"verify", "annotate-photographs", "drift", "leakage", "model-card"}
 SMALL = {  # of the toy preset
     "sample": {"pool": {"count": 256}, "probe": {"count": 64}},
     "boundaries": {"neighbours": 160},
@@ -86,6 +87,12 @@ def test_no_folder_of_code_holds_an_output() -> None:
     assert not [(folder, out) for folder in folders for out in made if covers(folder, out)]
 
 
+def test_without_a_gate_no_stage_searches_for_people() -> None:
+    assert STAGES["leakage"]["foreach"] == "${leakage}"
+    assert load_params(ROOT / "params.yaml").leakage == {}
+    assert not [command for command in resolved_commands() if "leakage" in str(command)]
+
+
 def test_every_stage_says_what_it_is_for() -> None:
     assert all(stage.get("do", stage)["desc"] for stage in ALL.values())
 
@@ -127,14 +134,14 @@ def made_from(name: str, seen: set[str]) -> set[str]:
     ("key", "stage"), [("train.runs.start", "train"), ("mined.${key}", "train-mined")]
 )
 def test_what_a_run_has_of_its_own_trains_it_alone(key: str, stage: str) -> None:
-    """The page shows all parameters, and drift is of the rounds that are listed."""
+    """The page shows all parameters; drift and gates are of the rounds that are listed."""
     asked = {
         name
         for name, own in STAGES.items()
         for param in own.get("do", own).get("params", [])
         if param == key or key.startswith(f"{param}.")
     }
-    assert asked - {"drift"} == {stage, "report"}
+    assert asked - {"drift", "leakage"} == {stage, "report"}
 
 
 def test_without_a_mined_round_all_that_is_depended_on_is_made() -> None:

@@ -31,6 +31,7 @@ class PhotographSet:
     folder: Path
     images: tuple[str, ...]
     square: bool = False  # they are aligned crops
+    strangers: bool = False  # every photograph is of somebody else; folders name nobody
 
     @cached_property
     def sha256(self) -> dict[str, str]:
@@ -55,7 +56,10 @@ class PhotographSet:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """The person of each photograph: the folder it lies in; "" where there is none."""
+        """The person of each photograph: the folder it lies in; "" where there is none. Of
+        strangers, itself."""
+        if self.strangers:
+            return self.images
         parents = (Path(name).parent.as_posix() for name in self.images)
         return tuple("" if parent == "." else parent for parent in parents)
 
@@ -65,7 +69,13 @@ def is_photographs(text: str) -> bool:
     return text.partition(":")[0] in KINDS and (":" in text or text == "orl")
 
 
-def open_photographs(text: str, *, square: bool = False) -> PhotographSet:
+def may_show(text: str) -> bool:
+    """Whether photographs are the user's own: those of a benchmark that comes with Facestill are
+    never shown."""
+    return text.startswith(("pairs:", "folder:"))
+
+
+def open_photographs(text: str, *, square: bool = False, strangers: bool = False) -> PhotographSet:
     """orl; pairs:DIR, the photographs below DIR/images; folder:DIR, those below DIR.
 
     Raises InputError as `list_images` does.
@@ -79,7 +89,7 @@ def open_photographs(text: str, *, square: bool = False) -> PhotographSet:
     folder = places.get(kind, Path(argument))
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; {text} needs one with photographs")
-    return PhotographSet(kind, folder, list_images(folder), square)
+    return PhotographSet(kind, folder, list_images(folder), square, strangers)
 
 
 def found_faces(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from tqdm import tqdm
 
 from eval.alignment import Alignment, usual_aligner
 from eval.photos.photo_sets import PhotographSet
+from eval.scoring.folders import LEAST, Folders, folders_of, spaced
+from eval.scoring.similarity import Faces, prepared
 from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import ImageFolder, at_once
 from pipeline.aligners.base import misplaced
@@ -20,6 +23,7 @@ from pipeline.arrays.numerics import BATCH, in_fixed_batches
 from pipeline.teachers.base import Teacher
 
 BLOCK = 4 * BATCH  # crops held at a time
+PROBED_FOLDERS, PROBED_FACES = 64, 4  # looked at before all: enough to tell folders from people
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,71 @@ class RealFaces:
 
     names: tuple[str, ...]
     subject: Int[np.ndarray, " face"]  # number of the folder that a photograph lies in
-    embeddings: Float[np.ndarray, "face width"]  # raw float32, rounded as in a store
+    embeddings: tuple[Float[np.ndarray, "face _"], ...]  # by each teacher: raw, as in a store
     num_undetected: int  # photographs without a face, left out
+
+    def by(self, teacher: Teacher, place: int) -> Faces:
+        """As the teacher in that place compares them."""
+        rows = prepared(self.embeddings[place], teacher.metric)
+        return Faces(rows.astype(np.float64), self.subject)
+
+
+def embed_people(
+    photographs: PhotographSet,
+    teachers: Sequence[Teacher],
+    stored: Frame,
+    alignment: Alignment,
+    advice: str,
+) -> tuple[RealFaces, list[Folders]]:
+    """As `embed_real`, of photographs whose folders are people, and how well each teacher tells
+    them apart. Raises InputError, after a few of them, where they are none; `advice` says what
+    then."""
+    _ = photographs.digest
+    some = probe_of(photographs)
+    if len(some.images) < len(photographs.images) // 2:
+        _require_people(
+            photographs, teachers, embed_real(some, teachers, stored, alignment), advice
+        )
+    real = embed_real(photographs, teachers, stored, alignment)
+    return real, _require_people(photographs, teachers, real, advice)
+
+
+def _require_people(
+    photographs: PhotographSet, teachers: Sequence[Teacher], real: RealFaces, advice: str
+) -> list[Folders]:
+    """Raises InputError where no teacher finds faces of one folder more alike than of two."""
+    found = [
+        folders_of(faces.embeddings, faces.subject, teacher.metric)
+        for at, teacher in enumerate(teachers)
+        for faces in [real.by(teacher, at)]
+    ]
+    name, best = max(
+        ((teacher.name, own) for teacher, own in zip(teachers, found, strict=True)),
+        key=lambda pair: pair[1].mean,
+    )
+    if not best.may_be_people:
+        raise InputError(
+            f"{photographs.folder}: its folders are no people: faces of one are hardly more alike "
+            f"than those of two (AUC {best.mean:.2f} over {len(best.auc)} folders by {name}, "
+            f"expected at least {LEAST:g}); {advice}"
+        )
+    return found
+
+
+def probe_of(photographs: PhotographSet) -> PhotographSet:
+    """A few photographs of a few folders that have several, evenly spaced."""
+    people = people_of(photographs)
+    number, count = np.unique(people, return_counts=True)
+    chosen = spaced(number[count > 1], PROBED_FOLDERS)
+    rows = [spaced(np.flatnonzero(people == own), PROBED_FACES) for own in chosen]
+    kept = np.sort(np.concatenate(rows)) if rows else np.empty(0, np.int64)
+    return replace(photographs, images=tuple(photographs.images[row] for row in kept.tolist()))
 
 
 def embed_real(
-    photographs: PhotographSet, teacher: Teacher, stored: Frame, alignment: Alignment
+    photographs: PhotographSet, teachers: Sequence[Teacher], stored: Frame, alignment: Alignment
 ) -> RealFaces:
-    """Photographs through the frame that a store keeps to the teacher's.
+    """Photographs through the frame that a store keeps to each teacher's.
 
     Raises InputError, before any is embedded, for photographs in no folder of their person, those
     that cannot be read, and those that are no crops in the alignment's frame; and for faces of
@@ -43,7 +104,8 @@ def embed_real(
     """
     people = people_of(photographs)
     _ = photographs.digest
-    rows, kept = [], []
+    kept: list[int] = []
+    rows: list[list[np.ndarray]] = [[] for _ in teachers]
     images = ImageFolder(photographs.folder)
     if alignment.frame is not None:
         _require_cut(photographs, images, alignment.frame)
@@ -57,7 +119,8 @@ def embed_real(
                         crops.append(crop_photograph(picture, face, stored))
                     number += 1
                 bar.update(len(pictures))
-            rows.append(_embed(teacher, crops, stored))
+            for teacher, own in zip(teachers, rows, strict=True):
+                own.append(_embed(teacher, crops, stored))
     subjects = people[kept]
     if len(np.unique(subjects)) < 2:
         raise InputError(
@@ -66,11 +129,11 @@ def embed_real(
         )
     names = tuple(photographs.images[number] for number in kept)
     undetected = len(photographs.images) - len(kept)
-    return RealFaces(names, subjects, np.concatenate(rows), undetected)
+    return RealFaces(names, subjects, tuple(map(np.concatenate, rows)), undetected)
 
 
 def people_of(photographs: PhotographSet) -> Int[np.ndarray, " image"]:
-    """The number of the folder that each photograph lies in.
+    """The number of the folder that each photograph lies in; of strangers, of each.
 
     Raises InputError naming those in none.
     """
@@ -79,7 +142,8 @@ def people_of(photographs: PhotographSet) -> Int[np.ndarray, " image"]:
         if not subject:
             faults.note(
                 f"{photographs.folder / name}: in no folder of its person, without which nobody "
-                "can say how alike two people are; put each person's into one"
+                "can say how alike two people are; put each person's into one, or give "
+                "--no-identities"
             )
     faults.raise_any()
     return np.unique(photographs.subjects, return_inverse=True)[1].astype(np.int64)

@@ -18,6 +18,7 @@ from manifests.core.layout import PROBE
 from manifests.settings.params import Params
 
 TEMPLATE = "page.html.jinja"
+ASIDE = {"verify", "leakage"}  # name folders of the user's own
 NAMES = {ORL: "ORL", PAIRS: "Photograph pairs"}
 # In the page's order: their addresses and titles. Those without content are left out.
 TITLES = {
@@ -41,7 +42,7 @@ def page_content(results: Results, params: Params) -> dict[str, Any]:
     """What the template shows."""
     summary = results.summary
     measured = {name: summary[name] for name in (ORL, PAIRS) if name in summary}
-    recipe = {name: value for name, value in params.recipe.items() if name != "verify"}
+    recipe = {name: value for name, value in params.recipe.items() if name not in ASIDE}
     runs = [run.name for run in results.chain]
     items = [*(name for name in results.rounds if name not in runs), *runs]
     content = {

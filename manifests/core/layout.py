@@ -211,6 +211,11 @@ def quality_figure() -> Path:
     return REPORTS / "quality.png"
 
 
+def leakage(check: str) -> Path:
+    """What a gate of params.yaml found."""
+    return REPORTS / "leakage" / check
+
+
 def verification(benchmark: str, role: str) -> Path:
     """`role`: student, student-int8 or teacher."""
     return REPORTS / "verify" / benchmark / role

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +25,7 @@ from manifests.core.bounds import (
 from manifests.core.errors import InputError, pick
 from manifests.core.layout import IDENTITIES, POOL, PROBE, START
 from manifests.core.parsing import parse, parse_fields
+from manifests.settings.leakage import Leakage
 from manifests.settings.training import Fuse, MinedRun, Precision, Run, Train
 
 PATH = Path("params.yaml")
@@ -187,6 +188,7 @@ class Params:
     latent_space: Literal["z", "w", "w+"] = "z"  # of the latents that are sampled and mined
     psi: Real = 1.0  # truncation of the generator's mapping; 1: none
     embed: Embed = Embed()
+    leakage: Mapping[str, Leakage] = field(default_factory=dict)  # gates: a stage leakage@NAME each
 
     @classmethod
     def parsed(cls, value: Any, where: str) -> Params:
@@ -203,6 +205,12 @@ class Params:
             missing = [name for name in needed if name not in found]
             if missing:
                 raise InputError(f"{where}: {part}: missing key {missing[0]!r}")
+        for name in self.leakage:
+            if not layout.NAME.fullmatch(name):
+                raise InputError(
+                    f"{where}: leakage: {name[:80]!r}: a name begins with a letter, and has "
+                    "letters, digits, dots, dashes and underscores"
+                )
         for name in (*self.sample, *self.runs):
             if not layout.NAME.fullmatch(name) or name in layout.TAKEN:
                 raise InputError(
@@ -255,6 +263,12 @@ class Params:
     def trained_rounds(self) -> list[str]:
         """The rounds of the flow that some run learns from."""
         return [POOL, IDENTITIES, *self.mined]
+
+    def gate(self, name: str) -> Leakage:
+        """A search for repeated people, in the rounds that runs learn from where it names none.
+        Raises InputError for an unknown one."""
+        found = pick("leakage", name, self.leakage)
+        return replace(found, rounds=found.rounds or tuple(self.trained_rounds))
 
     def teacher_text(self, name: str) -> str:
         """What loads the teacher called `name`: what `teachers` has for it, or the name itself."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import re
 import shutil
 import sys
+from base64 import b64decode
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +17,21 @@ import pytest
 from PIL import Image
 
 from eval import leakage
+from eval.alignment import crops_in
+from eval.benchmarks import open_benchmark
 from eval.leakage import main
 from eval.photos import real_faces
+from eval.photos.models import VIEWS, load_model
 from eval.photos.stored_faces import group_numbers
+from eval.photos.verification import verify_models
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
+from manifests.settings.leakage import Leakage
 from manifests.settings.params import Params, load_params
 from manifests.stores.rounds import open_round
 from pipeline.adopt import Origin, adopt_round
+from pipeline.arrays.align import crop_photograph
 from pipeline.arrays.frames import ARCFACE112
 from pipeline.building.workers import Workers
 from pipeline.embed import embed_round
@@ -87,10 +96,12 @@ def built(
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> dict[str, Any]:
+    """The report, with what the teacher found."""
     given = ["leakage", *ROUNDS, "--real", "folder:real", "--out", str(OUT), "--force", "--frame"]
     monkeypatch.setattr(sys, "argv", [*given, "arcface112", *words])
     main()
-    return read_json(OUT)
+    report = read_json(OUT)
+    return report | next(iter(report["teachers"].values()))
 
 
 class TestReport:
@@ -114,7 +125,8 @@ class TestReport:
         assert (
             "181 synthetic faces against 28 of 7 people (folder:real, 0 without a face" in printed
         )
-        assert f"most alike pair: {first['score']:.4f}, 5th: {others[-1]['score']:.4f}" in printed
+        ends = first["score"], others[-1]["score"]
+        assert "toy: most alike pair: {:.4f}, 5th: {:.4f}".format(*ends) in printed
 
     def test_the_threshold_is_that_of_the_fewest_impostors_that_bear_one(
         self, built: Params, monkeypatch: pytest.MonkeyPatch
@@ -158,6 +170,124 @@ class TestReport:
         assert read_json(OUT)["real"] == found | {"repeated": 0, "of_several_people": 0}
 
 
+class TestStrangers:
+    def test_their_threshold_is_that_of_the_labelled_set(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        labelled = run(monkeypatch)
+        for number, path in enumerate(sorted(Path("real").rglob("*.png"))):
+            Path(f"flat/{number // 10:02}000").mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, f"flat/{number // 10:02}000/{number:05}.png")
+        capsys.readouterr()
+        words = ("--no-identities", "--threshold-from", "folder:real", "--real", "folder:flat")
+        found = run(monkeypatch, *words)
+        point = found["operating_point"]
+        assert point == labelled["operating_point"] | {"source": "folder:real"}
+        assert found["best_match"]["synthetic"] == labelled["best_match"]["synthetic"]
+        assert found["coverage"]["0.5"]["score"] == labelled["coverage"]["0.5"]["score"]
+        # a person's other photographs count as strangers now
+        alike = [own["best_match"]["real_other_person"]["mean"] for own in (found, labelled)]
+        assert alike[0] > alike[1] + 0.01
+        assert found["real"]["people"] is None and found["folders"] is None
+        printed = capsys.readouterr().out
+        assert "against 28 strangers (folder:flat" in printed and "real, next stranger" in printed
+
+    def test_folders_that_name_nobody_are_noticed(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(240):
+            path = Path(f"ffhq/{number // 40:02}000/{number:05}.png")
+            write(path, smooth(np.random.default_rng(number)))
+        looked = []
+        cut = crop_photograph
+        monkeypatch.setattr(real_faces, "crop_photograph", lambda *a: looked.append(1) or cut(*a))
+        message = r"over 6 folders by .*, expected at least 0\.7\); give --no-identities, .*--thr"
+        with pytest.raises(InputError, match=message) as caught:
+            run(monkeypatch, "--real", "folder:ffhq")
+        assert "\n" not in str(caught.value) and not OUT.exists()
+        assert len(looked) == 6 * 4  # of 240
+
+    def test_a_result_of_verify_serves_the_teacher_that_it_is_of(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model = load_model("onnx:toy.onnx", layout.WEIGHTS)
+        protocol = open_benchmark("folder:real", crops_in(ARCFACE112))
+        for views in VIEWS:
+            (done,) = verify_models([model], protocol, views)
+            done.write(Path(views))
+        found = run(monkeypatch, "--no-identities", "--threshold-from", "plain")
+        impostors = done.metrics["num_impostors"]
+        assert found["operating_point"]["impostor_pairs"] == impostors
+        assert found["operating_point"]["source"] == "plain"
+        with pytest.raises(
+            InputError, match=r"no result of .* \(cosine, plain\) among plain\+flip"
+        ):
+            run(monkeypatch, "--no-identities", "--threshold-from", "plain+flip")
+
+
+class TestPage:
+    def test_photographs_are_on_it_only_if_asked_for(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shown = []
+        for words in ((), ("--show-photographs",)):
+            run(monkeypatch, "--pairs", "2", "--page", "page.html", *words)
+            page = Path("page.html").read_text()
+            held = re.findall(r'src="data:image/webp;base64,([^"]+)"', page)
+            images = [np.array(Image.open(io.BytesIO(b64decode(own)))) for own in held]
+            assert len(images) == 2 and "p3/2.png" in page
+            shown.append(images[0])
+        alone, beside = shown
+        assert (alone[:, :64, 3] == 255).all() and (alone[:, 64:, 3] == 0).all()
+        assert (beside[:, 68:, 3] == 255).all()
+        # the copied face, a little brighter
+        assert np.abs(beside[:, :64, :3].astype(int) - beside[:, 68:, :3]).mean() < 6
+
+
+class TestSeveralTeachers:
+    def test_one_table_and_in_what_they_agree(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_network(Path("other.onnx"), width=16)
+        both = replace(built, teachers={**built.teachers, "other": "onnx:other.onnx"})
+        monkeypatch.setattr(leakage, "load_params", lambda: both)
+        for name in ROUNDS:
+            embed_round(name, "other", both, workers=Workers(1))
+        alone = run(monkeypatch, "--pairs", "5")
+        capsys.readouterr()
+        report = run(monkeypatch, "--pairs", "5", "--teacher", TEACHER, "other")
+        assert report["teachers"][TEACHER] == alone["teachers"][TEACHER]
+        agreed = report["agreement"]
+        assert agreed["top_pairs"]["each"] == 5 and 1 <= agreed["top_pairs"]["all"] <= 5
+        assert agreed["above_threshold"]["all"] <= agreed["above_threshold"]["any"]
+        printed = capsys.readouterr().out
+        assert "all 2 teachers agree on" in printed and "toy and other" in printed
+
+
+class TestGate:
+    def gated(self, built: Params, monkeypatch: pytest.MonkeyPatch, limit: float) -> int:
+        check = {"real": "folder:real", "rounds": list(ROUNDS), "frame": "arcface112",
+                 "most_alike": limit}  # fmt: skip
+        gates = {"album": Leakage.parsed(check, "params.yaml")}
+        monkeypatch.setattr(leakage, "load_params", lambda: replace(built, leakage=gates))
+        monkeypatch.setattr(sys, "argv", ["leakage", "--stage", "album"])
+        return main()
+
+    def test_it_fails_in_one_line_above_the_limit_and_leaves_the_report(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self.gated(built, monkeypatch, 0.0) == 1
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        assert re.fullmatch(
+            r"leakage album: \d+\.\d\d% of the faces are as alike as half of a person's own pairs, "
+            r"above most_alike 0 \(toy\); look at reports/leakage/album/index\.html", said
+        )  # fmt: skip
+        report = read_json(layout.leakage("album") / "leakage.json")
+        assert len(report["broken"]) == 1 and (layout.leakage("album") / "index.html").exists()
+        assert self.gated(built, monkeypatch, 1.0) == 0
+        assert read_json(layout.leakage("album") / "leakage.json")["broken"] == []
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("words", "message"),
@@ -171,6 +301,15 @@ class TestRefusals:
             (["--real", "folder:alone"], "in no folder of its person"),
             (["--real", "folder:single"], "photographs: 0 pairs of different people"),
             (["--real", "folder:strangers"], "at most 1 of one person, expected more than 10"),
+            (["--real", "folder:years"], r"years: its folders are no people: .*0\.\d\d over 4"),
+            (["--no-identities"], "without identities nobody can say how alike .* threshold_from"),
+            (["--threshold-from", "here"], r"here/scores\.parquet is not there; expected a result"),
+            (["--threshold-from", "orl", "folder:real"], "one set of photographs serves all"),
+            (["--threshold-from", "folder:strangers"], "folder:strangers: .* at most 1 of one per"),
+            (["--show-photographs"], "on no page; name one with --page"),
+            (["--page", "a.html", "--show-photographs", "--real", "orl"], "not the user's own"),
+            (["--teacher", "toy", "toy"], "--teacher toy toy: one is named twice"),
+            (["--stage", "ffhq"], "unknown leakage 'ffhq'"),
             (["--real", "folder:broken"], r"broken/p6/3\.png: not a readable image"),
             (
                 ["--real", "folder:oblong"],
@@ -185,11 +324,17 @@ class TestRefusals:
         shutil.copytree("real/p1", "single/p1")
         for person in range(PEOPLE):
             write(Path(f"strangers/{person}/0.png"), smooth(np.random.default_rng(person)))
+            for number in range(EACH):
+                write(
+                    Path(f"years/{number}/{person}.png"),
+                    smooth(np.random.default_rng(9 * person + number)),
+                )
         for name in ("oblong", "broken"):
             shutil.copytree("real", name)
         write(Path("oblong/p6/3.png"), np.zeros((32, 40, 3), np.uint8))
         Path("broken/p6/3.png").write_bytes(b"no image")
-        monkeypatch.setattr(real_faces, "crop_photograph", lambda *_: pytest.fail("late"))
+        if "folder:years" not in words:  # which is seen by looking
+            monkeypatch.setattr(real_faces, "crop_photograph", lambda *_: pytest.fail("late"))
         with pytest.raises(InputError, match=message) as caught:
             run(monkeypatch, *words)
         assert "\n" not in str(caught.value) and not OUT.exists()

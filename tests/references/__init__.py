@@ -10,7 +10,7 @@ from tests.references.attributes import (
 )
 from tests.references.augmentation import augmented
 from tests.references.boundaries import median_labels, ridge
-from tests.references.closeness import closest_pairs
+from tests.references.closeness import closest_pairs, folder_auc
 from tests.references.contrast import after_fifo, margin_nce, moco_logits
 from tests.references.drift import balanced_accuracy, cells, mac, masked_cross_entropy
 from tests.references.generators import (
@@ -58,6 +58,7 @@ __all__ = [
     "balanced_accuracy",
     "cells",
     "closest_pairs",
+    "folder_auc",
     "convolve",
     "convolve_layer",
     "disagreement",

@@ -26,3 +26,24 @@ def closest_pairs(
         for wanted in range(len(real))
     ]
     return best, ranked[:num_pairs], covered
+
+
+def folder_auc(rows: np.ndarray, subject: np.ndarray, metric: str, own: int) -> float:
+    """How often a face of that folder is more alike to another one of it than to one of another
+    folder; a tie is half a win."""
+
+    def score(one: int, other: int) -> float:
+        if metric == "cosine":
+            return float((rows[one] * rows[other]).sum())
+        return -float(np.linalg.norm(rows[one] - rows[other]))
+
+    inside = [row for row in range(len(rows)) if subject[row] == own]
+    outside = [row for row in range(len(rows)) if subject[row] != own]
+    wins = []
+    for face in inside:
+        for mate in inside:
+            for other in outside:
+                if mate != face:
+                    one, two = round(score(face, mate), 9), round(score(face, other), 9)
+                    wins.append(1.0 if one > two else 0.5 if one == two else 0.0)
+    return sum(wins) / len(wins)
