@@ -22,6 +22,7 @@ from eval.photos.embedding import Embedded, embed_protocol, frame_coverage
 from eval.photos.models import BOTH, Model, Views
 from eval.scoring.allpairs import figures_among
 from eval.scoring.fairness import by_group
+from eval.scoring.folders import LEAST
 from eval.scoring.metrics import MIN_PEOPLE, figures_in_short, figures_of_pairs
 from eval.scoring.pooling import pool_templates, undetected
 from eval.scoring.ranking import identification_figures
@@ -36,6 +37,7 @@ from pipeline.aligners.base import misplaced
 from pipeline.arrays.align import Face
 
 METRICS = "metrics.json"
+FOLDER = "folder"  # the benchmark whose people are folders
 FACTS = ("model", "model_sha256", "metric", "views", "benchmark", "protocol_sha256", "subject_rule")
 
 
@@ -107,7 +109,22 @@ def verify_models(
     for model in models:
         _warn_of_edges(model, protocol)
     embedded, faces = embed_protocol(protocol, models, used)
-    return [verify(protocol, each, faces, use) for each, use in zip(embedded, used, strict=True)]
+    done = [verify(protocol, each, faces, use) for each, use in zip(embedded, used, strict=True)]
+    doubt = doubt_of_people(protocol.benchmark.name, [own.metrics["auc"] for own in done])
+    if doubt is not None:
+        print(f"warning: {doubt}", file=sys.stderr)
+    return done
+
+
+def doubt_of_people(benchmark: str, aucs: Sequence[float]) -> str | None:
+    """Where folders are taken for people and no model finds the faces of one more alike than those
+    of two: an album or a thousand numbered files names nobody."""
+    if benchmark != FOLDER or max(aucs) >= LEAST:
+        return None
+    return (
+        f"benchmark {benchmark}: photographs of one folder are hardly more alike than those of two "
+        f"(AUC {max(aucs):.2f}, expected at least {LEAST:g} of people); are its folders people?"
+    )
 
 
 def _warn_of_frame(protocol: Protocol) -> None:
