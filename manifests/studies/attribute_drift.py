@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from manifests.settings.heads import HeadSettings
 
@@ -16,6 +18,17 @@ class Labelled:
     attributes: tuple[str, ...]  # only these; () is all, which are then of MAAD-Face's 47
 
 
+Kind = Literal["real", "synthetic"]
+
+
+@dataclass(frozen=True)
+class NamedSet:
+    """What counts as one set in the matrix of all sets."""
+
+    kind: Kind
+    faces: tuple[str, ...]  # rounds, orl, pairs:DIR, folder:DIR, tables of facestill annotate
+
+
 @dataclass(frozen=True)
 class Study:
     rounds: tuple[str, ...]
@@ -24,3 +37,4 @@ class Study:
     attributes: tuple[str, ...]
     labels: Labelled | None
     heads: HeadSettings
+    sets: Mapping[str, NamedSet] = field(default_factory=dict)  # {}: each of `real` and `rounds`

@@ -12,7 +12,13 @@ from tests.references.augmentation import augmented
 from tests.references.boundaries import median_labels, ridge
 from tests.references.closeness import closest_pairs, folder_auc
 from tests.references.contrast import after_fifo, margin_nce, moco_logits
-from tests.references.drift import balanced_accuracy, cells, mac, masked_cross_entropy
+from tests.references.drift import (
+    balanced_accuracy,
+    cells,
+    divergence_matrix,
+    mac,
+    masked_cross_entropy,
+)
 from tests.references.generators import (
     convolve,
     convolve_layer,
@@ -58,14 +64,15 @@ __all__ = [
     "balanced_accuracy",
     "cells",
     "closest_pairs",
-    "folder_auc",
     "convolve",
     "convolve_layer",
     "disagreement",
     "discoveries",
+    "divergence_matrix",
     "facexzoo_folds",
     "far_enough",
     "fnmr_after_discarding",
+    "folder_auc",
     "fourier_feature",
     "gini_coefficient",
     "head_pose",

@@ -61,3 +61,28 @@ def cells(columns: Sequence[Sequence[float]], bounds: Sequence[Sequence[float]])
             cell = cell * (len(own) + 1) + sum(value >= bound for bound in own)
         found.append(-1 if any(np.isnan(values)) else cell)
     return found
+
+
+def divergence_matrix(
+    sets: Sequence[Sequence[Sequence[int]]], num_bins: Sequence[int], smoothing: float
+) -> list[list[list[float]]]:
+    """D(row || column) of every two sets, attribute by attribute; a set's faces, each with its bin
+    in every attribute (-1: undefined)."""
+
+    def shares(faces: Sequence[Sequence[int]], at: int) -> list[float]:
+        counts = [smoothing] * num_bins[at]
+        for face in faces:
+            if face[at] >= 0:
+                counts[face[at]] += 1
+        return [count / sum(counts) for count in counts]
+
+    found = []
+    for row in sets:
+        found.append([])
+        for column in sets:
+            ways = []
+            for at in range(len(num_bins)):
+                pairs = zip(shares(row, at), shares(column, at), strict=True)
+                ways.append(float(sum(p * np.log(p / q) for p, q in pairs)))
+            found[-1].append(ways)
+    return found

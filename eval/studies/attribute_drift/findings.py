@@ -72,7 +72,7 @@ def explanations(
     """Which set explains the other, attribute by attribute and in all; None without any."""
     if not attributes:
         return None
-    sets = [_by_bins(attributes, faces) for faces in (real, synthetic)]
+    sets = [by_bins(attributes, faces) for faces in (real, synthetic)]
     each, whole, num_faces = explain(*sets, num=NUM_DRAWS, rng=np.random.default_rng(SEED))
     return {
         "num_faces": num_faces,
@@ -86,7 +86,8 @@ def told(found: Explanation) -> dict[str, Any]:
     return asdict(found) | {"verdict": found.verdict}
 
 
-def _by_bins(attributes: Sequence[Attribute], faces: FaceSet) -> Coded:
+def by_bins(attributes: Sequence[Attribute], faces: FaceSet) -> Coded:
+    """Faces by the bins that the attributes declare."""
     columns = [bin_of(faces.column(own.name), own.edges) for own in attributes]
     return coded(columns, [len(own.edges) + 1 for own in attributes], faces.person)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from eval.attributes.maad_face import GROUPS, LABEL_QUALITY
 from eval.reporting.drift_section import (
     MOST_SHOWN,
@@ -15,7 +17,7 @@ from eval.reporting.drift_section import (
     ranked,
 )
 from eval.reporting.style import data_uri
-from eval.studies.attribute_drift.figures import rates_figure
+from eval.studies.attribute_drift.figures import matrix_figure, rates_figure
 
 PAIRS_SHOWN = 3
 
@@ -45,6 +47,34 @@ def annotator_content(own: Mapping[str, Any], strips: Mapping[str, str]) -> dict
             for title, finding in filled.items()
         ],
         "checks": own["checks"],
+        "matrix": own["matrix"] and matrix_content(own["matrix"]),
+    }
+
+
+def matrix_content(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Every set beside every other, the real ones first; attributes by how badly synthetic sets
+    explain real ones, else by how far sets of one kind lie apart."""
+    sets = found["sets"]
+    order = sorted(range(len(sets)), key=lambda at: sets[at]["kind"] != "real")
+    names = [sets[at]["name"] for at in order]
+    table = [[found["all"][row][column] for column in order] for row in order]
+    blocks = [name for name in found["blocks"] if name != "difference" and found["blocks"][name]]
+    worst = "real || synthetic" if "real || synthetic" in blocks else blocks[0]
+    rows = sorted(
+        ((name, own["blocks"]) for name, own in found["attributes"].items()),
+        key=lambda row: -row[1][worst]["value"],
+    )
+    values = np.array([[place["value"] for place in row] for row in table])
+    num_real = sum(own["kind"] == "real" for own in sets)
+    return {
+        "names": names,
+        "table": [(sets[at], row) for at, row in zip(order, table, strict=True)],
+        "image": data_uri(matrix_figure(names, values, num_real)),
+        "blocks": {name: found["blocks"][name] for name in blocks},
+        "difference": found["blocks"]["difference"],
+        "rows": rows,
+        "num_faces": found["num_faces"],
+        "not_compared": found["not_compared"],
     }
 
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from eval.annotators import load_annotator
 from eval.attributes.coverage import (
@@ -19,21 +22,26 @@ from eval.attributes.coverage import (
     check_enough,
     check_stores,
     chosen,
+    why_not,
 )
 from eval.attributes.divergence import SMOOTHING
 from eval.attributes.head_files import load_heads
 from eval.attributes.maad_face import NAMES
-from eval.photos.photo_sets import is_photographs
+from eval.photos.photo_sets import is_photographs, may_show
 from eval.reporting.drift_section import FACES_SHOWN, MOST_SHOWN, strip_of
-from eval.studies.attribute_drift.figures import may_show, photograph_strip
-from eval.studies.attribute_drift.findings import checks, find
+from eval.studies.attribute_drift.figures import photograph_strip
+from eval.studies.attribute_drift.findings import SEED, by_bins, checks, find
 from eval.studies.attribute_drift.joint import METHOD
+from eval.studies.attribute_drift.matrix import matrix
 from eval.studies.attribute_drift.page import content_of
 from eval.studies.attribute_drift.tables import (
     HEADS,
     NAME,
     check_names,
     check_study,
+    is_table,
+    members,
+    sets_of,
     table_path,
     title_of,
 )
@@ -41,7 +49,7 @@ from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import Parser, run_command
 from manifests.core.files import read_json, write_json
-from manifests.records.attributes import AttributeTable
+from manifests.records.attributes import Attribute, AttributeTable
 from manifests.settings.params import load_params
 from manifests.settings.study import StudyReport, load_study
 from manifests.stores.rounds import RoundFiles, open_round
@@ -71,8 +79,12 @@ def tables_of(study: Study, annotator: str) -> Tables:
 
     Raises InputError for tables that cannot be compared.
     """
-    made = {text: table_path(annotator, text) for text in (*study.rounds, *study.real)}
+    made = {text: table_path(annotator, text) for text in members(study)}
     tables = {text: AttributeTable.read(path) for text, path in made.items()}
+    for text in (text for own in sets_of(study).values() for text in own.faces if is_table(text)):
+        table = AttributeTable.read(Path(text))
+        if table.annotator.get("name") == annotator:
+            tables[text] = table
     check_comparable(list(tables.values()))
     check_stores(list(tables.values()))
     return tables
@@ -93,10 +105,36 @@ def compared(study: Study, annotator: str, tables: Tables) -> dict[str, Any]:
         "name": annotator,
         "synthetic": synthetic.facts()["sources"],
         "sets": sets,
+        "matrix": matrix_of(study, attributes, tables),
         "checks": {
             "of": largest.source.name,
             "attributes": checks(attributes, FaceSet(largest.source.name, (largest,))),
         },
+    }
+
+
+def matrix_of(
+    study: Study, attributes: Sequence[Attribute], tables: Tables
+) -> dict[str, Any] | None:
+    """Every set beside every other, of the attributes that all have, and of the sets whose tables
+    are this annotator's; None where those are fewer than two, or nothing is on all of them."""
+    every = sets_of(study)
+    named = {name: own for name, own in every.items() if {*own.faces} <= {*tables}}
+    sets = [FaceSet(name, tuple(tables[text] for text in own.faces)) for name, own in named.items()]
+    reasons = {own.name: why_not(own, sets) for own in attributes}
+    compared = [own for own in attributes if not reasons[own.name]]
+    if len(sets) < 2 or not compared:
+        return None
+    coded = [by_bins(compared, faces) for faces in sets]
+    kinds, names = [own.kind for own in named.values()], [own.name for own in compared]
+    return {
+        "sets": [
+            faces.facts() | {"kind": kind, "faces": len(own.person), "people": len(own.people[1].T)}
+            for faces, kind, own in zip(sets, kinds, coded, strict=True)
+        ],
+        "not_compared": {name: reason for name, reason in reasons.items() if reason},
+        "left_out": [name for name in every if name not in named],
+        **matrix(coded, kinds, names, np.random.default_rng(SEED)),
     }
 
 
@@ -133,6 +171,11 @@ def not_measured(study: Study, found: Sequence[Mapping[str, Any]]) -> dict[str, 
         for title, finding in own["sets"].items()
         for name, reason in finding["not_compared"].items()
     }
+    for own in found:
+        for name in own["matrix"]["left_out"] if own["matrix"] else ():
+            missing[f"{name} in the matrix of {own['name']}"] = (
+                "its tables are of another annotator; annotate its faces by this one"
+            )
     if study.labels is None:
         missing[f"the {len(NAMES)} attributes of MAAD-Face"] = (
             "no table of labelled faces is named (labels in params/studies/attribute-drift.yaml), "
@@ -150,15 +193,20 @@ def not_measured(study: Study, found: Sequence[Mapping[str, Any]]) -> dict[str, 
 def made_from(tables: Mapping[str, Tables], heads: Mapping[str, Any] | None) -> dict[str, str]:
     """Digests of all that was measured."""
     found = {
-        f"photographs {title_of(text)}" if is_photographs(text) else layout.faces(text).as_posix():
-        table.source.digest
+        _name_of(text): table.source.digest
         for own in tables.values()
         for text, table in own.items()
-    }  # fmt: skip
+    }
     if heads is not None:
         found[heads["labels"]["name"]] = heads["labels"]["sha256"]
         found[HEADS.as_posix()] = heads["sha256"]
     return found
+
+
+def _name_of(text: str) -> str:
+    if is_photographs(text):
+        return f"photographs {title_of(text)}"
+    return f"faces of {text}" if is_table(text) else layout.faces(text).as_posix()
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ by all but `measured`, whose tables the default flow makes. With `labels`, heads
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from eval.annotators import annotate, load_annotator
@@ -24,7 +24,7 @@ from manifests.core.errors import InputError, Parser, run_command
 from manifests.records.attributes import MEASURED
 from manifests.settings.params import load_params
 from manifests.settings.study import load_study
-from manifests.studies.attribute_drift import Study
+from manifests.studies.attribute_drift import NamedSet, Study
 
 NAME = "attribute-drift"
 FOLDER = layout.study_data(NAME)
@@ -35,6 +35,26 @@ def title_of(text: str) -> str:
     """What to call photographs: orl, or their folder's own name."""
     kind, folder = split_kind(text)
     return Path(folder).resolve().name if folder else kind
+
+
+def is_table(text: str) -> bool:
+    """Does `text` name a table of facestill annotate, of which the faces may be elsewhere?"""
+    return text.endswith(".parquet")
+
+
+def sets_of(study: Study) -> Mapping[str, NamedSet]:
+    """The sets of the matrix: those that are named, else every round and all photographs by
+    themselves."""
+    return study.sets or {
+        **{title_of(text): NamedSet("real", (text,)) for text in study.real},
+        **{name: NamedSet("synthetic", (name,)) for name in study.rounds},
+    }
+
+
+def members(study: Study) -> list[str]:
+    """Rounds and photographs, as the study names them, each once."""
+    named = [text for own in sets_of(study).values() for text in own.faces if not is_table(text)]
+    return list(dict.fromkeys([*study.rounds, *study.real, *named]))
 
 
 def table_path(annotator: str, text: str) -> Path:
@@ -63,6 +83,24 @@ def check_study(study: Study) -> None:
         )
     if not study.annotators and study.labels is None:
         raise InputError("annotators: none, and no labels to train heads on; nothing to measure")
+    _check_sets(study)
+
+
+def _check_sets(study: Study) -> None:
+    for name, own in study.sets.items():
+        if not own.faces:
+            raise InputError(f"sets: {name}: no faces; name rounds, photographs or tables")
+    if len(study.sets) == 1:
+        raise InputError("sets: one; a matrix is of at least two")
+    named = [text for own in study.sets.values() for text in own.faces]
+    for text in named:
+        if named.count(text) > 1:
+            raise InputError(f"sets: {text} is in two of them; name each once")
+    titles = [title_of(text) if is_photographs(text) else text for text in members(study)]
+    if len(set(titles)) < len(titles):
+        raise InputError(
+            f"sets: {', '.join(titles)}; two are called alike (a folder is by its last part)"
+        )
 
 
 def check_names(study: Study, known: Sequence[str]) -> None:
@@ -102,7 +140,7 @@ def main() -> None:
     Parser(__doc__).parse_args()
     study = load_study(NAME, Study)
     check_study(study)
-    for text in study.real:
+    for text in filter(is_photographs, members(study)):
         _ = open_photographs(text).digest  # refused before the work, and before tables go
     annotators = [load_annotator(text) for text in study.annotators]
     with timed(f"{NAME}-tables"):
@@ -111,7 +149,7 @@ def main() -> None:
         annotators += [load_annotator(text) for text in train(study)]
         check_names(study, [own.name for each in annotators for own in each.attributes])
         for annotator in annotators:
-            write_tables(annotator, [*study.rounds, *study.real])
+            write_tables(annotator, members(study))
 
 
 if __name__ == "__main__":

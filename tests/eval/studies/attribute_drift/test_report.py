@@ -16,7 +16,7 @@ from eval import study_page
 from eval.annotators import annotate, load_annotator
 from eval.attributes import coverage
 from eval.attributes.maad_face import NAMES
-from eval.studies.attribute_drift import findings, joint
+from eval.studies.attribute_drift import findings, joint, matrix
 from eval.studies.attribute_drift import report as attribute_drift
 from eval.studies.attribute_drift import tables as drift_tables
 from manifests.core import layout
@@ -31,6 +31,10 @@ from tests.toys import PASSPORT, make_round, toy_teacher
 ROUNDS = {"pool": 300, "identities": 90}
 PARAMS = layout.study_params("attribute-drift")
 NUM_PEOPLE = 12
+TWICE = {
+    "a": {"kind": "synthetic", "faces": ["data/attributes/measured/pool.parquet"]},
+    "b": {"kind": "synthetic", "faces": ["pool"]},
+}
 
 
 def embed(name: str, count: int) -> np.ndarray:
@@ -77,9 +81,9 @@ def flow(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy to run in, with few draws."""
     shutil.copytree(built, tmp_path / "flow", symlinks=True)
     monkeypatch.chdir(tmp_path / "flow")
-    for module, names in ((findings, ("NUM_DRAWS", "MARGINAL_DRAWS")), (joint, ("NUM_DRAWS",))):
-        for name in names:
-            monkeypatch.setattr(module, name, 40)
+    monkeypatch.setattr(findings, "MARGINAL_DRAWS", 40)
+    for module in (findings, joint, matrix):
+        monkeypatch.setattr(module, "NUM_DRAWS", 40)
     monkeypatch.setattr(coverage, "NUM_DRAWS", 40)
     return tmp_path / "flow"
 
@@ -127,13 +131,48 @@ def test_without_labels_the_measured_attributes_are_compared_and_the_heads_stay_
         "data/pool/faces.zarr", "data/identities/faces.zarr", "photographs album",
     }  # fmt: skip
 
+    every = measured["matrix"]
+    kinds = {own["name"]: (own["kind"], own["faces"]) for own in every["sets"]}
+    assert kinds["album"] == ("real", 3 * NUM_PEOPLE) and len(kinds) == 3
+    assert {kind for kind, _ in kinds.values()} == {"real", "synthetic"}
+    assert every["blocks"]["real || real"] is None  # of one real set there is no base line
+    explained = finding["explanation"]["all"], every["blocks"]["difference"]
+    assert all(own["verdict"] in ("real explains synthetic", "not shown") for own in explained)
+
     page = (flow / "reports/studies/index.html").read_text()
+    assert "Every set beside every other" in page and "name a second one" in page
     assert "Beside album: 36 photographs of 12 people" in page
     assert all(name.replace("'", "&#39;") in page for name in NAMES)
     assert "the columns are empty" in page
     assert 'alt="Photographs of album: ' in page  # the user's own folder
     assert not re.search(r'(src|href)="(?!data:image/|#)', page)
     assert len(re.findall("<img ", page)) == len(re.findall(' alt="[^"]{10,}"', page))
+
+
+def test_four_named_sets_are_a_matrix_with_a_base_line(
+    flow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotate("orl", load_annotator("measured")).write(Path("elsewhere.parquet"))
+    sets = {
+        "album": {"kind": "real", "faces": ["folder:album"]},
+        "dreamt": {"kind": "synthetic", "faces": ["pool"]},
+        "grey": {"kind": "real", "faces": ["elsewhere.parquet"]},
+        "people": {"kind": "synthetic", "faces": ["identities"]},
+    }
+    change(sets=sets)
+    report = run(monkeypatch)
+    every = report.found["annotators"][0]["matrix"]
+    assert [own["name"] for own in every["sets"]] == list(sets)
+    assert every["num_faces"] == 3 * NUM_PEOPLE and every["left_out"] == []
+    base = [every["all"][row][column]["value"] for row, column in ((0, 2), (2, 0))]
+    blocks = every["blocks"]
+    assert blocks["real || real"]["value"] == pytest.approx(np.mean(base))
+    assert blocks["real || synthetic"]["above_real"] is not None
+    assert "faces of elsewhere.parquet" in report.made_from
+    page = study_page.PAGE.read_text()
+    heads = re.findall(r"row ‖ column, nats \(95 %\)</th>(.*?)</tr>", page)[0]
+    assert re.findall(r">(\w+)</th>", heads) == ["album", "grey", "dreamt", "people"]
+    assert "the base line" in page and "above two real sets" in page
 
 
 def test_the_same_stores_give_the_same_report(flow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +242,17 @@ def test_orls_faces_are_never_shown(flow: Path, monkeypatch: pytest.MonkeyPatch)
             "labels.csv: no attribute 'Goatee'; it has Smiling",
         ),
         ({"words": 3}, "unknown key 'words'; known keys: rounds, real"),
+        ({"sets": {"a": {"kind": "real", "faces": ["orl"]}}}, "sets: one; a matrix is of at least"),
+        ({"sets": {"a": {"kind": "real", "faces": []}}}, "sets: a: no faces; name rounds"),
+        (
+            {"sets": {"a": {"kind": "mixed", "faces": []}}},
+            "kind: 'mixed', expected one of real",
+        ),
+        (
+            {"sets": {name: {"kind": "synthetic", "faces": ["pool"]} for name in "ab"}},
+            "sets: pool is in two of them",
+        ),
+        ({"sets": TWICE}, "attributes of pool and pool: of the same faces"),
     ],
 )
 def test_bad_input_is_one_line(
