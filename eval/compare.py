@@ -23,6 +23,7 @@ from eval.reporting.style import (
     canvas,
     check_outputs,
     name_rows,
+    shortened,
     write_outputs,
 )
 from eval.scoring.metrics import MIN_PEOPLE
@@ -30,7 +31,6 @@ from eval.scoring.results import Result, check_same_pairs, paired, read_result
 from manifests.core.errors import InputError, Parser, run_command
 
 ROW_HEIGHT, MARGIN = 0.42, 1.3  # inches
-LONGEST = 40  # letters of a result's name in the picture; its end tells most
 
 
 def leaderboard_text(found: Mapping[str, Any]) -> str:
@@ -114,13 +114,9 @@ def leaderboard_figure(found: Mapping[str, Any]) -> Figure:
     heights = np.arange(len(board))
     axes.hlines(heights, ends[:, 0], ends[:, 1], color=STUDENT, linewidth=2)
     axes.plot(accuracy, heights, "o", color=STUDENT, markersize=6)
-    name_rows(axes, [_shortened(row["result"]) for row in board])
+    name_rows(axes, [shortened(row["result"]) for row in board])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     return figure
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= LONGEST else "…" + name[1 - LONGEST :]
 
 
 def compare(results: Sequence[Result]) -> dict[str, Any]:

@@ -62,15 +62,17 @@ def open_protocols(params: Params) -> dict[str, Protocol]:
     alignment = alignment_by(params.aligner)
     protocols = {"orl": open_benchmark("orl", alignment)}
     if params.verify.pairs is not None:
-        protocols["pairs"] = open_benchmark(f"pairs:{params.verify.pairs}", alignment)
-        _check_protocol(protocols["pairs"], params.verify.pairs, params.verify.protocol)
+        protocols["pairs"] = open_pairs(params.verify.pairs, params.verify.protocol, alignment)
     return protocols
 
 
-def _check_protocol(protocol: Protocol, folder: str, wanted: str | None) -> None:
+def open_pairs(folder: str, wanted: str | None, alignment: Alignment) -> Protocol:
+    """The pairs of the folder that params name, whose digest is to be `wanted`."""
+    protocol = open_benchmark(f"pairs:{folder}", alignment)
     found = protocol.benchmark.protocol_sha256
     if wanted is not None and found != wanted:
         raise InputError(
             f"{folder}: protocol {found[:12]}, params.yaml says {wanted[:12]}; "
             "bring that folder or change verify.protocol"
         )
+    return protocol

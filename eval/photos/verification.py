@@ -57,10 +57,15 @@ class Verification:
         print(in_words(metrics))
 
 
+def people_known(metrics: Mapping[str, Any]) -> bool:
+    """Whether intervals over people can be quoted: it is known who is who, and they are enough."""
+    return metrics["subject_rule"] != "image" and metrics["num_subjects"] >= MIN_PEOPLE
+
+
 def in_words(metrics: Mapping[str, Any]) -> str:
     """Accuracy with its interval over people, or, where nobody knows who is who or they are too
     few for one, over pairs; and the images whose face is not certain."""
-    known = metrics["subject_rule"] != "image" and metrics["num_subjects"] >= MIN_PEOPLE
+    known = people_known(metrics)
     low, high = metrics["accuracy_ci95_identity" if known else "accuracy_ci95"]
     over = f"over {metrics['num_subjects']} people" if known else "over pairs as if independent"
     line = (
@@ -79,6 +84,15 @@ def in_words(metrics: Mapping[str, Any]) -> str:
     return line
 
 
+def identity_of(model: Model, protocol: Protocol, views: str | None = None) -> dict[str, str]:
+    """What metrics.json says of a result of this model on this protocol, and of no other."""
+    return {
+        "model_sha256": model.sha256,
+        "protocol_sha256": protocol.benchmark.protocol_sha256,
+        "views": views or model.views,
+    }
+
+
 def check_replaced(
     out: Path, model: Model, protocol: Protocol, views: str | None, *, force: bool
 ) -> None:
@@ -86,12 +100,7 @@ def check_replaced(
     lost, unless `force` says that it may be."""
     if force or not (out / METRICS).exists():
         return
-    found = read_json(out / METRICS)
-    asked = {
-        "model_sha256": model.sha256,
-        "protocol_sha256": protocol.benchmark.protocol_sha256,
-        "views": views or model.views,
-    }
+    found, asked = read_json(out / METRICS), identity_of(model, protocol, views)
     if {name: found.get(name) for name in asked} != asked:
         raise InputError(
             f"{out}: has the result of {found.get('model')} on {found.get('benchmark')} "

@@ -15,7 +15,6 @@ from eval.reporting.curves import RegionGap, Roc, TrainingPoint
 from eval.reporting.style import (
     BEFORE,
     COLOURS,
-    DASHES,
     INK,
     MUTED,
     RULE,
@@ -25,7 +24,9 @@ from eval.reporting.style import (
     canvas,
     framed,
     legend,
+    line_of,
     name_rows,
+    shortened,
 )
 from eval.scoring.metrics import MIN_FALSE_ACCEPTS
 from eval.scoring.separability import Measured
@@ -40,11 +41,12 @@ def roc_figure(curves: Sequence[Roc]) -> Figure:
     axes = framed(figure.add_subplot(), "false accept rate", "true accept rate")
     most = max(curve.num_impostors for curve in curves)
     smallest = min(0.5, MIN_FALSE_ACCEPTS / most)  # what the impostors bear
-    for curve in curves:
+    for place, curve in enumerate(curves):
         inside = curve.far > 0  # FAR 0 lies outside a log axis
+        colour, dashes = line_of(curve.model, place)
         axes.step(
-            curve.far[inside], curve.tar[inside], where="post", color=COLOURS[curve.model],
-            label=curve.model, linestyle=DASHES[curve.model], linewidth=1.8,
+            curve.far[inside], curve.tar[inside], where="post", color=colour,
+            label=shortened(curve.model), linestyle=dashes, linewidth=1.8,
         )  # fmt: skip
     axes.set(xscale="log", xlim=(smallest, 1.0), ylim=(0.0, 1.02))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -59,12 +61,13 @@ def det_figure(curves: Sequence[Roc]) -> Figure:
     axes.grid(axis="x", color=RULE, linewidth=0.7)
     most = max(curve.num_impostors for curve in curves)
     least = min(0.1, MIN_FALSE_ACCEPTS / most), 0.5 / max(2, most)  # an FMR that they bear; an FNMR
-    for curve in curves:
+    for place, curve in enumerate(curves):
+        colour, dashes = line_of(curve.model, place)
         rates = np.array([curve.far, 1.0 - curve.tar])
         rates[(rates <= 0.0) | (rates >= 1.0)] = np.nan  # no normal deviate
         axes.plot(
-            *ndtri(rates), color=COLOURS[curve.model], label=curve.model,
-            linestyle=DASHES[curve.model], linewidth=1.8,
+            *ndtri(rates), color=colour, label=shortened(curve.model), linestyle=dashes,
+            linewidth=1.8,
         )  # fmt: skip
     for end, set_ticks in zip(least, (axes.set_xticks, axes.set_yticks), strict=True):
         ticks = [rate for rate in DET_TICKS if rate > end]

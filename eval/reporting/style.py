@@ -23,6 +23,9 @@ BEFORE = "#8a94a3"
 INK, MUTED, RULE, SHADE = "#1c2430", "#5d6878", "#d9dee5", "#f1ece2"
 COLOURS = {"student": STUDENT, "teacher": TEACHER}
 DASHES = {"student": "solid", "teacher": (0, (5, 2))}
+# For models that have no role; as lines on white they differ in lightness too.
+PALETTE = (STUDENT, TEACHER, "#2b7a3d", "#8a2f6b", "#c4483b", "#0d7377", "#6a5acd", "#1c2430")
+LONGEST = 40  # letters of a model's name in a picture; its end tells most
 WIDTH, DPI = 9.6, 180  # inches of a page's width
 METADATA: dict[str, dict[str, None]] = {
     ".png": {"Software": None},
@@ -30,6 +33,18 @@ METADATA: dict[str, dict[str, None]] = {
 }
 FORMATS = (".json", *METADATA)
 Place = Literal["best", "lower right", "upper right", "upper left", "center left"]
+
+
+def line_of(model: str, place: int) -> tuple[str, Any]:
+    """Colour and dashes of a model by its role, or else by its place among those in a picture."""
+    if model in COLOURS:
+        return COLOURS[model], DASHES[model]
+    dashes = ("solid", (0, (5, 2)), (0, (1, 1)))
+    return PALETTE[place % len(PALETTE)], dashes[place // len(PALETTE) % len(dashes)]
+
+
+def shortened(name: str) -> str:
+    return name if len(name) <= LONGEST else "…" + name[1 - LONGEST :]
 
 
 def canvas(height: float, width: float = WIDTH) -> Figure:

@@ -16,6 +16,7 @@ COSTS = RUNS / "costs"
 PHOTOGRAPHS = DATA / "photographs"
 WORK = Path(".work")  # scratch: whatever lies there can be made again
 BENCHMARKS = Path("manifests/benchmarks")
+SUITES = Path("manifests/suites")
 STUDIES = "studies"
 STUDY_PARAMS = Path("params") / STUDIES
 STUDY_REPORTS = REPORTS / STUDIES
@@ -219,6 +220,16 @@ def leakage(check: str) -> Path:
 def verification(benchmark: str, role: str) -> Path:
     """`role`: student, student-int8 or teacher."""
     return REPORTS / "verify" / benchmark / role
+
+
+def suite_report(suite: str) -> Path:
+    """The folder of a suite's tables and page."""
+    return REPORTS / "suites" / suite
+
+
+def suite_result(protocol_sha256: str, model_sha256: str) -> Path:
+    """What a suite measured of one model: the ordinary result, for every suite that asks."""
+    return REPORTS / "suite-results" / protocol_sha256[:16] / model_sha256[:16]
 
 
 def study_params(study: str) -> Path:

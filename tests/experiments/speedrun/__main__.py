@@ -8,6 +8,7 @@ from pathlib import Path
 
 from eval.benchmarks import open_benchmark
 from eval.reporting.style import picture
+from eval.suites.formats import with_table
 from manifests.core import layout
 from manifests.core.errors import Parser, run_command
 from manifests.core.files import put, require_file_place, write_json, write_text
@@ -17,7 +18,7 @@ from tests.experiments.arms import RESULTS, workplace
 from tests.experiments.speedrun.figure import speedrun_figure
 from tests.experiments.speedrun.recipes import ARMS, MORE, Arm
 from tests.experiments.speedrun.runs import check_hardware, measured, more_faces
-from tests.experiments.speedrun.table import markdown, on_page, tabled, with_table
+from tests.experiments.speedrun.table import markdown, on_page, tabled
 from tests.experiments.tables import read_results
 from train.engine.processes import keep_freed_memory
 

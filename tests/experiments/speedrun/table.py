@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ CHOOSES = "lfw_dev"  # the benchmark that target, front and differences are of
 MEASURES = {"probe_gap": "gap", "lfw_dev": "lfw_dev", "orl": "orl"}  # {in the table: of a result}
 COSTS = {"cpu_minutes": "cpu_seconds", "wall_minutes": "seconds"}
 SAME = ("num_params", "macs", "faces_seen", "steps", "faces", "precision")  # for all seeds
-BEGIN, END = "<!-- the table begins -->", "<!-- the table ends -->"
 HEAD = (
     "arm", "parameters", "faces seen", "CPU minutes", "probe gap", "lfw-dev", "ORL", "seeds",
     "lfw-dev less `base`", "… with the same `-x`",
@@ -175,15 +173,3 @@ def points(found: Mapping[str, Any] | None) -> str:
 def on_page(table: Mapping[str, Any], figure: str) -> str:
     """Figure and table; `figure`: its path from the page."""
     return f"![accuracy over CPU minutes]({figure})\n\n{markdown(table)}"
-
-
-def with_table(page: Path, text: str) -> str:
-    """The page with a new text between its two marks. Raises InputError if it lacks them."""
-    try:
-        before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    except FileNotFoundError:
-        raise InputError(f"{page}: no such page; name one that is there with --page") from None
-    _, end, after = rest.partition(END)
-    if not end:
-        raise InputError(f"{page}: no lines {BEGIN} and {END}; put them where the table belongs")
-    return f"{before}{begin}\n{text}\n{end}{after}"

@@ -1,0 +1,117 @@
+"""Measure models on every benchmark of a suite, as one table.
+
+    facestill suite                         own: ORL, and the folder under verify: pairs
+    facestill suite synthdistill --data DIR --models runs/mined-2 teacher:dlib-resnet onnx:PATH
+    facestill suite my/suite.yaml --page README.md     the table between two marks of a page
+
+Without --models: the run that is reported, its 8-bit export and its teacher. Results that are there
+already are taken; what was stopped goes on. reports/suites/SUITE/ has the table as Markdown, CSV,
+LaTeX and JSON, and a page with the curves. A benchmark that is not there is a dash with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from eval.alignment import Alignment, add_options, alignment_by, asked
+from eval.photos.models import Model, load_model
+from eval.suites.formats import FORMS, as_json, markdown, text_table, with_table
+from eval.suites.page import suite_page
+from eval.suites.running import Measured, check_kinds, measure, open_all, require_unlike
+from eval.suites.table import Table, make_table
+from manifests.core import layout
+from manifests.core.errors import InputError, Parser, conclude, run_command
+from manifests.core.files import read_json, write_json, write_text
+from manifests.core.locks import writing
+from manifests.records.exports import INT8
+from manifests.settings.params import Params, load_params
+from manifests.settings.suite import Suite, find_suite, load_suite
+
+OWN = "own"
+TABLE = "table.json"
+
+
+def usual_models(params: Params) -> list[str]:
+    """The run that is reported, as 8 bits too where it was exported so, and its teacher."""
+    int8 = layout.export(params.report) / INT8
+    exported = [f"onnx:{int8.as_posix()}"] if int8.exists() else []
+    run, teacher = layout.run(params.report), params.teacher_text(params.teacher)
+    if not run.exists():
+        raise InputError(f"{run}: no such run; train it, or name models with --models")
+    return [run.as_posix(), *exported, f"teacher:{teacher}"]
+
+
+def check_replaced(out: Path, path: Path, *, force: bool) -> None:
+    """Raises InputError where the table of another suite would be lost."""
+    there = read_json(out / TABLE).get("file") if (out / TABLE).exists() and not force else None
+    if there not in (None, path.as_posix()):
+        raise InputError(
+            f"{out}: has the table of {there}, now it would be that of {path}; name another folder "
+            "with --out, or replace it with --force"
+        )
+
+
+def run_suite(
+    name: str,
+    suite: Suite,
+    models: Sequence[Model],
+    *,
+    data: Path,
+    params: Params,
+    alignment: Alignment,
+) -> tuple[Table, dict[str, Measured]]:
+    """The table of a suite, measured where no result is there."""
+    opened = open_all(suite, data, params, alignment)
+    measured = {each: measure(each, found, models) for each, found in opened.items()}
+    if not any(found.results for found in measured.values()):
+        reasons = {why for found in measured.values() for why in found.why_not.values()}
+        raise InputError(
+            f"suite {name}: nothing could be measured ({'; '.join(sorted(reasons))}); name the "
+            "folder that its benchmarks lie in with --data"
+        )
+    return make_table(name, suite, [model.name for model in models], measured), measured
+
+
+def write_table(out: Path, path: Path, table: Table, measured: dict[str, Measured]) -> None:
+    page = suite_page(table, measured)  # may fail: before anything is written
+    for name, form in FORMS.items():
+        write_text(out / name, form(table))
+    write_text(out / "index.html", page)
+    write_json(out / TABLE, {"file": path.as_posix(), **as_json(table)})
+
+
+def main() -> int | None:
+    parser = Parser(__doc__)
+    parser.add_argument("suite", nargs="?", default=OWN, help="its name, or its file, SUITE.yaml")
+    parser.add_argument("--models", nargs="+", metavar="MODEL", help="runs, teacher:, onnx:")
+    parser.add_argument("--data", type=Path, default=Path(), help="where the benchmarks lie")
+    parser.add_argument("--out", type=Path, help="folder, else reports/suites/SUITE")
+    parser.add_argument("--page", type=Path, help="shows the table between its two marks")
+    add_options(parser, frame=False)
+    parser.add_force()
+    args = parser.parse_args()
+    path = find_suite(args.suite)
+    suite, params = load_suite(path), load_params()
+    check_kinds(suite, path)
+    out = args.out or layout.suite_report(path.stem)
+    check_replaced(out, path, force=args.force)
+    if args.page:
+        with_table(args.page, "")  # raises here, and not after the measuring
+    models = [load_model(text, layout.WEIGHTS) for text in args.models or usual_models(params)]
+    require_unlike(models)
+    alignment = asked(args).alignment or alignment_by(params.aligner)
+    with writing(out):
+        table, measured = run_suite(
+            path.stem, suite, models, data=args.data, params=params, alignment=alignment
+        )
+        write_table(out, path, table, measured)
+    if args.page:
+        write_text(args.page, with_table(args.page, markdown(table)))
+    print(text_table(table))
+    conclude(out / "index.html", f"{len(models)} models on {len(measured)} benchmarks")
+    return 2 if any(found.broken for found in measured.values()) else None
+
+
+if __name__ == "__main__":
+    run_command(main)
