@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.alignment import Alignment, add_options, alignment_by, asked
 from eval.photos.models import Model, load_model
 from eval.suites.formats import FORMS, as_json, markdown, text_table, with_table
 from eval.suites.page import suite_page
@@ -59,10 +58,9 @@ def run_suite(
     *,
     data: Path,
     params: Params,
-    alignment: Alignment,
 ) -> tuple[Table, dict[str, Measured]]:
     """The table of a suite, measured where no result is there."""
-    opened = open_all(suite, data, params, alignment)
+    opened = open_all(suite, data, params)
     measured = {each: measure(each, found, models) for each, found in opened.items()}
     if not any(found.results for found in measured.values()):
         reasons = {why for found in measured.values() for why in found.why_not.values()}
@@ -88,7 +86,6 @@ def main() -> int | None:
     parser.add_argument("--data", type=Path, default=Path(), help="where the benchmarks lie")
     parser.add_argument("--out", type=Path, help="folder, else reports/suites/SUITE")
     parser.add_argument("--page", type=Path, help="shows the table between its two marks")
-    add_options(parser, frame=False)
     parser.add_force()
     args = parser.parse_args()
     path = find_suite(args.suite)
@@ -100,11 +97,8 @@ def main() -> int | None:
         with_table(args.page, "")  # raises here, and not after the measuring
     models = [load_model(text, layout.WEIGHTS) for text in args.models or usual_models(params)]
     require_unlike(models)
-    alignment = asked(args).alignment or alignment_by(params.aligner)
     with writing(out):
-        table, measured = run_suite(
-            path.stem, suite, models, data=args.data, params=params, alignment=alignment
-        )
+        table, measured = run_suite(path.stem, suite, models, data=args.data, params=params)
         write_table(out, path, table, measured)
     if args.page:
         write_text(args.page, with_table(args.page, markdown(table)))

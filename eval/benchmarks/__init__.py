@@ -33,6 +33,11 @@ def open_benchmark(text: str, alignment: Alignment | None = None) -> Protocol:
     return protocol
 
 
+def require_kind(text: str) -> None:
+    """Raises InputError that lists the kinds, for KIND:ARGUMENT of one that does not exist."""
+    find_backend(sys.modules[__name__], "benchmark", split_kind(text)[0])
+
+
 def _alignment_for(kind: str, frame: Frame | None, wanted: Alignment | None) -> Alignment:
     """`frame`: that images of this kind are crops in."""
     if frame is None:
@@ -66,7 +71,7 @@ def open_protocols(params: Params) -> dict[str, Protocol]:
     return protocols
 
 
-def open_pairs(folder: str, wanted: str | None, alignment: Alignment) -> Protocol:
+def open_pairs(folder: str, wanted: str | None, alignment: Alignment | None = None) -> Protocol:
     """The pairs of the folder that params name, whose digest is to be `wanted`."""
     protocol = open_benchmark(f"pairs:{folder}", alignment)
     found = protocol.benchmark.protocol_sha256

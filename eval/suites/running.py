@@ -11,15 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eval import benchmarks
-from eval.alignment import Alignment
-from eval.benchmarks import open_benchmark, open_pairs
+from eval.benchmarks import open_benchmark, open_pairs, require_kind
 from eval.benchmarks.base import Protocol
 from eval.photos.models import Model
 from eval.photos.verification import METRICS, identity_of, verify_models
 from eval.scoring.results import read_result
 from manifests.core import layout
-from manifests.core.backends import find_backend, split_kind
+from manifests.core.backends import split_kind
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
 from manifests.settings.params import Params
@@ -48,7 +46,7 @@ def check_kinds(suite: Suite, where: Path) -> None:
     for name, places in suite.benchmarks.items():
         for text in places.texts:
             try:
-                find_backend(benchmarks, "benchmark", split_kind(text)[0])
+                require_kind(text)
             except InputError as error:
                 raise InputError(f"{where}: benchmarks: {name}: {error}") from None
 
@@ -77,28 +75,27 @@ def locate(places: Places, data: Path) -> str:
 
 
 def open_all(
-    suite: Suite, data: Path, params: Params, alignment: Alignment
+    suite: Suite, data: Path, params: Params
 ) -> dict[str, tuple[str, Protocol] | InputError]:
     """Every benchmark opened, with what was opened, or why not: all that can be refused is known
     before anything is measured."""
     found: dict[str, tuple[str, Protocol] | InputError] = {}
     for name, places in suite.benchmarks.items():
         try:
-            found[name] = _open(locate(places, data), params, alignment)
+            found[name] = _open(locate(places, data), params)
         except InputError as error:
             found[name] = error
     return found
 
 
-def _open(text: str, params: Params, alignment: Alignment) -> tuple[str, Protocol]:
-    """With what was opened. Images that are crops already are not to be aligned."""
+def _open(text: str, params: Params) -> tuple[str, Protocol]:
+    """With what was opened."""
+    if text != PAIRS:
+        return text, open_benchmark(text)
     folder = params.verify.pairs
-    if text == PAIRS:
-        if folder is None:
-            raise AbsentError("no folder is named under verify: pairs in params.yaml")
-        return f"{PAIRS}:{folder}", open_pairs(folder, params.verify.protocol, alignment)
-    source = find_backend(benchmarks, "benchmark", split_kind(text)[0])
-    return text, open_benchmark(text, None if hasattr(source, "FRAME") else alignment)
+    if folder is None:
+        raise AbsentError("no folder is named under verify: pairs in params.yaml")
+    return f"{PAIRS}:{folder}", open_pairs(folder, params.verify.protocol)
 
 
 def measure(
