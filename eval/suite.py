@@ -12,11 +12,13 @@ LaTeX and JSON, and a page with the curves. A benchmark that is not there is a d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from eval.photos.models import Model, load_model
 from eval.suites.formats import FORMS, as_json, markdown, text_table, with_table
 from eval.suites.page import suite_page
+from eval.suites.rules import Entry, by_rules, check_entry, entrant, write_submission
 from eval.suites.running import Measured, check_kinds, measure, open_all, require_unlike
 from eval.suites.table import Table, make_table
 from manifests.core import layout
@@ -39,6 +41,16 @@ def usual_models(params: Params) -> list[str]:
     if not run.exists():
         raise InputError(f"{run}: no such run; train it, or name models with --models")
     return [run.as_posix(), *exported, f"teacher:{teacher}"]
+
+
+def load_models(texts: Sequence[str], baseline: str | None) -> list[Model]:
+    """Every model once, the baseline behind them."""
+    models = [load_model(text, layout.WEIGHTS) for text in texts]
+    if baseline is not None:
+        last = load_model(baseline, layout.WEIGHTS)
+        models = [*(model for model in models if model.sha256 != last.sha256), last]
+    require_unlike(models)
+    return models
 
 
 def check_replaced(out: Path, path: Path, *, force: bool) -> None:
@@ -85,6 +97,10 @@ def main() -> int | None:
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="runs, teacher:, onnx:")
     parser.add_argument("--data", type=Path, default=Path(), help="where the benchmarks lie")
     parser.add_argument("--out", type=Path, help="folder, else reports/suites/SUITE")
+    parser.add_argument("--task", help="of the suite's rules: 1.1 … 2.3, or 1, 2; checked")
+    parser.add_argument("--baseline", metavar="MODEL", help="frcsyn: trained on real faces")
+    parser.add_argument("--submit", action="store_true", help="write what is handed in")
+    parser.add_argument("--threshold", type=float, help="frcsyn: of its decisions")
     parser.add_argument("--page", type=Path, help="shows the table between its two marks")
     parser.add_force()
     args = parser.parse_args()
@@ -95,16 +111,22 @@ def main() -> int | None:
     check_replaced(out, path, force=args.force)
     if args.page:
         with_table(args.page, "")  # raises here, and not after the measuring
-    models = [load_model(text, layout.WEIGHTS) for text in args.models or usual_models(params)]
-    require_unlike(models)
+    models = load_models(args.models or usual_models(params), args.baseline)
+    entry = Entry(args.task, args.baseline and models[-1].name, args.threshold)
+    told = check_entry(suite, path, entry, models)
+    handed_in = entrant(suite, entry, models) if args.submit else None
     with writing(out):
-        table, measured = run_suite(path.stem, suite, models, data=args.data, params=params)
+        found, measured = run_suite(path.stem, suite, models, data=args.data, params=params)
+        table = replace(by_rules(found, suite, measured, entry.baseline), told=tuple(told))
         write_table(out, path, table, measured)
     if args.page:
         write_text(args.page, with_table(args.page, markdown(table)))
     print(text_table(table))
+    if handed_in:
+        for file in write_submission(suite, entry, handed_in, measured, out / "submission"):
+            print(f"handed in: {file}")
     conclude(out / "index.html", f"{len(models)} models on {len(measured)} benchmarks")
-    return 2 if any(found.broken for found in measured.values()) else None
+    return 2 if any(own.broken for own in measured.values()) else None
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def plain(text: str) -> str:
 
 
 def number(cell: Cell) -> str:
-    return DASH if cell.value is None else f"{cell.value:.2f}"
+    return DASH if cell.value is None else f"{cell.value:.{cell.digits}f}"
 
 
 def interval(cell: Cell) -> str:
@@ -57,7 +57,7 @@ def notes(table: Table) -> list[str]:
     ]
     found += [f"{DASH} {reason}" for reason in table.reasons]
     found += [f"{row.model} as published: {row.source}" for row in table.published]
-    return [plain(note) for note in found]
+    return [plain(note) for note in (*found, *table.told)]
 
 
 def _opened(facts: Mapping[str, Any]) -> str:
@@ -194,7 +194,10 @@ def as_json(table: Table) -> dict[str, Any]:
     return {
         "suite": table.name,
         "title": table.title,
-        "columns": {column.heading: column.figure.text for column in table.columns},
+        "columns": [
+            {"benchmark": own.benchmark, "heading": own.heading, "figure": own.figure.text}
+            for own in table.columns
+        ],
         "benchmarks": table.benchmarks,
         "rows": rows,
         "marks": BEST,

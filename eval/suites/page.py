@@ -21,12 +21,10 @@ def page_content(table: Table, measured: Mapping[str, Measured]) -> dict[str, An
     """What the template shows. Scores are read here."""
     curves = {name: curves_of(name, found) for name, found in measured.items() if found.results}
     titles = {name: title for name, title in TITLES.items() if name != "curves" or curves}
-    single = len({column.heading for column in table.columns}) == 1
     return {
         "table": table,
         "curves": curves,
         "titles": titles,
-        "single": single,
         "notes": notes(table),
         "best": BEST,
         "number": number,

@@ -31,6 +31,7 @@ class Cell:
     over: str = ""  # people or pairs: what the interval resamples
     best: bool = False
     why_not: str = ""
+    digits: int = 2  # behind the point
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Column:
     benchmark: str  # or mean
     heading: str
     figure: Figure
+    computed: bool = False  # from several benchmarks, by a competition's rules
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     benchmarks: Mapping[str, Mapping[str, Any]]  # what was measured: pairs, people, protocol
+    told: tuple[str, ...] = ()  # what else is to be known
 
     @property
     def measured(self) -> list[Row]:
@@ -66,10 +69,10 @@ class Table:
     @property
     def heads(self) -> list[str]:
         """Of the columns; a single figure is named by the title alone."""
-        single = len({column.heading for column in self.columns}) == 1
+        single = len({own.heading for own in self.columns if not own.computed}) == 1
         return [
-            column.benchmark if single else f"{column.benchmark}, {column.heading}"
-            for column in self.columns
+            own.benchmark if single and not own.computed else f"{own.benchmark}, {own.heading}"
+            for own in self.columns
         ]
 
     @property
@@ -123,7 +126,9 @@ def make_table(
 def _columns(suite: Suite) -> tuple[Column, ...]:
     names = [*suite.benchmarks, *([MEAN] if suite.mean else [])]
     return tuple(
-        Column(name, heading, figure) for name in names for heading, figure in suite.columns.items()
+        Column(name, heading, chosen.of(name))
+        for name in names
+        for heading, chosen in suite.columns.items()
     )
 
 

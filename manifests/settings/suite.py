@@ -20,6 +20,7 @@ from manifests.core.parsing import forms_of, parse, parse_keys, required_of
 from manifests.settings.params import read_yaml
 
 MEAN = "mean"  # the column behind the benchmarks
+ELSE = "else"
 STEP = re.compile(r"([a-z][a-z0-9_]*)(?:\[([^\[\]]+)\])?")  # name, or name[key]
 # What metrics.json has at its root that may stand in a table.
 FIGURES = (
@@ -27,6 +28,11 @@ FIGURES = (
     "rank_1", "identification", "by_group",
 )  # fmt: skip
 RATIOS = ("ser", "gini", "worst_over_best")  # all else is a share of a hundred
+# Of a competition: its name in the table, and the columns that it ranks by.
+COMPUTED = {
+    "frcsyn": ("FRCSyn", ("AVG of groups", "SD", "TO", "AVG of sets", "GAP of TO", "GAP of AVG")),
+    "sdfr": ("SDFR", ("Borda points", "place")),
+}
 LESS_IS_BETTER = ("eer", "std", *RATIOS)
 
 
@@ -82,6 +88,27 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """What a column shows: one figure, or another one of some benchmarks:
+    {else: accuracy, IJB-B: "tar_at_far[0.0001]"}."""
+
+    usual: Figure
+    others: Mapping[str, Figure] = field(default_factory=dict)
+
+    @classmethod
+    def parsed(cls, value: Any, where: str) -> Chosen:
+        if not isinstance(value, Mapping):
+            return cls(Figure.parsed(value, where))
+        found = dict(parse(Mapping[str, Figure], value, where))
+        if ELSE not in found:
+            raise InputError(f"{where}: missing key {ELSE!r}, the figure of all other benchmarks")
+        return cls(found.pop(ELSE), found)
+
+    def of(self, benchmark: str) -> Figure:
+        return self.others.get(benchmark, self.usual)
+
+
+@dataclass(frozen=True)
 class Reference:
     """Figures that others published, in the units of the table."""
 
@@ -97,7 +124,7 @@ ACCURACY = Figure("accuracy", ("accuracy",))
 class Suite:
     title: str
     benchmarks: Mapping[str, Places]  # by the name in the table
-    columns: Mapping[str, Figure] = field(default_factory=lambda: {"accuracy": ACCURACY})
+    columns: Mapping[str, Chosen] = field(default_factory=lambda: {"accuracy": Chosen(ACCURACY)})
     mean: bool = True  # over the benchmarks, where all of them are there
     rules: Literal["frcsyn", "sdfr"] | None = None  # of a competition, checked and computed
     reference: tuple[Reference, ...] = ()
@@ -123,6 +150,12 @@ def load_suite(path: Path) -> Suite:
             raise InputError(f"{where}: {name}: none; name at least one")
     if MEAN in suite.benchmarks:
         raise InputError(f"{where}: benchmarks: {MEAN!r} is the column behind them; rename it")
+    for heading, chosen in suite.columns.items():
+        for name in chosen.others:
+            try:
+                pick("benchmark", name, suite.benchmarks)
+            except InputError as error:
+                raise InputError(f"{where}: columns: {heading}: {error}") from None
     for place, reference in enumerate(suite.reference):
         _check_reference(suite, reference, f"{where}: reference[{place}]: figures")
     return suite
@@ -130,10 +163,13 @@ def load_suite(path: Path) -> Suite:
 
 def _check_reference(suite: Suite, reference: Reference, where: str) -> None:
     names = dict.fromkeys([*suite.benchmarks, *([MEAN] if suite.mean else [])])
+    known: dict[str, Mapping[str, None]] = dict.fromkeys(suite.columns, names)
+    if suite.rules is not None:
+        name, headings = COMPUTED[suite.rules]
+        known |= {heading: {name: None} for heading in headings}
     try:
         for column, figures in reference.figures.items():
-            pick("column", column, suite.columns)
             for benchmark in figures:
-                pick("benchmark", benchmark, names)
+                pick("benchmark", benchmark, pick("column", column, known))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None

@@ -100,7 +100,7 @@ def test_json_has_everything() -> None:
     found = as_json(table_of())
     first = found["rows"][0]["figures"][0]
     assert first["value"] == 95.416 and first["benchmark"] == "LFW" and first["best"]
-    assert found["rows"][1]["source"] == "S" and found["columns"] == {"accuracy": "accuracy"}
+    assert found["rows"][1]["source"] == "S" and found["columns"][0]["figure"] == "accuracy"
     assert found["benchmarks"]["CFP"]["why_not"] == {"runs/a_b": "nothing lies at data/x"}
 
 
@@ -149,7 +149,7 @@ def test_no_name_is_markup_on_the_page() -> None:
 
     table = table_of(HOSTILE, heading=HOSTILE, source=HOSTILE)
     content = {
-        "table": table, "curves": {}, "titles": TITLES, "single": True, "notes": notes(table),
+        "table": table, "curves": {}, "titles": TITLES, "notes": notes(table),
         "best": BEST, "number": number, "interval": interval, "colours": COLOURS,
     }  # fmt: skip
     page = render_page(content, TEMPLATE)

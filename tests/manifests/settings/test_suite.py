@@ -32,7 +32,7 @@ def test_a_suite_keeps_its_order(tmp_path: Path) -> None:
     assert list(suite.benchmarks) == ["LFW", "ORL"]
     assert suite.benchmarks["LFW"].texts == ("bin:lfw.bin", "lfw:lfw")
     assert suite.benchmarks["ORL"].texts == ("orl",)
-    assert suite.columns["TAR"].path == ("tar_at_far", "0.001")
+    assert suite.columns["TAR"].of("LFW").path == ("tar_at_far", "0.001")
     assert suite.mean and suite.reference[0].figures == {"accuracy": {"LFW": 99.5, "mean": 98.0}}
 
 
@@ -49,6 +49,8 @@ def test_a_suite_keeps_its_order(tmp_path: Path) -> None:
         ("{LFW: 99.5", "{LFV: 99.5", "reference[0]: figures: unknown benchmark 'LFV'; valid names"),
         ("{accuracy: {LFW: 9", "{AUC: {LFW: 9", "unknown column 'AUC'; valid names: TAR, accuracy"),
         ("99.5", "high", "LFW: 'high' is a str, not float"),
+        ("accuracy: accuracy", "a: {LFW: auc}", "columns: a: missing key 'else'"),
+        ("accuracy: accuracy", "a: {else: auc, LFV: eer}", "columns: a: unknown benchmark 'LFV'"),
         (GOOD, "[", "not readable as YAML"),
         (GOOD, "title: T\nbenchmarks: {}", "benchmarks: none; name at least one"),
         ("title: Two", "title: Two\nrules: frcsin", "'frcsin', expected one of frcsyn, sdfr"),
