@@ -33,11 +33,6 @@ def open_benchmark(text: str, alignment: Alignment | None = None) -> Protocol:
     return protocol
 
 
-def require_kind(text: str) -> None:
-    """Raises InputError that lists the kinds, for KIND:ARGUMENT of one that does not exist."""
-    find_backend(sys.modules[__name__], "benchmark", split_kind(text)[0])
-
-
 def _alignment_for(kind: str, frame: Frame | None, wanted: Alignment | None) -> Alignment:
     """`frame`: that images of this kind are crops in."""
     if frame is None:
@@ -81,3 +76,8 @@ def open_pairs(folder: str, wanted: str | None, alignment: Alignment | None = No
             "bring that folder or change verify.protocol"
         )
     return protocol
+
+
+def require_kind(text: str) -> None:
+    """Raises InputError that lists the kinds, for KIND:ARGUMENT of one that does not exist."""
+    find_backend(sys.modules[__name__], "benchmark", split_kind(text)[0])

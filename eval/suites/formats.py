@@ -21,7 +21,7 @@ DASH = "–"
 BEGIN, END = "<!-- the table begins -->", "<!-- the table ends -->"
 BEST = (
     "better than every other model here by the paired test: the 95 % interval over people of the "
-    "difference lies on one side of 0, and where nobody knows who is who McNemar's p < 0.05"
+    "difference lies on one side of 0 and, where nobody knows who is who, McNemar's p is below 0.05"
 )
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet would compute
 LATEX = {
