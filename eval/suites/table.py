@@ -190,7 +190,7 @@ def _facts(measured: Measured, metrics: Mapping[str, Mapping[str, Any]]) -> dict
              "alignment")  # fmt: skip
     found: dict[str, Any] = {"opened": measured.opened}
     for each in metrics.values():
-        found |= {key: each[key] for key in names}
+        found |= {key: each.get(key) for key in names}
         found["intervals_over"] = PEOPLE if people_known(each) else PAIRS
     results = {model: folder.as_posix() for model, folder in measured.results.items()}
     return {**found, "results": results, "why_not": dict(measured.why_not)}
@@ -276,7 +276,7 @@ def best_of(
 
 def _tested(figure: Figure, metrics: Mapping[str, Any]) -> tuple[str, float] | None:
     """What `paired` calls a figure, and whether more of that is better: 1, or -1."""
-    if metrics["num_subjects"] < MIN_PEOPLE:
+    if metrics["num_subjects"] < MIN_PEOPLE or metrics["num_folds"] < 2:
         return None
     match figure.path:
         case ("accuracy",) | ("auc",):

@@ -125,6 +125,13 @@ def test_models_are_the_reported_run_its_export_and_its_teacher(
     assert rows[1]["model"] == "onnx:runs/exports/mined-2/student.int8.onnx"
 
 
+def test_readme_s_results_are_a_table_of_the_default_suite() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = text.partition(BEGIN)[2].partition(END)[0].strip().splitlines()
+    assert shown[0] == "| model | ORL | photographs |" and shown[2].startswith("| `runs/")
+    assert shown[-2].startswith("- ORL: 3,600 pairs of 40 people, intervals over people; protocol")
+
+
 def test_the_default_suite_is_what_is_here() -> None:
     found = yaml.safe_load((ROOT / "manifests/suites/own.yaml").read_text(encoding="utf-8"))
     assert found["benchmarks"] == {"ORL": "orl", "photographs": "pairs"}

@@ -14,15 +14,28 @@ import torch
 from eval import benchmarks
 from eval.photos.models import Model
 from eval.suites import running
+from eval.suites.rules import by_rules
 from eval.suites.running import Measured, measure, open_all, require_unlike
-from eval.suites.table import make_table
+from eval.suites.table import Table, make_table
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json, write_json
 from manifests.settings.params import Params, Verify
-from manifests.settings.suite import Suite
+from manifests.settings.suite import Suite, load_suite
+from tests.conftest import ROOT
 from tests.eval.suites.test_table import suite_of, values
-from tests.protocols import ACCURACY, CUT, bin_lists, colours, make_rfw, write_rows
+from tests.protocols import (
+    ACCURACY,
+    AUC,
+    CUT,
+    bin_lists,
+    colours,
+    known_pairs,
+    make_rfw,
+    make_templates,
+    save,
+    write_rows,
+)
 
 NOTHING: dict[str, Sequence[str]] = dict.fromkeys(("African", "Asian", "Caucasian", "Indian"), ())
 
@@ -161,20 +174,65 @@ def test_pairs_without_a_folder_are_those_of_the_parameters(here: Path, params: 
     assert found.broken and "nowhere: no such folder" in found.why_not["colours"]
 
 
-def test_groups_are_in_the_table_of_rfw(here: Path, params: Params) -> None:
+def make_known(root: Path) -> None:
+    """The known answer as pairs.csv, every pair of people of its own."""
+    rows = []
+    for row, (left, right, same) in enumerate(known_pairs()):
+        names = f"p{row}/0.png", f"{'p' if same else 'q'}{row}/1.png"
+        for name, colour in zip(names, (left, right), strict=True):
+            save(root / "images" / name, colour)
+        rows.append((row // 4, *names, int(same)))
+    write_rows(root / "pairs.csv", ("fold", "left", "right", "same"), rows)
+
+
+def table_of(name: str, params: Params) -> Table:
+    """Of a suite of this repository, by rules where it has some."""
+    suite = load_suite(ROOT / f"manifests/suites/{name}.yaml")
+    measured = run(suite, params, [colours()])
+    assert not any(found.broken for found in measured.values())
+    return by_rules(make_table(name, suite, ["colours"], measured), suite, measured)
+
+
+def test_synthdistill_on_stand_ins(here: Path, params: Params) -> None:
+    for name in ("calfw", "cplfw", "cfp_fp", "agedb_30"):
+        shutil.copy(here / "data/lfw.bin", here / f"data/{name}.bin")
+    table = table_of("synthdistill", params)
+    assert table.heads == ["LFW", "CA-LFW", "CP-LFW", "CFP-FP", "AgeDB-30", "mean"]
+    assert values(table.measured[0]) == pytest.approx([95.0] * 6)
+    assert len(table.published) == 6 and table.reasons == []
+
+
+def test_rfw_on_stand_ins(here: Path, params: Params) -> None:
     make_rfw(here / "data/rfw", {**NOTHING, "African": ("genuine", "impostor")})
-    way = "by_group.groups[{}].accuracy"
-    columns = {name: way.format(name) for name in ("African", "Asian")}
-    columns["SER"] = "by_group.accuracy_ser"
-    suite = replace(
-        suite_named({"RFW": "rfw:rfw"}),
-        columns=suite_of("x", columns=columns).columns,
-        mean=False,
-    )
-    table = make_table("t", suite, ["colours"], run(suite, params, [colours()]))
-    african, asian, ser = values(table.measured[0])
-    assert (african, asian) == (pytest.approx(100 * ACCURACY), pytest.approx(100.0))
-    assert ser is None  # over a best group without errors there is no ratio
+    found = values(table_of("rfw", params).measured[0])
+    assert found[:5] == pytest.approx([95.0, 100.0, 100.0, 100.0, 98.75])
+    assert found[5] == pytest.approx(2.5)  # of 5, 0, 0 and 0, with ddof 1
+    assert found[6:] == [None] * 3  # over a best of 0, and with 80 impostors
+
+
+def test_frcsyn_on_stand_ins(here: Path, params: Params) -> None:
+    for name in ("bupt", "agedb", "cfp-fp", "rof"):
+        make_known(here / "data/frcsyn" / name)
+    table = table_of("frcsyn", params)
+    found = dict(zip(table.heads, values(table.measured[0]), strict=True))
+    for name in ("BUPT", "AgeDB", "CFP-FP", "ROF"):
+        assert found[f"{name}, accuracy"] == pytest.approx(95.0)
+        assert found[f"{name}, AUC"] == pytest.approx(100 * AUC)
+    assert found["FRCSyn, AVG of sets"] == pytest.approx(95.0)
+    assert found["FRCSyn, TO"] is None  # without a column of groups
+    best = next(row for row in table.published if row.model == "sub-task 2.2, Idiap-SynthDistill")
+    assert dict(zip(table.heads, values(best), strict=True))["FRCSyn, AVG of sets"] == 93.5
+
+
+def test_ijb_on_stand_ins(here: Path, params: Params) -> None:
+    folder = make_templates(here / "data/ijbb")
+    write_rows(folder / "gallery.csv", ("template_id",), [(1,), (4,)])
+    write_rows(folder / "probes.csv", ("template_id",), [(2,)])
+    table = table_of("ijb", params)
+    found = dict(zip(table.heads, values(table.measured[0]), strict=True))
+    assert found["IJB-B, rank 1"] == pytest.approx(100.0)
+    assert found["IJB-B, TAR at FAR 1 %"] is None  # of three people
+    assert any(reason.startswith("IJB-C: nothing lies at ") for reason in table.reasons)
 
 
 def test_a_model_is_named_once() -> None:
