@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from shutil import get_terminal_size
 
 from eval.photos.models import Model, load_model
 from eval.suites.formats import FORMS, as_json, markdown, text_table, with_table
@@ -121,7 +122,7 @@ def main() -> int | None:
         write_table(out, path, table, measured)
     if args.page:
         write_text(args.page, with_table(args.page, markdown(table)))
-    print(text_table(table))
+    print(text_table(table, get_terminal_size((100, 24)).columns))
     if handed_in:
         for file in write_submission(suite, entry, handed_in, measured, out / "submission"):
             print(f"handed in: {file}")

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from eval.reporting.style import shortened
 from eval.suites.table import PEOPLE, Cell, Row, Table
 from manifests.core.backends import split_kind
 from manifests.core.errors import InputError
@@ -56,7 +57,10 @@ def notes(table: Table) -> list[str]:
         if facts["results"]
     ]
     found += [f"{DASH} {reason}" for reason in table.reasons]
-    found += [f"{row.model} as published: {row.source}" for row in table.published]
+    sources = dict.fromkeys(row.source for row in table.published)
+    for source in sources:
+        names = [row.model for row in table.published if row.source == source]
+        found.append(f"published ({source}): {'; '.join(names)}")
     return [plain(note) for note in (*found, *table.told)]
 
 
@@ -74,24 +78,59 @@ def _people(facts: Mapping[str, Any]) -> str:
     return f"of {facts['num_subjects']:,} people, too few: intervals over pairs as if independent"
 
 
-def text_table(table: Table) -> str:
-    """For the screen: two lines a model, figures above their intervals; * is the best."""
-    rows = [["", *(f"{plain(head)} " for head in table.heads)]]
+def text_table(table: Table, width: int) -> str:
+    """For a screen of so many columns: what does not fit beside the names stands below. Two lines
+    a model, figures above their intervals; * is the best."""
+    blocks = ["\n".join(_block(table, places)) for places in _fitting(table, width)]
+    best = any(cell.best for row in table.rows for cell in row.cells)
+    star = [f"* {BEST}"] if best else []
+    return "\n".join([plain(table.title), "\n\n".join(blocks), *star, *notes(table)])
+
+
+def _name(row: Row) -> str:
+    return shortened(plain(row.model) + (" (published)" if row.source else ""))
+
+
+def _width(table: Table, place: int) -> int:
+    """Of a column, with a sign for the best."""
+    cells = [row.cells[place] for row in table.rows]
+    shown = (table.heads[place], *map(interval, cells), *map(number, cells))
+    return max(len(plain(text)) for text in shown) + 1
+
+
+def _fitting(table: Table, width: int) -> list[list[int]]:
+    """The places of the columns, in parts that fit beside the names; at least one in each."""
+    names = max(map(len, map(_name, table.rows)))
+    parts: list[list[int]] = [[]]
+    left = width - names
+    for place in range(len(table.columns)):
+        needed = _width(table, place) + 2
+        if parts[-1] and needed > left:
+            parts.append([])
+            left = width - names
+        parts[-1].append(place)
+        left -= needed
+    return parts
+
+
+def _block(table: Table, places: Sequence[int]) -> list[str]:
+    """Some columns; published rows only where they have a figure there."""
+    names = max(map(len, map(_name, table.rows)))
+    rows = [["", *(f"{plain(table.heads[place])} " for place in places)]]
     for row in table.rows:
-        stars = [number(cell) + ("*" if cell.best else " ") for cell in row.cells]
-        rows.append([plain(row.model) + (" (published)" if row.source else ""), *stars])
-        if any(cell.interval for cell in row.cells):
-            rows.append(["", *map(interval, row.cells)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
+        cells = [row.cells[place] for place in places]
+        if not row.source or any(cell.value is not None for cell in cells):
+            stars = [number(cell) + ("*" if cell.best else " ") for cell in cells]
+            rows.append([_name(row), *stars])
+        if any(cell.interval for cell in cells):
+            rows.append(["", *(f"{interval(cell)} " for cell in cells)])
+    widths = [_width(table, place) for place in places]
+    return [
         "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            [name.ljust(names), *(c.rjust(w) for c, w in zip(cells, widths, strict=True))]
         ).rstrip()
-        for row in rows
+        for name, *cells in rows
     ]
-    star = [f"* {BEST}"] if any(cell.best for row in table.rows for cell in row.cells) else []
-    return "\n".join([plain(table.title), *lines, *star, *notes(table)])
 
 
 def markdown(table: Table) -> str:

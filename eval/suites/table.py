@@ -86,11 +86,11 @@ class Table:
                     key = (column.benchmark if whole else head, cell.why_not)
                     models = found.setdefault(key, [])
                     models += [row.model] if row.model not in models else []
-        every = len(self.measured)
-        return [
-            f"{what}{'' if len(models) == every else ', ' + ', '.join(models)}: {why}"
-            for (what, why), models in found.items()
-        ]
+        every, told = len(self.measured), dict[str, list[str]]()
+        for (what, why), models in found.items():
+            of = "" if len(models) == every else f" of {', '.join(models)}"
+            told.setdefault(why, []).append(f"{what}{of}")
+        return [f"{'; '.join(whats)}: {why}" for why, whats in told.items()]
 
     def benchmarks_lacking(self, name: str) -> Collection[str]:
         """The reasons for which a benchmark was not measured at all."""

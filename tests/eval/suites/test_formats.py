@@ -59,17 +59,26 @@ def test_markdown() -> None:
         "- LFW (lfw.bin): 6,000 pairs of 5,749 people, intervals over people; "
         "protocol abababababab",
         "- – CFP: nothing lies at data/x",
-        "- M as published: S",
+        "- published (S): M",
     ]
 
 
 def test_text_has_the_intervals_below_and_a_star_at_the_best() -> None:
-    lines = text_table(table_of()).splitlines()
+    lines = text_table(table_of(), 80).splitlines()
     assert lines[0] == "Two benchmarks, %"
     assert lines[2].split() == ["runs/a_b", "95.42*", "–"]
     assert lines[3].split() == ["[92.47,", "97.64]"]
     assert lines[4].split() == ["M", "(published)", "99.50", "–"]
     assert lines[5].startswith("* better than every other model")
+
+
+def test_text_that_is_wider_than_the_screen_goes_on_below() -> None:
+    lines = text_table(table_of(), 30).splitlines()
+    assert [line.split() for line in lines[1:7]] == [
+        ["LFW"], ["runs/a_b", "95.42*"], ["[92.47,", "97.64]"], ["M", "(published)", "99.50"], [],
+        ["CFP"],
+    ]  # fmt: skip
+    assert lines[7].split() == ["runs/a_b", "–"] and lines[8].startswith("* ")  # M has none there
 
 
 def test_latex() -> None:
@@ -127,8 +136,8 @@ def test_no_name_breaks_a_markdown_table_or_the_screen() -> None:
     for line in (head, row):
         assert line.replace(r"\|", "").count("|") == 4
     assert r"\<script\>" in head and row.count("`") == 2
-    assert "\x1b" not in text + text_table(table_of(HOSTILE))
-    assert len(text_table(table_of(HOSTILE)).splitlines()) == 9
+    assert "\x1b" not in text + text_table(table_of(HOSTILE), 200)
+    assert len(text_table(table_of(HOSTILE), 200).splitlines()) == 9
 
 
 def test_a_page_takes_the_table_between_its_marks(tmp_path: Path) -> None:
