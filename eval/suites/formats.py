@@ -181,12 +181,14 @@ def _harmless(text: str) -> str:
 
 def latex(table: Table) -> str:
     """For \\usepackage{booktabs}."""
+    best = any(cell.best for row in table.rows for cell in row.cells)
+    told = [plain(table.title), *([f"bold: {BEST}"] if best else []), *notes(table)]
     heads = [_tex(head) for head in ("", *table.heads)]
     body = [_tex_rows(table.measured)]
     body += [_tex_rows(table.published)] if table.published else []
     return "\n".join(
         [
-            *(f"% {note}" for note in (plain(table.title), *notes(table))),
+            *(f"% {line}" for line in told),
             rf"\begin{{tabular}}{{l{'r' * len(table.heads)}}}",
             r"\toprule",
             " & ".join(heads) + r" \\",
