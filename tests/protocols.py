@@ -78,19 +78,24 @@ def save(path: Path, colour: tuple[int, int, int]) -> None:
 Pair = tuple[tuple[int, int, int], tuple[int, int, int], bool]
 
 
-def known_pairs() -> list[Pair]:
-    """The pairs of the known answer, fold by fold."""
+GENUINE, IMPOSTOR = "genuine", "impostor"  # the mistakes of the known answer
+
+
+def known_pairs(mistakes: Sequence[str] = (GENUINE, IMPOSTOR)) -> list[Pair]:
+    """The pairs of the known answer, fold by fold, with these of its mistakes."""
     pairs: list[Pair] = []
     for fold in range(NUM_FOLDS):
-        pairs += [(RED, RED, True), (RED, GREEN if fold == 3 else RED, True)]
-        pairs += [(RED, CYAN, False), (RED, RED if fold == 7 else CYAN, False)]
+        far, near = fold == 3 and GENUINE in mistakes, fold == 7 and IMPOSTOR in mistakes
+        pairs += [(RED, RED, True), (RED, GREEN if far else RED, True)]
+        pairs += [(RED, CYAN, False), (RED, RED if near else CYAN, False)]
     return pairs
 
 
-def bin_lists() -> tuple[list[bytes], list[bool]]:
+def bin_lists(mistakes: Sequence[str] = (GENUINE, IMPOSTOR)) -> tuple[list[bytes], list[bool]]:
     """What a .bin of the known answer holds."""
-    images = [jpeg(colour) for left, right, _ in known_pairs() for colour in (left, right)]
-    return images, [same for *_, same in known_pairs()]
+    pairs = known_pairs(mistakes)
+    images = [jpeg(colour) for left, right, _ in pairs for colour in (left, right)]
+    return images, [same for *_, same in pairs]
 
 
 def python_2_pickle(images: Sequence[bytes], same: Sequence[bool], protocol: int) -> bytes:
@@ -118,7 +123,6 @@ def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[object
         csv.writer(file).writerows([header, *rows])
 
 
-GENUINE, IMPOSTOR = "genuine", "impostor"  # the mistakes of the known answer
 GROUPS = ("African", "Asian", "Caucasian", "Indian")
 
 

@@ -24,7 +24,8 @@ def open_benchmark(text: str, alignment: Alignment | None = None) -> Protocol:
     """
     kind, argument = split_kind(text)
     source = find_backend(sys.modules[__name__], "benchmark", kind)
-    aligned = _alignment_for(kind, getattr(source, "FRAME", None), alignment)
+    frame_of = getattr(source, "frame_of", None)
+    aligned = _alignment_for(kind, frame_of(argument) if frame_of else None, alignment)
     found: Protocol = source.open_protocol(argument, square=aligned.frame is not None)
     protocol = found.aligned(aligned)
     if protocol.disjoint:
@@ -34,7 +35,7 @@ def open_benchmark(text: str, alignment: Alignment | None = None) -> Protocol:
 
 
 def _alignment_for(kind: str, frame: Frame | None, wanted: Alignment | None) -> Alignment:
-    """`frame`: that images of this kind are crops in."""
+    """`frame`: that these images are crops in, always."""
     if frame is None:
         return wanted or alignment_by()
     own = crops_in(frame)

@@ -1,7 +1,7 @@
 """What a benchmark source promises: a file here with `open_protocol(argument, square=)`.
 
-`square`: its images are crops already, as those of a source with a `FRAME` always are. How others
-are aligned is no matter of a source's.
+`square`: its images are crops already, as those of a source always are where its
+`frame_of(argument)` names their frame. How others are aligned is no matter of a source's.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -43,8 +43,8 @@ class Protocol:
     images: ImageSource
     subject_rule: SubjectRule = "image"
     all_pairs: bool = False  # small enough, and labelled, to compare every image with every other
-    grouped: bool = False  # the first folder of a name is a group of people
     disjoint: bool = False  # no person may be in two folds
+    basis: str = "as the benchmark has them"  # where its groups of people come from, if it has any
     alignment: Alignment | None = None  # None: only until `open_benchmark` has said which
 
     @property
@@ -88,6 +88,7 @@ class Protocol:
             "subject_rule": self.subject_rule,
             "folds": DISJOINT if self.disjoint else "as given",
             "frame": self.frame.name if self.frame else "",
+            **({"groups": self.basis} if self.benchmark.group is not None else {}),
         }
         return replace(self.benchmark, recorded=facts)
 
@@ -154,6 +155,34 @@ def require_possible(rows: Sequence[Row], where: Sequence[str]) -> None:
             f"{where[place]}: {left[place]} and {right[place]} are of two people here and of one "
             f"by {'; '.join(joined[:MOST_NAMED])}; correct one of them"
         )
+
+
+def shared_groups(
+    left: Iterable[str], right: Iterable[str], group_of: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Of pairs of people: the group of both; "" where they are of two, or one is of none."""
+    both = ((group_of.get(a, ""), group_of.get(b, "")) for a, b in zip(left, right, strict=True))
+    return tuple(one if one == other else "" for one, other in both)
+
+
+def require_one_group(
+    rows: Sequence[Row], groups: Sequence[str], where: Sequence[str], rule: SubjectRule
+) -> None:
+    """Raises InputError, naming the rows, for a person in two groups, and where no pair has one."""
+    if not any(groups):
+        raise InputError(f"{where[0]}: no pair has a group; name them, or leave the column out")
+    _, left, right, same = zip(*rows, strict=True)
+    people = pair_subjects(left, right, np.array(same), rule)
+    home: dict[int, int] = {}  # the row that first says whose group
+    for row, group in enumerate(groups):
+        for person, name in ((people.left[row], left[row]), (people.right[row], right[row])):
+            if group and groups[home.setdefault(int(person), row)] != group:
+                first = home[int(person)]
+                raise InputError(
+                    f"{where[row]}: {name} is of group {group[:80]!r} here, its person of "
+                    f"{groups[first][:80]!r} by {where[first]}; correct one of them (a pair of two "
+                    "groups' people has none)"
+                )
 
 
 def _joining(rows: Sequence[Row], start: str, end: str) -> tuple[int, ...]:
@@ -248,6 +277,12 @@ def all_pairs_of(fold: int, people: Iterable[tuple[str, Sequence[str]]]) -> list
     return [(fold, a, b, p == q) for (a, p), (b, q) in combinations(images, 2)]
 
 
-def as_benchmark(name: str, rows: Sequence[Row], hashes: dict[str, str]) -> Benchmark:
+def as_benchmark(
+    name: str, rows: Sequence[Row], hashes: dict[str, str], group: Sequence[str] | None = None
+) -> Benchmark:
+    """`group`: of both people of each pair, "" of no one group; None: nothing is known of any."""
     folds, left, right, same = zip(*rows, strict=True)
-    return Benchmark(name, np.array(folds, np.int16), left, right, np.array(same), hashes)
+    groups = None if group is None else tuple(group)
+    return Benchmark(
+        name, np.array(folds, np.int16), left, right, np.array(same), hashes, group=groups
+    )

@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
-from eval.benchmarks.base import NUM_FOLDS, Protocol, as_benchmark
+from eval.benchmarks.base import NUM_FOLDS, Protocol, Row, as_benchmark
 from manifests.core.errors import InputError
 from manifests.photographs.images import MOST_BYTES, ImageList, image_hashes
-from pipeline.arrays.frames import ARCFACE112
+from pipeline.arrays.frames import ARCFACE112, Frame
 from pipeline.foreign.pickles import WITH_OBJECTS, PickledArray, load_pickle
 
-FRAME = ARCFACE112  # of the images, always
 MOST_FILE_BYTES = 4 << 30
 MOST_STEPS = 20_000_000  # instructions; a file of 6,000 pairs has about 50,000
+
+
+def frame_of(argument: str) -> Frame:
+    """Of the images, always."""
+    return ARCFACE112
 
 
 def open_protocol(argument: str, *, square: bool = True) -> Protocol:
@@ -29,18 +34,9 @@ def open_protocol(argument: str, *, square: bool = True) -> Protocol:
     if not argument:
         raise InputError("benchmark bin needs a file: bin:FILE, as InsightFace packs them")
     path = Path(argument)
-    value = load_pickle(path, WITH_OBJECTS, most_bytes=MOST_FILE_BYTES, most_steps=MOST_STEPS)
-    try:
-        buffers, same = _parse(value)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    names = [f"{index:06}" for index in range(len(buffers))]
-    source = ImageList(path, dict(zip(names, buffers, strict=True)))
-    fold = np.concatenate(
-        [np.full(len(block), k) for k, block in enumerate(np.array_split(same, NUM_FOLDS))]
-    )
-    hashes = image_hashes(source, names, square=square)
-    rows = list(zip(fold.tolist(), names[::2], names[1::2], same, strict=True))
+    images, rows = read_bin(path)
+    source = ImageList(path, images)
+    hashes = image_hashes(source, [*images], square=square)
     try:
         benchmark = as_benchmark("bin", rows, hashes)
     except InputError as error:
@@ -48,6 +44,29 @@ def open_protocol(argument: str, *, square: bool = True) -> Protocol:
             f"{path}: {error}; folds are ten contiguous blocks of its pairs: shuffle them"
         ) from None
     return Protocol(benchmark, source, "image")
+
+
+def read_bin(path: Path, inside: str = "") -> tuple[dict[str, bytes], list[Row]]:
+    """{name: image}, named by their places below `inside`, and the pairs in their folds.
+
+    Raises InputError, naming the file, as `open_protocol` does.
+    """
+    value = load_pickle(path, WITH_OBJECTS, most_bytes=MOST_FILE_BYTES, most_steps=MOST_STEPS)
+    try:
+        buffers, same = _parse(value)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    names = [f"{inside}{index:06}" for index in range(len(buffers))]
+    fold = contiguous(len(same), NUM_FOLDS)
+    rows = list(zip(fold.tolist(), names[::2], names[1::2], same, strict=True))
+    return dict(zip(names, buffers, strict=True)), rows
+
+
+def contiguous(count: int, parts: int) -> Int[np.ndarray, " _"]:
+    """The part that each of `count` things is in: equal parts in their order, the first ones one
+    longer where they cannot be equal."""
+    blocks = enumerate(np.array_split(np.arange(count), parts))
+    return np.concatenate([np.full(len(block), number) for number, block in blocks])
 
 
 def _parse(value: Any) -> tuple[list[bytes], list[bool]]:

@@ -1,4 +1,7 @@
-"""A folder of photographs with pairs.csv (fold,left,right,same) and images/."""
+"""A folder of photographs with pairs.csv (fold,left,right,same, perhaps group) and images/.
+
+A pair's group is that of both its people; it is empty where they are of two groups.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from eval.benchmarks.base import (
     named,
     need_folder,
     parse_fold,
+    require_one_group,
     require_possible,
     warn_of_labels,
 )
@@ -19,6 +23,7 @@ from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import ImageFolder, image_hashes
 from manifests.photographs.lists import read_csv
 from manifests.photographs.protocols import check_folds
+from manifests.photographs.scores import GROUP
 
 COLUMNS = ["fold", "left", "right", "same"]
 
@@ -27,15 +32,17 @@ def open_protocol(argument: str, *, square: bool = False) -> Protocol:
     """The protocol as it lies in the folder.
 
     Raises InputError naming the line for a missing image, a bad number or an empty fold, and for
-    pairs that cannot be.
+    pairs that cannot be: a person in two groups among them.
     """
     folder = need_folder("pairs", argument, "pairs.csv and images/")
     table, images = folder / "pairs.csv", folder / "images"
     source, faults = ImageFolder(images), Faults(str(table))
     lines: dict[str, Row] = {}
-    for where, row in read_csv(table, COLUMNS, faults=faults):
+    groups: list[str] = []
+    for where, row in read_csv(table, COLUMNS, [*COLUMNS, GROUP.name], faults=faults):
         with faults:
             lines[where] = _parse(where, source, row)
+            groups += [row[GROUP.name]] if GROUP.name in row else []
     faults.raise_any()
     places, rows = [*lines], [*lines.values()]
     if not rows:
@@ -46,9 +53,11 @@ def open_protocol(argument: str, *, square: bool = False) -> Protocol:
         check_folds("pairs", np.array(fold), np.array(same))  # before images are read
     except InputError as error:
         raise InputError(f"{table}: {error}") from None
-    hashes = image_hashes(source, {*left, *right}, square=square)
-    benchmark = as_benchmark("pairs", rows, hashes)
     rule = find_subject_rule(left, right, same)
+    if groups:
+        require_one_group(rows, groups, places, rule)
+    hashes = image_hashes(source, {*left, *right}, square=square)
+    benchmark = as_benchmark("pairs", rows, hashes, groups or None)
     if rule == "image":
         warn_of_labels(rows, places)
     return Protocol(benchmark, source, rule)

@@ -1,12 +1,13 @@
 """Templates in the manner of IJB: several photographs of one person, compared as one.
 
-    DIR/templates.csv   template_id,subject_id,media_id,image
+    DIR/templates.csv   template_id,subject_id,media_id,image, perhaps group (the subject's)
     DIR/pairs.csv       left,right (templates), or fold,left,right
     DIR/gallery.csv, DIR/probes.csv     template_id; both or none, for identification (1:N)
     DIR/images/
 
-Each list may be Parquet instead. Whether a pair is genuine follows from the subjects. Pairs
-without folds are dealt to ten in turn, genuine and impostor ones apart.
+Each list may be Parquet instead. Whether a pair is genuine follows from the subjects, and so does
+its group: the one that both are of. Pairs without folds are dealt to ten in turn, genuine and
+impostor ones apart.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int
 
-from eval.benchmarks.base import NUM_FOLDS, Protocol, need_folder, parse_fold
+from eval.benchmarks.base import NUM_FOLDS, Protocol, need_folder, parse_fold, shared_groups
 from manifests.core.errors import Faults, InputError
 from manifests.photographs.images import ImageFolder, image_hashes
 from manifests.photographs.lists import has_list, read_list
 from manifests.photographs.protocols import Benchmark, TemplateSet, check_folds
+from manifests.photographs.scores import GROUP
 
 MEMBERS = ("template_id", "subject_id", "media_id", "image")
 
@@ -29,7 +31,7 @@ def open_protocol(argument: str, *, square: bool = False) -> Protocol:
     """Raises InputError naming the line of a template of two people, or an unknown one."""
     folder = need_folder("templates", argument, "templates.csv, pairs.csv and images/")
     faults = Faults(str(folder))
-    full, members = _members(folder, faults)
+    full, members, groups = _members(folder, faults)
     faults.raise_any()
     lists = [_templates(folder, stem, full, faults) for stem in ("gallery", "probes")]
     left, right, fold = _pairs(folder, full, faults)
@@ -49,6 +51,7 @@ def open_protocol(argument: str, *, square: bool = False) -> Protocol:
         same,
         hashes,
         templates=templates,
+        group=shared_groups(map(_subject, left), map(_subject, right), groups) if groups else None,
     )
     return Protocol(benchmark, source, "folder")
 
@@ -57,19 +60,38 @@ def _subject(template: str) -> str:
     return template.split("/")[0]
 
 
-def _members(folder: Path, faults: Faults) -> tuple[dict[str, str], list[tuple[str, ...]]]:
-    """{template_id: SUBJECT/TEMPLATE}, and the columns of the member table; of images that are in
-    a template twice, or of two subjects, the fault is noted."""
+def _members(
+    folder: Path, faults: Faults
+) -> tuple[dict[str, str], list[tuple[str, ...]], dict[str, str]]:
+    """{template_id: SUBJECT/TEMPLATE}, the columns of the member table, and {subject: group}, of
+    none where the list has no groups; of images that are in a template twice, or of two subjects,
+    and of subjects in two groups the fault is noted."""
     full: dict[str, str] = {}
     rows, first, owner = [], dict[tuple[str, str], str](), dict[str, tuple[str, str]]()
-    for where, row in read_list(folder, "templates", MEMBERS, faults=faults):
+    groups: dict[str, str] = {}
+    for where, row in read_list(
+        folder, "templates", MEMBERS, (*MEMBERS, GROUP.name), faults=faults
+    ):
         with faults:
             name, _, image = member = _member(where, row, full)
             _require_possible(where, name, image, first, owner)
+            if GROUP.name in row:
+                _require_group(where, _subject(name), row[GROUP.name], groups)
             rows.append(member)
     if not rows:
         faults.note(f"{folder}: no templates in templates.csv")
-    return full, [*zip(*rows, strict=True)]
+    if groups and not any(groups.values()):
+        faults.note(f"{folder}: no subject has a group; name them, or leave the column out")
+    return full, [*zip(*rows, strict=True)], groups
+
+
+def _require_group(where: str, subject: str, group: str, groups: dict[str, str]) -> None:
+    before = groups.setdefault(subject, group)
+    if before != group:
+        raise InputError(
+            f"{where}: subject {subject} is of group {group[:80]!r}, above of {before[:80]!r}; "
+            "correct one of them"
+        )
 
 
 def _member(where: str, row: dict[str, str], full: dict[str, str]) -> tuple[str, str, str]:

@@ -30,9 +30,7 @@ from eval.scoring.scored import ScoredPairs
 from eval.scoring.similarity import faces_of, score_pairs
 from manifests.core.errors import InputError
 from manifests.core.files import read_json, write_json
-from manifests.core.tables import write_table
 from manifests.photographs.images import DECODER
-from manifests.photographs.scores import KIND
 from pipeline.aligners.base import misplaced
 from pipeline.arrays.align import Face
 
@@ -52,7 +50,7 @@ class Verification:
         """metrics.json and scores.parquet, and a line to read."""
         metrics = self.metrics
         facts = {name: str(metrics[name]) for name in FACTS}
-        write_table(out / "scores.parquet", KIND, self.pairs.table(), facts)
+        self.pairs.write(out / "scores.parquet", facts)
         write_json(out / METRICS, metrics)
         print(in_words(metrics))
 
@@ -257,8 +255,14 @@ def _identification(protocol: Protocol, rows: np.ndarray, metric: str) -> dict[s
 
 
 def _groups(protocol: Protocol, pairs: ScoredPairs, metric: str) -> dict[str, Any]:
-    """Figures by group of people, which is the first folder of an image's name."""
-    if not protocol.grouped:
+    """Figures by group of people; says which group is too small for one."""
+    if pairs.group is None:
         return {}
-    groups = [name.split("/")[0] for name in pairs.left]
-    return {"by_group": by_group(pairs, groups, metric, pairs.subjects(protocol.subject_rule))}
+    found = by_group(pairs, metric, pairs.subjects(protocol.subject_rule))
+    if found["reasons"]:
+        print(
+            f"warning: benchmark {protocol.benchmark.name}: null in by_group: "
+            f"{'; '.join(found['reasons'])}",
+            file=sys.stderr,
+        )
+    return {"by_group": {"basis": protocol.basis, **found}}

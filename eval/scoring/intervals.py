@@ -32,6 +32,10 @@ class PairSubjects:
     right: Int[np.ndarray, " pair"]
     count: int
 
+    def only(self, rows: Bool[np.ndarray, " pair"]) -> PairSubjects:
+        """Of some of the pairs; subjects keep their numbers."""
+        return PairSubjects(self.left[rows], self.right[rows], self.count)
+
     def weights(self, multiplicity: Int[np.ndarray, " subject"]) -> Float[np.ndarray, " pair"]:
         """How often each pair occurs where subject s occurs `multiplicity[s]` times.
 

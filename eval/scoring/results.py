@@ -170,7 +170,7 @@ def check_same_pairs(results: Sequence[Result]) -> None:
 def _first_difference(first: Result, other: Result) -> str | None:
     if len(first.pairs) != len(other.pairs):
         return f"their number, {len(first.pairs)} and {len(other.pairs)}"
-    for name in ("pair_id", "fold", "left", "right", "same"):
+    for name in ("pair_id", "fold", "left", "right", "same", "group"):
         both = [np.asarray(getattr(result.pairs, name)) for result in (first, other)]
         rows = np.flatnonzero(both[0] != both[1])
         if len(rows):

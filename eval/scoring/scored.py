@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Int
 
 from eval.scoring.intervals import PairSubjects, pair_subjects
 from manifests.core.errors import InputError
-from manifests.core.tables import read_table
-from manifests.photographs.scores import KIND, SCHEMA
+from manifests.core.tables import read_versions, write_table
+from manifests.photographs.scores import GROUP, GROUPED, KIND, SCHEMAS
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class ScoredPairs:
     same: Bool[np.ndarray, " pair"]
     score: Float[np.ndarray, " pair"]  # higher: more alike
     failed: Bool[np.ndarray, " pair"]
+    group: Sequence[str] | None = None  # of both people; "": of no one group
 
     def __len__(self) -> int:
         return len(self.same)
@@ -46,18 +47,28 @@ class ScoredPairs:
 
     def only(self, rows: Bool[np.ndarray, " pair"]) -> ScoredPairs:
         """Some of them."""
-        left, right = (
-            [name for name, kept in zip(side, rows.tolist(), strict=True) if kept]
-            for side in (self.left, self.right)
+        left, right, group = (
+            side and [name for name, kept in zip(side, rows.tolist(), strict=True) if kept]
+            for side in (self.left, self.right, self.group)
         )
         numbers = (self.pair_id, self.fold, self.same, self.score, self.failed)
         pair_id, fold, same, score, failed = (column[rows] for column in numbers)
-        return ScoredPairs(pair_id, fold, left, right, same, score, failed)
+        return ScoredPairs(pair_id, fold, left or [], right or [], same, score, failed, group)
+
+    @property
+    def kind(self) -> str:
+        """Of its table."""
+        return KIND if self.group is None else GROUPED
 
     def table(self) -> pa.Table:
         """scores.parquet, that `parse_scores` reads."""
-        arrays = [pa.array(getattr(self, field.name), field.type) for field in SCHEMA]
-        return pa.Table.from_arrays(arrays, schema=SCHEMA)
+        schema = SCHEMAS[self.kind]
+        arrays = [pa.array(getattr(self, field.name), field.type) for field in schema]
+        return pa.Table.from_arrays(arrays, schema=schema)
+
+    def write(self, path: Path, facts: Mapping[str, str]) -> None:
+        """The table with facts that are not a pair's own."""
+        write_table(path, self.kind, self.table(), facts)
 
 
 def repeated(left: Sequence[str], right: Sequence[str]) -> Bool[np.ndarray, " pair"]:
@@ -89,20 +100,21 @@ def check_pairs(scores: Float[np.ndarray, " pair"], same: Bool[np.ndarray, " pai
 
 def parse_scores(table: pa.Table) -> ScoredPairs:
     """The pairs of a scores table. Raises InputError for values that cannot be scores."""
-    for name in SCHEMA.names:
+    for name in table.schema.names:
         if table[name].null_count:
             raise InputError(f"column {name} has {table[name].null_count} empty values")
     numbers = {
         name: table[name].to_numpy() for name in ("pair_id", "fold", "same", "score", "failed")
     }
     check_pairs(numbers["score"], numbers["same"])
-    names = {side: table[side].to_pylist() for side in ("left", "right")}
+    texts = [name for name in ("left", "right", GROUP.name) if name in table.schema.names]
+    names = {name: table[name].to_pylist() for name in texts}
     return ScoredPairs(**numbers, **names)
 
 
 def read_scores(path: Path) -> tuple[ScoredPairs, Mapping[str, str]]:
     """The pairs and the metadata of a scores.parquet. Raises InputError, naming the file."""
-    table, metadata, _ = read_table(path, KIND, SCHEMA)
+    table, metadata, _ = read_versions(path, SCHEMAS)
     try:
         return parse_scores(table), metadata
     except InputError as error:

@@ -57,7 +57,7 @@ def score_pairs(
     check_pairs(score, benchmark.same)
     return ScoredPairs(
         np.arange(len(score)), benchmark.fold, benchmark.left, benchmark.right, benchmark.same,
-        score, failed[left] | failed[right],
+        score, failed[left] | failed[right], benchmark.group,
     )  # fmt: skip
 
 

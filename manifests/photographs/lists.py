@@ -13,13 +13,18 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from manifests.core.errors import Faults, InputError
+from manifests.photographs.scores import GROUP
 
 MOST_ROWS = 50_000_000  # IJB-C has 15,658,489 pairs
 Rows = Iterator[tuple[str, dict[str, str]]]  # where it stands, and the row
 
 
+MAY_BE_EMPTY = {GROUP.name}  # a pair's group: of two groups' people it has none
+
+
 def read_csv(path: Path, *choices: Sequence[str], faults: Faults) -> Rows:
-    """The rows of a CSV file with exactly the columns of one of the choices, all cells filled.
+    """The rows of a CSV file with exactly the columns of one of the choices, all cells filled (but
+    of MAY_BE_EMPTY).
 
     Raises InputError naming the file and what was expected. A row that is not so is passed over,
     and noted among the faults.
@@ -30,12 +35,13 @@ def read_csv(path: Path, *choices: Sequence[str], faults: Faults) -> Rows:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             columns = _chosen(path, reader.fieldnames or [], choices)
+            filled = {*columns} - MAY_BE_EMPTY
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
-                if None in row or not all(row[name] for name in columns):
-                    filled = len([*filter(None, row.values())])
+                if None in row or None in row.values() or not all(row[name] for name in filled):
+                    count = len([*filter(None, row.values())])
                     faults.note(
-                        f"{where}: {filled} filled cells, expected {len(columns)}: "
+                        f"{where}: {count} filled cells, expected {len(columns)}: "
                         f"{','.join(columns)}"
                     )
                     continue
@@ -66,10 +72,11 @@ def _read_parquet(path: Path, choices: Sequence[Sequence[str]], faults: Faults) 
                 values = [batch.column(name).cast(pa.string()).to_pylist() for name in columns]
                 for cells in zip(*values, strict=True):
                     line += 1
-                    if not all(cells):
+                    row = {name: cell or "" for name, cell in zip(columns, cells, strict=True)}
+                    if not all(row[name] for name in row.keys() - MAY_BE_EMPTY):
                         faults.note(f"{path}, row {line}: an empty cell")
                         continue
-                    yield f"{path}, row {line}", dict(zip(columns, cells, strict=True))
+                    yield f"{path}, row {line}", row
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({error})") from None
 

@@ -5,7 +5,7 @@ Of a template protocol (IJB's) a side is several photographs of one person, comp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Bool, Int
 
 from manifests.core.digests import sha256_file, table_digest
 from manifests.core.errors import Faults, InputError
-from manifests.core.tables import KEY, read_table, write_table
+from manifests.core.tables import read_versions, write_table
+from manifests.photographs.scores import GROUP
 
 # One row a member of a template, a compared pair of templates, or an entry of gallery or probes.
 TEMPLATE_SCHEMA = pa.schema(
@@ -85,7 +85,8 @@ class TemplateSet:
 def templates_to_rows(
     templates: TemplateSet, pairs: Mapping[str, Any], sha256: Mapping[str, str]
 ) -> pa.Table:
-    """Everything of a template protocol as one table; `pairs` has left, right, fold, same."""
+    """Everything of a template protocol as one table; `pairs` has left, right, fold, same and,
+    where its people are in groups, group."""
     members = {
         "left": templates.template,
         "right": templates.image,
@@ -98,19 +99,20 @@ def templates_to_rows(
         "gallery": {"left": templates.gallery},
         "probe": {"left": templates.probes},
     }
-    return pa.concat_tables([_part_rows(part, columns) for part, columns in parts.items()])
+    schema = TEMPLATE_SCHEMA.append(GROUP) if GROUP.name in pairs else TEMPLATE_SCHEMA
+    return pa.concat_tables([_part_rows(schema, part, own) for part, own in parts.items()])
 
 
-def _part_rows(part: str, columns: Mapping[str, Any]) -> pa.Table:
+def _part_rows(schema: pa.Schema, part: str, columns: Mapping[str, Any]) -> pa.Table:
     count = len(columns["left"])
     filled = {"part": [part] * count, **columns}
     arrays = [
         pa.array(filled[field.name], field.type)
         if field.name in filled
         else pa.nulls(count, field.type)
-        for field in TEMPLATE_SCHEMA
+        for field in schema
     ]
-    return pa.Table.from_arrays(arrays, schema=TEMPLATE_SCHEMA)
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def templates_from_rows(table: pa.Table) -> tuple[TemplateSet, dict[str, Any], dict[str, str]]:
@@ -123,7 +125,8 @@ def templates_from_rows(table: pa.Table) -> tuple[TemplateSet, dict[str, Any], d
         raise InputError(f"a row of part {min(set(map(str, kinds)) - set(FILLED))[:40]!r}")
     parts = {part: table.filter(pa.array([kind == part for kind in kinds])) for part in FILLED}
     for part, rows in parts.items():
-        empty = [name for name in FILLED[part] if rows[name].null_count]
+        filled = FILLED[part] | (_grouping(rows) if part == "pair" else set())
+        empty = [name for name in filled if rows[name].null_count]
         if empty:
             raise InputError(f"a {part} without {min(empty)}")
     member, pair = parts["member"], parts["pair"]
@@ -131,12 +134,19 @@ def templates_from_rows(table: pa.Table) -> tuple[TemplateSet, dict[str, Any], d
         *(tuple(member[name].to_pylist()) for name in ("left", "media", "right")),
         *(tuple(parts[part]["left"].to_pylist()) for part in ("gallery", "probe")),
     )
-    pairs = {name: pair[name].to_pylist() for name in FILLED["pair"]}
+    pairs = _lists(pair, FILLED["pair"])
     hashes = dict(zip(member["right"].to_pylist(), member["sha256"].to_pylist(), strict=True))
     return templates, pairs, hashes
 
 
-KIND, TEMPLATE_KIND = "benchmark-1", "template-benchmark-1"
+def _grouping(table: pa.Table) -> set[str]:
+    return {GROUP.name} & {*table.schema.names}
+
+
+def _lists(table: pa.Table, columns: Iterable[str]) -> dict[str, Any]:
+    return {name: table[name].to_pylist() for name in (*columns, *_grouping(table))}
+
+
 SCHEMA = pa.schema(
     {
         "pair_id": pa.int32(),
@@ -148,6 +158,10 @@ SCHEMA = pa.schema(
         "same": pa.bool_(),
     }
 )
+KIND, TEMPLATE_KIND = "benchmark-1", "template-benchmark-1"
+GROUPED = {KIND: "benchmark-2", TEMPLATE_KIND: "template-benchmark-2"}  # with groups of people
+SCHEMAS = {KIND: SCHEMA, TEMPLATE_KIND: TEMPLATE_SCHEMA}
+SCHEMAS |= {GROUPED[kind]: schema.append(GROUP) for kind, schema in SCHEMAS.items()}
 HASHED = {"name", "alignment"}  # metadata that the protocol's hash covers
 
 
@@ -180,9 +194,12 @@ class Benchmark:
     alignment: str = ""  # the rule by which photographs are, in words; of its hash
     templates: TemplateSet | None = None
     recorded: Mapping[str, str] = field(default_factory=dict)  # decoder and such: not hashed
+    group: tuple[str, ...] | None = None  # of both people of each pair; "": of no one group
 
     def __post_init__(self) -> None:
-        if {len(self.left), len(self.right), len(self.same)} != {len(self.fold)}:
+        grouped = () if self.group is None else (self.group,)
+        columns = (self.left, self.right, self.same, *grouped)
+        if {len(column) for column in columns} != {len(self.fold)}:
             raise InputError(f"benchmark {self.name}: pair columns of unlike lengths")
         if not len(self.fold):
             raise InputError(f"benchmark {self.name}: no pairs")
@@ -215,14 +232,14 @@ class Benchmark:
 
     def write(self, path: Path) -> None:
         kind = TEMPLATE_KIND if self.templates else KIND
+        kind = kind if self.group is None else GROUPED[kind]
         write_table(path, kind, self._table(), {**self.recorded, **self._metadata()})
 
     @classmethod
     def read(cls, path: Path) -> Benchmark:
         """Raises InputError for a file that is no benchmark, or was changed."""
-        of_templates = _names_kind(path, TEMPLATE_KIND)
-        kind, schema = (TEMPLATE_KIND, TEMPLATE_SCHEMA) if of_templates else (KIND, SCHEMA)
-        table, metadata, _ = read_table(path, kind, schema)
+        table, metadata, _ = read_versions(path, SCHEMAS)
+        of_templates = metadata["kind"] in (TEMPLATE_KIND, GROUPED[TEMPLATE_KIND])
         try:
             members, pairs, hashes = (templates_from_rows if of_templates else _from_rows)(table)
             return cls(
@@ -235,6 +252,7 @@ class Benchmark:
                 metadata.get("alignment", ""),
                 members,
                 {key: metadata[key] for key in metadata.keys() - HASHED - {"kind"}},
+                tuple(pairs["group"]) if "group" in pairs else None,
             )
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
@@ -258,6 +276,7 @@ class Benchmark:
             if wanted != have:
                 raise InputError(f"frozen for {wanted!r}, found {have!r}")
         self._check_list("pair", self._pairs(), found._pairs())
+        self._check_list("pair's group", self.group or (), found.group or ())
         for part in ("template", "media", "image", "gallery", "probes"):
             frozen, here = (getattr(b.templates, part, ()) for b in (self, found))
             self._check_list(f"{part} entry", frozen, here)
@@ -278,13 +297,16 @@ class Benchmark:
                 )
 
     def _table(self) -> pa.Table:
+        names = ("left", "right", "fold", "same", *(() if self.group is None else (GROUP.name,)))
+        columns = {name: getattr(self, name) for name in names}
         if self.templates:
-            columns = {"left": self.left, "right": self.right, "fold": self.fold, "same": self.same}
             return templates_to_rows(self.templates, columns, self.sha256)
-        hashes = [[self.sha256[name] for name in side] for side in (self.left, self.right)]
-        values = [np.arange(len(self.fold)), self.fold, self.left, self.right, *hashes, self.same]
-        arrays = [pa.array(c, f.type) for c, f in zip(values, SCHEMA, strict=True)]
-        return pa.Table.from_arrays(arrays, schema=SCHEMA)
+        columns["pair_id"] = np.arange(len(self.fold))
+        for side in ("left", "right"):
+            columns[f"{side}_sha256"] = [self.sha256[name] for name in columns[side]]
+        schema = SCHEMA if self.group is None else SCHEMA.append(GROUP)
+        arrays = [pa.array(columns[field.name], field.type) for field in schema]
+        return pa.Table.from_arrays(arrays, schema=schema)
 
     def _metadata(self) -> dict[str, str]:
         return {"name": self.name, "alignment": self.alignment}
@@ -294,18 +316,10 @@ def _from_rows(table: pa.Table) -> tuple[None, dict[str, Any], dict[str, str]]:
     empty = [name for name in table.schema.names if table[name].null_count]
     if empty:
         raise InputError(f"a pair without {empty[0]}")
-    pairs = {name: table[name].to_pylist() for name in ("fold", "left", "right", "same")}
+    pairs = _lists(table, ("fold", "left", "right", "same"))
     hashes: dict[str, str] = {}
     for side in ("left", "right"):
         for name, sha256 in zip(pairs[side], table[f"{side}_sha256"].to_pylist(), strict=True):
             if hashes.setdefault(name, sha256) != sha256:
                 raise InputError(f"two hashes for image {name}")
     return None, pairs, hashes
-
-
-def _names_kind(path: Path, kind: str) -> bool:
-    """Whether the file says so of itself; what it is, `read_table` finds out."""
-    try:
-        return f'"kind": "{kind}"'.encode() in (pq.read_schema(path).metadata or {}).get(KEY, b"")
-    except (OSError, pa.ArrowInvalid):
-        return False

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from manifests.core.errors import pick
 
-KIND = "scores-1"
+KIND, GROUPED = "scores-1", "scores-2"
 SCHEMA = pa.schema(
     {
         "pair_id": pa.int32(),
@@ -25,6 +25,9 @@ SCHEMA = pa.schema(
         "failed": pa.bool_(),  # a face of the pair was not detected, its central box was taken
     }
 )
+# Of both people of a pair; "" of a pair of two groups' people, or of one in none.
+GROUP = pa.field("group", pa.string())
+SCHEMAS = {KIND: SCHEMA, GROUPED: SCHEMA.append(GROUP)}
 
 SubjectRule = Literal["folder", "stem", "image"]
 SUBJECT_RULES: dict[str, SubjectRule] = {rule: rule for rule in get_args(SubjectRule)}

@@ -1,6 +1,7 @@
 """Slow, obvious twins of fast code: NumPy and loops, nothing clever."""
 
 from tests.references.attributes import (
+    groups_by,
     head_pose,
     histogram,
     kl_divergence,
@@ -49,6 +50,7 @@ from tests.references.scoring import (
     nearest_rows,
     operating_points,
     pool_media,
+    rates_by_group,
     repeated_pairs,
     similarity,
 )
@@ -75,6 +77,7 @@ __all__ = [
     "folder_auc",
     "fourier_feature",
     "gini_coefficient",
+    "groups_by",
     "head_pose",
     "histogram",
     "insightface_folds",
@@ -97,6 +100,7 @@ __all__ = [
     "operating_points",
     "person_bootstrap",
     "pool_media",
+    "rates_by_group",
     "regions",
     "repeated_pairs",
     "ridge",

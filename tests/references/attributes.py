@@ -110,3 +110,20 @@ def person_bootstrap(
             if owner == person:
                 counts[number] += 1
     return counts
+
+
+def groups_by(rows: dict[int, list[float]], owner: list[int], people: int) -> list[str]:
+    """Of rows of (Asian, Black, White, Male, skin angle), by the likeliest of the first three, by
+    the fourth, and by the fifth cut at 0.5."""
+    found = []
+    for person in range(people):
+        own = [row for at, row in rows.items() if owner[at] == person and row[0] == row[0]]
+        if not own:
+            found.append("")
+            continue
+        asian, black, white, male, angle = (sum(each) / len(own) for each in zip(*own, strict=True))
+        likeliest = max((asian, "Asian"), (black, "Black"), (white, "White"))
+        sex = "Male" if male >= 0.5 else "not Male"
+        skin = "skin angle below 0.5" if angle < 0.5 else "skin angle from 0.5"
+        found.append(f"{likeliest[1]}, {sex}, {skin}" if likeliest[0] >= 0.5 else "")
+    return found

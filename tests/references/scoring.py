@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -119,6 +120,28 @@ def gini_coefficient(rates: np.ndarray) -> float:
     count = len(rates)
     differences = sum(abs(a - b) for a in rates for b in rates)
     return count / (count - 1) * differences / (2 * count**2 * (sum(rates) / count))
+
+
+def rates_by_group(
+    scores: np.ndarray, same: np.ndarray, group: list[str], fmr: float
+) -> dict[str, Any]:
+    """{group: {fmr, fnmr}} at the lowest score that at most this share of all groups' impostors is
+    above, which is there as `threshold`; pairs without a group are as if they were not there."""
+    pairs = [row for row in zip(scores.tolist(), same.tolist(), group, strict=True) if row[2]]
+    impostors = [score for score, genuine, _ in pairs if not genuine]
+    passing = {low: sum(score > low for score in impostors) for low in impostors}
+    threshold = min(low for low, count in passing.items() if count <= fmr * len(impostors))
+    found: dict[str, Any] = {"threshold": threshold}
+    for name in {name for *_, name in pairs}:
+        own = [(score, genuine) for score, genuine, mine in pairs if mine == name]
+        false = [score > threshold for score, genuine in own if not genuine]
+        missed = [score <= threshold for score, genuine in own if genuine]
+        found[name] = {"fmr": _share(false), "fnmr": _share(missed)}
+    return found
+
+
+def _share(true: list[bool]) -> float | None:
+    return sum(true) / len(true) if true else None
 
 
 def pool_media(

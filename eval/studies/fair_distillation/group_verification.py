@@ -17,8 +17,6 @@ from eval.scoring.similarity import score_pairs
 from eval.studies.fair_distillation.people_groups import GroupedPairs, grouped_pairs
 from eval.studies.fair_distillation.spreads import Figures, Settings, fair_figures
 from manifests.core.errors import InputError
-from manifests.core.tables import write_table
-from manifests.photographs.scores import KIND
 from manifests.settings.params import Params
 from manifests.studies.fair_distillation import WHERE, Fairness
 
@@ -68,7 +66,7 @@ def measure(
             for benchmark in (grouped.benchmark, protocol.benchmark)
         )
         facts = facts_of(each.model, grouped.benchmark.protocol_sha256, protocol.subject_rule)
-        write_table(out / name / run / "scores.parquet", KIND, pairs.table(), facts)
+        pairs.write(out / name / run / "scores.parquet", facts)
         whole = insightface_accuracy(own.score, own.same, own.fold, metric).accuracies
         found[run] = {
             "accuracy": {"value": float(whole.mean())},

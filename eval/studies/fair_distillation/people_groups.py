@@ -42,10 +42,14 @@ class GroupedPairs:
     in each fold of each group; rates are of all."""
 
     benchmark: Benchmark
-    group: tuple[str, ...]  # of each pair
     balanced: Bool[np.ndarray, " pair"]
     titles: tuple[str, ...]
     basis: str
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        assert self.benchmark.group is not None
+        return self.benchmark.group
 
     def count(self, title: str, *, same: bool) -> int:
         own = np.array([group == title for group in self.group])
@@ -117,8 +121,10 @@ def pairs_within(
     folds, left, right, kinds = zip(*rows, strict=True)
     name = f"{benchmark.name} within groups"
     numbered = np.unique(np.array(folds), return_inverse=True)[1].astype(np.int16)
-    pairs = Benchmark(name, numbered, left, right, np.array(kinds), benchmark.sha256)
-    return GroupedPairs(pairs, tuple(group), np.concatenate(balanced), groups.titles, groups.basis)
+    pairs = Benchmark(
+        name, numbered, left, right, np.array(kinds), benchmark.sha256, group=tuple(group)
+    )
+    return GroupedPairs(pairs, np.concatenate(balanced), groups.titles, groups.basis)
 
 
 def require_pairs(where: str, genuine: int, impostors: int) -> None:
@@ -167,13 +173,12 @@ def _balanced(
 
 
 def own_groups(benchmark: Benchmark, basis: str) -> GroupedPairs:
-    """Of a protocol whose images' first folders are groups, as RFW's: its own pairs.
+    """Of a protocol that has groups, as RFW's: its own pairs.
 
     Raises InputError for a group with too few pairs of a kind.
     """
-    group = tuple(name.split("/")[0] for name in benchmark.left)
-    titles = tuple(sorted({*group}))
-    found = GroupedPairs(benchmark, group, np.ones(len(group), bool), titles, basis)
+    titles = tuple(sorted({*(benchmark.group or ())} - {""}))
+    found = GroupedPairs(benchmark, np.ones(len(benchmark.fold), bool), titles, basis)
     for title in titles:
         counts = (found.count(title, same=True), found.count(title, same=False))
         require_pairs(f"{benchmark.name}, {basis} {title}", *counts)
@@ -190,8 +195,8 @@ def grouped_pairs(protocol: Protocol, photographs: str, fairness: Fairness) -> G
     Raises InputError for a table of other photographs, for people of whom too little is known,
     and for a group with too few pairs.
     """
-    if protocol.grouped:
-        return own_groups(protocol.benchmark, "ethnicity, as the benchmark has it")
+    if protocol.benchmark.group is not None:
+        return own_groups(protocol.benchmark, "group of the benchmark")
     rule = protocol.subject_rule
     if rule == "image":
         raise InputError(

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 from scipy.stats import t
 
 from eval.scoring.fairness import by_group
-from eval.scoring.intervals import PairSubjects
 from eval.scoring.scored import ScoredPairs
 from eval.studies.fair_distillation.people_groups import GroupedPairs
 from manifests.studies.fair_distillation import Cell
@@ -42,11 +40,10 @@ def fair_figures(
     pairs at thresholds of each group's own; fmr@GROUP, fnmr@GROUP and the ratios of the worst to
     the best group, at the one threshold where all impostors together have the stated FMR."""
     subjects = pairs.subjects(rule)
-    group, kept = np.array(grouped.group, dtype=object), np.flatnonzero(grouped.balanced)
     options: dict[str, Any] = {"resamples": settings.resamples, "seed": settings.seed}
-    some = PairSubjects(subjects.left[kept], subjects.right[kept], subjects.count)
-    told = by_group(rows_of(pairs, kept), group[kept].tolist(), metric, some, fmrs=(), **options)
-    rates = by_group(pairs, group.tolist(), metric, subjects, fmrs=(settings.fmr,), **options)
+    kept = grouped.balanced
+    told = by_group(pairs.only(kept), metric, subjects.only(kept), fmrs=(), **options)
+    rates = by_group(pairs, metric, subjects, fmrs=(settings.fmr,), **options)
     at_fmr = rates["at_global_fmr"][f"{settings.fmr:g}"]
     found = {f"accuracy@{name}": told["groups"][name]["accuracy"] for name in grouped.titles}
     found |= {name: told[f"accuracy_{name}"] for name in ("mean", "std", "ser")}
@@ -55,18 +52,6 @@ def fair_figures(
             found[f"{kind}@{name}"] = at_fmr and at_fmr["groups"][name][kind]
         found[f"{kind}_ratio"] = at_fmr and at_fmr[f"{kind}_worst_over_best"]
     return found
-
-
-def rows_of(pairs: ScoredPairs, rows: Int[np.ndarray, " row"]) -> ScoredPairs:
-    return ScoredPairs(
-        pairs.pair_id[rows],
-        pairs.fold[rows],
-        [pairs.left[row] for row in rows],
-        [pairs.right[row] for row in rows],
-        pairs.same[rows],
-        pairs.score[rows],
-        pairs.failed[rows],
-    )
 
 
 def over_seeds(models: Sequence[Figures]) -> dict[str, Figure | None]:

@@ -66,6 +66,40 @@ def test_the_protocol_hash_moves_with_an_image_and_with_a_pair(folder: Path) -> 
     assert len({before, after, last}) == 3
 
 
+GROUPED = "fold,left,right,same,group\n"
+IN_GROUPS = "0,a.png,b.png,1,x\n0,a.png,c.png,0,\n1,d.png,e.png,1,y\n1,c.png,e.png,0,y\n"
+
+
+def test_groups_of_pairs_are_part_of_the_protocol(folder: Path) -> None:
+    (folder / "pairs.csv").write_text(GROUPED + IN_GROUPS)
+    protocol = opened(f"pairs:{folder}")
+    assert protocol.benchmark.group == ("x", "", "y", "y")
+    (folder / "pairs.csv").write_text(GROUPED + IN_GROUPS.replace("0,y", "0,"))
+    other = opened(f"pairs:{folder}")
+    assert other.benchmark.protocol_sha256 != protocol.benchmark.protocol_sha256
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            IN_GROUPS.replace("1,d.png,e.png,1,y", "1,d.png,b.png,1,y"),
+            r"line 4: d\.png is of group 'y' here, its person of 'x' by .*line 2; correct",
+        ),
+        (
+            IN_GROUPS + "1,a.png,d.png,0,y\n",
+            r"line 6: a\.png is of group 'y' here, its person of 'x' by .*line 2; correct",
+        ),
+        (IN_GROUPS.replace(",x\n", ",\n").replace(",y\n", ",\n"), "line 2: no pair has a group"),
+        (IN_GROUPS.replace(",0,\n", ",0\n"), "line 3: 4 filled cells, expected 5: fold,left"),
+    ],
+)
+def test_groups_that_cannot_be_are_refused(folder: Path, rows: str, message: str) -> None:
+    (folder / "pairs.csv").write_text(GROUPED + rows)
+    with pytest.raises(InputError, match=message):
+        opened(f"pairs:{folder}")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -84,7 +118,7 @@ def test_the_protocol_hash_moves_with_an_image_and_with_a_pair(folder: Path) -> 
             r"line 8: c\.png and e\.png are of two people .* by .*line 6; .*line 7; correct",
         ),
         (HEADER, "no pairs"),
-        ("left,right\na,b\n", "columns left,right, expected fold,left,right,same"),
+        ("left,right\na,b\n", "columns left,right, expected fold,left,right,same or fold,left"),
     ],
 )
 def test_bad_pairs_are_refused_in_one_line_before_images_are_read(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eval.alignment import crops_in
+from eval.benchmarks import open_benchmark
 from manifests.core.errors import InputError
-from tests.protocols import GENUINE, GROUPS, IMPOSTOR, make_rfw, measure, opened
+from pipeline.arrays.frames import ARCFACE112, DLIB150
+from tests.protocols import GENUINE, GROUPS, IMPOSTOR, bin_lists, make_rfw, measure, opened
 
 MISTAKES = {group: (IMPOSTOR,) for group in GROUPS} | {"African": (GENUINE, IMPOSTOR)}
 
@@ -37,6 +41,44 @@ def test_every_group_has_its_known_answer(made: Path) -> None:
     # 16 pairs a fold: one mistake in fold 3, four in fold 7
     assert metrics["accuracy"] == pytest.approx((8 + 15 / 16 + 12 / 16) / 10, abs=1e-12)
     assert (metrics["num_pairs"], metrics["subject_rule"]) == (160, "folder")
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    for group, mistakes in MISTAKES.items():
+        (tmp_path / f"{group}_test.bin").write_bytes(pickle.dumps(bin_lists(mistakes), 2))
+    return tmp_path
+
+
+def test_four_packed_files_have_the_answer_of_four_lists(packed: Path, made: Path) -> None:
+    found, lists = (measure(f"rfw:{folder}") for folder in (packed, made))
+    groups = [done.metrics["by_group"]["groups"] for done in (found, lists)]
+    values = [{name: own["accuracy"]["value"] for name, own in each.items()} for each in groups]
+    assert values[0] == pytest.approx(values[1], abs=1e-12)
+    for name in ("accuracy_mean", "accuracy_std", "accuracy_ser"):
+        own, other = (done.metrics["by_group"][name]["value"] for done in (found, lists))
+        assert own == pytest.approx(other, abs=1e-12)
+    assert list(found.pairs.group or ()) == [group for group in GROUPS for _ in range(40)]
+    assert found.metrics["subject_rule"] == "image"
+    assert found.metrics["num_pairs"] == 160
+
+
+def test_packed_images_are_crops_whatever_is_asked(packed: Path) -> None:
+    assert open_benchmark(f"rfw:{packed}").frame == ARCFACE112
+    with pytest.raises(InputError, match="its images are crops in the frame arcface112; leave"):
+        open_benchmark(f"rfw:{packed}", crops_in(DLIB150))
+
+
+def test_a_packed_group_that_is_missing_or_there_twice_is_named(packed: Path) -> None:
+    shutil.copy(packed / "Asian_test.bin", packed / "Asian.bin")
+    (packed / "Indian_test.bin").rename(packed / "Indian.bin")  # by its other name
+    with pytest.raises(InputError, match=r"Asian_test\.bin or Asian\.bin: both are there; bring"):
+        opened(f"rfw:{packed}")
+    (packed / "Asian.bin").unlink()
+    (packed / "African_test.bin").unlink()
+    (packed / "Caucasian_test.bin").write_bytes(pickle.dumps(([], []), 2))
+    with pytest.raises(InputError, match=r"2 faults\n.*African\.bin: nei.*\n.*Cauc.*: 0 image"):
+        opened(f"rfw:{packed}")
 
 
 def test_lines_are_cut_into_ten_folds_a_group(made: Path) -> None:

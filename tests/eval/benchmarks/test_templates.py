@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from eval.scoring.scored import parse_scores
 from manifests.core.errors import InputError
 from tests.protocols import make_templates, measure, opened, write_rows
 
@@ -181,3 +182,20 @@ def test_all_bad_rows_are_named_at_once(folder: Path, parquet: bool) -> None:
         opened(f"templates:{folder}")
     for part in (f"{folder}: 4 faults", "template '98'", "template '99'", "fold 'x'"):
         assert part in str(caught.value)
+
+
+def test_a_group_is_the_subjects_and_a_pairs_where_both_have_it(folder: Path) -> None:
+    with (folder / "templates.csv").open(newline="") as file:
+        header, *rows = list(csv.reader(file))
+    home = {"a": "x", "b": "x", "c": "y"}
+    write_rows(folder / "templates.csv", [*header, "group"], [[*r, home[r[1]]] for r in rows])
+    done = measure(f"templates:{folder}")
+    assert list(done.pairs.group or ()) == ["x", "x", "x", ""] * 10
+    assert parse_scores(done.pairs.table()).group == list(done.pairs.group or ())
+    groups = done.metrics["by_group"]["groups"]
+    assert {name: own["num_impostors"] for name, own in groups.items()} == {"x": 20}
+    assert done.metrics["by_group"]["num_pairs_of_no_group"] == 10
+    changed = [[*row, "y" if row[3] == "r3.png" else home[row[1]]] for row in rows]
+    write_rows(folder / "templates.csv", [*header, "group"], changed)
+    with pytest.raises(InputError, match=r"line 5: subject a is of group 'y', above of 'x'; corr"):
+        opened(f"templates:{folder}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_gini_is_what_counting_gives(rates: list[float]) -> None:
     assert -1e-12 <= found <= 1.0 + 1e-12
 
 
-def two_groups() -> tuple[ScoredPairs, list[str]]:
+def two_groups() -> ScoredPairs:
     """500 impostors and 20 genuine pairs a group, in two folds. At one FMR of 0.01 ten of the
     1000 impostors pass, nine of them of the group `b`; it misses five of its genuine pairs, `a`
     one."""
@@ -55,12 +56,12 @@ def two_groups() -> tuple[ScoredPairs, list[str]]:
     scores = np.concatenate([part for name in "ab" for part in (impostors[name], genuine[name])])
     same = np.tile(np.arange(520) >= 500, 2)
     table = scores_table(scores, same, fold=np.arange(1040) % 2)
-    return parse_scores(table), ["a"] * 520 + ["b"] * 520
+    return replace(parse_scores(table), group=["a"] * 520 + ["b"] * 520)
 
 
 def test_rates_at_one_threshold_by_hand() -> None:
-    pairs, group = two_groups()
-    found = by_group(pairs, group, "cosine", pairs.subjects("folder"), resamples=40)
+    pairs = two_groups()
+    found = by_group(pairs, "cosine", pairs.subjects("folder"), resamples=40)
     rates = found["at_global_fmr"]["0.01"]
     assert rates["threshold"] == 0.7
     assert rates["groups"]["a"]["fmr"]["value"] == 1 / 500
@@ -83,7 +84,8 @@ def test_accuracies_are_those_within_the_groups() -> None:
                      right=[*(f"a{n}" for n in own.right), *(f"b{n}" for n in own.right)])
     )  # fmt: skip
     group = ["a"] * len(own) + ["b"] * len(own)
-    found = by_group(both, group, "cosine", both.subjects("folder"), resamples=60)
+    both = replace(both, group=group)
+    found = by_group(both, "cosine", both.subjects("folder"), resamples=60)
     accuracies = [found["groups"][name]["accuracy"] for name in "ab"]
     assert accuracies[0]["value"] == pytest.approx(accuracies[1]["value"])
     assert found["accuracy_mean"]["value"] == pytest.approx(accuracies[0]["value"])
@@ -94,14 +96,92 @@ def test_accuracies_are_those_within_the_groups() -> None:
     assert accuracies[0]["ci95_identity"][0] <= accuracies[0]["ci95"][0]
 
 
-def test_bad_groups_are_refused() -> None:
-    pairs, group = two_groups()
-    subjects = pairs.subjects("folder")
-    with pytest.raises(InputError, match="one group of people only"):
-        by_group(pairs, ["a"] * len(pairs), "cosine", subjects)
-    one_kind = np.where(np.array(group) == "b", False, pairs.same)
-    with pytest.raises(InputError, match="group b: all 520 pairs are impostor ones"):
-        by_group(replace(pairs, same=one_kind), group, "cosine", subjects)
-    one_fold = np.where(np.array(group) == "b", 0, pairs.fold)
-    with pytest.raises(InputError, match="group b: one fold only"):
-        by_group(replace(pairs, fold=one_fold), group, "cosine", subjects)
+def figures(pairs: ScoredPairs, resamples: int = 40) -> dict[str, Any]:
+    return by_group(pairs, "cosine", pairs.subjects("folder"), resamples=resamples)
+
+
+def test_pairs_of_two_groups_people_count_in_none() -> None:
+    """And choose no threshold: easy impostors between groups would lower it."""
+    pairs = two_groups()
+    assert pairs.group is not None
+    easy = parse_scores(scores_table(
+        np.concatenate([np.full(400, 0.05), pairs.score]),
+        np.concatenate([np.zeros(400, bool), pairs.same]),
+        fold=np.concatenate([np.arange(400) % 2, pairs.fold]),
+    ))  # fmt: skip
+    found, alone = figures(replace(easy, group=[*[""] * 400, *pairs.group])), figures(pairs)
+    assert found["num_pairs_of_no_group"] == 400 and alone["num_pairs_of_no_group"] == 0
+    rates, wanted = (each["at_global_fmr"]["0.01"] for each in (found, alone))
+    assert rates["threshold"] == wanted["threshold"]
+    assert rates["groups"]["b"]["fmr"]["value"] == wanted["groups"]["b"]["fmr"]["value"]
+    assert found["groups"].keys() == {"a", "b"}
+    assert found["groups"]["a"]["accuracy"]["value"] == alone["groups"]["a"]["accuracy"]["value"]
+
+
+def test_rates_are_what_a_slow_count_gives() -> None:
+    """Of unequal groups, two of them too small, and pairs of none."""
+    rng = np.random.default_rng(11)
+    own = people_pairs(3, people=120)
+    sides = [[int(name[1:].partition("/")[0]) for name in side] for side in (own.left, own.right)]
+    home = np.array(["few", "lone", *rng.choice(["x", "y", "z"], 118)])
+    left, right = (home[side] for side in sides)
+    pairs = replace(own, group=np.where(left == right, left, "").tolist())
+    found = by_group(pairs, "cosine", pairs.subjects("folder"), fmrs=(0.1,), resamples=20)
+    wanted = references.rates_by_group(own.score, own.same, list(pairs.group or ()), 0.1)
+    rates = found["at_global_fmr"]["0.1"]
+    assert rates["threshold"] == wanted.pop("threshold")
+    told = {
+        name: {kind: rate and rate["value"] for kind, rate in kinds.items()}
+        for name, kinds in rates["groups"].items()
+    }
+    assert told.pop("few") == told.pop("lone") == {"fmr": None, "fnmr": None}
+    assert told == {name: pytest.approx(wanted[name]) for name in "xyz"}
+    for kind in ("fmr", "fnmr"):
+        each = [wanted[name][kind] for name in "xyz"]
+        assert rates[f"{kind}_worst_over_best"]["value"] == pytest.approx(max(each) / min(each))
+    accuracies = [found["groups"][name]["accuracy"]["value"] for name in "xyz"]
+    assert found["accuracy_mean"]["value"] == pytest.approx(np.mean(accuracies))
+    assert found["accuracy_std"]["value"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert "accuracy of few: 2 genuine and 0 impostor pairs" in found["reasons"][0]
+    assert "FNMR of lone at 0.1: 2 genuine pairs, expected 10" in found["reasons"]
+
+
+def test_a_group_too_small_for_a_figure_is_null_with_the_reason() -> None:
+    pairs = two_groups()
+    of_b = np.array(pairs.group) == "b"
+    one_kind = figures(replace(pairs, same=np.where(of_b, False, pairs.same)))
+    assert one_kind["groups"]["b"]["accuracy"] is None
+    assert one_kind["groups"]["a"]["accuracy"]["value"] > 0.9
+    assert one_kind["accuracy_mean"] is one_kind["accuracy_ser"] is None  # of one group alone
+    assert one_kind["reasons"] == [
+        "accuracy of b: 0 genuine and 520 impostor pairs, expected at least 10 of each",
+        "FNMR of b at 0.01: 0 genuine pairs, expected 10",
+    ]
+    rates = one_kind["at_global_fmr"]["0.01"]
+    assert rates["groups"]["b"]["fnmr"] is rates["fnmr_worst_over_best"] is None
+    assert rates["groups"]["b"]["fmr"] is not None
+    one_fold = figures(replace(pairs, fold=np.where(of_b, 0, pairs.fold)))
+    assert one_fold["reasons"][0].startswith("accuracy of b: one fold only")
+
+
+def test_a_fmr_needs_one_impostor_for_each_that_may_pass() -> None:
+    impostors = np.concatenate([np.arange(940.0), np.arange(60.0)]) / 940
+    genuine = np.full(40, 2.0)
+    scores = np.concatenate([impostors, genuine])
+    same = np.arange(1040) >= 1000
+    pairs = parse_scores(scores_table(scores, same, fold=np.arange(1040) % 2))
+    group = ["a"] * 940 + ["b"] * 60 + ["a"] * 20 + ["b"] * 20
+    found = figures(replace(pairs, group=group))
+    rates = found["at_global_fmr"]["0.01"]
+    assert rates["groups"]["b"]["fmr"] is None and rates["groups"]["b"]["fnmr"]["value"] == 0.0
+    assert found["reasons"] == ["FMR of b at 0.01: 60 impostor pairs, expected 100"]
+
+
+def test_one_group_has_its_figures_and_no_differences() -> None:
+    pairs = two_groups()
+    found = figures(replace(pairs, group=["a"] * len(pairs)))
+    assert found["groups"]["a"]["accuracy"]["value"] > 0.9
+    assert found["accuracy_mean"] is found["accuracy_std"] is found["accuracy_ser"] is None
+    assert found["reasons"] == ["one group only (a), differences need two"]
+    with pytest.raises(InputError, match="no pair is of a group"):
+        figures(replace(pairs, group=[""] * len(pairs)))

@@ -184,6 +184,24 @@ def test_another_benchmark_is_not_the_frozen_one(
         benchmark.check_same(replace(benchmark, alignment="none: the images are crops"))
 
 
+def test_groups_are_frozen_with_either_kind_of_protocol(
+    tmp_path: Path, benchmark: Benchmark, templates: Benchmark
+) -> None:
+    for number, plain in enumerate((benchmark, templates)):
+        grouped = replace(plain, group=("x", "", "y", "x"))
+        assert grouped.protocol_sha256 != plain.protocol_sha256
+        grouped.write(path := tmp_path / f"{number}.parquet")
+        found = Benchmark.read(path)
+        assert (found.group, found.left, found.sha256) == (grouped.group, plain.left, plain.sha256)
+        assert found.protocol_sha256 == grouped.protocol_sha256
+        with pytest.raises(InputError, match="first unlike pair's group is 2: frozen y; found x"):
+            grouped.check_same(replace(plain, group=("x", "", "x", "x")))
+        with pytest.raises(InputError, match="unlike pair's group is 0: frozen x; found none"):
+            grouped.check_same(plain)
+    with pytest.raises(InputError, match="pair columns of unlike lengths"):
+        replace(benchmark, group=("x",))
+
+
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [

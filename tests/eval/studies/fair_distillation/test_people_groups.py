@@ -136,18 +136,10 @@ def test_a_group_with_too_few_pairs_is_refused() -> None:
 def test_a_protocol_may_bring_its_groups() -> None:
     found = grouped()
     names = {title: f"g{at}" for at, title in enumerate(found.titles)}
-    sides = {
-        side: tuple(
-            f"{names[group]}/{name}"
-            for group, name in zip(found.group, getattr(found.benchmark, side), strict=True)
-        )
-        for side in ("left", "right")
-    }
-    hashes = dict.fromkeys([*sides["left"], *sides["right"]], "0" * 64)
-    protocol = replace(found.benchmark, sha256=hashes, **sides)
-    own = own_groups(protocol, "group")
+    group = tuple(names[title] for title in found.group)
+    own = own_groups(replace(found.benchmark, group=("", *group[1:])), "group")  # one is of no one
     assert own.titles == ("g0", "g1", "g2") and own.balanced.all()
-    assert own.group == tuple(names[group] for group in found.group)
-    few = replace(protocol, left=("g9/a", *sides["left"][1:]), sha256={**hashes, "g9/a": "0" * 64})
+    assert own.group == ("", *group[1:])
+    few = replace(found.benchmark, group=("g9", *group[1:]))
     with pytest.raises(InputError, match="group g9: 1 genuine and 0 impostor pairs"):
         own_groups(few, "group")

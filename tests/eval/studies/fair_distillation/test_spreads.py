@@ -32,7 +32,7 @@ def scored(found: GroupedPairs, noise: float = 0.3) -> ScoredPairs:
     score = np.where(pairs.same, 0.7, 0.1) + rng.normal(0, noise, len(pairs.same))
     return ScoredPairs(
         np.arange(len(score)), pairs.fold, list(pairs.left), list(pairs.right), pairs.same, score,
-        np.zeros(len(score), bool),
+        np.zeros(len(score), bool), found.group,
     )  # fmt: skip
 
 
