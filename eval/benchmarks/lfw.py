@@ -79,7 +79,12 @@ def _folds(path: Path, same: np.ndarray, header: Sequence[int]) -> np.ndarray:
 
 
 def read_lines(path: Path, needed: str) -> list[Line]:
-    """The lines that are not empty, in cells parted by tabs or else by spaces.
+    """As `text_lines`, in cells parted by tabs or else by spaces."""
+    return [(number, line.split()) for number, line in text_lines(path, needed)]
+
+
+def text_lines(path: Path, needed: str) -> list[tuple[int, str]]:
+    """The lines that are not empty, with their numbers from 1.
 
     Raises InputError for a file that is missing or no text.
     """
@@ -90,7 +95,7 @@ def read_lines(path: Path, needed: str) -> list[Line]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error})") from None
     lines = enumerate(text.splitlines(), 1)
-    return [(number, line.split()) for number, line in lines if line.strip()]
+    return [(number, line) for number, line in lines if line.strip()]
 
 
 def pair(
