@@ -4,6 +4,7 @@
     facestill verify --model teacher:dlib-resnet --benchmark pairs:FOLDER --out DIR
     facestill verify … --protocol FILE.parquet     refuses anything but what was frozen
     facestill verify … --frame arcface112     the images are crops already
+    facestill verify … --groups TABLE --by Asian,Black,White Male     figures by groups of people
     facestill verify --stage mined-2     the run, its 8-bit file and its teacher, side by side
 
 A dead end on purpose: nothing that trains or mines reads what is written here.
@@ -14,9 +15,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eval.alignment import Asked, add_options, alignment_of, asked
+from eval.alignment import add_options, alignment_of, asked
 from eval.benchmarks import open_benchmark, open_protocols, require_frozen
 from eval.benchmarks.base import Protocol
+from eval.photos import people
 from eval.photos.models import VIEWS, load_model
 from eval.photos.verification import check_replaced, verify_models
 from manifests.core import layout
@@ -56,16 +58,19 @@ def _check_folder(out: Path) -> None:
         raise InputError(f"{out}: {nearest} is a file; name a folder with --out")
 
 
-def _open_frozen(text: str, path: Path, options: Asked) -> Protocol:
+def _open_frozen(args: argparse.Namespace) -> Protocol:
     """Aligned by the rule of the frozen file, and what was frozen."""
+    path: Path = args.protocol
     if not path.is_file():
         raise InputError(f"{path}: no such file; make it with facestill freeze")
     frozen = Benchmark.read(path)
     try:
-        alignment = alignment_of(frozen.alignment, options)
+        alignment = alignment_of(frozen.alignment, asked(args))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    protocol = open_benchmark(text, alignment)
+    opened = open_benchmark(args.benchmark, alignment)
+    protocol = people.with_groups(opened, args.benchmark, args.groups, args.by)
+    protocol = people.as_frozen(protocol, frozen)
     require_frozen(protocol, frozen, path)
     return protocol
 
@@ -75,9 +80,10 @@ def _measure(args: argparse.Namespace) -> None:
     _check_folder(args.out)
     model = load_model(args.model, layout.WEIGHTS)
     if args.protocol is None:
-        protocol = open_benchmark(args.benchmark, asked(args).alignment)
+        opened = open_benchmark(args.benchmark, asked(args).alignment)
+        protocol = people.with_groups(opened, args.benchmark, args.groups, args.by)
     else:
-        protocol = _open_frozen(args.benchmark, args.protocol, asked(args))
+        protocol = _open_frozen(args)
     check_replaced(args.out, model, protocol, args.views, force=args.force)
     with writing(args.out):
         (done,) = verify_models([model], protocol, args.views)
@@ -88,13 +94,15 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("--model", help="a run, teacher:NAME or onnx:PATH")
     parser.add_argument(
-        "--benchmark", help="orl, or pairs:, lfw:, rfw:, templates: or folder:DIR, or bin:FILE"
+        "--benchmark",
+        help="orl, or pairs:, lfw:, rfw:, templates: or folder:DIR, or bin:, frcsyn:FILE",
     )
     parser.add_argument("--out", type=Path, help="folder for metrics.json and scores.parquet")
     parser.add_argument(
         "--protocol", type=Path, metavar="FILE", help="of facestill freeze; must be unchanged"
     )
     add_options(parser)
+    people.add_options(parser)
     parser.add_argument("--views", choices=VIEWS, help="instead of those that the model declares")
     parser.add_argument(
         "--stage", type=layout.run_name, metavar="RUN", help="run and teacher, into reports/verify/"
@@ -103,6 +111,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.stage:
         asked(args).require_none("--stage takes params.yaml's")
+        if args.groups or args.by:
+            raise InputError("--stage takes no --groups; give --model, --benchmark and --out")
         with timed("verify"), writing(layout.REPORTS / "verify"):
             stage(args.stage, load_params(), force=args.force)
     elif args.model and args.benchmark and args.out:
