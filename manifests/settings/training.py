@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal, cast
@@ -21,7 +22,7 @@ from manifests.core.bounds import (
 )
 from manifests.core.errors import InputError
 from manifests.core.layout import PROBE
-from manifests.core.parsing import forms_of, parse_keys, required_of
+from manifests.core.parsing import forms_of, parse_fields, parse_keys, required_of
 from manifests.settings.objectives import IdentityPart, Losses, Tuition
 from manifests.settings.schema import Schema, section_of
 
@@ -67,6 +68,30 @@ class Noise:
     blur: Blur  # largest width (sigma, pixels) of a Gaussian
     randaugment: Operations  # that a picture goes through, of RandAugment's
     strongest: Strongest  # of its bins that is drawn
+
+
+TOLERANCE = 1e-9  # of shares that are to add up to 1
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How many of a run's faces are of which group of people."""
+
+    by: tuple[str, ...]  # attributes that make groups: `Asian,Black,White`, `Male`, `skin angle<41`
+    tables: Mapping[str, str]  # that `facestill annotate` wrote, by round
+    shares: Mapping[str, PositiveShare]  # of the faces, by group; of one that is not named: none
+    faces: PositiveInt | None = None  # in all; null: as many as the shares allow
+
+    @classmethod
+    def parsed(cls, value: Any, where: str) -> Mix:
+        found: Mix = parse_fields(cls, value, where)
+        total = math.fsum(found.shares.values())
+        if not found.by or abs(total - 1.0) > TOLERANCE:
+            raise InputError(
+                f"{where}: shares that add up to {total:g} by {len(found.by)} attributes; expected "
+                "1, and at least one"
+            )
+        return found
 
 
 class _WithItsOwn:
@@ -117,6 +142,7 @@ class Run(_WithItsOwn):
     rate_to: Share  # to this one
     identities: IdentityPart | None = None  # that it sees; null: all, and faces of nobody
     own: Mapping[str, Any] = field(default_factory=dict)  # {field of `train`: what this run has}
+    mix: Mix | None = None  # of groups of people; null: all faces
 
 
 @dataclass(frozen=True)
@@ -129,10 +155,12 @@ class MinedRun(_WithItsOwn):
     rate_to: Share
     identities: IdentityPart | None = None  # that its run sees, as in Run
     own: Mapping[str, Any] = field(default_factory=dict)  # as in Run
+    mix: Mix | None = None  # as in Run
 
     @property
     def run(self) -> Run:
-        return Run(self.faces_seen, self.rate_from, self.rate_to, self.identities, self.own)
+        parts = self.identities, self.own, self.mix
+        return Run(self.faces_seen, self.rate_from, self.rate_to, *parts)
 
 
 @dataclass(frozen=True)

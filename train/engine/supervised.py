@@ -18,6 +18,7 @@ from manifests.settings.params import Params
 from manifests.settings.training import check_training_rounds
 from pipeline.arrays.frames import Frame
 from pipeline.arrays.numerics import numerics
+from train.batching.mixing import mix_groups
 from train.batching.sources import (
     Source,
     num_identities,
@@ -76,7 +77,9 @@ class Supervised(Plan):
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The parameters that decide this run's student, those of other runs left out."""
-        run = {key: value for key, value in asdict(self.run).items() if key != "own"}  # in train
+        run = asdict(self.run)
+        left_out = {"own"} if self.run.mix else {"own", "mix"}  # the own is in train
+        run = {key: value for key, value in run.items() if key not in left_out}
         values = asdict(self.train) | {"runs": {self.name: run}}
         unused = [] if values["face_weights"] else ["face_weights"]
         for name in (*UNCONCERNED, *unused):
@@ -137,7 +140,10 @@ class Supervised(Plan):
 
     @property
     def how_trained(self) -> str:
-        return self.training or (DISTILLED if self.train.loss.needs_teacher else LABELLED)
+        words = self.training or (DISTILLED if self.train.loss.needs_teacher else LABELLED)
+        groups = self.chosen.get("by_group", {})
+        told = ", ".join(f"{name} {count}" for name, count in groups.items())
+        return f"{words}; faces of {told}" if told else words
 
     @property
     def num_steps(self) -> int:
@@ -234,15 +240,30 @@ def open_plan(
     part = params.runs[name].identities
     if part is not None:
         sources = [only_part(source, part) for source in sources]
+    sources, tables, chosen = _mixed(name, params, sources)
     if params.train.loss.on_top is not None:
         student = load_student(layout.run_folder(params.train.loss.on_top))
         check_same_kind(student, "", {}, params)
-    plan = Supervised(name, params, sources, len(rounds), student, marks, processes)
+    plan = Supervised(
+        name, params, sources, len(rounds), student, marks | tables, processes, chosen=chosen
+    )
     _check_steps(plan, rounds, after)
     if student is not None:
         check_same_width(student, plan.embedding_width)
     check_objective(params, sources, plan.targets, plan.num_epochs)
     return plan
+
+
+def _mixed(
+    name: str, params: Params, sources: list[Source]
+) -> tuple[list[Source], dict[str, str], dict[str, Any]]:
+    """The faces that the run's mix of groups of people leaves, the digests of the tables that tell
+    groups, and how many of which there are."""
+    wanted = params.runs[name].mix
+    if wanted is None:
+        return sources, {}, {}
+    found = mix_groups(f"run {name}: mix", wanted, sources, params.train.seed)
+    return list(found.sources), dict(found.tables), dict(found.facts)
 
 
 def _unseen(rounds: Sequence[str], earlier: Sequence[str], after: str | None) -> list[str]:

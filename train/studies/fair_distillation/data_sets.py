@@ -1,133 +1,20 @@
-"""The data sets of the study fair-distillation: faces of rounds, by shares and by groups.
-
-Rounds are mixed by exact shares of faces, the same ones whoever asks. Whether a face is chosen is
-a function of a seed, of its id and of how many are wanted, never of the order in which faces are
-looked at; a smaller number of them is a part of a larger one.
-"""
+"""The data sets of the study fair-distillation: faces of rounds, by shares and by groups."""
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt64
+from jaxtyping import Bool, Float
 
 from manifests.core import layout
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
 from manifests.records.attributes import MEASURED, AttributeTable
 from manifests.studies.fair_distillation import ALL, SOME, WHERE, DataSet, Group
-from train.batching.sources import NO_IDENTITY, Source, num_usable, usable_identities
-
-# Steele, Lea & Flood, "Fast splittable pseudorandom number generators" (OOPSLA 2014): SplitMix64.
-STEP, FIRST, SECOND = (
-    np.uint64(number) for number in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-)
-
-
-@dataclass(frozen=True)
-class Portion:
-    """What one part of a mix may take its faces from."""
-
-    title: str  # to name it by when it falls short
-    share: float
-    rows: Mapping[int, Int[np.ndarray, " row"]]  # by place of the source
-
-
-def quotas(total: int, shares: Sequence[float]) -> list[int]:
-    """Whole numbers that add up to `total`, each less than one from its share of it: the largest
-    remainders are rounded up (Hamilton), the earlier of two equal ones first."""
-    exact = [total * share for share in shares]
-    counts = [math.floor(value) for value in exact]
-    by_remainder = sorted(range(len(shares)), key=lambda at: counts[at] - exact[at])
-    for at in by_remainder[: total - sum(counts)]:
-        counts[at] += 1
-    return counts
-
-
-def most_faces(available: Sequence[int], shares: Sequence[float]) -> int:
-    """The largest total whose quotas there are enough faces for."""
-    bounds = ((count + 1) / share for count, share in zip(available, shares, strict=True))
-    total = math.ceil(min(bounds))  # from here on some quota is too large
-    while any(q > a for q, a in zip(quotas(total, shares), available, strict=True)):
-        total -= 1
-    return total
-
-
-def draws(face_ids: Int[np.ndarray, " face"], seed: int) -> UInt64[np.ndarray, " face"]:
-    """A random number for each face, from its id and the seed alone."""
-    start = np.array([seed], np.int64).view(np.uint64)
-    return _mixed(np.asarray(face_ids, np.int64).view(np.uint64) ^ _mixed(start))
-
-
-def _mixed(state: UInt64[np.ndarray, " face"]) -> UInt64[np.ndarray, " face"]:
-    """SplitMix64 of each state: a bijection of the 64-bit numbers."""
-    mixed = state + STEP
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * FIRST
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * SECOND
-    return mixed ^ (mixed >> np.uint64(31))
-
-
-def chosen(face_ids: Int[np.ndarray, " face"], count: int, seed: int) -> Int[np.ndarray, " chosen"]:
-    """Places of the `count` faces with the smallest draws, ascending."""
-    return np.sort(np.argsort(draws(face_ids, seed), kind="stable")[:count])
-
-
-def mix(
-    sources: Sequence[Source], portions: Sequence[Portion], total: int | None, seed: int
-) -> list[Source]:
-    """The sources with no other usable faces than those chosen, `total` in all, or as many as
-    the shares allow.
-
-    Raises InputError for a portion with fewer faces than its quota, for faces that two portions
-    might both take, and for a mix without faces.
-    """
-    _check_apart(sources, portions)
-    available = [sum(map(len, portion.rows.values())) for portion in portions]
-    shares = [portion.share for portion in portions]
-    wanted = quotas(most_faces(available, shares) if total is None else total, shares)
-    for portion, need, have in zip(portions, wanted, available, strict=True):
-        if need > have or not have:
-            raise InputError(
-                f"{portion.title}: {have} usable faces, its share of {portion.share:g} asks for "
-                f"{need}; lower faces or the share, or add a round"
-            )
-    taken: dict[int, list[np.ndarray]] = {at: [] for at in range(len(sources))}
-    for portion, need in zip(portions, wanted, strict=True):
-        for at, rows in _taken(sources, portion, need, seed).items():
-            taken[at].append(rows)
-    return [
-        replace(source, usable=np.sort(np.concatenate([source.usable[:0], *taken[at]])))
-        for at, source in enumerate(sources)
-    ]
-
-
-def _taken(
-    sources: Sequence[Source], portion: Portion, count: int, seed: int
-) -> dict[int, Int[np.ndarray, " row"]]:
-    """Rows by source. Of one round, or of several taken together."""
-    home = np.concatenate([np.full(len(rows), at) for at, rows in portion.rows.items()])
-    rows = np.concatenate(list(portion.rows.values()))
-    ids = np.concatenate([sources[at].face_ids[rows] for at, rows in portion.rows.items()])
-    places = chosen(ids, count, seed)
-    return {at: rows[places[home[places] == at]] for at in portion.rows}
-
-
-def _check_apart(sources: Sequence[Source], portions: Sequence[Portion]) -> None:
-    for at, source in enumerate(sources):
-        times = np.zeros(len(source.faces), int)
-        for portion in portions:
-            times[portion.rows.get(at, np.empty(0, int))] += 1
-            if (times > 1).any():
-                face = source.face_ids[np.argmax(times)]
-                raise InputError(
-                    f"{portion.title}: face {face} of {source.faces.path} may be of an earlier "
-                    "part too; give them groups that do not overlap"
-                )
+from train.batching.mixing import Portion, mix
+from train.batching.sources import NO_IDENTITY, Source, num_usable
 
 
 @dataclass(frozen=True)
@@ -146,20 +33,6 @@ class Chosen:
             if stated is not None and len(source.usable):
                 found[str(stated)] = found.get(str(stated), 0) + len(source.usable)
         return found
-
-    def facts(self) -> dict[str, Any]:
-        """How many faces and identities of each round there are, and a digest of which."""
-        digest = hashlib.sha256()
-        counts = {}
-        for source in self.sources:
-            name = layout.round_of(source.faces.path)
-            counts[name] = {
-                "faces": len(source.usable),
-                "identities": len(usable_identities(source)),
-            }
-            digest.update(f"{name}:{len(source.usable)}:".encode())
-            digest.update(source.usable.astype("<i8").tobytes())
-        return {"rounds": counts, "rows_sha256": digest.hexdigest()}
 
 
 def choose_faces(

@@ -33,6 +33,7 @@ from manifests.studies.fair_distillation import (
     check_study,
     expand,
 )
+from train.batching.mixing import facts_of
 from train.batching.sources import Source, check_one_teacher, num_usable, open_sources
 from train.checkpoint import DISTILLED
 from train.engine.processes import keep_freed_memory
@@ -101,7 +102,7 @@ def open_cell(cell: Cell, seed: int, params: Params, study: Study) -> Supervised
         after=None,
         marks=marks | dict(chosen.tables),
         centred_by=pool,
-        chosen=chosen.facts(),
+        chosen=facts_of(chosen.sources),
         training=training_words(cell, own, chosen),
     )
     check_objective(own, plan.sources, plan.targets, plan.num_epochs)
