@@ -44,7 +44,6 @@ MATTERS = {  # tests of what a folder does as a whole, not of one file
     "pipeline/mining": {"hardness", "stopping"},
     "train": {"distilling", "objective_runs", "quality_runs", "runs_of_students"},
     "train/exporting": {"bad_input", "exports", "files"},
-    "train/studies/fair_distillation": {"mixes"},
 }
 
 
