@@ -24,14 +24,22 @@ def open_benchmark(text: str, alignment: Alignment | None = None) -> Protocol:
     """
     kind, argument = split_kind(text)
     source = find_backend(sys.modules[__name__], "benchmark", kind)
-    frame_of = getattr(source, "frame_of", None)
-    aligned = _alignment_for(kind, frame_of(argument) if frame_of else None, alignment)
+    aligned = _alignment_for(kind, frame_of(text), alignment)
     found: Protocol = source.open_protocol(argument, square=aligned.frame is not None)
     protocol = found.aligned(aligned)
     if protocol.disjoint:
         require_disjoint(protocol.benchmark, protocol.subject_rule)
     warn_of_repeats(protocol)
     return protocol
+
+
+def frame_of(text: str) -> Frame | None:
+    """That the images of the benchmark which `text` names are crops in, always; None of those that
+    may be photographs."""
+    kind, argument = split_kind(text)
+    source = find_backend(sys.modules[__name__], "benchmark", kind)
+    found: Frame | None = source.frame_of(argument) if hasattr(source, "frame_of") else None
+    return found
 
 
 def _alignment_for(kind: str, frame: Frame | None, wanted: Alignment | None) -> Alignment:

@@ -79,7 +79,26 @@ def in_words(metrics: Mapping[str, Any]) -> str:
         ),
     ):
         line += f"\n{count} {images} {what}" if count else ""
-    return line
+    return line + groups_in_words(metrics.get("by_group"))
+
+
+SPREAD = {"accuracy_mean": "mean", "accuracy_std": "STD", "accuracy_ser": "SER"}
+
+
+def groups_in_words(found: Mapping[str, Any] | None) -> str:
+    """A line of each group's accuracy and how far they are apart; nothing without groups."""
+    if found is None:
+        return ""
+    each = [
+        f"{name} {own['accuracy']['value']:.4f}" if own["accuracy"] else f"{name} –"
+        for name, own in found["groups"].items()
+    ]
+    apart = [
+        f"{name} {found[key]['value']:{'.2f' if name == 'SER' else '.4f'}}"
+        for key, name in SPREAD.items()
+        if found[key] is not None
+    ]
+    return f"\nby group: {', '.join(each)}" + (f"; {', '.join(apart)}" if apart else "")
 
 
 def identity_of(model: Model, protocol: Protocol, views: str | None = None) -> dict[str, str]:

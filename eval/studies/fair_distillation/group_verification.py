@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from eval.alignment import alignment_by
-from eval.benchmarks import open_benchmark, open_protocols
+from eval.benchmarks import frame_of, open_benchmark, open_protocols
 from eval.benchmarks.base import Protocol
 from eval.photos.embedding import embed_protocol
 from eval.photos.models import Model
@@ -30,7 +30,9 @@ def open_all(params: Params, fairness: Fairness) -> dict[str, tuple[Protocol, Gr
     """
     protocols = open_protocols(params)
     if fairness.rfw is not None:
-        protocols[RFW] = open_benchmark(f"{RFW}:{fairness.rfw}", alignment_by(params.aligner))
+        text = f"{RFW}:{fairness.rfw}"
+        alignment = None if frame_of(text) else alignment_by(params.aligner)
+        protocols[RFW] = open_benchmark(text, alignment)
     unknown = sorted({*protocols} - {*fairness.fmr})
     if unknown:
         raise InputError(f"{WHERE}: fairness: fmr: no rate for {unknown[0]}; state one")

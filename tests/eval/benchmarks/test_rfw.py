@@ -12,6 +12,7 @@ import pytest
 
 from eval.alignment import crops_in
 from eval.benchmarks import open_benchmark
+from eval.photos.verification import in_words
 from manifests.core.errors import InputError
 from pipeline.arrays.frames import ARCFACE112, DLIB150
 from tests.protocols import GENUINE, GROUPS, IMPOSTOR, bin_lists, make_rfw, measure, opened
@@ -38,6 +39,10 @@ def test_every_group_has_its_known_answer(made: Path) -> None:
     assert metrics["by_group"]["accuracy_mean"]["value"] == pytest.approx(0.96875, abs=1e-12)
     assert metrics["by_group"]["accuracy_std"]["value"] == pytest.approx(0.0125, abs=1e-12)
     assert metrics["by_group"]["accuracy_ser"]["value"] == pytest.approx(2.0, abs=1e-9)
+    assert in_words(metrics).endswith(
+        "\nby group: African 0.9500, Asian 0.9750, Caucasian 0.9750, Indian 0.9750; mean 0.9688, "
+        "STD 0.0125, SER 2.00"
+    )
     # 16 pairs a fold: one mistake in fold 3, four in fold 7
     assert metrics["accuracy"] == pytest.approx((8 + 15 / 16 + 12 / 16) / 10, abs=1e-12)
     assert (metrics["num_pairs"], metrics["subject_rule"]) == (160, "folder")

@@ -6,6 +6,7 @@ The folder of real faces is a stand-in: random pictures that are claimed to be p
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import chdir
@@ -40,7 +41,7 @@ from pipeline.arrays.align import Face
 from pipeline.arrays.frames import ARCFACE112
 from pipeline.arrays.landmarks import ARCFACE5
 from tests.conftest import ROOT
-from tests.protocols import make_rfw
+from tests.protocols import bin_lists, make_rfw
 from train.checkpoint import FILE, LOG, StudentCard, load_student, save_student
 from train.students import build_student
 
@@ -256,6 +257,11 @@ def test_rfw_brings_its_own_groups(params: Params, study: Study, tmp_path: Path)
     values = [own["value"] for own in groups if own is not None]
     assert figures["mean"] and figures["mean"]["value"] == pytest.approx(np.mean(values))
     assert figures["fnmr@Asian"] is not None and (tmp_path / "out/rfw/own").is_dir()
+    (packed := tmp_path / "packed").mkdir()
+    for group in grouped.titles:
+        (packed / f"{group}_test.bin").write_bytes(pickle.dumps(bin_lists(()), 2))
+    again, pairs = group_verification.open_all(params, replace(fairness, rfw=str(packed)))["rfw"]
+    assert again.frame == ARCFACE112 and pairs.titles == grouped.titles
 
 
 def test_a_group_with_too_few_pairs_is_refused(params: Params, study: Study) -> None:
