@@ -5,6 +5,7 @@ A pair is of a group where both its people are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from eval.scoring.intervals import (
     identity_bootstrap,
     wilson,
 )
-from eval.scoring.metrics import enough_impostors
+from eval.scoring.metrics import MIN_FALSE_ACCEPTS, enough_impostors
 from eval.scoring.roc import roc
 from eval.scoring.scored import ScoredPairs, repeated
 from manifests.core.errors import InputError
@@ -206,7 +207,7 @@ def by_group(
     correct, asked = _decisions(grouped, metric, reasons)
     accuracies = _accuracies(grouped, figures(~correct, asked))
     at_fmr: dict[str, Any] = {f"{fmr:g}": None for fmr in fmrs}
-    for fmr, threshold in _thresholds(grouped.pairs, fmrs).items():
+    for fmr, threshold in _thresholds(grouped, fmrs, reasons).items():
         accepted = grouped.pairs.score > threshold
         borne = _borne(grouped, fmr, reasons)
         kinds = {"fmr": figures(accepted, borne["fmr"]), "fnmr": figures(~accepted, borne["fnmr"])}
@@ -253,7 +254,7 @@ def _borne(grouped: Grouped, fmr: float, reasons: list[str]) -> dict[str, np.nda
     so many impostors that one false match is no more than the rate that is asked."""
     impostors, same = grouped.distinct_impostors(), grouped.pairs.same
     asked = {"fmr": ~same, "fnmr": same}
-    least = {"fmr": int(np.ceil(1.0 / fmr - 1e-9)), "fnmr": LEAST_PAIRS}
+    least = {"fmr": math.ceil(1.0 / fmr - 1e-6), "fnmr": LEAST_PAIRS}
     for row, name in enumerate(grouped.names):
         found = {"fmr": int(impostors[row]), "fnmr": grouped.counts(row)["num_genuine"]}
         for kind, pairs in (("fmr", "impostor"), ("fnmr", "genuine")):
@@ -266,9 +267,16 @@ def _borne(grouped: Grouped, fmr: float, reasons: list[str]) -> dict[str, np.nda
     return asked
 
 
-def _thresholds(pairs: ScoredPairs, fmrs: Sequence[float]) -> dict[float, float]:
-    impostors = pairs.distinct_impostors
+def _thresholds(grouped: Grouped, fmrs: Sequence[float], reasons: list[str]) -> dict[float, float]:
+    """Those that the groups' impostors bear."""
+    pairs, impostors = grouped.pairs, int(grouped.distinct_impostors().sum())
     borne = [fmr for fmr in fmrs if enough_impostors(impostors, fmr)]
+    reasons += [
+        f"rates at {fmr:g}: {impostors} impostor pairs within groups, expected "
+        f"{math.ceil(MIN_FALSE_ACCEPTS / fmr - 1e-6)}"
+        for fmr in fmrs
+        if fmr not in borne
+    ]
     if not borne or not pairs.same.any():
         return {}
     curve = roc(pairs.score, pairs.same)
