@@ -98,7 +98,7 @@ def groups_in_words(found: Mapping[str, Any] | None) -> str:
         for key, name in SPREAD.items()
         if found[key] is not None
     ]
-    return f"\nby group: {', '.join(each)}" + (f"; {', '.join(apart)}" if apart else "")
+    return f"\nby group: {'; '.join([*each, ', '.join(apart)] if apart else each)}"
 
 
 def identity_of(model: Model, protocol: Protocol, views: str | None = None) -> dict[str, str]:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from eval import freeze
 from eval import verify as command
 from eval.benchmarks import open_benchmark
 from eval.photos.models import Model, load_model
@@ -180,6 +181,31 @@ def test_a_protocol_is_measured_by_the_rule_that_it_names(run: Run) -> None:
     largest, _ = run(*TEACHER, text, "--face", "largest")
     assert "; largest face; " in largest["alignment"]
     assert len({own["protocol_sha256"] for own in (metrics, usual, largest)}) == 3
+
+
+def test_groups_of_a_list_are_measured_kept_and_frozen(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"pairs:{orl_pairs(Path('own'))}"
+    rows = [("s1", "x"), ("s2", "x"), ("s3", "y"), ("s4", "")]
+    write_rows(Path("people.csv"), ("subject", "group"), rows)
+    metrics, _ = run(*TEACHER, text, "--groups", "people.csv")
+    group = ["x", "x", "x", "x", "y", "", "", ""]
+    assert pq.read_table("out/scores.parquet")["group"].to_pylist() == group
+    counts = {name: own["num_pairs"] for name, own in metrics["by_group"]["groups"].items()}
+    assert counts == {"x": 4, "y": 1} and metrics["by_group"]["num_pairs_of_no_group"] == 3
+    said = capsys.readouterr().err
+    assert "null in by_group: accuracy of x: 2 genuine and 2 impostor pairs, expected" in said
+    words = ["freeze", text, "--groups", "people.csv", "--out", "f.parquet"]
+    monkeypatch.setattr(sys, "argv", words)
+    freeze.main()
+    again, _ = run(*TEACHER, text, "--protocol", "f.parquet")
+    assert again["protocol_sha256"] == metrics["protocol_sha256"]
+    assert again["by_group"] == metrics["by_group"]
+    plain, _ = run(*TEACHER, text)
+    assert "by_group" not in plain and plain["protocol_sha256"] != metrics["protocol_sha256"]
+    with pytest.raises(InputError, match="--stage takes no --groups; give --model"):
+        run("--stage", "start", "--groups", "people.csv")
 
 
 def test_what_a_protocol_does_not_name_is_refused_before_measuring(

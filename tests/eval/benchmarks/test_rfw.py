@@ -40,7 +40,7 @@ def test_every_group_has_its_known_answer(made: Path) -> None:
     assert metrics["by_group"]["accuracy_std"]["value"] == pytest.approx(0.0125, abs=1e-12)
     assert metrics["by_group"]["accuracy_ser"]["value"] == pytest.approx(2.0, abs=1e-9)
     assert in_words(metrics).endswith(
-        "\nby group: African 0.9500, Asian 0.9750, Caucasian 0.9750, Indian 0.9750; mean 0.9688, "
+        "\nby group: African 0.9500; Asian 0.9750; Caucasian 0.9750; Indian 0.9750; mean 0.9688, "
         "STD 0.0125, SER 2.00"
     )
     # 16 pairs a fold: one mistake in fold 3, four in fold 7
