@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import norm
 
+from eval.scoring.fairness import by_group
 from eval.scoring.intervals import PairSubjects
 from eval.scoring.metrics import figures_of
 from eval.scoring.results import Result
 from eval.scoring.scored import ScoredPairs, parse_scores
 from manifests.core.files import write_json
 from manifests.core.tables import write_table
-from manifests.photographs.scores import KIND, SCHEMA
+from manifests.photographs.scores import GROUP, GROUPED, KIND, SCHEMA
 
 PROTOCOL = "ab" * 32
 
@@ -79,8 +80,13 @@ def write_result(
         "protocol_sha256": protocol,
         "subject_rule": "folder",
     }
-    write_table(folder / "scores.parquet", KIND, table, facts)
+    kind = GROUPED if GROUP.name in table.schema.names else KIND
+    write_table(folder / "scores.parquet", kind, table, facts)
     figures = figures_of(table, "cosine", "folder", resamples=20)
+    if kind == GROUPED:
+        pairs = parse_scores(table)
+        told = by_group(pairs, "cosine", pairs.subjects("folder"), resamples=20)
+        figures["by_group"] = {"basis": "made up", **told}
     write_json(folder / "metrics.json", {**facts, **figures, **(changed or {})})
     return folder
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from eval.scoring.fairness import by_group
 from eval.scoring.folds import insightface_accuracy
 from eval.scoring.intervals import RESAMPLES, Statistic, identity_bootstrap, mcnemar
 from eval.scoring.metrics import (
@@ -74,6 +75,8 @@ def read_result(folder: Path) -> Result:
     rule = metadata.get("subject_rule", "folder")
     try:
         figures = figures_of_pairs(pairs, metadata["metric"], rule)
+        if pairs.group is not None:
+            figures["by_group"] = by_group(pairs, metadata["metric"], pairs.subjects(rule))
     except InputError as error:
         raise InputError(f"{folder / 'scores.parquet'}: {error}") from None
     _check_figures(folder, said, figures)
@@ -128,7 +131,19 @@ def _proven(said: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, An
             far: rate and {key: rate[key] for key in keys}
             for far, rate in figures["tar_at_far"].items()
         }
+    if "by_group" in figures:
+        proven["by_group"] = _without_intervals(figures["by_group"])
     return proven
+
+
+def _without_intervals(found: Any) -> Any:
+    if not isinstance(found, dict):
+        return found
+    return {
+        name: _without_intervals(value)
+        for name, value in found.items()
+        if not name.startswith("ci95")
+    }
 
 
 def _equal(said: Any, found: Any) -> bool:

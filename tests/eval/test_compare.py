@@ -17,6 +17,8 @@ from eval.compare import compare, leaderboard_text, main
 from eval.scoring.intervals import PairSubjects, identity_bootstrap
 from eval.scoring.results import paired, read_result
 from manifests.core.errors import InputError
+from manifests.core.files import read_json, write_json
+from manifests.photographs.scores import GROUP
 from tests.conftest import ROOT
 from tests.results import people_table, write_result
 
@@ -46,6 +48,19 @@ def test_a_result_less_itself_is_nothing(tmp_path: Path, table: pa.Table) -> Non
     for entry in found["difference"].values():
         assert entry == {"value": 0.0, "ci95_identity": [0.0, 0.0]}
     assert found["mcnemar"] == {"only_a": 0, "only_b": 0, "p_value": 1.0}
+
+
+def test_groups_figures_follow_from_the_scores_too(tmp_path: Path, table: pa.Table) -> None:
+    group = pa.array(["x" if row % 12 < 6 else "y" for row in range(len(table))])
+    grouped = table.append_column(GROUP, group)
+    folder = write_result(tmp_path / "own", grouped)
+    own = read_result(folder).figures["by_group"]
+    assert own["groups"].keys() == {"x", "y"} and own["accuracy_mean"]["value"] > 0.5
+    said = read_json(folder / "metrics.json")
+    said["by_group"]["groups"]["y"]["accuracy"]["value"] += 0.01
+    write_json(folder / "metrics.json", said)
+    with pytest.raises(InputError, match=r"says by_group .*, its scores\.parquet gives"):
+        read_result(folder)
 
 
 def test_differences_are_those_of_the_figures_and_change_sign(
