@@ -19,6 +19,7 @@ from jaxtyping import Bool, Int
 from manifests.core.digests import sha256_file, table_digest
 from manifests.core.errors import Faults, InputError
 from manifests.core.tables import read_versions, write_table
+from manifests.photographs.names import is_safe
 from manifests.photographs.scores import GROUP
 
 # One row a member of a template, a compared pair of templates, or an entry of gallery or probes.
@@ -162,6 +163,7 @@ KIND, TEMPLATE_KIND = "benchmark-1", "template-benchmark-1"
 GROUPED = {KIND: "benchmark-2", TEMPLATE_KIND: "template-benchmark-2"}  # with groups of people
 SCHEMAS = {KIND: SCHEMA, TEMPLATE_KIND: TEMPLATE_SCHEMA}
 SCHEMAS |= {GROUPED[kind]: schema.append(GROUP) for kind, schema in SCHEMAS.items()}
+LONGEST_GROUP = 200  # characters
 HASHED = {"name", "alignment"}  # metadata that the protocol's hash covers
 
 
@@ -203,6 +205,12 @@ class Benchmark:
             raise InputError(f"benchmark {self.name}: pair columns of unlike lengths")
         if not len(self.fold):
             raise InputError(f"benchmark {self.name}: no pairs")
+        for name in sorted({*(self.group or ())}):
+            if len(name) > LONGEST_GROUP or not is_safe(name):
+                raise InputError(
+                    f"benchmark {self.name}: group {name[:80]!a}, expected one line of at most "
+                    f"{LONGEST_GROUP} characters"
+                )
         check_folds(self.name, self.fold, self.same)
         if self.templates:
             self.templates.require("a pair", (*self.left, *self.right))

@@ -200,6 +200,11 @@ def test_groups_are_frozen_with_either_kind_of_protocol(
             grouped.check_same(plain)
     with pytest.raises(InputError, match="pair columns of unlike lengths"):
         replace(benchmark, group=("x",))
+    for name in ("a\nb", "x" * 201):
+        with pytest.raises(
+            InputError, match="benchmark toy: group '.*', expected one line of at m"
+        ):
+            replace(benchmark, group=("x", "", name, "x"))
 
 
 @pytest.mark.parametrize(
