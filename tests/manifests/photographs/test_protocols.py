@@ -202,7 +202,7 @@ def test_groups_are_frozen_with_either_kind_of_protocol(
         replace(benchmark, group=("x",))
     for name in ("a\nb", "x" * 201):
         with pytest.raises(
-            InputError, match="benchmark toy: group '.*', expected one line of at m"
+            InputError, match=r"benchmark toy: group '.*', expected one line of at m"
         ):
             replace(benchmark, group=("x", "", name, "x"))
 
