@@ -119,9 +119,12 @@ class _WithItsOwn:
 
     @property
     def section(self) -> dict[str, Any]:
-        """As it is written in params.yaml."""
+        """As it is written in params.yaml; without a mix where there is none, so that runs from
+        before there were any are told as they were."""
         values = asdict(cast("Run | MinedRun", self))
         own = values.pop("own")
+        if values["mix"] is None:
+            del values["mix"]
         return values | own
 
 
