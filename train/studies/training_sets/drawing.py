@@ -1,7 +1,7 @@
 """Equally many faces, and where said identities, of every training set.
 
 A face, or an identity, is drawn by its id and a seed, whatever its place and the other rounds, as
-in train.studies.fair_distillation.data_sets: the same faces for all students of a set.
+in train.batching.mixing: the same faces for all students of a set.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from jaxtyping import Int
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.studies.training_sets import WHERE
+from train.batching.mixing import chosen
 from train.batching.sources import NO_IDENTITY, Source
-from train.studies.fair_distillation.data_sets import chosen
 
 OF_A_ROUND = 1 << 40  # identities, at most
 

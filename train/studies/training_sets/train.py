@@ -13,13 +13,13 @@ from manifests.core.errors import Parser, pick, run_command
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import load_study
 from manifests.studies.training_sets import NAME, Study, check_study, run_of
+from train.batching.mixing import facts_of
 from train.batching.sources import check_one_teacher, open_sources
 from train.engine.processes import keep_freed_memory
 from train.engine.supervised import Supervised
 from train.engine.trainer import train_run
 from train.losses.objectives import teachers_of
 from train.losses.prerequisites import check_objective
-from train.studies.fair_distillation.data_sets import Chosen
 from train.studies.fair_distillation.train import pool_of, recipe_params
 from train.studies.training_sets.drawing import draw
 
@@ -47,7 +47,7 @@ def open_run(name: str, seed: int, params: Params, study: Study) -> Supervised:
         after=None,
         marks=marks,
         centred_by=pool,
-        chosen=Chosen(sources, {}).facts(),
+        chosen=facts_of(sources),
     )
     check_objective(own, plan.sources, plan.targets, plan.num_epochs)
     return plan
