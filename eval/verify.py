@@ -88,7 +88,7 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("--model", help="a run, teacher:NAME or onnx:PATH")
     parser.add_argument(
-        "--benchmark", help="orl, or pairs:, lfw:, rfw:, templates: or folder:DIR, or bin:FILE"
+        "--benchmark", help="orl, pairs:DIR, lfw:DIR, bin:FILE, … (docs/EVALUATION.md)"
     )
     parser.add_argument("--out", type=Path, help="folder for metrics.json and scores.parquet")
     parser.add_argument(
