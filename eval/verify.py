@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eval.alignment import Asked, add_options, alignment_of, asked
+from eval.alignment import LISTED, LONGEST, Alignment, Asked, add_options, alignment_of, asked
 from eval.benchmarks import open_benchmark, open_protocols, require_frozen
 from eval.benchmarks.base import Protocol
 from eval.photos.models import VIEWS, load_model
@@ -61,13 +61,20 @@ def _open_frozen(text: str, path: Path, options: Asked) -> Protocol:
     if not path.is_file():
         raise InputError(f"{path}: no such file; make it with facestill freeze")
     frozen = Benchmark.read(path)
-    try:
-        alignment = alignment_of(frozen.alignment, options)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    protocol = open_benchmark(text, alignment)
+    protocol = open_benchmark(text, _frozen_alignment(frozen.alignment, path, options))
     require_frozen(protocol, frozen, path)
     return protocol
+
+
+def _frozen_alignment(rule: str, path: Path, options: Asked) -> Alignment | None:
+    """None where the images came with the points of their faces."""
+    try:
+        if rule.startswith(LISTED):
+            options.require_none(f"the faces are where {rule[:LONGEST]!r} has them")
+            return None
+        return alignment_of(rule, options)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _measure(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from eval.scoring.intervals import PairSubjects, pair_subjects
 from manifests.core.errors import InputError
 from manifests.core.tables import read_table
+from manifests.photographs.columns import Names, together
 from manifests.photographs.scores import KIND, SCHEMA
 
 
@@ -46,25 +47,25 @@ class ScoredPairs:
 
     def only(self, rows: Bool[np.ndarray, " pair"]) -> ScoredPairs:
         """Some of them."""
-        left, right = (
-            [name for name, kept in zip(side, rows.tolist(), strict=True) if kept]
-            for side in (self.left, self.right)
-        )
+        left, right = (Names.of(side).where(rows) for side in (self.left, self.right))
         numbers = (self.pair_id, self.fold, self.same, self.score, self.failed)
         pair_id, fold, same, score, failed = (column[rows] for column in numbers)
         return ScoredPairs(pair_id, fold, left, right, same, score, failed)
 
     def table(self) -> pa.Table:
         """scores.parquet, that `parse_scores` reads."""
-        arrays = [pa.array(getattr(self, field.name), field.type) for field in SCHEMA]
+        names = {side: Names.of(getattr(self, side)).arrow() for side in ("left", "right")}
+        arrays = [
+            names[f.name] if f.name in names else pa.array(getattr(self, f.name), f.type)
+            for f in SCHEMA
+        ]
         return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
 def repeated(left: Sequence[str], right: Sequence[str]) -> Bool[np.ndarray, " pair"]:
     """Pairs that say nothing new: one that stands before, either way round, or of one picture."""
-    number = {name: place for place, name in enumerate(dict.fromkeys((*left, *right)))}
-    one, other = (np.array([number[name] for name in side], np.int64) for side in (left, right))
-    key = np.minimum(one, other) * len(number) + np.maximum(one, other)
+    names, one, other = together(left, right)
+    key = np.minimum(one, other) * len(names) + np.maximum(one, other)
     new = np.zeros(len(key), bool)
     new[np.unique(key, return_index=True)[1]] = True
     return ~new | (one == other)
@@ -96,7 +97,7 @@ def parse_scores(table: pa.Table) -> ScoredPairs:
         name: table[name].to_numpy() for name in ("pair_id", "fold", "same", "score", "failed")
     }
     check_pairs(numbers["score"], numbers["same"])
-    names = {side: table[side].to_pylist() for side in ("left", "right")}
+    names = {side: Names.of_arrow(table[side]) for side in ("left", "right")}
     return ScoredPairs(**numbers, **names)
 
 

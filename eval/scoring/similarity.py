@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from eval.scoring.scored import ScoredPairs, check_pairs
+from manifests.photographs.columns import Names
 from manifests.photographs.protocols import Benchmark
 from manifests.photographs.scores import subject_of
 from pipeline.arrays.neighbours import unit_rows
@@ -46,8 +47,9 @@ def score_pairs(
     Raises InputError for scores that are not finite.
     """
     row_of = {name: row for row, name in enumerate(names)}
+    sides = (Names.of(side) for side in (benchmark.left, benchmark.right))
     left, right = (
-        np.array([row_of[name] for name in side]) for side in (benchmark.left, benchmark.right)
+        np.array([row_of.get(name, -1) for name in side.names])[side.codes] for side in sides
     )
     score = np.empty(len(left))
     for at in range(0, len(left), PAIRS):

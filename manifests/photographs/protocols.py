@@ -5,7 +5,7 @@ Of a template protocol (IJB's) a side is several photographs of one person, comp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Int
 
 from manifests.core.digests import sha256_file, table_digest
 from manifests.core.errors import Faults, InputError
 from manifests.core.tables import KEY, read_table, write_table
+from manifests.photographs.columns import Names, together
 
 # One row a member of a template, a compared pair of templates, or an entry of gallery or probes.
 TEMPLATE_SCHEMA = pa.schema(
@@ -27,7 +29,9 @@ TEMPLATE_SCHEMA = pa.schema(
         "part": pa.string(),  # member, pair, gallery or probe
         "left": pa.string(),  # a template, SUBJECT/TEMPLATE
         "right": pa.string(),  # of a pair: the other template; of a member: its image
-        "media": pa.string(),  # of a member: the video or photograph that the image is from
+        # of a member: the video or photograph that the image is from; of an entry of one of several
+        # galleries: which one
+        "media": pa.string(),
         "sha256": pa.string(),  # of a member's image
         "fold": pa.int16(),
         "same": pa.bool_(),
@@ -53,6 +57,7 @@ class TemplateSet:
     image: tuple[str, ...]
     gallery: tuple[str, ...] = ()  # templates
     probes: tuple[str, ...] = ()
+    galleries: tuple[str, ...] = ()  # of several, the name of the one that each entry is of
 
     def __post_init__(self) -> None:
         if bool(self.gallery) != bool(self.probes):
@@ -66,7 +71,7 @@ class TemplateSet:
         if both:
             raise InputError(f"templates: {both[0]!r} is in gallery and probes: it finds itself")
 
-    def require(self, part: str, names: tuple[str, ...]) -> None:
+    def require(self, part: str, names: Sequence[str]) -> None:
         """Raises InputError for the first name that no template has."""
         unknown = next((name for name in names if name not in self.known), None)
         if unknown is not None:
@@ -95,7 +100,8 @@ def templates_to_rows(
     parts = {
         "member": members,
         "pair": pairs,
-        "gallery": {"left": templates.gallery},
+        "gallery": {"left": templates.gallery}
+        | ({"media": templates.galleries} if templates.galleries else {}),
         "probe": {"left": templates.probes},
     }
     return pa.concat_tables([_part_rows(part, columns) for part, columns in parts.items()])
@@ -103,9 +109,9 @@ def templates_to_rows(
 
 def _part_rows(part: str, columns: Mapping[str, Any]) -> pa.Table:
     count = len(columns["left"])
-    filled = {"part": [part] * count, **columns}
+    filled = {"part": Names([part], np.zeros(count, np.int32)), **columns}
     arrays = [
-        pa.array(filled[field.name], field.type)
+        _array(filled[field.name], field.type)
         if field.name in filled
         else pa.nulls(count, field.type)
         for field in TEMPLATE_SCHEMA
@@ -113,27 +119,39 @@ def _part_rows(part: str, columns: Mapping[str, Any]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=TEMPLATE_SCHEMA)
 
 
+def _array(values: Any, kind: pa.DataType) -> pa.Array:
+    return values.arrow() if isinstance(values, Names) else pa.array(values, kind)
+
+
 def templates_from_rows(table: pa.Table) -> tuple[TemplateSet, dict[str, Any], dict[str, str]]:
     """What `templates_to_rows` was given.
 
     Raises InputError for a row that is no part of a protocol.
     """
-    kinds = table["part"].to_pylist()
-    if set(kinds) - set(FILLED):
-        raise InputError(f"a row of part {min(set(map(str, kinds)) - set(FILLED))[:40]!r}")
-    parts = {part: table.filter(pa.array([kind == part for kind in kinds])) for part in FILLED}
+    strange = {str(kind) for kind in table["part"].unique().to_pylist()} - set(FILLED)
+    if strange:
+        raise InputError(f"a row of part {min(strange)[:40]!r}")
+    parts = {part: table.filter(pc.equal(table["part"], part)) for part in FILLED}
     for part, rows in parts.items():
         empty = [name for name in FILLED[part] if rows[name].null_count]
         if empty:
             raise InputError(f"a {part} without {min(empty)}")
-    member, pair = parts["member"], parts["pair"]
+    member, pair, named = parts["member"], parts["pair"], parts["gallery"]["media"]
+    if 0 < named.null_count < len(named):
+        raise InputError("a gallery without media, where others have it")
     templates = TemplateSet(
         *(tuple(member[name].to_pylist()) for name in ("left", "media", "right")),
         *(tuple(parts[part]["left"].to_pylist()) for part in ("gallery", "probe")),
+        () if named.null_count else tuple(named.to_pylist()),
     )
-    pairs = {name: pair[name].to_pylist() for name in FILLED["pair"]}
+    pairs = _pair_columns(pair)
     hashes = dict(zip(member["right"].to_pylist(), member["sha256"].to_pylist(), strict=True))
     return templates, pairs, hashes
+
+
+def _pair_columns(table: pa.Table) -> dict[str, Any]:
+    names = {side: Names.of_arrow(table[side]) for side in ("left", "right")}
+    return {**names, "fold": table["fold"].to_numpy(), "same": table["same"].to_numpy()}
 
 
 KIND, TEMPLATE_KIND = "benchmark-1", "template-benchmark-1"
@@ -173,8 +191,8 @@ class Benchmark:
 
     name: str
     fold: Int[np.ndarray, " pair"]
-    left: tuple[str, ...]
-    right: tuple[str, ...]
+    left: Sequence[str]
+    right: Sequence[str]
     same: Bool[np.ndarray, " pair"]
     sha256: Mapping[str, str]  # of every image, by name
     alignment: str = ""  # the rule by which photographs are, in words; of its hash
@@ -188,7 +206,7 @@ class Benchmark:
             raise InputError(f"benchmark {self.name}: no pairs")
         check_folds(self.name, self.fold, self.same)
         if self.templates:
-            self.templates.require("a pair", (*self.left, *self.right))
+            self.templates.require("a pair", together(self.left, self.right)[0])
         missing = sorted(set(self.images) - set(self.sha256))
         if missing:
             raise InputError(f"benchmark {self.name}: no hash for image {missing[0]}")
@@ -203,7 +221,7 @@ class Benchmark:
         """Every image, sorted."""
         if self.templates:
             return sorted(set(self.templates.image))
-        return sorted({*self.left, *self.right})
+        return together(self.left, self.right)[0]
 
     def image_sha256(self) -> dict[str, str]:
         return {name: self.sha256[name] for name in self.images}
@@ -228,8 +246,8 @@ class Benchmark:
             return cls(
                 metadata.get("name", ""),
                 np.array(pairs["fold"], np.int16),
-                tuple(pairs["left"]),
-                tuple(pairs["right"]),
+                pairs["left"],
+                pairs["right"],
                 np.array(pairs["same"], bool),
                 hashes,
                 metadata.get("alignment", ""),
@@ -258,7 +276,7 @@ class Benchmark:
             if wanted != have:
                 raise InputError(f"frozen for {wanted!r}, found {have!r}")
         self._check_list("pair", self._pairs(), found._pairs())
-        for part in ("template", "media", "image", "gallery", "probes"):
+        for part in ("template", "media", "image", "gallery", "probes", "galleries"):
             frozen, here = (getattr(b.templates, part, ()) for b in (self, found))
             self._check_list(f"{part} entry", frozen, here)
         changed = [name for name in self.images if self.sha256[name] != found.sha256[name]]
@@ -283,7 +301,7 @@ class Benchmark:
             return templates_to_rows(self.templates, columns, self.sha256)
         hashes = [[self.sha256[name] for name in side] for side in (self.left, self.right)]
         values = [np.arange(len(self.fold)), self.fold, self.left, self.right, *hashes, self.same]
-        arrays = [pa.array(c, f.type) for c, f in zip(values, SCHEMA, strict=True)]
+        arrays = [_array(c, f.type) for c, f in zip(values, SCHEMA, strict=True)]
         return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
     def _metadata(self) -> dict[str, str]:
@@ -294,7 +312,7 @@ def _from_rows(table: pa.Table) -> tuple[None, dict[str, Any], dict[str, str]]:
     empty = [name for name in table.schema.names if table[name].null_count]
     if empty:
         raise InputError(f"a pair without {empty[0]}")
-    pairs = {name: table[name].to_pylist() for name in ("fold", "left", "right", "same")}
+    pairs = _pair_columns(table)
     hashes: dict[str, str] = {}
     for side in ("left", "right"):
         for name, sha256 in zip(pairs[side], table[f"{side}_sha256"].to_pylist(), strict=True):

@@ -35,6 +35,7 @@ from tests.references.mining import (
 )
 from tests.references.scoring import (
     auc,
+    average_precisions,
     facexzoo_folds,
     fnmr_after_discarding,
     gini_coefficient,
@@ -55,6 +56,7 @@ __all__ = [
     "apportion",
     "auc",
     "augmented",
+    "average_precisions",
     "balanced_accuracy",
     "cells",
     "closest_pairs",

@@ -21,6 +21,7 @@ from matplotlib.ticker import PercentFormatter
 from eval.benchmarks import open_protocols
 from eval.photos.models import load_model
 from eval.photos.verification import verify_models
+from eval.reporting.sections import fars_of
 from eval.reporting.style import MUTED, STUDENT, bare, canvas, data_uri, name_rows
 from eval.scoring.results import Result, check_same_pairs, paired, read_result
 from manifests.core import layout
@@ -184,8 +185,9 @@ def _draw(axes: Axes, arms: Mapping[str, Mapping[str, Any]], name: str) -> None:
 
 def fars(found: Mapping[str, Any]) -> Sequence[str]:
     """The false accept rates that some benchmark has enough impostors for."""
-    tables = [own["arms"][UNTRAINED]["tar_at_far"] for own in found["benchmarks"].values()]
-    return [far for far in tables[0] if any(table[far] is not None for table in tables)]
+    return fars_of(
+        {name: {UNTRAINED: own["arms"][UNTRAINED]} for name, own in found["benchmarks"].items()}
+    )
 
 
 def main() -> None:
