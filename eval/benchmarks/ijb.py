@@ -114,7 +114,8 @@ def _points(path: Path, weigh: bool) -> Points:
     landmarks = np.stack([table[axis].to_numpy() for axis in AXES], axis=1).reshape(-1, 5, 2) + 0.5
     score = table["score"].to_numpy()
     spread = landmarks.std(axis=1).max(axis=1)
-    _refuse(path, ~np.isfinite(landmarks).all(axis=(1, 2)), "points that are not finite")
+    finite = np.asarray(np.isfinite(landmarks).all(axis=(1, 2)))
+    _refuse(path, ~finite, "points that are not finite")
     _refuse(path, spread < LEAST_SPREAD, "five points that fall together")
     _refuse(path, ~((score >= 0) & np.isfinite(score)), "a score below 0, or not finite")
     _refuse(path, _again(table["image"]), "an image that stands there before")

@@ -125,11 +125,12 @@ def _proven(said: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, An
     if "tar_at_far" in proven:
         keys = ("value", "ci95", "threshold")
         rates = said.get("tar_at_far")
-        before = DEEP_FARS if isinstance(rates, dict) else ()  # there were none of these
+        # What was measured before there were these says nothing of them.
+        before = rates if isinstance(rates, dict) else dict.fromkeys(figures["tar_at_far"])
         proven["tar_at_far"] = {
             far: rate and {key: rate[key] for key in keys}
             for far, rate in figures["tar_at_far"].items()
-            if float(far) not in before or far in rates
+            if float(far) not in DEEP_FARS or far in before
         }
     return proven
 

@@ -97,8 +97,8 @@ def parse_scores(table: pa.Table) -> ScoredPairs:
         name: table[name].to_numpy() for name in ("pair_id", "fold", "same", "score", "failed")
     }
     check_pairs(numbers["score"], numbers["same"])
-    names = {side: Names.of_arrow(table[side]) for side in ("left", "right")}
-    return ScoredPairs(**numbers, **names)
+    left, right = (Names.of_arrow(table[side]) for side in ("left", "right"))
+    return ScoredPairs(**numbers, left=left, right=right)
 
 
 def read_scores(path: Path) -> tuple[ScoredPairs, Mapping[str, str]]:

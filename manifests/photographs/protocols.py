@@ -142,7 +142,7 @@ def templates_from_rows(table: pa.Table) -> tuple[TemplateSet, dict[str, Any], d
     templates = TemplateSet(
         *(tuple(member[name].to_pylist()) for name in ("left", "media", "right")),
         *(tuple(parts[part]["left"].to_pylist()) for part in ("gallery", "probe")),
-        () if named.null_count else tuple(named.to_pylist()),
+        galleries=() if named.null_count else tuple(named.to_pylist()),
     )
     pairs = _pair_columns(pair)
     hashes = dict(zip(member["right"].to_pylist(), member["sha256"].to_pylist(), strict=True))
