@@ -159,7 +159,11 @@ class Aligner(Backend):
 
     def _filling(self, picture: Picture) -> Face:
         height, width = picture.shape[:2]
-        return Face(self.place(picture, (0, 0, width, height)), float("nan"), scheme=self.scheme)
+        return Face(
+            self.place(picture, (0.0, 0.0, float(width), float(height))),
+            float("nan"),
+            scheme=self.scheme,
+        )
 
     def _in_middle(self, picture: Picture) -> Face:
         height, width = picture.shape[:2]

@@ -1,28 +1,15 @@
-"""CALFW's and CPLFW's lists of two lines a pair, and that all layouts of LFW say the same."""
+"""CALFW's and CPLFW's lists of two lines a pair: the known answer, folds, bad lines."""
 
 from __future__ import annotations
 
-import pickle
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from eval.benchmarks.base import Protocol
 from manifests.core.errors import InputError
-from tests.protocols import (
-    ACCURACY,
-    CYAN,
-    GREEN,
-    RED,
-    jpeg,
-    known_pairs,
-    measure,
-    opened,
-    write_rows,
-)
+from tests.protocols import ACCURACY, CYAN, GREEN, RED, jpeg, measure, opened
 
 NUM_FOLDS = 10
 SHADES = {RED: "Red", CYAN: "Cyan", GREEN: "Green"}
@@ -122,48 +109,3 @@ def test_a_missing_list_and_all_faults_are_named(tmp_path: Path) -> None:
     (tmp_path / "pairs_CALFW.txt").write_text("\n".join(bad))
     with pytest.raises(InputError, match="2 faults"):
         opened(f"calfw:{tmp_path}")
-
-
-def lfw_layouts(root: Path) -> dict[str, Protocol]:
-    """The known answer, whose pictures and folds are the same as LFW publishes them, as a .bin and
-    as pairs.csv."""
-    lines, rows, buffers, same = [f"{NUM_FOLDS}\t2"], [], [], []
-    for row, (left, right, genuine) in enumerate(known_pairs()):
-        people = f"m.{row}", f"m.{row}" if genuine else f"n.{row}"
-        names = [f"{people[0]}/{people[0]}_0001.jpg", f"{people[1]}/{people[1]}_0002.jpg"]
-        for name, colour in zip(names, (left, right), strict=True):
-            (root / "lfw" / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / "lfw" / name).write_bytes(jpeg(colour))
-            buffers.append(jpeg(colour))
-        lines.append("\t".join([people[0], "1", *([] if genuine else people[1:]), "2"]))
-        rows.append((row // 4, *names, int(genuine)))
-        same.append(genuine)
-    (root / "lfw/pairs.txt").write_text("\n".join(lines))
-    shutil.copytree(root / "lfw", root / "pairs/images")
-    write_rows(root / "pairs/pairs.csv", ("fold", "left", "right", "same"), rows)
-    (root / "x.bin").write_bytes(pickle.dumps((buffers, same)))
-    texts = {"lfw": root / "lfw", "pairs": root / "pairs", "bin": root / "x.bin"}
-    return {kind: opened(f"{kind}:{place}") for kind, place in texts.items()}
-
-
-def test_lfws_layouts_are_one_protocol_but_for_what_they_cannot_say(tmp_path: Path) -> None:
-    """A .bin has no names: so nobody knows who is who. The kind's name is in every hash."""
-    found = lfw_layouts(tmp_path)
-    lfw, pairs, packed = (found[kind].benchmark for kind in ("lfw", "pairs", "bin"))
-    for other in (pairs, packed):
-        np.testing.assert_array_equal(other.fold, lfw.fold)
-        np.testing.assert_array_equal(other.same, lfw.same)
-        assert other.alignment == lfw.alignment
-        for side in ("left", "right"):
-            hashes = [[each.sha256[n] for n in getattr(each, side)] for each in (lfw, other)]
-            assert hashes[0] == hashes[1]
-    assert (pairs.left, pairs.right, pairs.sha256) == (lfw.left, lfw.right, lfw.sha256)
-    rules = {kind: protocol.subject_rule for kind, protocol in found.items()}
-    assert rules == {"lfw": "folder", "pairs": "folder", "bin": "image"}
-    assert len({own.protocol_sha256 for own in (lfw, pairs, packed)}) == 3
-    texts = f"lfw:{tmp_path / 'lfw'}", f"pairs:{tmp_path / 'pairs'}", f"bin:{tmp_path / 'x.bin'}"
-    done = [measure(text) for text in texts]
-    for other in done[1:]:
-        np.testing.assert_array_equal(other.pairs.score, done[0].pairs.score)
-        for key in ("accuracy", "accuracy_std", "auc", "eer", "accuracy_ci95"):
-            assert other.metrics[key] == done[0].metrics[key]
