@@ -21,7 +21,6 @@ from matplotlib.ticker import PercentFormatter
 from eval.benchmarks import open_protocols
 from eval.photos.models import load_model
 from eval.photos.verification import verify_models
-from eval.reporting.sections import fars_of
 from eval.reporting.style import MUTED, STUDENT, bare, canvas, data_uri, name_rows
 from eval.scoring.results import Result, check_same_pairs, paired, read_result
 from manifests.core import layout
@@ -185,9 +184,9 @@ def _draw(axes: Axes, arms: Mapping[str, Mapping[str, Any]], name: str) -> None:
 
 def fars(found: Mapping[str, Any]) -> Sequence[str]:
     """The false accept rates that some benchmark has enough impostors for."""
-    return fars_of(
-        {name: {UNTRAINED: own["arms"][UNTRAINED]} for name, own in found["benchmarks"].items()}
-    )
+    tables = [own["arms"][UNTRAINED]["tar_at_far"] for own in found["benchmarks"].values()]
+    every = sorted({far for table in tables for far in table}, key=float, reverse=True)
+    return [far for far in every if any(table.get(far) is not None for table in tables)]
 
 
 def main() -> None:
