@@ -18,6 +18,7 @@ from pipeline.arrays.align import Face, placed
 from pipeline.arrays.frames import DLIB112, FRAMES, Frame
 
 CENTRAL = "central"  # which face is meant where nobody says
+LISTED = "points: "  # the rule for pictures whose points came with them, less which ones
 CROPS = "none: crops in the frame "  # the rule for them, less the frame's place
 # As it was said when what was called arcface112 was dlib112.
 FORMER_CROPS = "none: the images are crops in the frame arcface112"
@@ -113,6 +114,8 @@ def alignment_of(rule: str, options: Asked = NOTHING) -> Alignment:
     Raises InputError where nothing here aligns by it, and for options that contradict it.
     """
     said = f"aligned by {rule[:LONGEST]!r}"
+    if rule.startswith(LISTED):
+        raise InputError(f"{said}, which came with its images: nothing else is aligned so")
     if rule == FORMER_CROPS:
         options.require_none(said)
         return replace(crops_in(DLIB112), rule=rule)

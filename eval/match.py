@@ -165,7 +165,7 @@ def _check_model(folder: Path, metrics: Any, model: Model) -> None:
                 f"used here with {str(own)[:20]!r}; {how_to_verify(model)}"
             )
 
-    if metrics.get("benchmark") == "templates":
+    if "num_templates" in metrics or metrics.get("benchmark") == "templates":
         raise InputError(
             f"{folder}: measured on templates, each made of several photographs, where single ones "
             f"are compared here; {how_to_verify(model)}"

@@ -13,9 +13,10 @@ A dead end on purpose: nothing that trains or mines reads what is written here.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from eval.alignment import add_options, alignment_of, asked
+from eval.alignment import LISTED, LONGEST, Alignment, Asked, add_options, alignment_of, asked
 from eval.benchmarks import open_benchmark, open_protocols, require_frozen
 from eval.benchmarks.base import Protocol
 from eval.photos import people
@@ -58,21 +59,28 @@ def _check_folder(out: Path) -> None:
         raise InputError(f"{out}: {nearest} is a file; name a folder with --out")
 
 
-def _open_frozen(args: argparse.Namespace) -> Protocol:
-    """Aligned by the rule of the frozen file, and what was frozen."""
-    path: Path = args.protocol
+def _open_frozen(
+    text: str, path: Path, options: Asked, groups: Path | None = None, by: Sequence[str] = ()
+) -> Protocol:
+    """Aligned by the rule of the frozen file, with the groups asked for, and what was frozen."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; make it with facestill freeze")
     frozen = Benchmark.read(path)
-    try:
-        alignment = alignment_of(frozen.alignment, asked(args))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    opened = open_benchmark(args.benchmark, alignment)
-    protocol = people.with_groups(opened, args.benchmark, args.groups, args.by)
-    protocol = people.as_frozen(protocol, frozen)
+    opened = open_benchmark(text, _frozen_alignment(frozen.alignment, path, options))
+    protocol = people.as_frozen(people.with_groups(opened, text, groups, by), frozen)
     require_frozen(protocol, frozen, path)
     return protocol
+
+
+def _frozen_alignment(rule: str, path: Path, options: Asked) -> Alignment | None:
+    """None where the images came with the points of their faces."""
+    try:
+        if rule.startswith(LISTED):
+            options.require_none(f"the faces are where {rule[:LONGEST]!r} has them")
+            return None
+        return alignment_of(rule, options)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _measure(args: argparse.Namespace) -> None:
@@ -83,7 +91,7 @@ def _measure(args: argparse.Namespace) -> None:
         opened = open_benchmark(args.benchmark, asked(args).alignment)
         protocol = people.with_groups(opened, args.benchmark, args.groups, args.by)
     else:
-        protocol = _open_frozen(args)
+        protocol = _open_frozen(args.benchmark, args.protocol, asked(args), args.groups, args.by)
     check_replaced(args.out, model, protocol, args.views, force=args.force)
     with writing(args.out):
         (done,) = verify_models([model], protocol, args.views)
@@ -94,8 +102,7 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("--model", help="a run, teacher:NAME or onnx:PATH")
     parser.add_argument(
-        "--benchmark",
-        help="orl, or pairs:, lfw:, rfw:, templates: or folder:DIR, or bin:, frcsyn:FILE",
+        "--benchmark", help="orl, pairs:DIR, lfw:DIR, bin:FILE, … (docs/EVALUATION.md)"
     )
     parser.add_argument("--out", type=Path, help="folder for metrics.json and scores.parquet")
     parser.add_argument(

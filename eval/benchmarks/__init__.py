@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from eval.alignment import Alignment, alignment_by, crops_in
 from eval.benchmarks.base import DISJOINT, Protocol, require_disjoint, warn_of_repeats
@@ -11,6 +12,7 @@ from manifests.core.backends import find_backend, split_kind
 from manifests.core.errors import InputError
 from manifests.photographs.protocols import Benchmark
 from manifests.settings.params import Params
+from pipeline.aligners.base import CHOICES
 from pipeline.arrays.frames import Frame
 
 
@@ -24,9 +26,13 @@ def open_benchmark(text: str, alignment: Alignment | None = None) -> Protocol:
     """
     kind, argument = split_kind(text)
     source = find_backend(sys.modules[__name__], "benchmark", kind)
-    aligned = _alignment_for(kind, frame_of(text), alignment)
-    found: Protocol = source.open_protocol(argument, square=aligned.frame is not None)
-    protocol = found.aligned(aligned)
+    if getattr(source, "POINTS", False):
+        protocol: Protocol = source.open_protocol(argument)
+        _require_no_other(kind, alignment, "come with the points of their faces")
+    else:
+        aligned = _alignment_for(kind, source, frame_of(text), alignment)
+        found: Protocol = source.open_protocol(argument, square=aligned.frame is not None)
+        protocol = found.aligned(aligned)
     if protocol.disjoint:
         require_disjoint(protocol.benchmark, protocol.subject_rule)
     warn_of_repeats(protocol)
@@ -42,17 +48,31 @@ def frame_of(text: str) -> Frame | None:
     return found
 
 
-def _alignment_for(kind: str, frame: Frame | None, wanted: Alignment | None) -> Alignment:
-    """`frame`: that these images are crops in, always."""
+def _alignment_for(
+    kind: str, source: Any, frame: Frame | None, wanted: Alignment | None
+) -> Alignment:
+    """`frame`: that these images are crops in, always; a source's FACE is the one that is meant in
+    its photographs."""
     if frame is None:
-        return wanted or alignment_by()
+        face: str | None = getattr(source, "FACE", None)
+        own = wanted or alignment_by(face=face)
+        if face is not None and own.frame is None and CHOICES[face] not in own.rule:
+            raise InputError(
+                f"benchmark {kind}: its faces fill their pictures; give --face {face} too, or "
+                "--frame of pictures that were cut otherwise"
+            )
+        return own
     own = crops_in(frame)
-    if wanted not in (None, own):
-        raise InputError(
-            f"benchmark {kind}: its images are crops in the frame {frame.name}; leave --aligner, "
-            "--face and --frame out"
-        )
+    if wanted != own:
+        _require_no_other(kind, wanted, f"are crops in the frame {frame.name}")
     return own
+
+
+def _require_no_other(kind: str, wanted: Alignment | None, why: str) -> None:
+    if wanted is not None:
+        raise InputError(
+            f"benchmark {kind}: its images {why}; leave --aligner, --face and --frame out"
+        )
 
 
 def require_frozen(protocol: Protocol, frozen: Benchmark, path: Path) -> None:

@@ -1,7 +1,8 @@
 """What a benchmark source promises: a file here with `open_protocol(argument, square=)`.
 
 `square`: its images are crops already, as those of a source always are where its
-`frame_of(argument)` names their frame. How others are aligned is no matter of a source's.
+`frame_of(argument)` names their frame. How others are aligned is no matter of a source's, but for
+one whose images come with their points (and which says so: `POINTS = True`).
 """
 
 from __future__ import annotations
@@ -17,22 +18,41 @@ from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
+from scipy.sparse import coo_array
 
-from eval.alignment import Alignment, Finder
+from eval.alignment import Alignment
 from eval.scoring.intervals import pair_subjects
 from eval.scoring.scored import repeated
 from manifests.core.errors import InputError
+from manifests.photographs.columns import together
 from manifests.photographs.images import DECODER, ImageFolder, ImageSource
 from manifests.photographs.protocols import Benchmark
 from manifests.photographs.scores import SubjectRule, subject_of
+from pipeline.aligners.base import Picture
+from pipeline.arrays.align import Face
 from pipeline.arrays.frames import Frame
 
 NUM_FOLDS, SEED = 10, 2026
 DISJOINT = "subject-disjoint"
 NEARLY = 0.1  # share of the pairs that may speak against a rule that nearly all agree with
 MOST_NAMED = 4  # rows in a message
+PAIRS = 1 << 16  # that are looked at in one go
 FOLD = re.compile("[0-9]{1,3}")
+
+
+@dataclass(frozen=True)
+class Points:
+    """Where the faces are, as a benchmark's own list says."""
+
+    row: Mapping[str, int]  # of each image
+    landmarks: Float[np.ndarray, "row 5 2"]  # of the scheme arcface5
+    score: Float[np.ndarray, " row"]  # the detector's
+    weigh: bool  # whether a face counts in its template as much as its score
+
+    def faces(self, names: Sequence[str]) -> list[Face]:
+        rows = [self.row[name] for name in names]
+        return [Face(self.landmarks[row], float(self.score[row])) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -45,13 +65,16 @@ class Protocol:
     all_pairs: bool = False  # small enough, and labelled, to compare every image with every other
     disjoint: bool = False  # no person may be in two folds
     basis: str = "as the benchmark has them"  # where its groups of people come from, if it has any
-    alignment: Alignment | None = None  # None: only until `open_benchmark` has said which
+    # None: of points, and until `open_benchmark` has said which
+    alignment: Alignment | None = None
+    points: Points | None = None
 
-    @property
-    def find(self) -> Finder:
-        """Where the faces are: as declared for crops, detected in photographs."""
+    def find(self, names: Sequence[str], pictures: Sequence[Picture]) -> list[Face]:
+        """Where the faces are: as listed, as declared for crops, or detected in photographs."""
+        if self.points is not None:
+            return self.points.faces(names)
         assert self.alignment is not None
-        return self.alignment.find
+        return self.alignment.find(pictures)
 
     @property
     def frame(self) -> Frame | None:
@@ -223,13 +246,20 @@ def warn_of_labels(rows: Sequence[Row], where: Sequence[str]) -> None:
 
 def _of_one_picture(benchmark: Benchmark) -> Bool[np.ndarray, " pair"]:
     """Pairs whose sides are of the same bytes, or, of templates, share such an image."""
-    pictures: dict[str, set[str]] = {}
     members = benchmark.templates
     names = (members.template, members.image) if members else (benchmark.images,) * 2
-    for name, image in zip(*names, strict=True):
-        pictures.setdefault(name, set()).add(benchmark.sha256[image])
-    pairs = zip(benchmark.left, benchmark.right, strict=True)
-    return np.array([not pictures[a].isdisjoint(pictures[b]) for a, b in pairs], bool)
+    compared, left, right = together(benchmark.left, benchmark.right)
+    place = {name: row for row, name in enumerate(compared)}
+    holds = [(place[a], benchmark.sha256[b]) for a, b in zip(*names, strict=True) if a in place]
+    rows, pictures = zip(*holds, strict=True)
+    columns = np.unique(pictures, return_inverse=True)[1]
+    has = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(compared), len(rows))).tocsr()
+    shared = has[:, np.asarray((has > 0).sum(axis=0)).ravel() > 1]
+    both = [
+        shared[left[at : at + PAIRS]].multiply(shared[right[at : at + PAIRS]]).sum(axis=1)
+        for at in range(0, len(left), PAIRS)
+    ]
+    return (np.concatenate(both) > 0) | (left == right)
 
 
 def warn_of_repeats(protocol: Protocol) -> None:

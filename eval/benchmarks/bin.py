@@ -19,6 +19,11 @@ from manifests.photographs.images import MOST_BYTES, ImageList, image_hashes
 from pipeline.arrays.frames import ARCFACE112, Frame
 from pipeline.foreign.pickles import WITH_OBJECTS, PickledArray, load_pickle
 
+# What is public under a name, in pairs of each kind (Huang et al. 2007; Sengupta et al. 2016;
+# Moschoglou et al. 2017; Zheng, Deng & Hu 2017; Zheng & Deng 2018).
+PUBLIC = {
+    "lfw": 3000, "cfp_fp": 3500, "cfp_ff": 3500, "agedb_30": 3000, "calfw": 3000, "cplfw": 3000,
+}  # fmt: skip
 MOST_FILE_BYTES = 4 << 30
 MOST_STEPS = 20_000_000  # instructions; a file of 6,000 pairs has about 50,000
 
@@ -29,8 +34,8 @@ def frame_of(argument: str) -> Frame:
 
 
 def open_protocol(argument: str, *, square: bool = True) -> Protocol:
-    """Raises InputError for a pickle that asks for more than arrays and bytes, and for images
-    and labels that do not fit each other."""
+    """Raises InputError for a pickle that asks for more than arrays and bytes, for images and
+    labels that do not fit each other, and for other pairs under the name of a public file."""
     if not argument:
         raise InputError("benchmark bin needs a file: bin:FILE, as InsightFace packs them")
     path = Path(argument)
@@ -54,6 +59,7 @@ def read_bin(path: Path, inside: str = "") -> tuple[dict[str, bytes], list[Row]]
     value = load_pickle(path, WITH_OBJECTS, most_bytes=MOST_FILE_BYTES, most_steps=MOST_STEPS)
     try:
         buffers, same = _parse(value)
+        _require_public(path.stem, same)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     names = [f"{inside}{index:06}" for index in range(len(buffers))]
@@ -79,6 +85,15 @@ def _parse(value: Any) -> tuple[list[bytes], list[bool]]:
             f"least {NUM_FOLDS} labels"
         )
     return [_bytes(k, image) for k, image in enumerate(images)], [_truth(x) for x in labels]
+
+
+def _require_public(name: str, same: list[bool]) -> None:
+    genuine, impostors = sum(same), len(same) - sum(same)
+    if name in PUBLIC and (genuine, impostors) != (PUBLIC[name],) * 2:
+        raise InputError(
+            f"{genuine} genuine and {impostors} impostor pairs, where the public {name}.bin has "
+            f"{PUBLIC[name]} of each; bring that one, or give this one a name of its own"
+        )
 
 
 def _as_list(part: Any) -> list[Any]:

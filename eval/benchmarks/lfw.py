@@ -64,11 +64,15 @@ def _folds(path: Path, same: np.ndarray, header: Sequence[int]) -> np.ndarray:
             f"{path}: {kinds[0]} genuine and {kinds[1]} impostor pairs, its first line promises "
             f"{wanted} of each"
         )
-    num_folds = header[0] if len(header) == 2 else min(NUM_FOLDS, *kinds)
+    return equal_parts(path, same, header[0] if len(header) == 2 else min(NUM_FOLDS, *kinds))
+
+
+def equal_parts(path: Path, same: np.ndarray, num_folds: int) -> np.ndarray:
+    """Folds: the k-th is the k-th equal part of the genuine pairs and of the impostor pairs."""
     if not 2 <= num_folds <= MOST_FOLDS:
         raise InputError(
-            f"{path}: {kinds[0]} genuine and {kinds[1]} impostor pairs in {num_folds} folds; 2 to "
-            f"{MOST_FOLDS} folds of both kinds are needed"
+            f"{path}: {int(same.sum())} genuine and {int((~same).sum())} impostor pairs in "
+            f"{num_folds} folds; 2 to {MOST_FOLDS} folds of both kinds are needed"
         )
     fold = np.empty(len(same), np.int16)
     for kind in (same, ~same):

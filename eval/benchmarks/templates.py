@@ -38,7 +38,7 @@ def open_protocol(argument: str, *, square: bool = False) -> Protocol:
     faults.raise_any()
     templates = TemplateSet(*members, *lists)
     same = np.array([_subject(a) == _subject(b) for a, b in zip(left, right, strict=True)], bool)
-    folds = np.array(fold, np.int16) if fold else _deal(same)
+    folds = np.array(fold, np.int16) if fold else deal(same)
     if len(folds):
         check_folds("templates", folds, same)  # before images are read
     source = ImageFolder(folder / "images")
@@ -163,7 +163,7 @@ def _known(where: str, identity: str, full: dict[str, str]) -> str:
     return full[identity]
 
 
-def _deal(same: Bool[np.ndarray, " pair"]) -> Int[np.ndarray, " pair"]:
+def deal(same: Bool[np.ndarray, " pair"]) -> Int[np.ndarray, " pair"]:
     """Folds in turn for genuine and for impostor pairs, as many as have both."""
     num_folds = max(1, min(NUM_FOLDS, int(same.sum()), int((~same).sum())))
     fold = np.zeros(len(same), np.int16)

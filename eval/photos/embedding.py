@@ -91,7 +91,8 @@ def _blocks(
             faces: list[Face] = []
             crops: list[list[Tensor]] = [[] for _ in models]
             for pictures in at_once(protocol.images.picture(name) for name in block):
-                found = protocol.find(pictures)
+                part = block[len(faces) : len(faces) + len(pictures)]
+                found = protocol.find(part, pictures)
                 for model, cut in zip(models, crops, strict=True):
                     cut += map(crop_photograph, pictures, found, repeat(model.frame))
                 faces += found

@@ -25,7 +25,7 @@ from eval.scoring.fairness import by_group
 from eval.scoring.folders import LEAST
 from eval.scoring.metrics import MIN_PEOPLE, figures_in_short, figures_of_pairs
 from eval.scoring.pooling import pool_templates, undetected
-from eval.scoring.ranking import identification_figures
+from eval.scoring.ranking import identification_figures, over_galleries
 from eval.scoring.scored import ScoredPairs
 from eval.scoring.similarity import faces_of, score_pairs
 from manifests.core.errors import InputError
@@ -185,7 +185,7 @@ def verify(
     """One model, by these views of it, on the embedded images of a protocol and their faces."""
     model, benchmark = embedded.model, protocol.benchmark
     detected = np.array([face.detected for face in faces])
-    compared, failed = _compared(protocol, embedded), _failed(protocol, detected)
+    compared, failed = _compared(protocol, embedded, faces), _failed(protocol, detected)
     pairs = {
         name: score_pairs(benchmark, benchmark.compared, rows, failed, model.metric)
         for name, rows in compared.items()
@@ -194,6 +194,7 @@ def verify(
     metrics = {
         **_facts(protocol, model, views),
         **_face_figures(faces),
+        **_template_figures(protocol),
         **protocol.repeats,
         **figures_of_pairs(own, model.metric, protocol.subject_rule),
         **_all_pairs(protocol, rows, model.metric),
@@ -235,14 +236,21 @@ def _face_figures(faces: Sequence[Face]) -> dict[str, Any]:
     }
 
 
-def _compared(protocol: Protocol, embedded: Embedded) -> Views:
+def _template_figures(protocol: Protocol) -> dict[str, Any]:
+    templates = protocol.benchmark.templates
+    return {"num_templates": len(templates.known)} if templates else {}
+
+
+def _compared(protocol: Protocol, embedded: Embedded, faces: Sequence[Face]) -> Views:
     """What pairs are made of, by views: the images, or templates pooled from them."""
     templates, images = protocol.benchmark.templates, protocol.benchmark.images
     if templates is None:
         return embedded.views
-    metric = embedded.model.metric
+    metric, weights = embedded.model.metric, None
+    if protocol.points is not None and protocol.points.weigh:
+        weights = np.array([face.score for face in faces])
     return {
-        name: pool_templates(templates, images, rows, metric)
+        name: pool_templates(templates, images, rows, metric, weights)
         for name, rows in embedded.views.items()
     }
 
@@ -270,7 +278,10 @@ def _identification(protocol: Protocol, rows: np.ndarray, metric: str) -> dict[s
         faces_of(protocol.benchmark, names, rows, metric, protocol.subject_rule)
         for names in (templates.probes, templates.gallery)
     )
-    return {"identification": identification_figures(probes, gallery, metric)}
+    figures = identification_figures(probes, gallery, metric)
+    if templates.galleries:
+        figures |= over_galleries(probes, gallery, templates.galleries, metric)
+    return {"identification": figures}
 
 
 def _groups(protocol: Protocol, pairs: ScoredPairs, metric: str) -> dict[str, Any]:

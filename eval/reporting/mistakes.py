@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
@@ -92,6 +92,6 @@ def mistake_strips(protocol: Protocol, mistakes: Sequence[Mistake]) -> list[str]
 
     @cache
     def face(name: str) -> UInt8[np.ndarray, "size size 3"]:
-        return face_picture(protocol.images, name, protocol.find)
+        return face_picture(protocol.images, name, partial(protocol.find, [name]))
 
     return [strip(np.stack([face(pair.left), face(pair.right)]), 2) for pair in mistakes]

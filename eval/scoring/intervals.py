@@ -12,6 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import binomtest, norm, t
 
+from manifests.photographs.columns import together
 from manifests.photographs.scores import subject_of
 
 Z95 = 1.959963984540054
@@ -56,10 +57,10 @@ def pair_subjects(
     where the rule can not tell (rule `image`: a person is what genuine pairs join).
     Raises InputError for an unknown rule.
     """
-    names, rows = np.unique(np.array([*left, *right], dtype=object), return_inverse=True)
+    names, *rows = together(left, right)
     people = np.array([subject_of(name, rule) for name in names], dtype=object)
     of_name = np.unique(people, return_inverse=True)[1].reshape(-1)
-    first, second = of_name[rows].reshape(2, -1)
+    first, second = (of_name[side] for side in rows)
     size = int(of_name.max(initial=-1)) + 1
     links = coo_array((np.ones(int(same.sum())), (first[same], second[same])), shape=(size, size))
     count, of_person = connected_components(links, directed=False)

@@ -35,7 +35,8 @@ from manifests.core.errors import InputError
 MIN_FALSE_ACCEPTS = 10  # a FAR is not reported where fewer impostors would pass by chance
 MIN_PEOPLE = 10  # of fewer an interval over people is far too narrow (docs/EVALUATION.md)
 FARS = (0.01, 0.001, 0.0001)
-FMRS = (0.1, *FARS)  # the FNMR at 0.01 is the field's FMR100, at 0.001 FMR1000
+DEEP_FARS = (1e-5, 1e-6)  # IJB's; spoken of where the impostors bear the lowest of FARS
+FMRS = (0.1, *FARS, *DEEP_FARS)  # the FNMR at 0.01 is the field's FMR100, at 0.001 FMR1000
 FIGURES = ("accuracy", "auc", "eer", *(f"tar@{fmr:g}" for fmr in FMRS))
 THRESHOLDS = tuple(f"threshold@{fmr:g}" for fmr in FMRS)
 PLACE = {name: place for place, name in enumerate((*FIGURES, *THRESHOLDS))}
@@ -168,12 +169,14 @@ def _curve_figures(resampled: Resampled) -> dict[str, Any]:
 
 def _rate_figures(pairs: ScoredPairs, resampled: Resampled, people: int) -> dict[str, Any]:
     impostors = pairs.distinct_impostors if people >= MIN_PEOPLE else 0
+    spoken_of = set(FMRS) - (set() if enough_impostors(impostors, FARS[-1]) else set(DEEP_FARS))
     rates = {
         fmr: _rate(pairs, resampled, fmr) if enough_impostors(impostors, fmr) else None
         for fmr in FMRS
+        if fmr in spoken_of
     }
     return {
-        "tar_at_far": {f"{far:g}": rates[far] for far in FARS},
+        "tar_at_far": {f"{far:g}": rates[far] for far in (*FARS, *DEEP_FARS) if far in rates},
         "fnmr_at_fmr": {f"{fmr:g}": _complement(rate) for fmr, rate in rates.items()},
     }
 

@@ -18,17 +18,24 @@ def pool_templates(
     images: Sequence[str],
     rows: Float[np.ndarray, "image width"],
     metric: str,
+    weights: Float[np.ndarray, " image"] | None = None,
 ) -> Float[np.ndarray, "template width"]:
     """Media pooling (IJB-A's convention, Whitelam et al. 2017): the mean within each medium of a
     template, then the mean over its media; for cosine of unit vectors, and of unit length again.
+    With `weights` an image counts by its own, in its medium and in its template alike, as
+    InsightFace's evaluation of IJB has its detector's scores count.
 
     Rows are in the order of `images`; templates come in the order of their names.
     """
     row_of = {name: row for row, name in enumerate(images)}
     row = np.array([row_of[name] for name in templates.image])
     medium, template_of = _media(templates)
-    media = _means(rows, row, medium, len(template_of), metric)
+    shares = np.ones((len(images), 1)) if weights is None else weights[:, None]
+    media = _means(rows, row, medium, len(template_of), metric, shares)
     pooled = _means(media, np.arange(len(media)), template_of, len(templates.names), "")
+    if weights is not None:
+        mass = _means(np.ones_like(shares), row, medium, len(template_of), "", shares)
+        pooled /= _means(mass, np.arange(len(mass)), template_of, len(pooled), "")
     return prepared(pooled, metric)
 
 
@@ -42,13 +49,19 @@ def _media(templates: TemplateSet) -> tuple[Int[np.ndarray, " member"], Int[np.n
 
 
 def _means(
-    rows: np.ndarray, row: np.ndarray, into: np.ndarray, count: int, metric: str
+    rows: np.ndarray,
+    row: np.ndarray,
+    into: np.ndarray,
+    count: int,
+    metric: str,
+    shares: Float[np.ndarray, "row 1"] | None = None,
 ) -> Float[np.ndarray, "group width"]:
-    """The mean row of every group; gathered a block at a time."""
+    """The mean row of every group, each times its share; gathered a block at a time."""
     sums = np.zeros((count, rows.shape[1]))
     for at in range(0, len(row), ROWS):
         part = slice(at, at + ROWS)
-        np.add.at(sums, into[part], prepared(rows[row[part]].astype(np.float64), metric))
+        values = prepared(rows[row[part]].astype(np.float64), metric)
+        np.add.at(sums, into[part], values if shares is None else values * shares[row[part]])
     return sums / np.bincount(into, minlength=count)[:, None]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,7 +17,8 @@ from eval.scoring.intervals import RESAMPLES, PairSubjects, at_least, identity_b
 from eval.scoring.metrics import enough_impostors
 from eval.scoring.similarity import BLOCK, Block, Faces, score_blocks
 
-RANKS, FPIRS = (1, 5, 10), (0.1, 0.01)
+RANKS, FPIRS = (1, 5, 10, 20), (0.1, 0.01)
+MATES = 1 << 14  # that are compared with a block at a time
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,71 @@ def rank_figures(
     return figures
 
 
+def average_precisions(
+    probes: Faces, gallery: Faces, metric: str, *, block: int = BLOCK
+) -> Float[np.ndarray, " probe"]:
+    """Of every probe the area under its precision over recall, by the trapezoids that TinyFace's
+    evaluation takes (Philbin et al. 2007): NaN without a mate; ties count against the probe."""
+    probe, column = _mates(probes, gallery)
+    score, above = np.empty(len(probe)), np.zeros(len(probe), np.int64)
+    for part, rows, _ in _parts(probes, gallery, metric, False, block):
+        own = _in_rows(probe, rows)
+        own = own[(column[own] >= part.column) & (column[own] < part.column + part.scores.shape[1])]
+        score[own] = part.scores[probe[own] - part.row, column[own] - part.column]
+    for part, rows, same in _parts(probes, gallery, metric, False, block):
+        mates = _in_rows(probe, rows)
+        for own in (mates[at : at + MATES] for at in range(0, len(mates), MATES)):
+            row = probe[own] - part.row
+            above[own] += ((part.scores[row] >= score[own, None]) & ~same[row]).sum(axis=1)
+    order = np.lexsort((-score, probe))
+    number = np.arange(len(probe)) - np.searchsorted(probe, probe) + 1  # of mates, best first
+    rank = above[order] + number
+    before = np.where(rank > 1, (number - 1) / np.maximum(rank - 1, 1), 1.0)
+    count = np.bincount(probe, minlength=len(probes))
+    total = np.bincount(probe, (before + number / rank) / 2, minlength=len(probes))
+    return np.divide(total, count, out=np.full(len(probes), np.nan), where=count > 0)
+
+
+def _mates(
+    probes: Faces, gallery: Faces
+) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
+    """Every probe with each gallery face of its subject; probes in order."""
+    order = np.argsort(gallery.subject, kind="stable")
+    ranked = gallery.subject[order]
+    first = np.searchsorted(ranked, probes.subject)
+    count = np.searchsorted(ranked, probes.subject, side="right") - first
+    probe = np.repeat(np.arange(len(probes)), count)
+    place = np.arange(len(probe)) - np.searchsorted(probe, probe)
+    return probe, order[first[probe] + place]
+
+
+def _in_rows(probe: Int[np.ndarray, " pair"], rows: slice) -> Int[np.ndarray, " some"]:
+    return np.arange(*np.searchsorted(probe, (rows.start, rows.stop)))
+
+
+def precision_figures(
+    precisions: Float[np.ndarray, " probe"],
+    subject: Int[np.ndarray, " probe"],
+    *,
+    resamples: int = RESAMPLES,
+) -> dict[str, object]:
+    """Their mean over probes with a mate, and its interval under resampling of their subjects;
+    null without any."""
+    known = np.isfinite(precisions)
+    if not known.any():
+        return {"mean_average_precision": None, "mean_average_precision_ci95_identity": None}
+    values, number = precisions[known], np.unique(subject[known], return_inverse=True)[1]
+    resampled = identity_bootstrap(
+        lambda weights: np.array([values @ weights / weights.sum()]),
+        PairSubjects(number, number, int(number.max()) + 1),
+        resamples=resamples,
+    )
+    return {
+        "mean_average_precision": float(values.mean()),
+        "mean_average_precision_ci95_identity": list(resampled.interval(0)),
+    }
+
+
 def tpir_at_fpir(found: Identification, fpir: float) -> dict[str, object] | None:
     """Open set: the share of mated probes that are identified (rank 1, above the threshold) at
     the lowest threshold that lets at most `fpir` of the probes without a mate find somebody
@@ -115,7 +182,7 @@ def tpir_at_fpir(found: Identification, fpir: float) -> dict[str, object] | None
     }
 
 
-def identification_figures(probes: Faces, gallery: Faces, metric: str) -> dict[str, object]:
+def identification_figures(probes: Faces, gallery: Faces, metric: str) -> dict[str, Any]:
     """Closed and open set: every probe searched for in the gallery."""
     found = identify(probes, gallery, metric)
     return {
@@ -123,8 +190,36 @@ def identification_figures(probes: Faces, gallery: Faces, metric: str) -> dict[s
         "num_probes": len(probes),
         "num_probes_without_mate": int((~found.mated).sum()),
         **rank_figures(found, probes.subject, RANKS),
+        **precision_figures(average_precisions(probes, gallery, metric), probes.subject),
         "tpir_at_fpir": {f"{fpir:g}": tpir_at_fpir(found, fpir) for fpir in FPIRS},
     }
+
+
+def over_galleries(
+    probes: Faces, gallery: Faces, name: Sequence[str], metric: str
+) -> dict[str, object]:
+    """Every probe searched for in each gallery alone, as IJB has two of them: whoever is in the
+    other one has no mate. `name` says which gallery each face is of. The mean over the galleries
+    is null where one of them is."""
+    places = {own: np.array([each == own for each in name]) for own in sorted(set(name))}
+    each = {
+        own: identification_figures(
+            probes, Faces(gallery.embeddings[rows], gallery.subject[rows]), metric
+        )
+        for own, rows in places.items()
+    }
+    mean: dict[str, object] = {
+        f"rank_{k}": _mean([own[f"rank_{k}"] for own in each.values()]) for k in RANKS
+    }
+    rates = [own["tpir_at_fpir"] for own in each.values()]
+    mean["tpir_at_fpir"] = {
+        key: _mean([rate[key] and rate[key]["value"] for rate in rates]) for key in rates[0]
+    }
+    return {"by_gallery": each, "mean_over_galleries": mean}
+
+
+def _mean(values: Sequence[Any]) -> float | None:
+    return None if None in values else float(np.mean(values))
 
 
 def nearest(

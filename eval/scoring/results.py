@@ -15,7 +15,7 @@ from eval.scoring.fairness import by_group
 from eval.scoring.folds import insightface_accuracy
 from eval.scoring.intervals import RESAMPLES, Statistic, identity_bootstrap, mcnemar
 from eval.scoring.metrics import (
-    FARS,
+    DEEP_FARS,
     FIGURES,
     PLACE,
     figures_of_pairs,
@@ -127,9 +127,13 @@ def _proven(said: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, An
     proven = {name: figures[name] for name in names}
     if "tar_at_far" in proven:
         keys = ("value", "ci95", "threshold")
+        rates = said.get("tar_at_far")
+        # What was measured before there were these says nothing of them.
+        before = rates if isinstance(rates, dict) else dict.fromkeys(figures["tar_at_far"])
         proven["tar_at_far"] = {
             far: rate and {key: rate[key] for key in keys}
             for far, rate in figures["tar_at_far"].items()
+            if float(far) not in DEEP_FARS or far in before
         }
     if "by_group" in figures:
         proven["by_group"] = _without_intervals(figures["by_group"])
@@ -205,7 +209,7 @@ def paired(a: Result, b: Result, *, resamples: int = RESAMPLES, seed: int = 0) -
         difference(*statistics), a.pairs.subjects(a.subject_rule), resamples=resamples, seed=seed
     )
     rates = a.figures["tar_at_far"]
-    tars = [f"tar@{far:g}" for far in FARS if rates[f"{far:g}"] is not None]
+    tars = [f"tar@{far}" for far, rate in rates.items() if rate is not None]
     return {
         "a": a.label,
         "b": b.label,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from eval.scoring.intervals import PairSubjects, pair_subjects
 from manifests.core.errors import InputError
 from manifests.core.tables import read_versions, write_table
+from manifests.photographs.columns import Names, together
 from manifests.photographs.scores import GROUP, GROUPED, KIND, SCHEMAS
 
 
@@ -47,13 +49,11 @@ class ScoredPairs:
 
     def only(self, rows: Bool[np.ndarray, " pair"]) -> ScoredPairs:
         """Some of them."""
-        left, right, group = (
-            side and [name for name, kept in zip(side, rows.tolist(), strict=True) if kept]
-            for side in (self.left, self.right, self.group)
-        )
+        left, right = (Names.of(side).where(rows) for side in (self.left, self.right))
+        group = None if self.group is None else Names.of(self.group).where(rows)
         numbers = (self.pair_id, self.fold, self.same, self.score, self.failed)
         pair_id, fold, same, score, failed = (column[rows] for column in numbers)
-        return ScoredPairs(pair_id, fold, left or [], right or [], same, score, failed, group)
+        return ScoredPairs(pair_id, fold, left, right, same, score, failed, group)
 
     @property
     def kind(self) -> str:
@@ -63,8 +63,13 @@ class ScoredPairs:
     def table(self) -> pa.Table:
         """scores.parquet, that `parse_scores` reads."""
         schema = SCHEMAS[self.kind]
-        arrays = [pa.array(getattr(self, field.name), field.type) for field in schema]
-        return pa.Table.from_arrays(arrays, schema=schema)
+        return pa.Table.from_arrays([self._column(field) for field in schema], schema=schema)
+
+    def _column(self, field: pa.Field) -> pa.Array:
+        values = getattr(self, field.name)
+        if field.type == pa.string():
+            return Names.of(values).arrow()
+        return pa.array(values, field.type)
 
     def write(self, path: Path, facts: Mapping[str, str]) -> None:
         """The table with facts that are not a pair's own."""
@@ -73,9 +78,8 @@ class ScoredPairs:
 
 def repeated(left: Sequence[str], right: Sequence[str]) -> Bool[np.ndarray, " pair"]:
     """Pairs that say nothing new: one that stands before, either way round, or of one picture."""
-    number = {name: place for place, name in enumerate(dict.fromkeys((*left, *right)))}
-    one, other = (np.array([number[name] for name in side], np.int64) for side in (left, right))
-    key = np.minimum(one, other) * len(number) + np.maximum(one, other)
+    names, one, other = together(left, right)
+    key = np.minimum(one, other) * len(names) + np.maximum(one, other)
     new = np.zeros(len(key), bool)
     new[np.unique(key, return_index=True)[1]] = True
     return ~new | (one == other)
@@ -108,7 +112,7 @@ def parse_scores(table: pa.Table) -> ScoredPairs:
     }
     check_pairs(numbers["score"], numbers["same"])
     texts = [name for name in ("left", "right", GROUP.name) if name in table.schema.names]
-    names = {name: table[name].to_pylist() for name in texts}
+    names: dict[str, Any] = {name: Names.of_arrow(table[name]) for name in texts}
     return ScoredPairs(**numbers, **names)
 
 

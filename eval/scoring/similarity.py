@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from eval.scoring.scored import ScoredPairs, check_pairs
+from manifests.photographs.columns import Names
 from manifests.photographs.protocols import Benchmark
 from manifests.photographs.scores import subject_of
 from pipeline.arrays.neighbours import unit_rows
 
 BLOCK = 1024  # rows a side: a block of float64 scores is 8 MB
-PAIRS = 1 << 16  # scored at a time
+PAIRS = 1 << 14  # scored at a time
 
 
 def prepared(rows: Float[np.ndarray, "face width"], metric: str) -> Float[np.ndarray, "face width"]:
@@ -46,14 +47,16 @@ def score_pairs(
     Raises InputError for scores that are not finite.
     """
     row_of = {name: row for row, name in enumerate(names)}
+    sides = (Names.of(side) for side in (benchmark.left, benchmark.right))
     left, right = (
-        np.array([row_of[name] for name in side]) for side in (benchmark.left, benchmark.right)
+        np.array([row_of.get(name, -1) for name in side.names])[side.codes] for side in sides
     )
-    score = np.empty(len(left))
+    used, place = np.unique(np.concatenate([left, right]), return_inverse=True)
+    one, other = place.reshape(2, -1)
+    ready, score = prepared(rows[used].astype(float), metric), np.empty(len(left))
     for at in range(0, len(left), PAIRS):
         part = slice(at, at + PAIRS)
-        one, other = (prepared(rows[side[part]].astype(float), metric) for side in (left, right))
-        score[part] = similarity(one, other, metric)
+        score[part] = similarity(ready[one[part]], ready[other[part]], metric)
     check_pairs(score, benchmark.same)
     return ScoredPairs(
         np.arange(len(score)), benchmark.fold, benchmark.left, benchmark.right, benchmark.same,

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+AT_ONCE = 1 << 16  # strings that are held as Python's
+
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: one text for one value. NaN is refused."""
@@ -73,7 +75,11 @@ def _column_bytes(column: pa.Array) -> Iterator[bytes]:
     if pa.types.is_fixed_size_list(column.type):
         values = values.flatten()
     if pa.types.is_string(column.type):
-        yield json.dumps(values.to_pylist()).encode()
+        yield b"["
+        for at in range(0, len(values), AT_ONCE):
+            part = json.dumps(values.slice(at, AT_ONCE).to_pylist())[1:-1]
+            yield f", {part}".encode() if at else part.encode()
+        yield b"]"
     else:
         array = values.to_numpy(zero_copy_only=False)
         yield array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()

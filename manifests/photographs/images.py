@@ -40,7 +40,7 @@ ENDINGS = {ending for endings in FORMATS.values() for ending in endings}
 DECODER = f"Pillow {PIL.__version__}"  # decoders differ in low bits: recorded, not hashed
 MOST_BYTES = 64 << 20
 MOST_PIXELS = 64_000_000
-LEAST_SIDE = 16  # pixels
+LEAST_SIDE = 16  # pixels; of sources that do not say another
 AT_ONCE = 16  # decoded photographs that are held while faces are looked for; fewer large ones
 # What Pillow's decoders raise over broken files, by their tests and its issues.
 BROKEN = (
@@ -55,6 +55,8 @@ AVIF_BRANDS = (b"avif", b"avis")
 class ImageSource(ABC):
     """Encoded images by name."""
 
+    least_side = LEAST_SIDE  # of an image, pixels
+
     @abstractmethod
     def read(self, name: str) -> bytes:
         """The bytes of an image; raises InputError for one that is missing or too large."""
@@ -65,15 +67,15 @@ class ImageSource(ABC):
 
     def picture(self, name: str) -> UInt8[np.ndarray, "height width 3"]:
         """An image as `decode` gives it; raises InputError as that and `read` do."""
-        return decode(self.read(name), self.where(name))
+        return decode(self.read(name), self.where(name), self.least_side)
 
 
 @final
 class ImageFolder(ImageSource):
     """Files below one folder; no name, and no link, leads out of it."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, least_side: int = LEAST_SIDE) -> None:
+        self.root, self.least_side = root, least_side
         self.resolved = root.resolve()
 
     def read(self, name: str) -> bytes:
@@ -167,7 +169,7 @@ def _formats(data: bytes, where: str) -> list[str]:
 
 
 @contextmanager
-def _opened(data: bytes, where: str) -> Iterator[Image.Image]:
+def _opened(data: bytes, where: str, least_side: int) -> Iterator[Image.Image]:
     """An image whose header is within bounds; what goes wrong in the block is the file's fault."""
     formats = _formats(data, where)
     try:
@@ -175,7 +177,7 @@ def _opened(data: bytes, where: str) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore")  # about tags that nobody asks for
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=formats) as opened:
-                _check_size(opened.size, where)
+                _check_size(opened.size, where, least_side)
                 _check_depth(opened.mode, where)
                 yield opened
     except BROKEN as error:
@@ -183,12 +185,12 @@ def _opened(data: bytes, where: str) -> Iterator[Image.Image]:
         raise InputError(f"{where}: not a readable image ({text})") from None
 
 
-def _check_size(size: tuple[int, int], where: str) -> None:
+def _check_size(size: tuple[int, int], where: str, least_side: int) -> None:
     width, height = size
     if width * height > MOST_PIXELS:
         raise InputError(f"{where}: {width}x{height} pixels, at most {MOST_PIXELS} are decoded")
-    if min(size) < LEAST_SIDE:
-        raise InputError(f"{where}: {width}x{height} pixels, at least {LEAST_SIDE} a side needed")
+    if min(size) < least_side:
+        raise InputError(f"{where}: {width}x{height} pixels, at least {least_side} a side needed")
 
 
 def _check_depth(mode: str, where: str) -> None:
@@ -199,10 +201,12 @@ def _check_depth(mode: str, where: str) -> None:
         )
 
 
-def decode(data: bytes, where: str) -> UInt8[np.ndarray, "height width 3"]:
+def decode(
+    data: bytes, where: str, least_side: int = LEAST_SIDE
+) -> UInt8[np.ndarray, "height width 3"]:
     """RGB, upright; a transparent picture is laid on white, so that what is hidden stays so.
     Raises InputError for what is no image, or one beyond the bounds."""
-    with _opened(data, where) as opened:
+    with _opened(data, where, least_side) as opened:
         upright = ImageOps.exif_transpose(opened)
         return np.asarray(_on_ground(upright).convert("RGB"))
 
@@ -236,10 +240,12 @@ def read_photograph(path: Path) -> UInt8[np.ndarray, "height width 3"]:
     return decode(ImageFolder(path.parent).read(path.name), str(path))
 
 
-def check_readable(data: bytes, where: str, *, square: bool = False) -> tuple[int, int]:
+def check_readable(
+    data: bytes, where: str, *, square: bool = False, least_side: int = LEAST_SIDE
+) -> tuple[int, int]:
     """Width and height. Raises InputError for what `decode` would not read; a JPEG costs a
     fraction of decoding."""
-    with _opened(data, where) as opened:
+    with _opened(data, where, least_side) as opened:
         width, height = opened.size
         opened.draft("L", (1, 1))  # all of the coded bytes, an eighth of the pixels
         opened.load()
@@ -272,6 +278,8 @@ def checked_images(
         size = None
         with faults:
             data = source.read(name)
-            size = check_readable(data, source.where(name), square=square)
+            size = check_readable(
+                data, source.where(name), square=square, least_side=source.least_side
+            )
         if size is not None:
             yield name, sha256(data).hexdigest(), size

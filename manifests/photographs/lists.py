@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,41 @@ def read_list(folder: Path, stem: str, *choices: Sequence[str], faults: Faults) 
     if (folder / f"{stem}.parquet").is_file():
         return _read_parquet(folder / f"{stem}.parquet", choices, faults)
     return read_csv(folder / f"{stem}.csv", *choices, faults=faults)
+
+
+def read_columns(
+    path: Path,
+    schema: Mapping[str, pa.DataType],
+    *,
+    delimiter: str = " ",
+    header: bool = False,
+) -> pa.Table:
+    """A long list as columns, without a Python object a row: of a list with a header the named
+    columns, of one without all that it has.
+
+    Raises InputError for a missing or empty file, one beyond bounds, and naming a line that has
+    other cells.
+    """
+    reading = pc.ReadOptions(use_threads=False, column_names=None if header else list(schema))
+    named = {"include_columns": list(schema)} if header else {}
+    types = pc.ConvertOptions(column_types=schema, **named)
+    quote = '"' if header else False
+    try:
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"{path}: {path.stat().st_size} bytes, at most {LARGEST} are read")
+        parsing = pc.ParseOptions(delimiter=delimiter, quote_char=quote)
+        table = pc.read_csv(path, reading, parsing, types)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; expected {' '.join(schema)} a line") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: {str(error)[:200]}; expected {' '.join(schema)} a line"
+        ) from None
+    for name in schema:
+        if table[name].null_count:
+            row = int(np.argmax(table[name].is_null().to_numpy())) + 1 + header
+            raise InputError(f"{path}, line {row}: {name} is no number")
+    return table
 
 
 def has_list(folder: Path, stem: str) -> bool:

@@ -5,7 +5,7 @@ Of a template protocol (IJB's) a side is several photographs of one person, comp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Bool, Int
 
 from manifests.core.digests import sha256_file, table_digest
 from manifests.core.errors import Faults, InputError
 from manifests.core.tables import read_versions, write_table
+from manifests.photographs.columns import Names, together
 from manifests.photographs.names import is_safe
 from manifests.photographs.scores import GROUP
 
@@ -28,7 +30,9 @@ TEMPLATE_SCHEMA = pa.schema(
         "part": pa.string(),  # member, pair, gallery or probe
         "left": pa.string(),  # a template, SUBJECT/TEMPLATE
         "right": pa.string(),  # of a pair: the other template; of a member: its image
-        "media": pa.string(),  # of a member: the video or photograph that the image is from
+        # of a member: the video or photograph that the image is from; of an entry of one of several
+        # galleries: which one
+        "media": pa.string(),
         "sha256": pa.string(),  # of a member's image
         "fold": pa.int16(),
         "same": pa.bool_(),
@@ -54,6 +58,7 @@ class TemplateSet:
     image: tuple[str, ...]
     gallery: tuple[str, ...] = ()  # templates
     probes: tuple[str, ...] = ()
+    galleries: tuple[str, ...] = ()  # of several, the name of the one that each entry is of
 
     def __post_init__(self) -> None:
         if bool(self.gallery) != bool(self.probes):
@@ -67,7 +72,7 @@ class TemplateSet:
         if both:
             raise InputError(f"templates: {both[0]!r} is in gallery and probes: it finds itself")
 
-    def require(self, part: str, names: tuple[str, ...]) -> None:
+    def require(self, part: str, names: Sequence[str]) -> None:
         """Raises InputError for the first name that no template has."""
         unknown = next((name for name in names if name not in self.known), None)
         if unknown is not None:
@@ -97,7 +102,8 @@ def templates_to_rows(
     parts = {
         "member": members,
         "pair": pairs,
-        "gallery": {"left": templates.gallery},
+        "gallery": {"left": templates.gallery}
+        | ({"media": templates.galleries} if templates.galleries else {}),
         "probe": {"left": templates.probes},
     }
     schema = TEMPLATE_SCHEMA.append(GROUP) if GROUP.name in pairs else TEMPLATE_SCHEMA
@@ -106,9 +112,9 @@ def templates_to_rows(
 
 def _part_rows(schema: pa.Schema, part: str, columns: Mapping[str, Any]) -> pa.Table:
     count = len(columns["left"])
-    filled = {"part": [part] * count, **columns}
+    filled = {"part": Names([part], np.zeros(count, np.int32)), **columns}
     arrays = [
-        pa.array(filled[field.name], field.type)
+        _array(filled[field.name], field.type)
         if field.name in filled
         else pa.nulls(count, field.type)
         for field in schema
@@ -116,26 +122,33 @@ def _part_rows(schema: pa.Schema, part: str, columns: Mapping[str, Any]) -> pa.T
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def _array(values: Any, kind: pa.DataType) -> pa.Array:
+    return values.arrow() if isinstance(values, Names) else pa.array(values, kind)
+
+
 def templates_from_rows(table: pa.Table) -> tuple[TemplateSet, dict[str, Any], dict[str, str]]:
     """What `templates_to_rows` was given.
 
     Raises InputError for a row that is no part of a protocol.
     """
-    kinds = table["part"].to_pylist()
-    if set(kinds) - set(FILLED):
-        raise InputError(f"a row of part {min(set(map(str, kinds)) - set(FILLED))[:40]!r}")
-    parts = {part: table.filter(pa.array([kind == part for kind in kinds])) for part in FILLED}
+    strange = {str(kind) for kind in table["part"].unique().to_pylist()} - set(FILLED)
+    if strange:
+        raise InputError(f"a row of part {min(strange)[:40]!r}")
+    parts = {part: table.filter(pc.equal(table["part"], part)) for part in FILLED}
     for part, rows in parts.items():
         filled = FILLED[part] | (_grouping(rows) if part == "pair" else set())
         empty = [name for name in filled if rows[name].null_count]
         if empty:
             raise InputError(f"a {part} without {min(empty)}")
-    member, pair = parts["member"], parts["pair"]
+    member, pair, named = parts["member"], parts["pair"], parts["gallery"]["media"]
+    if 0 < named.null_count < len(named):
+        raise InputError("a gallery without media, where others have it")
     templates = TemplateSet(
         *(tuple(member[name].to_pylist()) for name in ("left", "media", "right")),
         *(tuple(parts[part]["left"].to_pylist()) for part in ("gallery", "probe")),
+        galleries=() if named.null_count else tuple(named.to_pylist()),
     )
-    pairs = _lists(pair, FILLED["pair"])
+    pairs = _pair_columns(pair)
     hashes = dict(zip(member["right"].to_pylist(), member["sha256"].to_pylist(), strict=True))
     return templates, pairs, hashes
 
@@ -144,8 +157,9 @@ def _grouping(table: pa.Table) -> set[str]:
     return {GROUP.name} & {*table.schema.names}
 
 
-def _lists(table: pa.Table, columns: Iterable[str]) -> dict[str, Any]:
-    return {name: table[name].to_pylist() for name in (*columns, *_grouping(table))}
+def _pair_columns(table: pa.Table) -> dict[str, Any]:
+    names = {side: Names.of_arrow(table[side]) for side in ("left", "right", *_grouping(table))}
+    return {**names, "fold": table["fold"].to_numpy(), "same": table["same"].to_numpy()}
 
 
 SCHEMA = pa.schema(
@@ -189,14 +203,14 @@ class Benchmark:
 
     name: str
     fold: Int[np.ndarray, " pair"]
-    left: tuple[str, ...]
-    right: tuple[str, ...]
+    left: Sequence[str]
+    right: Sequence[str]
     same: Bool[np.ndarray, " pair"]
     sha256: Mapping[str, str]  # of every image, by name
     alignment: str = ""  # the rule by which photographs are, in words; of its hash
     templates: TemplateSet | None = None
     recorded: Mapping[str, str] = field(default_factory=dict)  # decoder and such: not hashed
-    group: tuple[str, ...] | None = None  # of both people of each pair; "": of no one group
+    group: Sequence[str] | None = None  # of both people of each pair; "": of no one group
 
     def __post_init__(self) -> None:
         grouped = () if self.group is None else (self.group,)
@@ -213,7 +227,7 @@ class Benchmark:
                 )
         check_folds(self.name, self.fold, self.same)
         if self.templates:
-            self.templates.require("a pair", (*self.left, *self.right))
+            self.templates.require("a pair", together(self.left, self.right)[0])
         missing = sorted(set(self.images) - set(self.sha256))
         if missing:
             raise InputError(f"benchmark {self.name}: no hash for image {missing[0]}")
@@ -228,7 +242,7 @@ class Benchmark:
         """Every image, sorted."""
         if self.templates:
             return sorted(set(self.templates.image))
-        return sorted({*self.left, *self.right})
+        return together(self.left, self.right)[0]
 
     def image_sha256(self) -> dict[str, str]:
         return {name: self.sha256[name] for name in self.images}
@@ -253,14 +267,14 @@ class Benchmark:
             return cls(
                 metadata.get("name", ""),
                 np.array(pairs["fold"], np.int16),
-                tuple(pairs["left"]),
-                tuple(pairs["right"]),
+                pairs["left"],
+                pairs["right"],
                 np.array(pairs["same"], bool),
                 hashes,
                 metadata.get("alignment", ""),
                 members,
                 {key: metadata[key] for key in metadata.keys() - HASHED - {"kind"}},
-                tuple(pairs["group"]) if "group" in pairs else None,
+                pairs.get("group"),
             )
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
@@ -285,7 +299,7 @@ class Benchmark:
                 raise InputError(f"frozen for {wanted!r}, found {have!r}")
         self._check_list("pair", self._pairs(), found._pairs())
         self._check_list("pair's group", self.group or (), found.group or ())
-        for part in ("template", "media", "image", "gallery", "probes"):
+        for part in ("template", "media", "image", "gallery", "probes", "galleries"):
             frozen, here = (getattr(b.templates, part, ()) for b in (self, found))
             self._check_list(f"{part} entry", frozen, here)
         changed = [name for name in self.images if self.sha256[name] != found.sha256[name]]
@@ -313,7 +327,7 @@ class Benchmark:
         for side in ("left", "right"):
             columns[f"{side}_sha256"] = [self.sha256[name] for name in columns[side]]
         schema = SCHEMA if self.group is None else SCHEMA.append(GROUP)
-        arrays = [pa.array(columns[field.name], field.type) for field in schema]
+        arrays = [_array(columns[field.name], field.type) for field in schema]
         return pa.Table.from_arrays(arrays, schema=schema)
 
     def _metadata(self) -> dict[str, str]:
@@ -324,7 +338,7 @@ def _from_rows(table: pa.Table) -> tuple[None, dict[str, Any], dict[str, str]]:
     empty = [name for name in table.schema.names if table[name].null_count]
     if empty:
         raise InputError(f"a pair without {empty[0]}")
-    pairs = _lists(table, ("fold", "left", "right", "same"))
+    pairs = _pair_columns(table)
     hashes: dict[str, str] = {}
     for side in ("left", "right"):
         for name, sha256 in zip(pairs[side], table[f"{side}_sha256"].to_pylist(), strict=True):

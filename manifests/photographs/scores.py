@@ -29,7 +29,7 @@ SCHEMA = pa.schema(
 GROUP = pa.field("group", pa.string())
 SCHEMAS = {KIND: SCHEMA, GROUPED: SCHEMA.append(GROUP)}
 
-SubjectRule = Literal["folder", "stem", "image"]
+SubjectRule = Literal["folder", "stem", "top", "image"]
 SUBJECT_RULES: dict[str, SubjectRule] = {rule: rule for rule in get_args(SubjectRule)}
 NUMBERED = re.compile(r"(.+)_\d+")
 
@@ -39,7 +39,8 @@ def subject_of(name: str, rule: str) -> str:
 
     folder: the folder it lies in (p0001/0002.jpg is of p0001). stem: its path without the
     number that ends it (Ada_Lovelace_0003.jpg is of Ada_Lovelace; a name without a number is
-    its own). image: nobody knows, every image stands for itself.
+    its own). top: the first folder of its path (001/profile/02.jpg is of 001). image: nobody
+    knows, every image stands for itself.
     Raises InputError for another rule.
     """
     path = PurePosixPath(name)
@@ -49,5 +50,7 @@ def subject_of(name: str, rule: str) -> str:
         case "stem":
             numbered = NUMBERED.fullmatch(path.stem)
             return path.with_name(numbered[1] if numbered else path.stem).as_posix()
+        case "top":
+            return name.split("/")[0]
         case "image":
             return name

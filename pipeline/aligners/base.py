@@ -28,8 +28,13 @@ from pipeline.arrays.numerics import Backend
 
 Name = TypeVar("Name")
 Picture = UInt8[np.ndarray, "_ _ 3"]  # height and width are each picture's own
-# Which of several faces is meant, and how rules of alignment have it.
-CHOICES = {"central": "most central face", "largest": "largest face"}
+# Which of several faces is meant, and how rules of alignment have it. Where the whole picture is
+# a face nothing is detected.
+CHOICES = {
+    "central": "most central face",
+    "largest": "largest face",
+    "whole": "one that fills the picture",
+}
 # The box that a photograph without any face that was found is cut from: 75..175 of 250 (LFW's
 # middle).
 CENTRAL_BOX = (0.3, 0.7)
@@ -134,6 +139,8 @@ class Aligner(Backend):
 
     def find(self, pictures: Sequence[Picture], choice: str = "central") -> list[Face]:
         """The face that is meant in each photograph; where none is found, the central box."""
+        if choice == "whole":
+            return [self._filling(picture) for picture in pictures]
         return [
             self._meant(found, *picture.shape[:2], choice=choice) or self._in_middle(picture)
             for picture, found in zip(pictures, self.photographs(pictures), strict=True)
@@ -149,6 +156,14 @@ class Aligner(Backend):
 
     def _meant(self, found: Found, height: int, width: int, *, choice: str) -> Face | None:
         return found.sound(height, width).chosen(height, width, choice, self.scheme)
+
+    def _filling(self, picture: Picture) -> Face:
+        height, width = picture.shape[:2]
+        return Face(
+            self.place(picture, (0.0, 0.0, float(width), float(height))),
+            float("nan"),
+            scheme=self.scheme,
+        )
 
     def _in_middle(self, picture: Picture) -> Face:
         height, width = picture.shape[:2]

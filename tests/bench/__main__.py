@@ -25,7 +25,13 @@ from pipeline.building.workers import num_cores
 from tests import bench
 
 KEYS = {"evaluation": "eval"}  # of figures that are not called as their file
-APART = {"__main__", "coverage", "scale", "throughput"}  # itself, commands, a part of `store`
+APART = {
+    "__main__",
+    "coverage",
+    "ijb",
+    "scale",
+    "throughput",
+}  # itself, commands, a part of `store`
 
 
 def main() -> None:

@@ -151,6 +151,19 @@ class AlignerContract:
             assert face.detected and face.others == 1
             assert apart(face.landmarks, landmarks, aligner.scheme) < 0.25
 
+    def test_a_face_may_fill_its_picture(
+        self, aligner: Aligner, photographs: list[np.ndarray]
+    ) -> None:
+        """Its points are about where they are found in the whole photograph; it may be small."""
+        (face,), (seen,) = aligner.find(photographs[:1]), aligner.photographs(photographs[:1])
+        left, top, right, bottom = seen.boxes[0].round().astype(int).clip(0)
+        tight = photographs[0][top:bottom, left:right]
+        (whole,) = aligner.find([tight], "whole")
+        assert whole.detected and whole.others == 0
+        assert apart(np.add(whole.landmarks, (left, top)), face.landmarks, aligner.scheme) < 0.25
+        (tiny,) = aligner.find([np.array(Image.fromarray(tight).resize((9, 12)))], "whole")
+        assert np.isfinite(tiny.landmarks).all() and tiny.eye_distance > 0
+
     @pytest.mark.parametrize("change", ["shifted", "scaled", "mirrored"])
     def test_points_move_with_the_picture(
         self, aligner: Aligner, photographs: list[np.ndarray], change: str

@@ -48,7 +48,8 @@ def test_a_rule_says_by_what_and_which_face_and_is_found_again(name: str, choice
     own = alignment_by(name, choice)
     assert alignment_of(own.rule) == own
     assert alignment_of(own.rule, Asked(name, choice)) == own
-    assert module.meant(own.rule) == {"central": "most central", "largest": "largest"}[choice]
+    words = {"central": "most central", "largest": "largest", "whole": CHOICES["whole"]}
+    assert module.meant(own.rule) == words[choice]
     other = next(each for each in CHOICES if each != choice)
     assert alignment_by(name, other).rule != own.rule
     with pytest.raises(InputError, match=f"^--face {other}: aligned by '{name} .*; leave it out$"):

@@ -42,6 +42,7 @@ from tests.references.mining import (
 )
 from tests.references.scoring import (
     auc,
+    average_precisions,
     facexzoo_folds,
     fnmr_after_discarding,
     gini_coefficient,
@@ -63,6 +64,7 @@ __all__ = [
     "apportion",
     "auc",
     "augmented",
+    "average_precisions",
     "balanced_accuracy",
     "cells",
     "closest_pairs",

@@ -98,6 +98,27 @@ def mate_ranks(
     return ranks
 
 
+def average_precisions(
+    probes: np.ndarray, probe_subject: np.ndarray, gallery: np.ndarray, subject: np.ndarray,
+    metric: str,
+) -> list[float]:  # fmt: skip
+    """Precision over recall by trapezoids, walking down each probe's gallery: of equal scores
+    strangers come first."""
+    found = []
+    for own, probe in zip(probe_subject, probes, strict=True):
+        mates = [bool(each == own) for each in subject]
+        scores = [similarity(probe, face, metric) for face in gallery]
+        order = sorted(range(len(gallery)), key=lambda row: (-scores[row], mates[row]))
+        hits, before, area = 0, 1.0, 0.0
+        for place, row in enumerate(order, 1):
+            hits += mates[row]
+            precision = hits / place
+            area += mates[row] * (before + precision) / 2
+            before = precision
+        found.append(area / hits if hits else float("nan"))
+    return found
+
+
 def nearest_rows(rows: np.ndarray, k: int) -> list[list[int]]:
     """Each row's k best other rows by inner product, ties by number."""
     found = []
@@ -145,9 +166,13 @@ def _share(true: list[bool]) -> float | None:
 
 
 def pool_media(
-    members: list[tuple[str, str, str]], embedding: Mapping[str, np.ndarray], unit: bool
+    members: list[tuple[str, str, str]],
+    embedding: Mapping[str, np.ndarray],
+    unit: bool,
+    weight: Mapping[str, float],
 ) -> dict[str, np.ndarray]:
-    """(template, medium, image) rows: the mean of each medium's images, then of the media."""
+    """(template, medium, image) rows: the mean of each medium's images, each times its weight, then
+    of the media; by the mean of the media's mean weights."""
 
     def length_one(row: np.ndarray) -> np.ndarray:
         return row.astype(float) / np.linalg.norm(row.astype(float)) if unit else row.astype(float)
@@ -157,7 +182,9 @@ def pool_media(
         media: dict[str, list[np.ndarray]] = {}
         for name, medium, image in members:
             if name == template:
-                media.setdefault(medium, []).append(length_one(embedding[image]))
+                row = np.append(length_one(embedding[image]), 1.0)
+                media.setdefault(medium, []).append(row * weight[image])
         means = [sum(images) / len(images) for images in media.values()]
-        pooled[template] = length_one(sum(means) / len(means))
+        *row, mass = sum(means) / len(means)
+        pooled[template] = length_one(np.array(row) / mass)
     return pooled

@@ -47,7 +47,7 @@ class GroupedPairs:
     basis: str
 
     @property
-    def group(self) -> tuple[str, ...]:
+    def group(self) -> Sequence[str]:
         assert self.benchmark.group is not None
         return self.benchmark.group
 

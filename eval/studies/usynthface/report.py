@@ -185,7 +185,8 @@ def _draw(axes: Axes, arms: Mapping[str, Mapping[str, Any]], name: str) -> None:
 def fars(found: Mapping[str, Any]) -> Sequence[str]:
     """The false accept rates that some benchmark has enough impostors for."""
     tables = [own["arms"][UNTRAINED]["tar_at_far"] for own in found["benchmarks"].values()]
-    return [far for far in tables[0] if any(table[far] is not None for table in tables)]
+    every = sorted({far for table in tables for far in table}, key=float, reverse=True)
+    return [far for far in every if any(table.get(far) is not None for table in tables)]
 
 
 def main() -> None:

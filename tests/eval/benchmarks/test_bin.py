@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from eval.benchmarks import open_benchmark
+from eval.benchmarks.bin import PUBLIC
 from eval.photos.verification import verify_models
 from manifests.core import layout
 from manifests.core.errors import InputError
@@ -169,6 +170,27 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path, value: Any, message: 
     (tmp_path / "x.bin").write_bytes(pickle.dumps(value))
     with pytest.raises(InputError, match=message):
         open_benchmark(f"bin:{tmp_path / 'x.bin'}")
+
+
+@pytest.mark.parametrize(("name", "each"), PUBLIC.items())
+def test_other_pairs_under_a_known_name_are_refused(tmp_path: Path, name: str, each: int) -> None:
+    path = tmp_path / f"{name}.bin"
+    path.write_bytes(pickle.dumps((IMAGES, SAME)))
+    message = rf"{name}\.bin: 20 genuine and 20 impostor .* {name}\.bin has {each} of each; bring"
+    with pytest.raises(InputError, match=message):
+        open_benchmark(f"bin:{path}")
+
+
+def test_as_many_pairs_as_the_public_file_has_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PUBLIC, "lfw", 20)
+    path = tmp_path / "lfw.bin"
+    path.write_bytes(pickle.dumps((IMAGES, SAME)))
+    assert open_benchmark(f"bin:{path}").benchmark.same.tolist() == SAME
+    path.write_bytes(pickle.dumps((IMAGES, [*SAME[:-1], True])))
+    with pytest.raises(InputError, match="21 genuine and 19 impostor pairs"):
+        open_benchmark(f"bin:{path}")
 
 
 def test_no_file_is_said_so(tmp_path: Path) -> None:

@@ -1,14 +1,19 @@
-"""LFW's own lists: View 2's folds, View 1's two kinds, lists without a first line, bad lines."""
+"""LFW's own lists: View 2's folds, View 1's two kinds, lists without a first line, bad lines; and
+that the same pairs in other layouts are the same protocol."""
 
 from __future__ import annotations
 
+import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from eval.benchmarks.base import Protocol
 from manifests.core.errors import InputError
-from tests.protocols import CUT, CYAN, RED, measure, opened, save
+from tests.protocols import CUT, CYAN, RED, jpeg, known_pairs, measure, opened, save, write_rows
+from tests.protocols import NUM_FOLDS as FOLDS
 
 NUM_FOLDS, EACH = 3, 2
 GENUINE = [f"m.{k}\t{a}\t{b}" for k in range(NUM_FOLDS) for a, b in ((1, 2), (1, 3))]
@@ -94,3 +99,48 @@ def test_a_folder_without_a_list_is_said_so(lfw: Path) -> None:
         opened(f"lfw:{lfw}")
     with pytest.raises(InputError, match="benchmark lfw needs a folder: lfw:DIR"):
         opened("lfw:")
+
+
+def lfw_layouts(root: Path) -> dict[str, Protocol]:
+    """The known answer, whose pictures and folds are the same as LFW publishes them, as a .bin and
+    as pairs.csv."""
+    lines, rows, buffers, same = [f"{FOLDS}\t2"], [], [], []
+    for row, (left, right, genuine) in enumerate(known_pairs()):
+        people = f"m.{row}", f"m.{row}" if genuine else f"n.{row}"
+        names = [f"{people[0]}/{people[0]}_0001.jpg", f"{people[1]}/{people[1]}_0002.jpg"]
+        for name, colour in zip(names, (left, right), strict=True):
+            (root / "lfw" / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / "lfw" / name).write_bytes(jpeg(colour))
+            buffers.append(jpeg(colour))
+        lines.append("\t".join([people[0], "1", *([] if genuine else people[1:]), "2"]))
+        rows.append((row // 4, *names, int(genuine)))
+        same.append(genuine)
+    (root / "lfw/pairs.txt").write_text("\n".join(lines))
+    shutil.copytree(root / "lfw", root / "pairs/images")
+    write_rows(root / "pairs/pairs.csv", ("fold", "left", "right", "same"), rows)
+    (root / "x.bin").write_bytes(pickle.dumps((buffers, same)))
+    texts = {"lfw": root / "lfw", "pairs": root / "pairs", "bin": root / "x.bin"}
+    return {kind: opened(f"{kind}:{place}") for kind, place in texts.items()}
+
+
+def test_lfws_layouts_are_one_protocol_but_for_what_they_cannot_say(tmp_path: Path) -> None:
+    """A .bin has no names: so nobody knows who is who. The kind's name is in every hash."""
+    found = lfw_layouts(tmp_path)
+    lfw, pairs, packed = (found[kind].benchmark for kind in ("lfw", "pairs", "bin"))
+    for other in (pairs, packed):
+        np.testing.assert_array_equal(other.fold, lfw.fold)
+        np.testing.assert_array_equal(other.same, lfw.same)
+        assert other.alignment == lfw.alignment
+        for side in ("left", "right"):
+            hashes = [[each.sha256[n] for n in getattr(each, side)] for each in (lfw, other)]
+            assert hashes[0] == hashes[1]
+    assert (pairs.left, pairs.right, pairs.sha256) == (lfw.left, lfw.right, lfw.sha256)
+    rules = {kind: protocol.subject_rule for kind, protocol in found.items()}
+    assert rules == {"lfw": "folder", "pairs": "folder", "bin": "image"}
+    assert len({own.protocol_sha256 for own in (lfw, pairs, packed)}) == 3
+    texts = f"lfw:{tmp_path / 'lfw'}", f"pairs:{tmp_path / 'pairs'}", f"bin:{tmp_path / 'x.bin'}"
+    done = [measure(text) for text in texts]
+    for other in done[1:]:
+        np.testing.assert_array_equal(other.pairs.score, done[0].pairs.score)
+        for key in ("accuracy", "accuracy_std", "auc", "eer", "accuracy_ci95"):
+            assert other.metrics[key] == done[0].metrics[key]

@@ -14,9 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from eval.scoring import metrics
 from eval.scoring.folds import facexzoo_accuracy, insightface_accuracy, squared_distances
 from eval.scoring.intervals import pair_subjects
 from eval.scoring.metrics import figures_of, threshold_at
+from eval.scoring.results import read_result
 from eval.scoring.roc import roc
 from eval.scoring.scored import check_pairs, parse_scores
 from manifests.core.errors import InputError
@@ -89,6 +91,23 @@ def test_rates_are_null_where_impostors_are_too_few() -> None:
     assert found["tar_at_far"]["0.001"] is None and found["fnmr_at_fmr"]["0.001"] is None
     fewer = scores_table(scores[:-1], same[:-1], fold=fold[:-1])  # 999 impostors
     assert figures_of(fewer, "cosine", "folder", resamples=20)["tar_at_far"]["0.01"] is None
+
+
+def test_rates_of_ijb_are_given_where_impostors_bear_those_above_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a tenth of an impostor for the ten that are to pass, 1,000 bear 1e-4 and no more."""
+    scores, same = worked()
+    table = scores_table(scores, same, fold=np.arange(1004) % 2)
+    few = figures_of(table, "cosine", "folder", resamples=20)
+    assert [*few["tar_at_far"]] == ["0.01", "0.001", "0.0001"]
+    monkeypatch.setattr(metrics, "MIN_FALSE_ACCEPTS", 0.1)
+    found = figures_of(table, "cosine", "folder", resamples=20)
+    assert found["tar_at_far"]["0.0001"]["value"] == 0.25  # above all impostors, 0.999
+    assert found["tar_at_far"]["1e-05"] is None and found["tar_at_far"]["1e-06"] is None
+    assert found["fnmr_at_fmr"]["1e-05"] is None
+    before = {far: found["tar_at_far"][far] for far in ("0.01", "0.001", "0.0001")}
+    assert read_result(write_result(tmp_path / "x", table, changed={"tar_at_far": before}))
 
 
 def test_a_single_fold_leaves_accuracy_null_and_the_rest_known() -> None:

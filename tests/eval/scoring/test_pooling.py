@@ -19,13 +19,18 @@ MEMBERS = st.lists(
 )
 
 
-@given(MEMBERS, st.sampled_from(["cosine", "euclidean"]))
+@given(MEMBERS, st.sampled_from(["cosine", "euclidean"]), st.booleans())
 @settings(max_examples=60)
-def test_pooling_is_its_twin(members: list[tuple[str, str, str]], metric: str) -> None:
+def test_pooling_is_its_twin(
+    members: list[tuple[str, str, str]], metric: str, weighed: bool
+) -> None:
     templates = TemplateSet(*zip(*members, strict=True))
     rows = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
-    found = pool_templates(templates, list("012345"), rows, metric)
-    wanted = pool_media(members, {str(k): row for k, row in enumerate(rows)}, metric == "cosine")
+    weights = np.linspace(0.1, 1.0, 6) if weighed else None
+    found = pool_templates(templates, list("012345"), rows, metric, weights)
+    by_name = {str(k): 1.0 if weights is None else weights[k] for k in range(6)}
+    embedding = {str(k): row for k, row in enumerate(rows)}
+    wanted = pool_media(members, embedding, metric == "cosine", by_name)
     np.testing.assert_allclose(found, [wanted[name] for name in templates.names], atol=1e-12)
 
 

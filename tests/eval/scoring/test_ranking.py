@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from eval.scoring.allpairs import all_pairs_figures
 from eval.scoring.ranking import (
     Identification,
+    average_precisions,
     identify,
     nearest,
+    precision_figures,
     rank_figures,
     rank_k,
     tpir_at_fpir,
@@ -45,6 +47,24 @@ def test_blocks_hold_every_score_once(metric: str, seed: int, block: int) -> Non
         found[place] = part.scores
     slow = [[references.similarity(p, g, metric) for g in gallery] for p in probes]
     np.testing.assert_allclose(found, slow, atol=1e-7)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@given(seed=st.integers(0, 10_000), block=SIZES, ties=st.booleans())
+def test_precision_is_what_walking_down_the_gallery_gives(
+    metric: str, seed: int, block: int, ties: bool
+) -> None:
+    probes, gallery = faces(seed, 12, ties=ties), faces(seed + 1, 15, ties=ties)
+    found = average_precisions(probes, gallery, metric, block=block)
+    slow = references.average_precisions(
+        probes.embeddings, probes.subject, gallery.embeddings, gallery.subject, metric
+    )
+    np.testing.assert_allclose(found, slow, atol=1e-12)
+
+
+def test_precision_is_null_without_a_mate() -> None:
+    found = precision_figures(np.full(3, np.nan), np.arange(3))
+    assert found == {"mean_average_precision": None, "mean_average_precision_ci95_identity": None}
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manifests.core import digests
 from manifests.core.digests import (
     canonical_json,
     folder_hashes,
@@ -22,6 +24,17 @@ LEAVES = st.dictionaries(st.text("abc/", min_size=1, max_size=4), st.text("0123"
 
 def digest(**columns: pa.Array) -> str:
     return table_digest(pa.table(columns), {"kind": "test"})
+
+
+def test_a_long_column_of_strings_has_the_digest_that_it_had_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = pa.array(["a", 'b"', None, "é", "", "c"])
+    whole = digest(x=values)
+    monkeypatch.setattr(digests, "AT_ONCE", 2)
+    assert digest(x=values) == whole
+    empty = hashlib.sha256(b'{"kind":"test"}x:string[]').hexdigest()
+    assert digest(x=values[:0]) == empty
 
 
 @given(LEAVES)
