@@ -4,7 +4,7 @@
         [--teacher NAME …] [--pairs 100] [--aligner NAME] [--frame arcface112]
         [--no-identities] [--threshold-from orl|pairs:DIR|folder:DIR|RESULT …]
         [--page FILE.html [--show-photographs]]
-    facestill leakage --stage NAME      a gate of params.yaml: exits 1 above its limits
+    facestill leakage --gate NAME      a gate of params.yaml: exits 1 above its limits
 
 Every synthetic face is compared with every photograph, as Shahreza & Marcel 2024 (arXiv
 2410.24015) do for the photographs that a generator was trained on: the most alike pairs of all,
@@ -154,7 +154,7 @@ def broken(report: Mapping[str, Any], check: Leakage) -> list[str]:
     ]
 
 
-def stage(name: str, params: Params) -> int:
+def gate(name: str, params: Params) -> int:
     """A gate of params.yaml. Returns the exit status."""
     check = params.gate(name)
     asking = opened(check, Asked(frame=check.frame), params)
@@ -218,12 +218,12 @@ def main() -> int:
     )
     add_options(parser)
     parser.add_argument("--out", type=Path, help="a JSON file")
-    parser.add_argument("--stage", metavar="NAME", help="a gate of params.yaml")
+    parser.add_argument("--gate", metavar="NAME", help="one of params.yaml")
     parser.add_force()
     args = parser.parse_args()
-    if args.stage:
+    if args.gate:
         with timed("leakage"):
-            return stage(args.stage, load_params())
+            return gate(args.gate, load_params())
     if not (args.rounds and args.real and args.out):
         raise InputError("give rounds, --real and --out")
     if args.pairs < 1:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from eval.reporting.style import picture
+from eval.suites.formats import BEGIN, END, with_table
 from manifests.core import layout
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError
@@ -39,15 +40,7 @@ from tests.experiments.speedrun.recipes import (
     spelt,
 )
 from tests.experiments.speedrun.runs import check_hardware, facts_of, measured, more_faces
-from tests.experiments.speedrun.table import (
-    BEGIN,
-    END,
-    front,
-    markdown,
-    on_page,
-    tabled,
-    with_table,
-)
+from tests.experiments.speedrun.table import front, markdown, on_page, tabled
 from tests.experiments.tables import read_results
 from tests.students import count
 from train.checkpoint import LOG

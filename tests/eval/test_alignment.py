@@ -152,7 +152,7 @@ def test_options_are_those_of_every_command_that_looks_at_photographs(
         with pytest.raises(SystemExit):
             command.main()
         said = capsys.readouterr().out
-        assert "--aligner" in said and "--face {central,largest}" in said
+        assert "--aligner" in said and "--face {central,largest,whole}" in said
 
 
 @pytest.mark.parametrize(

@@ -270,7 +270,7 @@ class TestGate:
                  "most_alike": limit}  # fmt: skip
         gates = {"album": Leakage.parsed(check, "params.yaml")}
         monkeypatch.setattr(leakage, "load_params", lambda: replace(built, leakage=gates))
-        monkeypatch.setattr(sys, "argv", ["leakage", "--stage", "album"])
+        monkeypatch.setattr(sys, "argv", ["leakage", "--gate", "album"])
         return main()
 
     def test_it_fails_in_one_line_above_the_limit_and_leaves_the_report(
@@ -309,7 +309,7 @@ class TestRefusals:
             (["--show-photographs"], "on no page; name one with --page"),
             (["--page", "a.html", "--show-photographs", "--real", "orl"], "not the user's own"),
             (["--teacher", "toy", "toy"], "--teacher toy toy: one is named twice"),
-            (["--stage", "ffhq"], "unknown leakage 'ffhq'"),
+            (["--gate", "ffhq"], "unknown leakage 'ffhq'"),
             (["--real", "folder:broken"], r"broken/p6/3\.png: not a readable image"),
             (
                 ["--real", "folder:oblong"],

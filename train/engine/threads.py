@@ -43,13 +43,15 @@ def threads_of(run: str, output: Path, processes: Processes) -> Iterator[None]:
 
 
 def begun_with(run: str, output: Path) -> int | None:
-    """The threads of an unfinished run of that name, else of the finished one."""
-    for inputs in sorted((layout.WORK / f"train-{run}").glob(f"*/{INPUTS}")):
-        return int(read_json(inputs).get("threads", 0)) or None
-    if not (output / LOG).is_file():
-        return None
-    header = read_json(output / LOG).get("header", {})
-    return int(header.get("hardware", {}).get("threads", 0)) or None
+    """The threads of an unfinished run of that name, else of a finished one: as it was kept to be
+    taken up again, or as it lies at `output`."""
+    kept = sorted((layout.WORK / f"train-{run}").glob("*"))
+    for path in [*(folder / INPUTS for folder in kept), *(own / LOG for own in (*kept, output))]:
+        if path.is_file():
+            said = read_json(path)
+            hardware = said.get("header", {}).get("hardware", {}) if path.name == LOG else said
+            return int(hardware.get("threads", 0)) or None
+    return None
 
 
 def idle_cores(busy: Sequence[float]) -> int:

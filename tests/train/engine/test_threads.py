@@ -62,7 +62,10 @@ def test_processes_together_keep_what_they_were_started_with() -> None:
 def test_a_run_keeps_the_threads_that_it_began_with() -> None:
     write_json(RUN / "log.json", {"header": {"hardware": {"threads": 2}}})
     assert begun_with("start", RUN) == inside() == 2
-    write_json(layout.WORK / "train-start" / "a" / INPUTS, {"threads": 1})
+    work = layout.WORK / "train-start"
+    write_json(work / "b" / "log.json", {"header": {"hardware": {"threads": 3}}})  # kept finished
+    assert begun_with("start", RUN) == inside() == 3
+    write_json(work / "a" / INPUTS, {"threads": 1})
     assert begun_with("start", RUN) == inside() == 1
     assert begun_with("mined-1", Path("runs/mined-1")) is None
 
