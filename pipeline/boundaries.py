@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int
+from threadpoolctl import threadpool_limits
 
 from manifests.core import layout
 from manifests.core.costs import timed
@@ -61,16 +62,18 @@ def draw_boundaries(
 
     A normal is zero, and its accuracy 0, where all neighbours are on one side.
     """
-    scale = scale_of(latents, split.fit, space)
-    solve = SOLVERS[settings.solver](latents, split.fit, scale, settings)
-    normals = np.zeros((len(split.references), latents.shape[1]), np.float32)
-    accuracy = np.zeros(len(normals))
-    for block, labels, judged in label_blocks(embeddings, split, settings.threshold):
-        planes = solve(labels)
-        two_sided = np.abs(labels.mean(axis=0)) < 1.0
-        normals[block][two_sided] = unit_rows(planes.weights[two_sided])
-        found = held_out_accuracy(planes, latents, split.held_out, scale, judged)
-        accuracy[block] = np.where(two_sided, found, 0.0)
+    # Two threads add in another order than one: how many cores there are would show in a face.
+    with threadpool_limits(1, user_api="blas"):
+        scale = scale_of(latents, split.fit, space)
+        solve = SOLVERS[settings.solver](latents, split.fit, scale, settings)
+        normals = np.zeros((len(split.references), latents.shape[1]), np.float32)
+        accuracy = np.zeros(len(normals))
+        for block, labels, judged in label_blocks(embeddings, split, settings.threshold):
+            planes = solve(labels)
+            two_sided = np.abs(labels.mean(axis=0)) < 1.0
+            normals[block][two_sided] = unit_rows(planes.weights[two_sided])
+            found = held_out_accuracy(planes, latents, split.held_out, scale, judged)
+            accuracy[block] = np.where(two_sided, found, 0.0)
     return normals, accuracy, scale
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int
+from threadpoolctl import threadpool_limits
 
 from manifests.core.errors import InputError
 from manifests.records.boundaries import Boundaries
@@ -25,10 +26,11 @@ def geometry_of_pool(
 ) -> Geometry:
     """How the teacher's centred embeddings of the pool's usable faces move with the latents, in
     the boundaries' coordinates. `penalty`: of the ridge regression."""
-    moved = response(latents, usable, boundaries.scale, embeddings, penalty)
-    if boundaries.space == "z":
-        return geometry_of(moved, float(np.sqrt(latents.shape[1])) if restore_norm else None)
-    return geometry_of(moved, None, moments(latents, usable, boundaries.scale, moved))
+    with threadpool_limits(1, user_api="blas"):  # as boundaries are drawn
+        moved = response(latents, usable, boundaries.scale, embeddings, penalty)
+        if boundaries.space == "z":
+            return geometry_of(moved, float(np.sqrt(latents.shape[1])) if restore_norm else None)
+        return geometry_of(moved, None, moments(latents, usable, boundaries.scale, moved))
 
 
 def sample_identities(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from manifests.core import layout
 from manifests.core.errors import InputError
@@ -119,6 +120,19 @@ def test_blocks_do_not_change_labels_or_planes(
     atol = len(split.fit) * np.finfo(np.float32).eps
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(one, other, atol=atol)
+
+
+def test_the_planes_are_the_same_whatever_cores_there_are() -> None:
+    rng = np.random.default_rng(4)
+    latents = rng.standard_normal((3000, 512), np.float32)  # small products have one thread anyway
+    embeddings = unit_rows(latents[:, :128] + rng.standard_normal((3000, 128), np.float32))
+    settings = replace(SETTINGS, references=64, neighbours=2500)
+    split = split_rows(np.arange(len(latents)), settings)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            found.append(draw_boundaries(latents, embeddings, split, settings)[0])
+    assert np.array_equal(*found)
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.01, 1.0])
