@@ -59,7 +59,7 @@ def _check_folder(out: Path) -> None:
         raise InputError(f"{out}: {nearest} is a file; name a folder with --out")
 
 
-def _open_frozen(
+def open_frozen(
     text: str, path: Path, options: Asked, groups: Path | None = None, by: Sequence[str] = ()
 ) -> Protocol:
     """Aligned by the rule of the frozen file, with the groups asked for, and what was frozen."""
@@ -91,7 +91,7 @@ def _measure(args: argparse.Namespace) -> None:
         opened = open_benchmark(args.benchmark, asked(args).alignment)
         protocol = people.with_groups(opened, args.benchmark, args.groups, args.by)
     else:
-        protocol = _open_frozen(args.benchmark, args.protocol, asked(args), args.groups, args.by)
+        protocol = open_frozen(args.benchmark, args.protocol, asked(args), args.groups, args.by)
     check_replaced(args.out, model, protocol, args.views, force=args.force)
     with writing(args.out):
         (done,) = verify_models([model], protocol, args.views)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from manifests.core import layout
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError, pick
-from manifests.core.files import put_tensors, replacing
+from manifests.core.files import put_tensors, read_json, replacing
 from manifests.core.students import in_todays_words
 from pipeline.arrays.frames import FRAMES, Frame
 from train.students import build_student
@@ -95,6 +96,22 @@ def load_student(run: Path) -> Student:
     except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
         raise InputError(f"{path}: not a student checkpoint ({error})") from None
     return Student(run, card, network.eval().requires_grad_(False), weights_sha256(network))
+
+
+def read_log(student: Student) -> dict[str, Any]:
+    """The run's log.json. Raises InputError for one that is not this student's."""
+    path = student.folder / LOG
+    log = read_json(path)
+    try:
+        recorded = log["student"]["sha256"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: not the log of a run ({error}); train it again") from None
+    if recorded != student.sha256:
+        raise InputError(
+            f"{path}: of student {str(recorded)[:12]}, the weights beside it are "
+            f"{student.sha256[:12]}; bring the run's own files, or train it again"
+        )
+    return log
 
 
 def _network(card: StudentCard) -> nn.Module:

@@ -30,7 +30,6 @@ from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import read_json
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import StudyReport, load_study
 from manifests.studies.fair_distillation import (
@@ -42,7 +41,7 @@ from manifests.studies.fair_distillation import (
     check_study,
     expand,
 )
-from train.checkpoint import LOG, Student, load_student
+from train.checkpoint import Student, load_student, read_log
 
 TITLE = "Fair distillation: data, students, losses, and what a teacher adds"
 TEACHER = "teacher"
@@ -77,7 +76,7 @@ def load_students(cells: Sequence[Cell], study: Study) -> dict[str, dict[int, St
 
 def student_facts(student: Student) -> dict[str, Any]:
     """What a student is and was made from, for whoever doubts a figure."""
-    log = read_json(student.folder / LOG)
+    log = read_log(student)
     return {
         "run_dir": student.folder.as_posix(),
         "sha256": student.sha256,

@@ -18,6 +18,7 @@ from eval.attributes.coverage import FaceSet
 from eval.benchmarks import open_protocols
 from eval.photos.models import Model, load_model
 from eval.photos.verification import Verification, verify_models
+from eval.studies.fair_distillation.report import student_facts
 from eval.studies.fair_distillation.spreads import Figures, difference, over_seeds
 from eval.studies.training_sets.beside import (
     Stores,
@@ -32,12 +33,11 @@ from manifests.core import layout
 from manifests.core.costs import read_costs, timed
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import read_json
 from manifests.records.attributes import MEASURED, AttributeTable
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import StudyReport, load_study
 from manifests.studies.training_sets import NAME, Study, check_study, run_of
-from train.checkpoint import LOG, Student, load_student
+from train.checkpoint import Student, load_student, read_log
 
 TITLE = "Training sets: one student on each"
 TEACHER = "teacher"
@@ -57,32 +57,13 @@ def load_students(study: Study) -> dict[str, dict[int, Student]]:
     }
     seen = study.recipe.faces_seen // study.recipe.batch * study.recipe.batch
     for student in (student for own in found.values() for student in own.values()):
-        used = _log(student)["num_faces"]
+        used = read_log(student)["num_faces"]
         if (student.card.faces_seen, used) != (seen, study.faces):
             raise InputError(
                 f"{student.folder}: {student.card.faces_seen} faces seen of {used}, the study says "
                 f"{seen} of {study.faces}; run `make study NAME={NAME}` again"
             )
     return found
-
-
-def _log(student: Student) -> Any:
-    return read_json(student.folder / LOG)
-
-
-def student_facts(student: Student) -> dict[str, Any]:
-    """What a student is and was made from, for whoever doubts a figure."""
-    log = _log(student)
-    return {
-        "run_dir": student.folder.as_posix(),
-        "sha256": student.sha256,
-        "training": student.card.training,
-        "num_params": log["student"]["num_params"],
-        "faces_seen": student.card.faces_seen,
-        "rounds": log["params"]["chosen"]["rounds"],
-        "rows_sha256": log["params"]["chosen"]["rows_sha256"],
-        "train_seconds": log["train_seconds"],
-    }
 
 
 def figures_of(found: Verification) -> Figures:

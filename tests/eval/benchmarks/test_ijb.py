@@ -16,7 +16,7 @@ from eval.alignment import Asked, alignment_of, crops_in
 from eval.benchmarks import open_benchmark
 from eval.photos.embedding import embed_protocol
 from eval.photos.verification import Verification, verify
-from eval.verify import _open_frozen
+from eval.verify import open_frozen
 from manifests.core.errors import InputError
 from manifests.photographs.protocols import Benchmark
 from pipeline.arrays.frames import ARCFACE112
@@ -120,13 +120,13 @@ def test_ijb_b_without_1n_lists_is_read_and_frozen(
     assert done.pairs.left[0] == "template 1/1"
     monkeypatch.setattr(sys, "argv", ["freeze", f"ijb:{data}", "--out", str(out)])
     freeze.main()
-    frozen, opened = Benchmark.read(out), _open_frozen(f"ijb:{data}", out, Asked())
+    frozen, opened = Benchmark.read(out), open_frozen(f"ijb:{data}", out, Asked())
     assert frozen.name == "ijbb" and frozen.left == opened.benchmark.left
     assert frozen.protocol_sha256 == done.metrics["protocol_sha256"]
     with pytest.raises(InputError, match=r"--aligner dlib: the faces are where 'points: ijbb_name"):
-        _open_frozen(f"ijb:{data}", out, Asked(aligner="dlib"))
+        open_frozen(f"ijb:{data}", out, Asked(aligner="dlib"))
     with pytest.raises(InputError, match=r"frozen for 'points: .* scores', found .* alike'"):
-        _open_frozen(f"ijb:unweighted:{data}", out, Asked())
+        open_frozen(f"ijb:unweighted:{data}", out, Asked())
 
 
 def test_galleries_are_frozen_with_their_names(tmp_path: Path) -> None:

@@ -88,3 +88,6 @@ def test_the_log_must_be_the_student_s() -> None:
     write_json(RUN / LOG, {"rounds": []})
     with pytest.raises(InputError, match="not the log of a run"):
         faces_of_run(RUN)
+    write_json(RUN / LOG, {"student": {"sha256": load_student(RUN).sha256}})
+    with pytest.raises(InputError, match="does not say how many faces were used"):
+        faces_of_run(RUN)

@@ -39,7 +39,7 @@ class TestBadInput:
         log["student"]["sha256"] = "0" * 64
         write_json(self.own(RUN / LOG), log)
         assert "log.json: of student 000000000000" in self.refused(RUN.as_posix())
-        write_json(RUN / LOG, {"student": {"sha256": "0" * 64}})
+        write_json(RUN / LOG, {"student": {"sha256": load_student(RUN).sha256}})
         assert "log.json: not the log of a run ('params')" in self.refused(RUN.as_posix())
 
     @staticmethod

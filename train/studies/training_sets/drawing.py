@@ -15,8 +15,8 @@ from jaxtyping import Int
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.studies.training_sets import WHERE
-from train.batching.mixing import chosen
-from train.batching.sources import NO_IDENTITY, Source
+from train.batching.mixing import Portion, chosen, mix
+from train.batching.sources import NO_IDENTITY, Source, num_usable
 
 OF_A_ROUND = 1 << 40  # identities, at most
 
@@ -55,12 +55,12 @@ def draw(
     Raises InputError, with the numbers, for a set that has fewer faces, or fewer identities of
     faces / identities faces each.
     """
-    found = Faces.of(sources)
     if identities is None:
-        _require(name, sources, len(found.row), faces, "usable faces")
-        places = chosen(found.face_id, faces, seed)
-    else:
-        places = _of_identities(name, sources, found, faces // identities, identities, seed)
+        _require(name, sources, num_usable(sources), faces, "usable faces")
+        rows = {at: source.usable for at, source in enumerate(sources)}
+        return mix(sources, [Portion(name, 1.0, rows)], faces, seed)
+    found = Faces.of(sources)
+    places = _of_identities(name, sources, found, faces // identities, identities, seed)
     return [
         replace(source, usable=np.sort(found.row[places[found.home[places] == at]]))
         for at, source in enumerate(sources)

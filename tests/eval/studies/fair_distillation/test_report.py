@@ -72,7 +72,8 @@ def make_student(cell: Cell, seed: int, **changes: Any) -> None:
         words += "; trained on real faces: 29 photographs of volunteers"
     save_student(folder / FILE, network, replace(CARD, training=words, **changes))
     chosen = {"rounds": {"pool": {"faces": 29, "identities": 7}}, "rows_sha256": "ab" * 32}
-    log = {"student": {"num_params": 1000}, "params": {"chosen": chosen}, "train_seconds": 2.5}
+    made = {"sha256": load_student(folder).sha256, "num_params": 1000}
+    log = {"student": made, "params": {"chosen": chosen}, "train_seconds": 2.5}
     write_json(folder / LOG, log)
 
 

@@ -49,7 +49,8 @@ def make_student(name: str, seed: int, card: StudentCard = CARD, num_faces: int 
     stores = json.dumps({layout.faces(round).as_posix(): "ef" * 32})
     save_student(folder / FILE, network, replace(card, stores=stores))
     drawn = {"rounds": {round: {"faces": num_faces, "identities": 0}}, "rows_sha256": "12" * 32}
-    log = {"student": {"num_params": 1000}, "num_faces": num_faces, "train_seconds": 2.5}
+    made = {"sha256": load_student(folder).sha256, "num_params": 1000}
+    log = {"student": made, "num_faces": num_faces, "train_seconds": 2.5}
     write_json(folder / LOG, {**log, "params": {"chosen": drawn}})
 
 
