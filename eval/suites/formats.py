@@ -16,7 +16,7 @@ from typing import Any
 from eval.reporting.style import shortened
 from eval.suites.table import PEOPLE, Cell, Row, Table
 from manifests.core.backends import split_kind
-from manifests.core.errors import InputError
+from manifests.core.errors import InputError, plain
 
 DASH = "–"
 BEGIN, END = "<!-- the table begins -->", "<!-- the table ends -->"
@@ -33,11 +33,6 @@ CSV_HEAD = (
     "model", "source", "benchmark", "figure", "value", "low", "high", "interval_over", "best",
     "why_not",
 )  # fmt: skip
-
-
-def plain(text: str) -> str:
-    """One line without signs that a terminal would obey."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def number(cell: Cell) -> str:

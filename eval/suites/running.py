@@ -18,7 +18,7 @@ from eval.photos.verification import METRICS, identity_of, verify_models
 from eval.scoring.results import read_result
 from manifests.core import layout
 from manifests.core.backends import split_kind
-from manifests.core.errors import InputError
+from manifests.core.errors import InputError, plain
 from manifests.core.files import read_json
 from manifests.settings.params import Params
 from manifests.settings.suite import Places, Suite
@@ -118,7 +118,7 @@ def measure(
 
 
 def _say(line: str) -> None:
-    print(" ".join(line.split()), file=sys.stderr)
+    print(plain(line), file=sys.stderr)
 
 
 def _line(error: InputError) -> str:
