@@ -6,8 +6,12 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from eval.reporting.curves import Roc
+from eval.reporting.figures import det_figure, roc_figure
+from eval.reporting.style import picture
 from eval.suites.formats import (
     BEGIN,
     END,
@@ -128,6 +132,13 @@ def test_no_name_is_a_command_to_latex() -> None:
     shown = rows[4].partition(" & ")[0]
     assert r"\$\textbackslash{}input\{/etc/x\}\$" in shown
     assert r"\_\&\%\#\textasciitilde{}\textasciicircum{}" in shown and "\x1b" not in text
+
+
+def test_no_name_is_a_formula_in_a_picture() -> None:
+    ends = np.array([0.0, 1.0])
+    curves = [Roc("LFW", "onnx:$\\frac{$.onnx", ends, ends, 100)]
+    for draw in (roc_figure, det_figure):
+        assert picture(draw(curves)).startswith(b"\x89PNG")
 
 
 def test_no_name_breaks_a_markdown_table_or_the_screen() -> None:
