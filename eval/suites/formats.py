@@ -28,6 +28,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet would com
 LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     **{sign: f"\\{sign}" for sign in "{}$&#%_"},
+    **{sign: f"{{{sign}}}" for sign in "[*"},  # of a row's name: an option of the \\ before it
 }  # fmt: skip
 CSV_HEAD = (
     "model", "source", "benchmark", "figure", "value", "low", "high", "interval_over", "best",

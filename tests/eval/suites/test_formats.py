@@ -101,6 +101,13 @@ def test_latex() -> None:
     assert all(line.startswith("% ") for line in lines[:-9])
 
 
+@pytest.mark.parametrize("name", ["[12] ArcFace", "*a"])
+def test_no_row_is_an_option_of_the_line_before(name: str) -> None:
+    """`\\\\` takes a star, and what stands in brackets, of the next line."""
+    lines = latex(table_of(name)).splitlines()
+    assert next(line for line in lines if line.endswith(r"-- \\")).startswith(f"{{{name[0]}}}")
+
+
 def test_csv_is_a_line_a_figure_with_all_digits() -> None:
     rows = list(csv.DictReader(io.StringIO(csv_table(table_of()))))
     assert [row["value"] for row in rows] == ["95.416", "", "99.5", ""]
