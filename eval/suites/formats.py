@@ -254,6 +254,8 @@ def with_table(page: Path, text: str) -> str:
         before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     except FileNotFoundError:
         raise InputError(f"{page}: no such page; name one that is there with --page") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{page}: not UTF-8 text ({error})") from None
     _, end, after = rest.partition(END)
     if not end:
         raise InputError(f"{page}: no lines {BEGIN} and {END}; put them where the table belongs")

@@ -165,6 +165,9 @@ def test_a_page_takes_the_table_between_its_marks(tmp_path: Path) -> None:
     page.write_text("nothing", encoding="utf-8")
     with pytest.raises(InputError, match="no lines <!-- the table begins -->"):
         with_table(page, "new")
+    page.write_bytes(b"\xff")
+    with pytest.raises(InputError, match=r"README\.md: not UTF-8 text"):
+        with_table(page, "new")
     with pytest.raises(InputError, match="no such page"):
         with_table(tmp_path / "none.md", "new")
 
