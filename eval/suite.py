@@ -56,7 +56,8 @@ def load_models(texts: Sequence[str], baseline: str | None) -> list[Model]:
 
 def check_replaced(out: Path, path: Path, *, force: bool) -> None:
     """Raises InputError where the table of another suite would be lost."""
-    there = read_json(out / TABLE).get("file") if (out / TABLE).exists() and not force else None
+    found = read_json(out / TABLE) if (out / TABLE).exists() and not force else None
+    there = found.get("file") if isinstance(found, dict) else None
     if there not in (None, path.as_posix()):
         raise InputError(
             f"{out}: has the table of {there}, now it would be that of {path}; name another folder "
