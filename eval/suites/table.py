@@ -294,12 +294,12 @@ def _is_better(
     found: Mapping[str, Any], name: str, direction: float, metrics: Mapping[str, Any]
 ) -> bool:
     """By the interval over people of the difference, which is too narrow where nobody knows who is
-    who: there McNemar's test of the decisions must agree, for accuracy."""
+    who: there McNemar's test of the decisions must agree."""
     if name not in found["difference"]:
         return False
     low, high = (direction * end for end in found["difference"][name]["ci95_identity"])
     if min(low, high) <= 0.0:
         return False
-    if name == "accuracy" and metrics["subject_rule"] == "image":
+    if metrics["subject_rule"] == "image":
         return bool(found["mcnemar"]["p_value"] < LEAST_P)
     return True

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pytest
 
 from eval.suites.running import Measured
-from eval.suites.table import Row, Table, make_table
+from eval.suites.table import Column, Row, Table, best_of, make_table
 from manifests.core.files import read_json
 from manifests.core.parsing import parse
-from manifests.settings.suite import Suite
+from manifests.settings.suite import Figure, Suite, load_suite
+from tests.conftest import ROOT
 from tests.eval.test_compare import worse
 from tests.results import people_table, write_result
 
@@ -123,6 +124,23 @@ def test_a_narrow_interval_over_unknown_people_does_not_decide_alone(tmp_path: P
     }
     table = make_table("t", suite_of("A"), ["one", "two"], {"A": Measured("bin:x", results)})
     assert not any(map(any, marks(table).values()))
+
+
+@pytest.mark.parametrize("figure", ["accuracy", "auc", "eer", "tar_at_far[0.01]"])
+def test_nor_does_it_for_any_figure(figure: str) -> None:
+    """As the words beside the mark say."""
+    name = figure.replace("tar_at_far[0.01]", "tar@0.01")
+    sign = -1 if figure == "eer" else 1
+    difference = {name: {"ci95_identity": sorted([sign * 0.01, sign * 0.02])}}
+    facts = {"num_subjects": 60, "num_folds": 10, "subject_rule": "image"}
+    column = Column("A", "x", parse(Figure, figure, "here"))
+    values = {"a": 50.0 + sign, "b": 50.0 - sign}
+
+    def best(p: float) -> str | None:
+        found = {"difference": difference, "mcnemar": {"p_value": p}}
+        return best_of(column, values, dict.fromkeys(values, facts), lambda *_: found)
+
+    assert best(0.3) is None and best(0.01) == "a"
 
 
 def test_with_few_people_nothing_is_marked(tmp_path: Path) -> None:
