@@ -166,7 +166,7 @@ def _found(path: Sequence[str], metrics: Mapping[str, Any]) -> tuple[float | Non
     if not isinstance(at, float | int):
         return None, f"{path[-1]} is no single figure"
     names = ("ci95", "ci95_identity")
-    return at, {name: parent.get(f"{path[-1]}_{name}") for name in names}
+    return float(at), {name: parent.get(f"{path[-1]}_{name}") for name in names}
 
 
 def _with_means(columns: Sequence[Column], cells: Sequence[Cell]) -> tuple[Cell, ...]:

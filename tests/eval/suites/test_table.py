@@ -177,6 +177,33 @@ def test_figures_of_groups_are_found_by_their_way(tmp_path: Path) -> None:
     ]
 
 
+def test_numbers_and_thresholds_are_no_shares(tmp_path: Path) -> None:
+    found = {"num_probes": 300, "tpir_at_fpir": {"0.01": {"value": 0.5, "threshold": 0.31}}}
+    folder = result(tmp_path / "m", people_table(1, people=20), identification=found)
+    columns = {
+        "probes": "identification.num_probes",
+        "TPIR": "identification.tpir_at_fpir[0.01]",
+        "at": "identification.tpir_at_fpir[0.01].threshold",
+    }
+    suite = suite_of("T", columns=columns, mean=False)
+    table = make_table("t", suite, ["m"], {"T": Measured("templates:x", {"m": folder})})
+    assert values(table.measured[0]) == [300, 50.0, 0.31]
+
+
+def test_the_open_set_figure_of_two_galleries_is_their_mean(tmp_path: Path) -> None:
+    """Among the people of both there is no stranger: every probe of IJB has a mate in one."""
+    found = {
+        "tpir_at_fpir": {"0.01": None},
+        "mean_over_galleries": {"tpir_at_fpir": {"0.01": 0.875}},
+    }
+    folder = result(tmp_path / "m", people_table(1, people=20), identification=found)
+    suite = load_suite(ROOT / "manifests/suites/ijb.yaml")
+    measured = {name: Measured("ijb:x", {"m": folder}) for name in suite.benchmarks}
+    table = make_table("ijb", suite, ["m"], measured)
+    shown = dict(zip(table.heads, values(table.measured[0]), strict=True))
+    assert shown["IJB-C, TPIR at FPIR 1 %, mean of galleries"] == pytest.approx(87.5)
+
+
 def test_published_rows_stand_apart_as_they_are_printed(folders: dict[str, Path]) -> None:
     reference = [{"model": "M", "source": "S", "figures": {"accuracy": {"A": 99.52}}}]
     suite = suite_of("A", "B", reference=reference)
