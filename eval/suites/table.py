@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -208,8 +208,10 @@ def _printed(figures: Mapping[str, Mapping[str, float]], column: Column) -> floa
 
 
 def _comparing(measured: Mapping[str, Measured]) -> Compare:
-    """Pairs of results, each read and compared once."""
-    read: Callable[..., Result] = cache(read_result)
+    """Pairs of results, each read and compared once. Held are those of one benchmark: the scores of
+    IJB-C are half a gigabyte a model."""
+    most = max(len(found.results) for found in measured.values())
+    read: Callable[..., Result] = lru_cache(most)(read_result)
 
     @cache
     def compare(benchmark: str, a: str, b: str) -> Mapping[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from eval.suites import table as table_module
 from eval.suites.running import Measured
 from eval.suites.table import Column, Row, Table, best_of, make_table
 from manifests.core.files import read_json
@@ -202,6 +205,31 @@ def test_the_open_set_figure_of_two_galleries_is_their_mean(tmp_path: Path) -> N
     table = make_table("ijb", suite, ["m"], measured)
     shown = dict(zip(table.heads, values(table.measured[0]), strict=True))
     assert shown["IJB-C, TPIR at FPIR 1 %, mean of galleries"] == pytest.approx(87.5)
+
+
+def test_results_of_one_benchmark_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Read:
+        """Stands for a result."""
+
+    held: list[weakref.ref[Read]] = []
+
+    def read(folder: Path) -> Read:
+        made = Read()
+        held.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(table_module, "read_result", read)
+    monkeypatch.setattr(table_module, "paired", lambda a, b: {})
+    models = ("x", "y", "z")
+    measured = {
+        name: Measured("orl", {model: Path(name, model) for model in models}) for name in "ABC"
+    }
+    compare = table_module._comparing(measured)
+    for name in measured:
+        for other in models[1:]:
+            compare(name, "x", other)
+    gc.collect()
+    assert len(held) == 9 and sum(each() is not None for each in held) == 3
 
 
 def test_published_rows_stand_apart_as_they_are_printed(folders: dict[str, Path]) -> None:
