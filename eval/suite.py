@@ -119,7 +119,8 @@ def main() -> int | None:
     handed_in = entrant(suite, entry, models) if args.submit else None
     with writing(out):
         found, measured = run_suite(path.stem, suite, models, data=args.data, params=params)
-        table = replace(by_rules(found, suite, measured, entry.baseline), told=tuple(told))
+        table = by_rules(found, suite, measured, entry.baseline)
+        table = replace(table, told=(*table.told, *told))
         write_table(out, path, table, measured)
     if args.page:
         write_text(args.page, with_table(args.page, markdown(table)))

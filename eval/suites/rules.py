@@ -82,7 +82,8 @@ def by_rules(
                 for each, cell in zip(headings, own, strict=True)
             ]
         rows.append(replace(row, cells=(*row.cells, *own)))
-    return replace(table, columns=(*table.columns, *columns), rows=tuple(rows))
+    told = _told_groups(table, measured) if suite.rules == "frcsyn" else []
+    return replace(table, columns=(*table.columns, *columns), rows=tuple(rows), told=tuple(told))
 
 
 def _told(make: Callable[[], float]) -> tuple[Cell, float | None]:
@@ -122,6 +123,18 @@ def _whole(groups: Mapping[str, float | None]) -> dict[str, float]:
         lacking = ", ".join(name for name in groups if name not in known)
         raise InputError(f"frcsyn: no accuracy of {lacking}; its pairs are too few")
     return known
+
+
+def _told_groups(table: Table, measured: Mapping[str, Measured]) -> list[str]:
+    """What sets a measured spread apart from the published ones."""
+    groups = dict.fromkeys(name for row in table.measured for name in _groups(measured, row.model))
+    if not groups or len(groups) == frcsyn.GROUPS:
+        return []
+    return [
+        f"FRCSyn: AVG, SD and TO of what was measured are over {len(groups)} groups "
+        f"({', '.join(groups)}), those published over {frcsyn.GROUPS}: not to be held against "
+        "each other"
+    ]
 
 
 def _of_sets(shares: Mapping[str, float]) -> tuple[Cell, float | None]:

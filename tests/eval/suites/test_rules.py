@@ -84,6 +84,10 @@ def test_frcsyn_s_columns(measured: dict[str, Measured]) -> None:
         "FRCSyn, GAP of TO", "FRCSyn, GAP of AVG",
     ]  # fmt: skip
     assert table.heads[0] == "BUPT"
+    assert table.told == (
+        "FRCSyn: AVG, SD and TO of what was measured are over 2 groups (a, b), those published "
+        "over 8: not to be held against each other",
+    )
 
 
 def test_what_cannot_be_computed_is_a_dash_with_the_reason(measured: dict[str, Measured]) -> None:
