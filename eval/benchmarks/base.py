@@ -182,10 +182,13 @@ RULES: tuple[SubjectRule, ...] = ("folder", "stem")
 
 
 def find_subject_rule(
-    left: Sequence[str], right: Sequence[str], same: Sequence[bool]
+    left: Sequence[str],
+    right: Sequence[str],
+    same: Sequence[bool],
+    rules: Sequence[SubjectRule] = RULES,
 ) -> SubjectRule:
-    """The rule by which the names of all pairs agree with their labels."""
-    for rule in RULES:
+    """The first of the rules by which the names of all pairs agree with their labels."""
+    for rule in rules:
         pairs = zip(left, right, same, strict=True)
         if all((subject_of(a, rule) == subject_of(b, rule)) == wanted for a, b, wanted in pairs):
             return rule
