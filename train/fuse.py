@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import read_json, write_json
 from manifests.core.locks import writing
+from manifests.core.parsing import told
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import Fuse, check_training_rounds
 from train.batching.sources import Source, identity_labels, num_identities, open_sources
@@ -149,7 +149,7 @@ def fuse(
         "teachers": list(teachers),
         "stores": roots | marks,
         "num_identities": count,
-        "params": asdict(params.fuse),
+        "params": told(params.fuse),
     }
     with writing(output):
         check_replaced(output, inputs, force=force)

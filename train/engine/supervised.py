@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +14,7 @@ from torch import nn
 
 from manifests.core import layout
 from manifests.core.errors import InputError
+from manifests.core.parsing import told
 from manifests.settings.params import Params
 from manifests.settings.training import check_training_rounds
 from pipeline.arrays.frames import Frame
@@ -77,10 +78,10 @@ class Supervised(Plan):
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The parameters that decide this run's student, those of other runs left out."""
-        run = asdict(self.run)
+        run = told(self.run)
         left_out = {"own"} if self.run.mix else {"own", "mix"}  # the own is in train
         run = {key: value for key, value in run.items() if key not in left_out}
-        values = asdict(self.train) | {"runs": {self.name: run}}
+        values = told(self.train) | {"runs": {self.name: run}}
         unused = [] if values["face_weights"] else ["face_weights"]
         for name in (*UNCONCERNED, *unused):
             values.pop(name)
