@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from manifests.settings.training import Engine, Run, Train
 
-BETAS = (0.9, 0.99)  # of AdamW
+BETA1 = 0.9  # of AdamW
 MOMENTUM = 0.95  # of Muon
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of x, x³ and x⁵: steepest at 0 (Jordan et al. 2024)
 NUM_ITERATIONS = 3  # five train no better here, and take twice as long (docs/LOG.md)
@@ -48,7 +48,7 @@ def _filters(network: nn.Module) -> list[Tensor]:
 
 
 def _adamw(groups: list[Group], engine: Engine) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, lr=0.0, betas=BETAS, fused=True)
+    return torch.optim.AdamW(groups, lr=0.0, betas=(BETA1, engine.beta2), fused=True)
 
 
 def _sgd(groups: list[Group], engine: Engine) -> torch.optim.Optimizer:
@@ -57,7 +57,8 @@ def _sgd(groups: list[Group], engine: Engine) -> torch.optim.Optimizer:
 
 def _muon(groups: list[Group], engine: Engine) -> torch.optim.Optimizer:
     groups = [{"filters": False, **group} for group in groups]
-    return Muon(groups, lr=0.0, betas=BETAS, fused=True, times=engine.muon_rate)
+    betas = BETA1, engine.beta2
+    return Muon(groups, lr=0.0, betas=betas, fused=True, times=engine.muon_rate)
 
 
 class Muon(torch.optim.AdamW):

@@ -165,6 +165,22 @@ def test_muon_decays_filters_at_the_rate_itself(train: Train) -> None:
     torch.testing.assert_close(network.weight, before * 0.95)
 
 
+def test_the_second_beta_is_what_params_say(train: Train) -> None:
+    """Two gradients, 3 and 0: the second step is that of AdamW's formula."""
+    for name in ("adamw", "muon"):
+        network = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(network.weight)
+        own = with_engine(train, optimizer=name, beta2=0.5)
+        optimizer = make_optimizer(network, Length(), own)
+        for gradient in (3.0, 0.0):
+            for group in optimizer.param_groups:
+                group.update(lr=0.1, weight_decay=0.0)
+            network.weight.grad = torch.full((1, 1), gradient)
+            optimizer.step()
+        mean, square = 0.9 * 0.1 * 3 / (1 - 0.9**2), 0.5 * 0.5 * 9 / (1 - 0.5**2)
+        assert float(network.weight.detach()) == pytest.approx(-0.1 - 0.1 * mean / square**0.5)
+
+
 def test_the_average_is_that_of_the_formula() -> None:
     network = nn.BatchNorm1d(1)
     average = Average(network, decay=0.5)
