@@ -174,17 +174,9 @@ class GroupedComparison(nn.Module):
         labels: Int[Tensor, " batch"],
         epoch: int,
     ) -> Float[Tensor, ""]:
-        term = self.term
-        loss = grouped(
-            logits,
-            self.head.logits(raw, labels),
-            labels,
-            temperature=term.temperature,
-            primary_weight=term.primary_weight,
-            mass=term.mass,
-            step=term.group_step,
-        )
-        return loss * (min(1.0, epoch / term.ramp_epochs) if term.ramp_epochs > 0 else 1.0)
+        loss = grouped(logits, self.head.logits(raw, labels), labels, self.term)
+        ramp = self.term.ramp_epochs
+        return loss * (min(1.0, epoch / ramp) if ramp > 0 else 1.0)
 
 
 def comparison(term: Term) -> Comparison:
