@@ -115,6 +115,19 @@ class TestRelations:
         assert turned == pytest.approx(float(relational(*tensors(outputs, targets))), rel=1e-4)
         assert float(relational(*tensors(outputs @ rotation, outputs))) < 1e-10
 
+    @given(SEEDS)
+    def test_earlier_faces_make_more_pairs(self, seed: int) -> None:
+        outputs, targets = pair(seed, width=9)
+        ours, theirs = tensors(outputs, targets)
+        found = relational(ours[:4], theirs[:4], ours[4:], theirs[4:])
+        assert float(found) == pytest.approx(slow.relational(outputs, targets, now=4), rel=1e-4)
+
+    def test_earlier_faces_are_somebody_too(self) -> None:
+        same, different = pair_kinds(torch.tensor([4, -1]), torch.tensor([4, 7, -1]))
+        #                        0-1    0-4    0-7   0-none -: with nobody's face
+        assert same.tolist() == [False, True, False, False, False, False, False]
+        assert different.tolist() == [False, False, True, False, False, False, False]
+
     def test_pairs_are_of_one_person_of_two_or_of_nobody_known(self) -> None:
         same, different = pair_kinds(torch.tensor([4, -1, 4, 7]))
         #                  0-1    0-2   0-3    1-2    1-3    2-3
