@@ -30,6 +30,7 @@ from manifests.settings.params import Params, load_params
 from manifests.settings.training import Fuse, check_training_rounds
 from train.batching.sources import Source, identity_labels, num_identities, open_sources
 from train.checkpoint import FILE, LOG
+from train.engine.optimizers import sampled_rows
 from train.engine.preflight import differences
 from train.losses.adaptors import ADAPTOR, Adaptor, Input, save_adaptor
 from train.losses.margin_heads import MarginHead
@@ -63,8 +64,9 @@ def fit_adaptor(
             loss, _ = head(adaptor(joined[rows]), labels[rows])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(parameters, settings.clip)
-            optimizer.step()
+            with sampled_rows(head, optimizer):
+                nn.utils.clip_grad_norm_(parameters, settings.clip)
+                optimizer.step()
             losses.append(float(loss.detach()) * len(rows))
         mean = sum(losses) / len(joined)
         if not mean < float("inf"):

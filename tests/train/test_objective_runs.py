@@ -21,7 +21,7 @@ from manifests.settings.objectives import IdentityPart, Tuition
 from manifests.settings.params import Params
 from manifests.settings.training import Run
 from tests.toys import EMBEDDING_WIDTH, make_round
-from tests.train.toys import add_teacher, asked, interrupted
+from tests.train.toys import add_teacher, asked, interrupted, with_engine
 from train.batching.sources import open_sources
 from train.checkpoint import LOG, load_student
 from train.engine.state import STATE
@@ -79,13 +79,23 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
         {"teachers": {"toy": Tuition(), "wide": Tuition(0.5, True)}},
     ),
     "an elastic margin and snapshots": (["cosine", MARGIN], {"snapshots": ("toy", "twin")}),
-}
+    "sampled identities and faces remembered": (
+        [
+            {"name": "relational", "memory": 2}, {"name": "ekd", "memory": 3},
+            {"name": "cosface", "sample_rate": 0.3, "weight": 0.1},
+        ],
+        {},
+    ),
+    "the teacher's centres": ({"name": "arcface", "centres": "adadistill"}, {}),
+}  # fmt: skip
+TOGETHER = "sampled identities and faces remembered"  # its batches have four faces an identity
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupted_run_ends_at_the_same_bits(params: Params, kind: str) -> None:
     loss, train = KINDS[kind]
     wanted = asked(params, loss, **train)
+    wanted = with_engine(wanted, faces_an_identity=4 if kind == TOGETHER else 1)
     straight = run(wanted)
     plan = open_plan("start", ["pool", "people"], None, wanted)
     assert (plan.work / LOG).exists()
@@ -119,6 +129,14 @@ def test_a_margin_run_keeps_its_head_for_others(params: Params) -> None:
     head, _ = load_head(layout.run("tutor"))
     assert head.prototypes.shape == (10, 12)
     assert head.margin.name == "cosface" and not head.training
+
+
+def test_centres_of_the_teacher_are_kept_too(params: Params) -> None:
+    centred = {"name": "cosface", "centres": "adadistill"}
+    run(asked(params, centred), "tutor", "people")
+    head, _ = load_head(layout.run("tutor"))
+    assert head.prototypes.shape == (10, EMBEDDING_WIDTH)
+    assert head.prototypes.norm(dim=1).min() > 0.3  # they began near nothing
 
 
 def test_logits_are_taught_on_the_same_identities_only(params: Params) -> None:

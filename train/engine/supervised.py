@@ -41,10 +41,10 @@ from train.checkpoint import (
 from train.engine.plan import Plan
 from train.engine.processes import Processes
 from train.engine.steps import Learner, StepLoss, make_learner, supervised_loss
-from train.losses.certainty import QualityRegression
 from train.losses.face_weights import FaceWeights, read_tables
-from train.losses.margin_heads import HEAD, MarginHead, save_head
+from train.losses.margin_heads import HEAD, save_head
 from train.losses.objectives import (
+    Distillation,
     Objective,
     embedding_width,
     files_of,
@@ -212,12 +212,12 @@ class Supervised(Plan):
     def finish(self, learner: Learner) -> nn.Module:
         """Keeps a margin head, without which no one could be taught this student's logits, and a
         quality head."""
-        for module in learner.objective.modules():
-            if isinstance(module, MarginHead) and module.prototypes.requires_grad:
-                save_head(self.work / HEAD, module, identities_sha256(self.sources))
-            if isinstance(module, QualityRegression):
-                card = QualityCard(module.term.ratio, weights_sha256(learner.student))
-                save_quality(self.work / QUALITY, module.layer, card)
+        objective = cast(Distillation, learner.objective)
+        if objective.head is not None:
+            save_head(self.work / HEAD, objective.head, identities_sha256(self.sources))
+        if objective.quality is not None:
+            card = QualityCard(objective.quality.term.ratio, weights_sha256(learner.student))
+            save_quality(self.work / QUALITY, objective.quality.layer, card)
         return learner.student
 
 

@@ -146,6 +146,17 @@ class TestMargins:
         expected = value(objective(params, "cosine")) + 0.1 * value(alone)
         assert value(both) == pytest.approx(expected, rel=1e-5)
 
+    def test_centres_are_the_teacher_s_standardised_embeddings(self, params: Params) -> None:
+        made = objective(params, {"name": "cosface", "centres": "adadistill-unweighted"},
+                         teachers={"dlib-resnet": Tuition()})  # fmt: skip
+        assert not [p for p in made.parameters() if p.requires_grad]
+        opposite = -STANDARDISED  # so that the centre is the teacher's
+        only = {"dlib-resnet": RAW["dlib-resnet"]}
+        made(opposite, Supervision(only, torch.tensor([0, 1, 2, 3, -1, -1, -1, -1]), 0))
+        found = dict(made.named_parameters())["head.prototypes"]
+        expected = torch.nn.functional.normalize(STANDARDISED[:4])
+        torch.testing.assert_close(found.detach(), expected, atol=1e-4, rtol=0)
+
     @pytest.mark.parametrize("name", ["arcface", "cosface", "adaface", "elastic-arcface"])
     def test_unlabelled_faces_move_neither_student_nor_prototypes(
         self, params: Params, name: str
