@@ -17,7 +17,7 @@ import train.engine.trainer as stage
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
-from manifests.settings.objectives import IdentityPart, Tuition
+from manifests.settings.objectives import IdentityPart, Losses, Tuition
 from manifests.settings.params import Params
 from manifests.settings.training import Run
 from tests.toys import EMBEDDING_WIDTH, make_round
@@ -170,6 +170,13 @@ class TestFusing:
         losses = [line["loss"] for line in log["history"]]
         assert losses[log["kept_epoch"]] == min(losses) < losses[0]
         assert log["num_identities"] == 10 and log["teachers"] == ["toy", "wide"]
+
+    def test_may_look_at_a_sample_of_the_identities(self, params: Params) -> None:
+        sampled = Losses.parsed({"name": "elastic-arcface", "sample_rate": 0.5}, "loss")
+        one = replace(params, fuse=replace(params.fuse, loss=sampled))
+        log = fuse("both", ["toy", "wide"], ["people"], one, layout.run("both"))
+        losses = [line["loss"] for line in log["history"]]
+        assert losses[-1] < losses[0]
 
     def test_a_student_is_taught_what_the_adaptor_says(self, params: Params) -> None:
         fuse("both", ["toy", "wide"], ["people"], params, layout.run("both"))
