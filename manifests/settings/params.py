@@ -24,7 +24,7 @@ from manifests.core.bounds import (
 )
 from manifests.core.errors import InputError, pick
 from manifests.core.layout import IDENTITIES, POOL, PROBE, START
-from manifests.core.parsing import parse, parse_fields
+from manifests.core.parsing import parse, parse_fields, told
 from manifests.settings.leakage import Leakage
 from manifests.settings.training import Fuse, MinedRun, Precision, Run, Train
 
@@ -256,7 +256,7 @@ class Params:
     @property
     def recipe(self) -> dict[str, Any]:
         """All of it, as it is written."""
-        values = asdict(self)
+        values = told(self)
         values["train"]["runs"] = {name: run.section for name, run in self.train.runs.items()}
         return values | {"mined": {name: mined.section for name, mined in self.mined.items()}}
 
