@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from eval.annotators.measured import ATTRIBUTES
 from manifests.core import layout
@@ -31,12 +32,21 @@ from manifests.studies.fair_distillation import (
     People,
     Recipe,
     Study,
+    expand,
 )
 from tests.conftest import ROOT
 from tests.toys import EMBEDDING_WIDTH, make_round
 from train.checkpoint import DISTILLED, FILE, LOG, load_student
+from train.engine.optimizers import learning_rate
 from train.engine.record import card_of
-from train.studies.fair_distillation.train import GRID, open_cell, train_data_set
+from train.students import build_student
+from train.studies.fair_distillation.price import load_size
+from train.studies.fair_distillation.train import (
+    GRID,
+    cell_params,
+    open_cell,
+    train_data_set,
+)
 
 ALLOWED = RealFaces("photographs", True, "volunteers", "own", None)
 SETS = {
@@ -279,6 +289,27 @@ def likely(name: str, columns: dict[str, np.ndarray]) -> None:
     annotator = {"name": "heads-toy", "version": "1"}
     table = AttributeTable(annotator, source, kinds, values, ids, None, ("",) * len(ids))
     table.write(layout.attributes(name, "heads-toy"))
+
+
+def test_the_full_size_learns_by_the_authors_recipe(params: Params) -> None:
+    """SGD at 0.025, down to a tenth before epochs 7, 13, 19 and 24 of 26, clipped at 5, mirrored
+    and no more; the ResNet-50 with its dropout."""
+    study = load_size("full")
+    cell = next(cell for cell in expand(study, real_faces=True) if cell.student == "iresnet-50")
+    own = cell_params(cell, 1, params, study)
+    train, (run,) = own.train, own.train.runs.values()
+    engine = (train.engine.optimizer, train.engine.momentum, train.engine.clip_norm)
+    assert (*engine, train.weight_decay, train.batch) == ("sgd", 0.9, 5.0, 5e-4, 128)
+    assert run.faces_seen == 26 * 1_248_932
+    off = {name: value for name, value in asdict(train.noise).items() if name != "strongest"}
+    assert not any(off.values())
+    steps = run.faces_seen // train.batch
+    rates = [learning_rate(int((e + 0.5) * steps / 26), steps, run, train) for e in range(26)]
+    drops = [e for e in range(1, 26) if rates[e] < rates[e - 1]]
+    assert drops == [7, 13, 19, 24]
+    assert rates[0] == pytest.approx(0.025) and rates[-1] == pytest.approx(2.5e-6)
+    network = build_student(train.student.name, input_size=112, width=0.1, embedding_width=8)
+    assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.4]
 
 
 def test_what_differs_between_students_is_no_part_of_the_recipe() -> None:
