@@ -50,10 +50,16 @@ class StudentCard:
     training: str = DISTILLED  # in words, for whoever meets the student
     aligner: str = ""  # names of those that found the faces trained on; "" where none had to
     precision: str = ""  # that it was trained in: float32, bfloat16; "" where nothing says so
+    real_faces: str = ""  # what is stated of people on photographs it was trained on, a line each
 
     @property
     def input_frame(self) -> Frame:
         return FRAMES[self.frame].at(self.input_size)
+
+    @property
+    def people(self) -> list[str]:
+        """What is stated of people on photographs that it was trained on."""
+        return self.real_faces.splitlines()
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,7 @@ def weights_sha256(network: nn.Module) -> str:
 def _card(metadata: Mapping[str, str]) -> StudentCard:
     kinds = {"int": int, "float": float, "str": str}
     # Older students have no projection, and were all distilled; in which precision is not said.
-    given = {"projected_from": "0", "training": DISTILLED, "precision": ""}
+    given = {"projected_from": "0", "training": DISTILLED, "precision": "", "real_faces": ""}
     given |= in_todays_words(metadata)
     values = {f.name: kinds[str(f.type)](given[f.name]) for f in fields(StudentCard)}
     pick("frame", values["frame"], FRAMES)

@@ -36,6 +36,7 @@ class Model:
     metric: str  # cosine, or euclidean (raw embeddings)
     mirrored: bool  # plain and mirrored outputs are summed
     network: Callable[[Tensor], Tensor]
+    real_faces: str = ""  # what is stated of the people on whose photographs it was trained here
 
     @property
     def views(self) -> str:
@@ -79,7 +80,15 @@ def load_model(text: str, weights: Path) -> Model:
     if kind == "onnx" and name:
         file = load_file(Path(name))
         mirrored = file.verification_views == BOTH
-        return Model(text, file.weights_sha256, file.frame, file.metric, mirrored, file.embed)
+        return Model(
+            text,
+            file.weights_sha256,
+            file.frame,
+            file.metric,
+            mirrored,
+            file.embed,
+            file.real_faces,
+        )
     if name:
         raise InputError(f"unknown model {text!r}; valid: a run, teacher:NAME, or onnx:PATH")
     student = load_student(layout.run_folder(text))
@@ -92,4 +101,5 @@ def load_model(text: str, weights: Path) -> Model:
         card.metric,
         mirrored,
         student.network,
+        "; ".join(card.people),
     )

@@ -64,6 +64,7 @@ def declaration(card: StudentCard, *, name: str, licence: str) -> dict[str, str]
         "embedding_width": str(card.embedding_width),
         "name": name,
         "licence": licence,
+        **({"real_faces": "; ".join(card.people)} if card.people else {}),
     }
 
 
