@@ -94,6 +94,8 @@ def _measure(args: argparse.Namespace) -> None:
         protocol = people.with_groups(opened, args.benchmark, args.groups, args.by)
     else:
         protocol = open_frozen(args.benchmark, args.protocol, asked(args), args.groups, args.by)
+    if args.quality is not None:
+        protocol = protocol.weighed(args.quality)
     probes = load_model(args.probes, layout.WEIGHTS) if args.probes else None
     named = crossed(model, probes) if probes else model
     check_replaced(args.out, named, protocol, args.views, force=args.force)
@@ -118,6 +120,9 @@ def main() -> None:
     )
     add_options(parser)
     people.add_options(parser)
+    parser.add_argument(
+        "--quality", type=Path, metavar="TABLE", help="of facestill face-quality: weighs templates"
+    )
     parser.add_argument("--views", choices=VIEWS, help="instead of those that the model declares")
     parser.add_argument(
         "--stage", type=layout.run_name, metavar="RUN", help="run and teacher, into reports/verify/"
@@ -126,9 +131,12 @@ def main() -> None:
     args = parser.parse_args()
     if args.stage:
         asked(args).require_none("--stage takes params.yaml's")
-        if args.groups or args.by or args.probes:
-            option = "--probes" if args.probes else "--groups"
-            raise InputError(f"--stage takes no {option}; give --model, --benchmark and --out")
+        if args.groups or args.by or args.quality:
+            raise InputError(
+                "--stage takes no --groups and no --quality; give --model, --benchmark and --out"
+            )
+        if args.probes:
+            raise InputError("--stage takes no --probes; give --model, --benchmark and --out")
         with timed("verify"), writing(layout.REPORTS / "verify"):
             stage(args.stage, load_params(), force=args.force)
     elif args.model and args.benchmark and args.out:
