@@ -18,6 +18,7 @@ from manifests.core.parsing import parse, parse_fields, required_of
 from manifests.settings.schema import Schema, form_of, section_of
 
 Ratio = Literal["paper", "released", "ccs"]
+BALANCED, REGION, ROUND = "balanced", "region", "round"  # what groups of identities go by
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,9 @@ class IdentityPart:
 
     part: Count  # 0 .. parts - 1
     parts: PositiveInt
+    # What those of one group share. balanced: nothing, each is like the whole; region: their place
+    # in the teacher's space; round; or the name of an attribute that `facestill annotate` measured
+    by: str = BALANCED
 
     @classmethod
     def parsed(cls, value: Any, where: str) -> IdentityPart:
