@@ -109,6 +109,9 @@ class BoundaryParams:
     held_out: InnerShare  # share of the neighbours that accuracy is measured on
     min_accuracy: Share  # a boundary below it is not used
     seed: Seed
+    # Coordinates: in units of their spread, of the fit and of the steps (1 in z); or as released,
+    # fitted between -1 and 1 and walked along unscaled
+    units: Literal["spread", "released"] = "spread"
 
 
 @dataclass(frozen=True)
