@@ -74,9 +74,8 @@ identities: setup ## sampling laws, and students with identities, 1.3 hours, aft
 speedrun: setup ## accuracy for each CPU minute, three seeds an arm, many hours, after `make repro` -> docs/results/   PAIRS=folder
 	OMP_NUM_THREADS=1 python -m tests.experiments.speedrun --pairs "$(PAIRS)" --page docs/SPEEDRUN.md
 
-objectives: setup ## multi-step distillation, MST-KD, margins, half an hour, after `make repro` -> docs/results/   [PAIRS=folder]
-	for part in multi-step mst-kd margin; do \
-		OMP_NUM_THREADS=1 python -m tests.experiments.objectives $$part $(if $(PAIRS),--pairs "$(PAIRS)") || exit 1; done
+objectives: setup ## margins beside a teacher, ten minutes, after `make repro` -> docs/results/   [PAIRS=folder]
+	OMP_NUM_THREADS=1 python -m tests.experiments.objectives $(if $(PAIRS),--pairs "$(PAIRS)")
 
 clean: ## everything that can be made again, but for .venv and DVC's cache
 	rm -rf data runs reports .work

@@ -1,6 +1,7 @@
 """Find identity boundaries in latent space into data/pool/boundaries.parquet.
 
     facestill boundaries
+    facestill boundaries --preset exfacegan --out FILE    by a preset's parameters, for a study
 
 For each reference face a hyperplane in latent space parts the neighbours that look more like
 it than the median from the others (ExFaceGAN, IJCB 2023). All references share one design
@@ -11,6 +12,8 @@ keeps its row, with the reason.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from jaxtyping import Float, Int
 from threadpoolctl import threadpool_limits
@@ -18,15 +21,18 @@ from threadpoolctl import threadpool_limits
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, conclude, run_command
+from manifests.core.files import require_new
 from manifests.core.layout import POOL
 from manifests.records.boundaries import Boundaries
-from manifests.settings.params import BoundaryParams, Params, load_params
+from manifests.settings.params import BoundaryParams, Params
+from manifests.settings.presets import params_by
 from manifests.stores.rounds import open_round
 from pipeline.arrays.neighbours import unit_rows
 from pipeline.identities.labels import Split, label_blocks, usable_rows
-from pipeline.identities.planes import SOLVERS, held_out_accuracy, scale_of
+from pipeline.identities.planes import SOLVERS, between_ends, held_out_accuracy, scale_of
 from pipeline.screen import near_duplicates
 
+RELEASED = "released"  # units
 ONE_SIDED = "no neighbours on one side"
 
 
@@ -58,13 +64,17 @@ def draw_boundaries(
     Float[np.ndarray, " width"],
 ]:
     """Unit normals towards the dissimilar side in the coordinates latents / scale, their
-    held-out accuracy, and the scale. `embeddings` are unit vectors, centred.
+    held-out accuracy, and the scale (by units `released` 1, whatever they were fitted in).
+    `embeddings` are unit vectors, centred.
 
     A normal is zero, and its accuracy 0, where all neighbours are on one side.
     """
     # Two threads add in another order than one: how many cores there are would show in a face.
     with threadpool_limits(1, user_api="blas"):
-        scale = scale_of(latents, split.fit, space)
+        if settings.units == RELEASED:
+            latents, scale = between_ends(latents, np.concatenate([split.fit, split.held_out]))
+        else:
+            scale = scale_of(latents, split.fit, space)
         solve = SOLVERS[settings.solver](latents, split.fit, scale, settings)
         normals = np.zeros((len(split.references), latents.shape[1]), np.float32)
         accuracy = np.zeros(len(normals))
@@ -74,7 +84,7 @@ def draw_boundaries(
             normals[block][two_sided] = unit_rows(planes.weights[two_sided])
             found = held_out_accuracy(planes, latents, split.held_out, scale, judged)
             accuracy[block] = np.where(two_sided, found, 0.0)
-    return normals, accuracy, scale
+    return normals, accuracy, np.ones_like(scale) if settings.units == RELEASED else scale
 
 
 def refusals(
@@ -123,13 +133,19 @@ def boundaries_of_pool(params: Params) -> Boundaries:
 
 
 def main() -> None:
-    Parser(__doc__).parse_args()
+    parser = Parser(__doc__)
+    parser.add_argument("--preset", help="of params/, merged into the parameters for this once")
+    parser.add_argument("--out", type=Path, default=layout.boundaries(POOL))
+    parser.add_force()
+    args = parser.parse_args()
+    if args.out != layout.boundaries(POOL):  # which the stage makes anew
+        require_new(args.out, force=args.force)
     with timed("boundaries"):
-        boundaries = boundaries_of_pool(load_params())
-        boundaries.write(layout.boundaries(POOL))
+        boundaries = boundaries_of_pool(params_by(args.preset))
+        boundaries.write(args.out)
     kept, mean = int(boundaries.kept.sum()), float(boundaries.accuracy.mean())
     found = f"{kept} of {len(boundaries.kept)} boundaries kept, held-out accuracy {mean:.3f}"
-    conclude(layout.boundaries(POOL), found, "facestill sample identities")
+    conclude(args.out, found, "facestill sample identities")
 
 
 if __name__ == "__main__":

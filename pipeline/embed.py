@@ -1,6 +1,7 @@
 """Embed a round's faces with a teacher into data/ROUND/teachers/TEACHER.zarr.
 
     facestill embed ROUND [--teacher NAME|KIND:PATH] [--workers N | --scheduler ADDRESS]
+    facestill embed ROUND --teacher onnx:FOLDER    by every file in it, in turn
 
 Each usable face is embedded twice, plain and mirrored: a mirrored face has an embedding of its
 own, never a copy (the two views of the dlib teacher have a centred cosine of 0.88 on our faces).
@@ -8,7 +9,7 @@ own, never a copy (the two views of the dlib teacher have a centred cosine of 0.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from jaxtyping import Float
 
 from manifests.building.writing import read_pieces
 from manifests.core import layout
+from manifests.core.backends import split_kind
 from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.layout import PROBE
 from manifests.settings.params import Params, load_params
@@ -39,10 +41,13 @@ VERSION = 4  # raise it when the same inputs would give other embeddings, or oth
 
 
 def embed_round(
-    name: str, teacher_name: str, params: Params, *, workers: Workers
+    name: str, teacher_name: str, params: Params, *, workers: Workers, into: Path | None = None
 ) -> tuple[Path, Passport]:
-    """Builds, resumes or relinks the teacher store of round `name`; returns where it lies."""
+    """Builds, resumes or relinks the teacher store of round `name`, beside the round's others or
+    in INTO/ROUND; returns where it lies."""
     embedding = open_embedding(name, teacher_name, params)
+    if into is not None:
+        embedding = replace(embedding, output=into / name / embedding.output.name)
     _check_name_is_free(embedding)
     return embedding.output, build(embedding, workers)
 
@@ -194,17 +199,33 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("round", type=layout.round_name, help="name of a rendered round")
     parser.add_argument("--teacher", help="a name, or KIND:PATH; default: params.yaml's")
+    parser.add_argument(
+        "--into", type=Path, metavar="DIR", help="puts the store into DIR/ROUND, for a study"
+    )
     add_options(parser)
     args = parser.parse_args()
-    params = load_params()
-    teacher = args.teacher or params.teacher
-    path, passport = embed_round(args.round, teacher, params, workers=workers_of(args))
+    params, workers = load_params(), workers_of(args)
+    for teacher in teachers_in(args.teacher or params.teacher):
+        path, passport = embed_round(args.round, teacher, params, workers=workers, into=args.into)
     following = f"facestill screen {args.round}"
     if args.round == PROBE:
         following = f"facestill gap RUN --rounds {PROBE}"
     elif path.stem != params.teacher:
         following = f"teacher: {path.stem} in params.yaml, to train with it"
     conclude(path, passport.found, following)
+
+
+def teachers_in(text: str) -> list[str]:
+    """The teacher that is named, or one for each file of a folder of them, by their names.
+
+    Raises InputError for a folder without any."""
+    kind, path = split_kind(text)
+    if kind != "onnx" or not Path(path).is_dir():
+        return [text]
+    found = [f"{kind}:{file}" for file in sorted(Path(path).glob("*.onnx"))]
+    if not found:
+        raise InputError(f"{path}: no .onnx file in this folder; name one that has some")
+    return found
 
 
 def _check_name_is_free(embedding: Build) -> None:

@@ -2,6 +2,8 @@
 
     facestill sample ROUND           a round of the generator's prior
     facestill sample identities      from the boundaries of the pool
+    facestill sample NAME --preset exfacegan --boundaries FILE
+                                     from others, by a preset's parameters, for a study
 
 Beside it lies ROUND.summary.json. How many, by which law and seed: sample and identities in
 params.yaml.
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +28,8 @@ from manifests.core.files import write_json
 from manifests.core.layout import IDENTITIES, POOL
 from manifests.core.locks import writing
 from manifests.records.boundaries import Boundaries
-from manifests.settings.params import Params, PriorRound, load_params
+from manifests.settings.params import Params, PriorRound
+from manifests.settings.presets import params_by
 from manifests.stores.latents import LatentManifest, Recipe, build
 from manifests.stores.rounds import open_round
 from pipeline.arrays.numerics import in_fixed_batches
@@ -173,12 +177,15 @@ def require_links(boundaries: Boundaries, pool: LatentManifest, teacher_root: st
             )
 
 
-def sample_from_boundaries(params: Params) -> LatentManifest:
+def sample_from_boundaries(
+    params: Params, name: str = IDENTITIES, path: Path | None = None
+) -> LatentManifest:
+    """Round `name`, from the boundaries at `path`, by default the pool's."""
     settings = params.identities
-    boundaries = Boundaries.read(layout.boundaries(POOL))
+    boundaries = Boundaries.read(path or layout.boundaries(POOL))
     files = open_round(POOL, params.teacher)
     pool, generator = files.require_manifest(), open_generator(params)
-    recipe = recipe_for(IDENTITIES, params, generator)
+    recipe = recipe_for(name, params, generator)
     require_recipe(pool.recipe, recipe)
     require_links(boundaries, pool, files.teacher.root)
     latents = pool.latents
@@ -198,12 +205,14 @@ def main() -> None:
     parser.add_argument(
         "round", type=layout.round_name, help=f"a key of `sample` in params.yaml, or {IDENTITIES}"
     )
+    parser.add_argument("--boundaries", type=Path, metavar="FILE", help="of `facestill boundaries`")
+    parser.add_argument("--preset", help="of params/, merged into the parameters for this once")
     parser.add_force()
     args = parser.parse_args()
     with timed(f"sample@{args.round}"):
-        params = load_params()
-        if args.round == IDENTITIES:
-            manifest = sample_from_boundaries(params)
+        params = params_by(args.preset)
+        if args.round == IDENTITIES or args.boundaries:
+            manifest = sample_from_boundaries(params, args.round, args.boundaries)
         else:
             manifest = sample_prior(args.round, pick("round", args.round, params.sample), params)
         save(manifest, force=args.force)

@@ -142,28 +142,42 @@ def fuse(
     if params.fuse.loss.needs_teacher:
         raise InputError("fuse.loss: a margin alone, such as elastic-arcface; change params.yaml")
     sources, marks = open_sources(rounds, teachers, params, {})
+    return fuse_sources(name, sources, marks, params.fuse, output, force=force)
+
+
+def fuse_sources(
+    name: str,
+    sources: Sequence[Source],
+    marks: Mapping[str, str],
+    settings: Fuse,
+    output: Path,
+    *,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Of rounds that are open, with the teachers' embeddings."""
     for source in sources:
         for store in source.teachers.values():
             check_views(store)
     count = num_identities(sources)
     if count < LEAST_IDENTITIES:
+        rounds = ", ".join(layout.round_of(source.faces.path) for source in sources)
         raise InputError(
-            f"rounds {', '.join(rounds)}: their usable faces have {count} identities; an adaptor "
+            f"rounds {rounds}: their usable faces have {count} identities; an adaptor "
             "learns to tell them apart: name a round with identities"
         )
     stores = [store for source in sources for store in source.teachers.values()]
     roots = {store.path.as_posix(): store.root for store in stores}
     inputs = {
-        "kind": params.fuse.kind,
-        "teachers": list(teachers),
-        "stores": roots | marks,
+        "kind": settings.kind,
+        "teachers": list(sources[0].teachers),
+        "stores": roots | dict(marks),
         "num_identities": count,
-        "params": told(params.fuse),
+        "params": told(settings),
     }
     with writing(output):
         check_replaced(output, inputs, force=force)
         with timed(f"fuse@{name}"):
-            adaptor, losses = make_adaptor(sources, params.fuse)
+            adaptor, losses = make_adaptor(sources, settings)
         save_adaptor(output / ADAPTOR, adaptor)
         log = inputs | {
             "history": [{"epoch": at, "loss": loss} for at, loss in enumerate(losses)],

@@ -1,9 +1,7 @@
 """Export a run's student of each epoch as ONNX teachers into runs/teachers/RUN/.
 
     facestill snapshots tutor
-    for file in runs/teachers/tutor/*.onnx; do
-      facestill embed identities --teacher onnx:$file
-    done
+    facestill embed identities --teacher onnx:runs/teachers/tutor
 
 One ONNX file a snapshot, RUN-NNN.onnx, whose embeddings of a round lie in teachers/RUN-NNN.zarr:
 the stores that multi-step distillation (PocketNet, IEEE Access 2022) takes turns with, in

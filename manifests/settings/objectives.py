@@ -20,6 +20,7 @@ from manifests.settings.schema import Schema, form_of, section_of
 Ratio = Literal["paper", "released", "ccs"]
 Centres = Literal["learnt", "adadistill", "adadistill-unweighted"]
 Batches = Annotated[int, Interval(ge=0, le=1 << 16)]
+BALANCED, REGION, ROUND = "balanced", "region", "round"  # what groups of identities go by
 
 
 @dataclass(frozen=True)
@@ -309,6 +310,9 @@ class IdentityPart:
 
     part: Count  # 0 .. parts - 1
     parts: PositiveInt
+    # What those of one group share. balanced: nothing, each is like the whole; region: their place
+    # in the teacher's space; round; or the name of an attribute that `facestill annotate` measured
+    by: str = BALANCED
 
     @classmethod
     def parsed(cls, value: Any, where: str) -> IdentityPart:

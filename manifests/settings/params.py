@@ -24,7 +24,7 @@ from manifests.core.bounds import (
 )
 from manifests.core.errors import InputError, pick
 from manifests.core.layout import IDENTITIES, POOL, PROBE, START
-from manifests.core.parsing import parse, parse_fields, told
+from manifests.core.parsing import LATER, parse, parse_fields, told
 from manifests.settings.leakage import Leakage
 from manifests.settings.real_faces import RealFaces
 from manifests.settings.training import Fuse, MinedRun, Precision, Run, Train
@@ -110,6 +110,9 @@ class BoundaryParams:
     held_out: InnerShare  # share of the neighbours that accuracy is measured on
     min_accuracy: Share  # a boundary below it is not used
     seed: Seed
+    # Coordinates: in units of their spread, of the fit and of the steps (1 in z); or as released,
+    # fitted between -1 and 1 and walked along unscaled
+    units: Literal["spread", "released"] = field(default="spread", metadata=LATER)
 
 
 @dataclass(frozen=True)

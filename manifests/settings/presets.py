@@ -17,7 +17,7 @@ from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import write_text
 from manifests.core.parsing import parse
-from manifests.settings.params import PATH, Params, read_yaml
+from manifests.settings.params import PATH, Params, load_params, read_yaml
 
 MERGED = "merged in"
 EDITORS = "# yaml-language-server:"  # what must stay the first line
@@ -26,11 +26,25 @@ WIDEST = 1 << 16  # no line is wrapped
 
 def merge_preset(name: str) -> None:
     """Rewrites params.yaml with a preset's keys; presets do not stack."""
+    merge_file(PATH, preset_file(name), Params)
+
+
+def preset_file(name: str) -> Path:
+    """Raises InputError for an unknown one."""
     preset = Path("params") / f"{name}.yaml"
     if not preset.exists():
         names = ", ".join(sorted(path.stem for path in preset.parent.glob("*.yaml")))
         raise InputError(f"unknown preset {name!r}; valid names: {names}")
-    merge_file(PATH, preset, Params)
+    return preset
+
+
+def params_by(preset: str | None) -> Params:
+    """The parameters of this checkout, with a preset's in their place; the file stays as it is."""
+    if preset is None:
+        return load_params()
+    path = preset_file(preset)
+    found: Params = parse(Params, merged(read_yaml(PATH), read_yaml(path)), str(path))
+    return found
 
 
 def merge_size(name: str, size: str, kind: type) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from manifests.core import layout
 from manifests.core.bounds import PositiveInt, Seed
@@ -47,45 +48,46 @@ def run_of(name: str, seed: int) -> str:
     return f"{name}/{seed}"
 
 
-def check_study(study: Study) -> None:
+def check_study(study: Study, of: str = NAME) -> None:
     """Raises InputError, in one line, for what no training can have, whatever the faces."""
+    where = layout.study_params(of)
     for name, chosen in study.sets.items():
-        _check_set(name, chosen, study)
+        _check_set(name, chosen, study, where)
     if len(study.sets) < 2:
-        raise InputError(f"{WHERE}: sets: {len(study.sets)}; name at least two, to compare them")
+        raise InputError(f"{where}: sets: {len(study.sets)}; name at least two, to compare them")
     if not study.seeds or len({*study.seeds}) < len(study.seeds):
-        raise InputError(f"{WHERE}: seeds {list(study.seeds)}: name at least one, and none twice")
-    _check_numbers(study)
+        raise InputError(f"{where}: seeds {list(study.seeds)}: name at least one, and none twice")
+    _check_numbers(study, where)
     if study.loss.on_top is not None:
-        raise InputError(f"{WHERE}: loss: on_top trains no student; leave it out")
+        raise InputError(f"{where}: loss: on_top trains no student; leave it out")
 
 
-def _check_set(name: str, chosen: TrainingSet, study: Study) -> None:
+def _check_set(name: str, chosen: TrainingSet, study: Study, where: Path) -> None:
     if not TITLE.fullmatch(name):
         raise InputError(
-            f"{WHERE}: sets: {name[:80]!r}: a set is called by letters, digits, dashes and "
+            f"{where}: sets: {name[:80]!r}: a set is called by letters, digits, dashes and "
             "underscores"
         )
-    check_training_rounds(chosen.rounds, f"{WHERE}: sets: {name}: ")
+    check_training_rounds(chosen.rounds, f"{where}: sets: {name}: ")
     if chosen.before is not None:
         others = dict.fromkeys(other for other in study.sets if other != name)
-        pick(f"set before {name} in {WHERE}", chosen.before, others)
+        pick(f"set before {name} in {where}", chosen.before, others)
 
 
-def _check_numbers(study: Study) -> None:
+def _check_numbers(study: Study, where: Path) -> None:
     recipe, faces, identities = study.recipe, study.faces, study.identities
     if recipe.faces_seen < recipe.batch or faces < recipe.batch:
         raise InputError(
-            f"{WHERE}: {faces} faces, {recipe.faces_seen} of them seen: both must fill a batch of "
+            f"{where}: {faces} faces, {recipe.faces_seen} of them seen: both must fill a batch of "
             f"{recipe.batch}; raise them, or lower recipe: batch"
         )
     if identities is not None and faces % identities:
         raise InputError(
-            f"{WHERE}: {faces} faces of {identities} identities: not equally many each; say "
+            f"{where}: {faces} faces of {identities} identities: not equally many each; say "
             f"{faces - faces % identities or identities} faces"
         )
     if study.loss.needs_identities and identities is None:
         raise InputError(
-            f"{WHERE}: loss {', '.join(study.loss.needs_identities)} learns identities: say "
+            f"{where}: loss {', '.join(study.loss.needs_identities)} learns identities: say "
             "under identities how many, so that every set has as many"
         )

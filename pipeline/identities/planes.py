@@ -48,6 +48,17 @@ def scale_of(
     return np.where(spread > 0, spread, 1.0)
 
 
+def between_ends(
+    latents: Float[np.ndarray, "face width"], rows: Int[np.ndarray, " neighbour"]
+) -> tuple[Float[np.ndarray, "face width"], Float[np.ndarray, " width"]]:
+    """The latents about the middle of each coordinate's range over the neighbours, and half of
+    that range (1 where a coordinate never moves): divided by it, they lie between -1 and 1, as the
+    released code of ExFaceGAN has them when it fits."""
+    low, high = latents[rows].min(axis=0), latents[rows].max(axis=0)
+    half = (high - low).astype(np.float64) / 2
+    return latents - (low + high) / 2, np.where(half > 0, half, 1.0)
+
+
 @dataclass(frozen=True)
 class Design:
     """Rows of one latent matrix, centred, with the factor of their ridge normal equations. The

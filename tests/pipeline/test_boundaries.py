@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
 from manifests.core import layout
@@ -205,6 +208,33 @@ def test_ridge_finds_the_normals_of_the_published_solver(
         for solver in (ridge, linear_svc)
     )
     assert cosines(ours, theirs).min() > 0.95
+
+
+def test_released_units_are_those_of_the_released_code(
+    latents: np.ndarray, embeddings: np.ndarray, split: Split
+) -> None:
+    """Fitted on MinMaxScaler's coordinates, and the scaling never undone."""
+    stretched = latents * np.linspace(0.2, 5.0, WIDTH, dtype=np.float32)
+    settings = replace(SETTINGS, solver="linear_svc", units="released")
+    normals, accuracy, scale = draw_boundaries(stretched, embeddings, split, settings, "w")
+    rows = np.concatenate([split.fit, split.held_out])
+    scaler = MinMaxScaler((-1.0, 1.0)).fit(stretched[rows])
+    fitted, judged = (scaler.transform(stretched[own]) for own in (split.fit, split.held_out))
+    for at, (_, labels, held) in enumerate(one_by_one(embeddings, split)):
+        svc = LinearSVC(dual=False, class_weight="balanced", random_state=SETTINGS.seed)
+        svc.fit(fitted, labels[:, 0])
+        assert cosines(normals[[at]], svc.coef_).min() > 0.9999
+        assert accuracy[at] == pytest.approx(np.mean(
+            [(svc.predict(judged) == side)[held[:, 0] == side].mean() for side in (-1, 1)]
+        ), abs=0.02)  # fmt: skip
+    assert (scale == 1.0).all()
+
+
+def one_by_one(
+    embeddings: np.ndarray, split: Split
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    for row in split.references:
+        yield from label_blocks(embeddings, replace(split, references=np.array([row])), MEDIAN)
 
 
 @pytest.mark.parametrize("solver", ["ridge", "linear_svc"])

@@ -18,7 +18,7 @@ from pipeline.arrays.frames import Frame, to_frame
 from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.building.embeddings import centre_and_spread, embed_faces
 from pipeline.building.workers import Workers
-from pipeline.embed import EmbedJob, embed_round
+from pipeline.embed import EmbedJob, embed_round, main, teachers_in
 from pipeline.render import render_round
 from pipeline.sample import recipe_for, sample_prior, save
 from pipeline.teachers import load_teacher
@@ -207,3 +207,22 @@ def test_a_round_is_embedded_by_a_network_in_an_onnx_file(
     np.testing.assert_array_equal(
         store.embeddings()[:64][pool.ok()[:64]], wanted.astype(np.float16)
     )
+
+
+def test_a_folder_of_networks_is_embedded_by_each_beside_the_round(
+    rounds: Path, pool: FaceStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "all").mkdir()
+    for name in ("first", "second"):
+        write_network(tmp_path / "all" / f"{name}.onnx", declared=DECLARED | {"name": name})
+    (tmp_path / "all" / "notes.txt").touch()
+    command = ["embed", "pool", "--teacher", f"onnx:{tmp_path / 'all'}", "--into", "apart"]
+    monkeypatch.setattr("sys.argv", command)
+    main()
+    for name in ("first", "second"):
+        store = TeacherStore.open(Path(f"apart/pool/{name}.zarr"), expect={"faces": pool.root})
+        assert store.passport.licences[name]
+        assert not layout.teacher("pool", name).exists()
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match=r"none: no \.onnx file in this folder"):
+        teachers_in(f"onnx:{tmp_path / 'none'}")

@@ -1,4 +1,4 @@
-"""Multi-step distillation, MST-KD's adaptor and a margin beside a teacher, from end to end on the
+"""The studies multi-step and mst-kd, and a margin beside a teacher, from end to end on the
 embedded parts: real faces of the generator, the real teacher, networks that are trained here."""
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ import contextlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ from manifests.core import layout
 from manifests.core.files import read_json
 from manifests.core.layout import IDENTITIES, POOL
 from manifests.settings.params import Params, PriorRound, load_params
+from manifests.settings.study import load_study
 from manifests.settings.training import Student
 from manifests.stores.latents import Recipe, build
 from manifests.stores.reading import TeacherStore
+from manifests.studies import mst_kd, multi_step
 from pipeline.building.workers import Workers
-from pipeline.embed import embed_round
+from pipeline.embed import embed_round, teachers_in
 from pipeline.generators import load_generator
 from pipeline.render import render_round
 from pipeline.sample import sample_prior, save
@@ -27,17 +30,21 @@ from tests.conftest import lay_out
 from tests.experiments import objectives
 from tests.experiments.objectives import Settings
 from train.checkpoint import LOG, load_student
+from train.studies.mst_kd import train as train_mst_kd
+from train.studies.multi_step import train as train_multi_step
+from train.studies.multi_step.lessons import train_lessons
 
 PEOPLE, EACH, OTHERS = 8, 7, 24
 SETTINGS = Settings(
-    epochs=2,
-    parts=2,
-    faces_seen=128,
-    teacher=Student("iresnet-18", input_size=32, width=0.25),
-    student=Student("small-resnet", input_size=32, width=0.25),
-    embedding_width=24,
-    learning_rate=2e-3,
+    faces_seen=128, student=Student("small-resnet", input_size=32, width=0.25), learning_rate=2e-3
 )
+
+
+def small(study: Any, epochs: int, **changes: Any) -> Any:
+    """On these few faces, for one seed."""
+    recipe = replace(study.recipe, epochs=epochs, batch=16, embedding_width=24, leave_out=())
+    networks = {"teacher": SETTINGS.student, "student": SETTINGS.student}
+    return replace(study, recipe=recipe, seeds=(1,), **networks, **changes)
 
 
 def sample_people(params: Params) -> None:
@@ -76,36 +83,62 @@ def params(rounds_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return replace(params, train=train, fuse=replace(params.fuse, epochs=3, learning_rate=0.02))
 
 
-def check_trained(folders: dict[str, Path], but: str) -> None:
+def check_trained(folders: dict[str, Path]) -> None:
     """All arms ended with a student of their own, whose loss is finite."""
     students = {name: load_student(folder).sha256 for name, folder in folders.items()}
     assert len(set(students.values())) == len(students)
     for name, folder in folders.items():
         losses = [line["loss"] for line in read_json(folder / LOG)["history"]]
         assert losses and np.isfinite(losses).all(), name
-        assert name.startswith(but) or load_student(folder).card.name == "small-resnet"
+
+
+def embed_all(name: str, params: Params) -> None:
+    """As the stage between a study's teachers and its students."""
+    files = layout.trained_teachers(f"studies/{name}") / "1"
+    for text in teachers_in(f"onnx:{files}"):
+        embed_round(
+            IDENTITIES, text, params, workers=Workers(1), into=layout.study_data(name) / "1"
+        )
 
 
 def test_each_epoch_is_taught_by_the_snapshot_of_its_own(params: Params) -> None:
-    folders = objectives.multi_step(params, SETTINGS)
-    check_trained(folders, but="teacher")
-    stores = [
-        TeacherStore.open(layout.teacher(IDENTITIES, f"tutor-{epoch:03d}")) for epoch in range(2)
-    ]
+    study = small(load_study("multi-step", multi_step.Study), 2)
+    train_multi_step.teach(1, params, study)
+    embed_all("multi-step", params)
+    lessons = train_multi_step.lessons_of(study)
+    train_lessons("multi-step", lessons, 1, params, study)
+    check_trained({own.arm: own.folder("multi-step", 1) for own in lessons})
+    folder = layout.study_data("multi-step") / "1" / IDENTITIES
+    stores = [TeacherStore.open(folder / f"teacher-{epoch:03d}.zarr") for epoch in range(2)]
     assert not np.array_equal(stores[0].embeddings(), stores[1].embeddings(), equal_nan=True)
-    assert stores[0].width == load_student(folders["multi-step"]).card.embedding_width == 24
-    card = load_student(folders["multi-step"]).card
+    card = load_student(layout.study_run("multi-step", "students/1/multi-step")).card
     assert all(store.root in card.stores for store in stores)
+    single = load_student(layout.study_run("multi-step", "students/1/single-step")).card
+    assert stores[1].root in single.stores and stores[0].root not in single.stores
 
 
-def test_specialists_are_fused_by_an_adaptor(params: Params) -> None:
-    folders = objectives.mst_kd(params, replace(SETTINGS, epochs=1))
-    check_trained(folders, but="specialist")
-    fused = read_json(layout.run("adaptor") / LOG)
-    assert fused["num_identities"] == PEOPLE
-    assert fused["teachers"] == ["specialist-0-000", "specialist-1-000"]
-    assert "runs/adaptor/adaptor.safetensors" in load_student(folders["fused"]).card.stores
+def test_specialists_and_their_control_are_fused(params: Params) -> None:
+    study = small(load_study("mst-kd", mst_kd.Study), 1, groups=mst_kd.Groups("region", 2))
+    train_mst_kd.teach(1, params, study)
+    embed_all("mst-kd", params)
+    adaptors = train_mst_kd.fuse_all(1, params, study)
+    lessons = train_mst_kd.lessons_of(study, adaptors)
+    train_lessons("mst-kd", lessons, 1, params, study)
+    check_trained({own.arm: own.folder("mst-kd", 1) for own in lessons})
+    for kind in ("balanced", "specialised"):
+        fused = read_json(adaptors[kind] / LOG)
+        assert fused["num_identities"] == PEOPLE
+        assert fused["teachers"] == [f"{kind}-0", f"{kind}-1"]
+        logs = [
+            read_json(layout.study_run("mst-kd", f"teachers/1/{kind}-{part}") / LOG)
+            for part in range(2)
+        ]
+        rounds = [log["params"]["chosen"]["rounds"][IDENTITIES] for log in logs]
+        assert [own["identities"] for own in rounds] == [PEOPLE / 2, PEOPLE / 2]
+        assert logs[0]["params"]["chosen"] != logs[1]["params"]["chosen"]
+    card = load_student(layout.study_run("mst-kd", "students/1/specialised-kd")).card
+    assert f"{adaptors['specialised'].as_posix()}/adaptor.safetensors" in card.stores
 
 
 def test_a_margin_stands_beside_a_teacher(params: Params) -> None:
-    check_trained(objectives.margin(params, SETTINGS), but="-")
+    check_trained(objectives.margin(params, SETTINGS))

@@ -12,7 +12,6 @@ from jaxtyping import Float, Int
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.records.marks import Marks
-from manifests.settings.objectives import IdentityPart
 from manifests.settings.params import Params
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import FaceStore, TeacherStore
@@ -102,12 +101,19 @@ def open_source(
     """
     require_trainable(layout.round_of(faces.path), manifest, faces, allowed)
     usable = np.setdiff1d(np.flatnonzero(faces.ok()), leave_out)
-    targets = {name: _embeddings(teacher, faces) for name, teacher in teachers.items()}
     face_ids, identities = -1 - np.arange(len(faces)), np.full(len(faces), NO_IDENTITY)
     if manifest is not None:
         column = manifest.table["identity_id"].fill_null(NO_IDENTITY)
         face_ids, identities = manifest.face_id, column.to_numpy()
-    source = Source(faces, teachers, usable, targets, face_ids, identities)
+    return taught_by(Source(faces, {}, usable, {}, face_ids, identities), teachers)
+
+
+def taught_by(source: Source, teachers: Mapping[str, TeacherStore]) -> Source:
+    """The same faces with the embeddings in these stores.
+
+    Raises InputError for a store of another number of rows, or one without a usable face's."""
+    targets = {name: _embeddings(teacher, source.faces) for name, teacher in teachers.items()}
+    source = replace(source, teachers=teachers, targets=targets)
     for name in teachers:
         _check_targets(source, name)
     return source
@@ -199,10 +205,3 @@ def usable_identities(source: Source) -> Int[np.ndarray, " identity"]:
 def num_identities(sources: Sequence[Source]) -> int:
     """Identities that margin heads tell apart."""
     return 1 + max((int(labels.max(initial=-1)) for labels in identity_labels(sources)), default=-1)
-
-
-def only_part(source: Source, part: IdentityPart) -> Source:
-    """The faces of every `parts`-th of a round's identities, counted from the `part`-th."""
-    identities = np.unique(source.identities[source.identities != NO_IDENTITY])
-    chosen = np.isin(source.identities, identities[part.part :: part.parts])
-    return replace(source, usable=source.usable[chosen[source.usable]])

@@ -19,12 +19,12 @@ from manifests.settings.params import Params
 from manifests.settings.training import check_training_rounds
 from pipeline.arrays.frames import Frame
 from pipeline.arrays.numerics import numerics
+from train.batching.identity_groups import only_part
 from train.batching.mixing import mix_groups
 from train.batching.sources import (
     Source,
     num_identities,
     num_usable,
-    only_part,
     open_sources,
     stored_frame,
 )
@@ -250,7 +250,8 @@ def open_plan(
     sources, marks = open_sources([*earlier, *rounds], teachers_of(params), params, known)
     part = params.runs[name].identities
     if part is not None:
-        sources = [only_part(source, part) for source in sources]
+        sources, groups = only_part(sources, part, params.teacher)
+        marks |= groups
     sources, tables, chosen = _mixed(name, params, sources)
     if params.train.loss.on_top is not None:
         student = load_student(layout.run_folder(params.train.loss.on_top))

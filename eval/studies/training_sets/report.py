@@ -1,15 +1,15 @@
 """Report students trained on equally many faces of several sets, side by side.
 
-    facestill training-sets-report
+    facestill training-sets-report [--study NAME]
 
 Writes reports/studies/training-sets.json, and every verification in full below
-reports/studies/training-sets/.
+reports/studies/training-sets/; or those of another study of the same parameters.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,10 @@ NO_PAIRS = "no folder of photographs is named under verify: pairs in params.yaml
 Students = Mapping[str, Mapping[int, Student]]  # {set: {seed: student}}
 
 
-def load_students(study: Study) -> dict[str, dict[int, Student]]:
+def load_students(study: Study, of: str = NAME) -> dict[str, dict[int, Student]]:
     """Raises InputError where one is missing, or was trained on other numbers of faces."""
     found = {
-        name: {
-            seed: load_student(layout.study_run(NAME, run_of(name, seed))) for seed in study.seeds
-        }
+        name: {seed: load_student(layout.study_run(of, run_of(name, seed))) for seed in study.seeds}
         for name in study.sets
     }
     seen = study.recipe.faces_seen // study.recipe.batch * study.recipe.batch
@@ -61,7 +59,7 @@ def load_students(study: Study) -> dict[str, dict[int, Student]]:
         if (student.card.faces_seen, used) != (seen, study.faces):
             raise InputError(
                 f"{student.folder}: {student.card.faces_seen} faces seen of {used}, the study says "
-                f"{seen} of {study.faces}; run `make study NAME={NAME}` again"
+                f"{seen} of {study.faces}; run `make study NAME={of}` again"
             )
     return found
 
@@ -75,9 +73,11 @@ def figures_of(found: Verification) -> Figures:
     }
 
 
-def verify_all(students: Students, teacher: Model, params: Params) -> dict[str, dict[str, Any]]:
+def verify_all(
+    study: str, students: Students, teacher: Model, params: Params
+) -> dict[str, dict[str, Any]]:
     """{benchmark: its protocol, and the figures of every run and of the teacher}, on the same
-    found faces."""
+    found faces; every verification in full goes below the study's results."""
     runs = {run_of(name, seed): own for name, by in students.items() for seed, own in by.items()}
     models = {
         **{run: load_model(own.folder.as_posix(), layout.WEIGHTS) for run, own in runs.items()},
@@ -87,7 +87,7 @@ def verify_all(students: Students, teacher: Model, params: Params) -> dict[str, 
     for name, protocol in open_protocols(params).items():
         done = dict(zip(models, verify_models(list(models.values()), protocol), strict=True))
         for run, verification in done.items():
-            verification.write(layout.study_results(NAME) / name / run.replace("/", "-"))
+            verification.write(layout.study_results(study) / name / run.replace("/", "-"))
         found[name] = {
             "protocol_sha256": protocol.benchmark.protocol_sha256,
             "num_pairs": len(done[TEACHER].pairs),
@@ -97,11 +97,23 @@ def verify_all(students: Students, teacher: Model, params: Params) -> dict[str, 
 
 
 def benchmark_report(own: Mapping[str, Any], study: Study) -> dict[str, Any]:
-    """A leaderboard: by set over the seeds, the best mean first, and what a change brought."""
-    runs = own["figures"]
-    sets = {
-        name: over_seeds([runs[run_of(name, seed)] for seed in study.seeds]) for name in study.sets
+    """A leaderboard of the sets, and what a change brought."""
+    board = board_of(own, list(study.sets), study.seeds)
+    sets = board["sets"]
+    return board | {
+        "less_before": {
+            name: difference(sets[name], sets[chosen.before], "accuracy")
+            for name, chosen in study.sets.items()
+            if chosen.before is not None
+        },
     }
+
+
+def board_of(own: Mapping[str, Any], names: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
+    """Of what `verify_all` found on a benchmark: by set, or whatever else was trained with every
+    seed, the figures over the seeds, the best mean first."""
+    runs = own["figures"]
+    sets = {name: over_seeds([runs[run_of(name, seed)] for seed in seeds]) for name in names}
 
     def accuracy(name: str) -> float:
         figure = sets[name]["accuracy"]
@@ -118,11 +130,6 @@ def benchmark_report(own: Mapping[str, Any], study: Study) -> dict[str, Any]:
         "sets": sets,
         "less_first": {
             name: difference(sets[name], sets[order[0]], "accuracy") for name in order[1:]
-        },
-        "less_before": {
-            name: difference(sets[name], sets[chosen.before], "accuracy")
-            for name, chosen in study.sets.items()
-            if chosen.before is not None
         },
     }
 
@@ -141,15 +148,15 @@ def all_drifts(study: Study) -> tuple[dict[str, Any], dict[str, str]]:
     return found, {path.as_posix(): sha256_file(path) for path in paths}
 
 
-def report(params: Params, study: Study) -> StudyReport:
-    students = load_students(study)
+def report(params: Params, study: Study, of: str = NAME) -> StudyReport:
+    students = load_students(study, of)
     stores = {name: Stores.of(chosen.rounds) for name, chosen in study.sets.items()}
     drift, tables = all_drifts(study)
     leakage, leaks = leakage_of(map(Path, study.leakage), stores)
     quality, judged = quality_of(layout.quality_report(), stores)
     costs = list(read_costs())
     teacher = load_model(f"{TEACHER}:{params.teacher_text(params.teacher)}", layout.WEIGHTS)
-    verified = verify_all(students, teacher, params)
+    verified = verify_all(of, students, teacher, params)
     sets = {
         name: {
             "rounds": list(chosen.rounds),
@@ -168,7 +175,7 @@ def report(params: Params, study: Study) -> StudyReport:
         path: root for own in runs.values() for path, root in json.loads(own.card.stores).items()
     }
     return StudyReport(
-        study=NAME,
+        study=of,
         params=asdict(study),
         made_from={
             **{path: own.sha256 for path, own in runs.items()},
@@ -212,11 +219,13 @@ def section(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    Parser(__doc__).parse_args()
-    params, study = load_params(), load_study(NAME, Study)
-    check_study(study)
-    with timed(f"verify@{layout.STUDIES}.{NAME}"):
-        report(params, study).write()
+    parser = Parser(__doc__)
+    parser.add_argument("--study", default=NAME, help="whose parameters; default: %(default)s")
+    name = parser.parse_args().study
+    params, study = load_params(), load_study(name, Study)
+    check_study(study, name)
+    with timed(f"verify@{layout.STUDIES}.{name}"):
+        report(params, study, name).write()
 
 
 if __name__ == "__main__":

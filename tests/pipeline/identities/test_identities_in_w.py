@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import Identities
+from manifests.settings.presets import params_by
 from pipeline.arrays.neighbours import unit_rows
+from pipeline.boundaries import draw_boundaries, split_rows
 from pipeline.generators import load_generator
+from pipeline.generators.base import Generator
 from pipeline.identities.planes import moments, scale_of
-from pipeline.identities.sampling import geometry_of_pool
+from pipeline.identities.sampling import geometry_of_pool, sample_identities
 from pipeline.identities.sampling_laws import LAWS, Geometry, geometry_of
-from pipeline.sample import mapped
-from tests.stylegans import SMALL2, network_of, write_pickle
+from pipeline.sample import mapped, with_drawn_attributes
+from tests.conftest import ROOT
+from tests.gan_control import checkpoint
+from tests.stylegans import SMALL2, declare, network_of, write_pickle
 
 FACES, EMBEDDING = 1500, 6
 EVEN = Identities(
@@ -98,3 +105,48 @@ def test_moments_by_hand() -> None:
     mean, square = moments(latents, np.arange(2), np.array([2.0, 1.0]), np.array([[1.0], [2.0]]))
     np.testing.assert_allclose(mean, [2.0, 1.0])
     assert square == pytest.approx(9.0)  # either differs by (1, 1), which makes 1 + 2
+
+
+@pytest.mark.parametrize("kind", ["stylegan2", "gan-control"])
+def test_the_preset_walks_in_w_as_published(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`params/exfacegan.yaml` on generators with random weights: offsets of 0 to 30 for every
+    coordinate along an unscaled normal, the same ones on both sides."""
+    generator = mapped_generator(kind, tmp_path)
+    monkeypatch.chdir(ROOT)
+    params = params_by("exfacegan")
+    assert (params.latent_space, params.identities.strength) == ("w", 30.0)
+    assert params.boundaries.references * 2 * params.identities.per_side == 500_000
+    z = np.random.default_rng(3).standard_normal((300, generator.prior_width), dtype=np.float32)
+    latents = mapped(generator, z)
+    embeddings = unit_rows(z @ np.random.default_rng(4).standard_normal((z.shape[1], EMBEDDING)))
+    own = replace(params.boundaries, references=2, neighbours=280)
+    split = split_rows(np.arange(len(latents)), own)
+    normals, accuracy, scale = draw_boundaries(latents, embeddings, split, own, "w")
+    boundaries = Boundaries(
+        np.sort(split.references), normals, accuracy.astype(np.float32), ("", ""), "w",
+        own.solver, "ab" * 32, "cd" * 32, scale,
+    )  # fmt: skip
+    geometry = geometry_of_pool(latents, split.fit, embeddings, boundaries, 0.01, True)
+    columns = sample_identities(np.arange(300), latents, boundaries, geometry, params.identities)
+    references = latents[columns["parent_id"]]
+    offsets = (columns["latents"] - references) / normals[columns["identity_id"] // 2]
+    signed = offsets * np.where(columns["side"] > 0, 1, -1)[:, None]
+    moved = np.abs(normals[columns["identity_id"] // 2]) > 0.02  # elsewhere rounding shows
+    assert -0.1 < signed[moved].min() < 1.0 and 29.0 < signed[moved].max() < 30.1
+    assert signed[moved].mean() == pytest.approx(15.0, abs=0.5)
+    assert [*np.bincount(columns["identity_id"])] == [50] * 4
+    drawn = with_drawn_attributes(generator, columns["latents"], params.identities.seed)
+    still = (drawn == columns["latents"]).all(axis=0)
+    assert still.all() if kind == "stylegan2" else still[:128].all() and not still[128:384].any()
+
+
+def mapped_generator(kind: str, folder: Path) -> Generator:
+    path = folder / f"{kind}.{'pkl' if kind == 'stylegan2' else 'pt'}"
+    if kind == "stylegan2":
+        write_pickle(path, network_of(2, SMALL2), SMALL2)
+    else:
+        torch.save({"g_ema": checkpoint()}, path)
+        declare(path)
+    return load_generator(f"{kind}:{path}", Path("weights")).in_space("w", 1.0)

@@ -292,8 +292,8 @@ class TestParts:
             return set(source.identities[source.usable].tolist()), len(head.prototypes)
 
         parts = [seen(IdentityPart(part, 2)) for part in range(2)]
-        assert [identities for identities, _ in parts] == [{0, 2, 4}, {1, 3}]
-        assert [count for _, count in parts] == [3, 2]
+        assert set.union(*(identities for identities, _ in parts)) == {0, 1, 2, 3, 4}
+        assert [count for _, count in parts] == [len(own) for own, _ in parts] == [3, 2]
         assert seen(None) == ({0, 1, 2, 3, 4}, 5)
 
     def test_leave_faces_of_nobody_out(self, params: Params) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
@@ -48,19 +49,26 @@ class Faces:
 
 
 def draw(
-    name: str, sources: Sequence[Source], faces: int, identities: int | None, seed: int
+    name: str,
+    sources: Sequence[Source],
+    faces: int,
+    identities: int | None,
+    seed: int,
+    where: Path = WHERE,
 ) -> list[Source]:
-    """The sources of set `name` with no other usable faces than those drawn.
+    """The sources of set `name`, which stands in file `where`, with no other usable faces than
+    those drawn.
 
     Raises InputError, with the numbers, for a set that has fewer faces, or fewer identities of
     faces / identities faces each.
     """
     if identities is None:
-        _require(name, sources, num_usable(sources), faces, "usable faces")
+        _require(where, name, sources, num_usable(sources), faces, "usable faces")
         rows = {at: source.usable for at, source in enumerate(sources)}
         return mix(sources, [Portion(name, 1.0, rows)], faces, seed)
     found = Faces.of(sources)
-    places = _of_identities(name, sources, found, faces // identities, identities, seed)
+    sizes = faces // identities, identities
+    places = _of_identities(where, name, sources, found, *sizes, seed)
     return [
         replace(source, usable=np.sort(found.row[places[found.home[places] == at]]))
         for at, source in enumerate(sources)
@@ -68,12 +76,19 @@ def draw(
 
 
 def _of_identities(
-    name: str, sources: Sequence[Source], found: Faces, each: int, count: int, seed: int
+    where: Path,
+    name: str,
+    sources: Sequence[Source],
+    found: Faces,
+    each: int,
+    count: int,
+    seed: int,
 ) -> Int[np.ndarray, " face"]:
     known = np.flatnonzero(found.person != NO_IDENTITY)
     people, sizes = np.unique(found.person[known], return_counts=True)
     able = people[sizes >= each]
-    _require(name, sources, len(able), count, f"identities of at least {each} usable faces")
+    what = f"identities of at least {each} usable faces"
+    _require(where, name, sources, len(able), count, what)
     drawn = able[chosen(able % OF_A_ROUND, count, seed)]  # by the manifest's own number
     parts = []
     for person in drawn:
@@ -82,10 +97,12 @@ def _of_identities(
     return np.concatenate(parts)
 
 
-def _require(name: str, sources: Sequence[Source], have: int, want: int, what: str) -> None:
+def _require(
+    where: Path, name: str, sources: Sequence[Source], have: int, want: int, what: str
+) -> None:
     if have < want:
         rounds = ", ".join(layout.round_of(source.faces.path) for source in sources)
         raise InputError(
-            f"{WHERE}: sets: {name} ({rounds}): {have:,} {what}, {want:,} are asked for; lower "
+            f"{where}: sets: {name} ({rounds}): {have:,} {what}, {want:,} are asked for; lower "
             "faces or identities for all sets, or add a round"
         )

@@ -1,8 +1,9 @@
 """Train one student on each of several sets of faces, equally many of each.
 
-    facestill training-sets-train SET [SET …]
+    facestill training-sets-train SET [SET …] [--study NAME]
 
-A run directory is called runs/studies/training-sets/SET/SEED. A finished run is relinked; an
+A run directory is called runs/studies/training-sets/SET/SEED, or that of another study of the same
+parameters. A finished run is relinked; an
 interrupted one goes on where it stopped, to the same bits.
 """
 
@@ -24,18 +25,19 @@ from train.studies.fair_distillation.train import pool_of, recipe_params
 from train.studies.training_sets.drawing import draw
 
 
-def open_run(name: str, seed: int, params: Params, study: Study) -> Supervised:
-    """The run of one student: as stage train's, on the faces drawn of a set. A teacher's targets
-    are centred by the mean of the pool's faces, whatever the set.
+def open_run(name: str, seed: int, params: Params, study: Study, of: str = NAME) -> Supervised:
+    """The run of one student of study `of`: as stage train's, on the faces drawn of a set. A
+    teacher's targets are centred by the mean of the pool's faces, whatever the set.
 
     Raises InputError for a set with too few faces or identities, for photographs of people, and
     for what the loss cannot be given.
     """
-    run = layout.study_run(NAME, run_of(name, seed)).relative_to(layout.RUNS).as_posix()
+    run = layout.study_run(of, run_of(name, seed)).relative_to(layout.RUNS).as_posix()
     own = recipe_params(run, seed, params, study.student, study.loss, study.recipe)
     rounds, teachers = study.sets[name].rounds, teachers_of(own)
     opened, marks = open_sources(rounds, teachers, own, {})
-    sources = draw(name, opened, study.faces, study.identities, study.choice_seed)
+    counts = study.faces, study.identities, study.choice_seed
+    sources = draw(name, opened, *counts, layout.study_params(of))
     pool = pool_of(own) if study.loss.needs_teacher else None
     for teacher, store in pool.teachers.items() if pool else ():
         check_one_teacher([store, *(source.teachers[teacher] for source in sources)])
@@ -53,26 +55,27 @@ def open_run(name: str, seed: int, params: Params, study: Study) -> Supervised:
     return plan
 
 
-def train_set(name: str, params: Params, study: Study) -> None:
+def train_set(name: str, params: Params, study: Study, of: str = NAME) -> None:
     """Trains, or relinks, the student of every seed."""
     for seed in study.seeds:
-        run = layout.study_run(NAME, run_of(name, seed))
-        train_run(open_run(name, seed, params, study), run)
+        run = layout.study_run(of, run_of(name, seed))
+        train_run(open_run(name, seed, params, study, of), run)
 
 
 def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("sets", nargs="+", metavar="SET", help="a key of `sets` in its parameters")
+    parser.add_argument("--study", default=NAME, help="whose parameters; default: %(default)s")
     args = parser.parse_args()
-    params, study = load_params(), load_study(NAME, Study)
-    check_study(study)
+    params, study = load_params(), load_study(args.study, Study)
+    check_study(study, args.study)
     for name in args.sets:
         pick("set", name, study.sets)
     keep_freed_memory()
     for name in args.sets:  # what cannot be trained is refused before anything is
-        open_run(name, study.seeds[0], params, study)
+        open_run(name, study.seeds[0], params, study, args.study)
     for name in args.sets:
-        train_set(name, params, study)
+        train_set(name, params, study, args.study)
 
 
 if __name__ == "__main__":

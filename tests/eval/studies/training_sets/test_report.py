@@ -22,7 +22,7 @@ from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import write_json, write_text
 from manifests.settings.params import load_params, read_yaml
-from manifests.settings.study import load_study
+from manifests.settings.study import load_study, read_report
 from manifests.studies.training_sets import NAME, Study, TrainingSet, check_study, run_of
 from pipeline.arrays.frames import ARCFACE112
 from tests.conftest import ROOT
@@ -142,10 +142,20 @@ def test_unlike_students_are_not_compared(
 
 
 def test_its_section_shows_every_set(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = replace(read_report(NAME), study="exfacegan")  # a study of the same parameters
+    other.write()
     monkeypatch.setattr("sys.argv", ["study_page"])
     study_page.main()
     page = study_page.PAGE.read_text()
-    for text in (*SETS, "What a change brought", "Not measured", "100 faces", "2 seeds each"):
+    assert 'href="#exfacegan"' in page
+    for text in (
+        *SETS,
+        "by a margin alone, no teacher",
+        "What a change brought",
+        "Not measured",
+        "100 faces",
+        "2 seeds each",
+    ):
         assert text in page
     assert "http" not in page.replace("http://www.w3.org", "")
 

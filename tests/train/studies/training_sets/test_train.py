@@ -100,3 +100,11 @@ def test_photographs_of_people_are_no_training_set(params: Params, study: Study)
     people = replace(study, sets={**SETS, "real": TrainingSet(("people",))}, faces=20)
     with pytest.raises(InputError, match="round people: photographs of real people"):
         open_run("real", 1, params, people)
+
+
+def test_another_study_of_these_parameters_has_runs_of_its_own(
+    params: Params, study: Study
+) -> None:
+    assert open_run("drawn", 1, params, study, "exfacegan").name == "studies/exfacegan/drawn/1"
+    with pytest.raises(InputError, match=r"studies/exfacegan\.yaml: sets: drawn \(pool\): "):
+        open_run("drawn", 1, params, replace(study, faces=99), "exfacegan")
