@@ -26,6 +26,8 @@ ARROWS = {
         "pipeline.teachers", "pipeline.foreign",
     },
 }  # fmt: skip
+# It makes faces while a student learns from them, by the functions of the stages that store some.
+ROOM_ARROWS = {"train/sampling": ARROWS["train"] | {"pipeline"}}
 DOORS = {"train/checkpoint.py", "eval/alignment.py"}  # in a package's root, and no command
 DATA = {"manifests/benchmarks", "manifests/rounds", "manifests/suites"}  # folders without code
 CLIMBS = {  # imports of a room further down the table, to be mended
@@ -120,7 +122,8 @@ def test_packages_import_each_other_as_allowed() -> None:
             if module.split(".")[0] in PACKAGES:
                 parts = module.split(".")
                 prefixes = {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
-                allowed = prefixes & ARROWS[file.split("/")[0]]
+                package = file.split("/")[0]
+                allowed = prefixes & ROOM_ARROWS.get(room_of(file), ARROWS[package])
                 assert allowed or module == "pipeline", f"{file}: {module}"
 
 

@@ -50,6 +50,7 @@ class StudentCard:
     training: str = DISTILLED  # in words, for whoever meets the student
     aligner: str = ""  # names of those that found the faces trained on; "" where none had to
     precision: str = ""  # that it was trained in: float32, bfloat16; "" where nothing says so
+    made_with: str = ""  # JSON: generator, aligner, teacher of faces that were never stored
 
     @property
     def input_frame(self) -> Frame:
@@ -136,7 +137,7 @@ def weights_sha256(network: nn.Module) -> str:
 def _card(metadata: Mapping[str, str]) -> StudentCard:
     kinds = {"int": int, "float": float, "str": str}
     # Older students have no projection, and were all distilled; in which precision is not said.
-    given = {"projected_from": "0", "training": DISTILLED, "precision": ""}
+    given = {"projected_from": "0", "training": DISTILLED, "precision": "", "made_with": ""}
     given |= in_todays_words(metadata)
     values = {f.name: kinds[str(f.type)](given[f.name]) for f in fields(StudentCard)}
     pick("frame", values["frame"], FRAMES)
