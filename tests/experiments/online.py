@@ -71,7 +71,7 @@ def stored(params: Params, count: int) -> Supervised:
     own = params.of_run(RUN)
     (pool,), marks = open_sources([POOL], teachers_of(own), own, {})
     some: Source = replace(pool, usable=pool.usable[:count])
-    return Supervised(RUN, own, [some], 1, None, marks)
+    return Supervised(RUN, own, [some], 1, None, marks, chosen={"first_faces": count})
 
 
 def train_arm(arm: str, seed: int, params: Params, settings: Settings) -> Path:
@@ -111,7 +111,7 @@ def making_seconds(params: Params) -> float:
 
 def main() -> None:
     parser = Parser(description="The online loop against stored faces, at equal faces seen.")
-    parser.add_argument("--faces-seen", type=int, default=2048)
+    parser.add_argument("--faces-seen", type=int, default=6144)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--arms", nargs="+", default=list(ARMS))
     parser.add_argument("--out", type=Path, default=Path("docs/results/online.json"))
