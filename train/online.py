@@ -1,4 +1,4 @@
-"""Train a student on faces that are made meanwhile and never stored, into runs/RUN/.
+"""Train a student on faces that are made meanwhile, not stored, into runs/RUN/.
 
     facestill online RUN
 
