@@ -26,7 +26,11 @@ ARROWS = {
         "pipeline.teachers", "pipeline.foreign",
     },
 }  # fmt: skip
-ROOM_ARROWS = {"train/adapting": ARROWS["train"] | {"pipeline.teachers"}}  # gradients go through
+ROOM_ARROWS = {
+    "train/adapting": ARROWS["train"] | {"pipeline.teachers"},  # gradients go through
+    # makes faces while a student learns from them, by the functions of the stages that store some
+    "train/sampling": ARROWS["train"] | {"pipeline"},
+}
 DOORS = {"train/checkpoint.py", "eval/alignment.py"}  # in a package's root, and no command
 DATA = {"manifests/benchmarks", "manifests/rounds", "manifests/suites"}  # folders without code
 CLIMBS = {  # imports of a room further down the table, to be mended

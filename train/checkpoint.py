@@ -55,6 +55,7 @@ class StudentCard:
     aligner: str = ""  # names of those that found the faces trained on; "" where none had to
     precision: str = ""  # that it was trained in: float32, bfloat16; "" where nothing says so
     real_faces: str = ""  # what is stated of people on photographs it was trained on, a line each
+    made_with: str = ""  # JSON: generator, aligner, teacher of faces that were never stored
 
     @property
     def input_frame(self) -> Frame:
@@ -151,7 +152,8 @@ def weights_sha256(network: nn.Module) -> str:
 def _card(metadata: Mapping[str, str]) -> StudentCard:
     kinds = {"int": int, "float": float, "str": str}
     # Older students have no projection, and were all distilled; in which precision is not said.
-    given = {"projected_from": "0", "training": DISTILLED, "precision": "", "real_faces": ""}
+    later = dict.fromkeys(("precision", "real_faces", "made_with"), "")
+    given = {"projected_from": "0", "training": DISTILLED, **later}
     given |= in_todays_words(metadata)
     values = {f.name: kinds[str(f.type)](given[f.name]) for f in fields(StudentCard)}
     pick("frame", values["frame"], FRAMES)

@@ -64,15 +64,16 @@ def faces_of_run(run: Path) -> TrainingFaces:
     def usable(kind: str) -> int:
         return sum(own.faces.passport.num_ok for own in rounds if _kind(own) == kind)
 
+    used, never_stored = _num_used(chain), bool(student.card.made_with)
     return TrainingFaces(
         run.as_posix(),
         student.card,
-        _num_used(chain),
-        synthetic=usable("synthetic"),
+        used,
+        synthetic=used if never_stored else usable("synthetic"),
         photographs=usable("photographs"),
         unknown=usable("unknown"),
         statements=tuple(sorted(stated | {*student.card.people})),
-        identities=_identities(rounds),
+        identities=None if never_stored else _identities(rounds),
     )
 
 

@@ -18,6 +18,7 @@ from manifests.records.exports import (
     INT8,
     Export,
     Landmark,
+    Maker,
     StoreFacts,
     StudentFacts,
 )
@@ -63,16 +64,19 @@ class ModelCard:
     @property
     def generators(self) -> list[str]:
         """Name and weights of what rendered the faces, as the passports have it."""
-        return _makers(self.face_stores)
+        return _makers(self.face_stores, self._made_with("generator"))
 
     @property
     def teachers(self) -> list[str]:
-        return _makers(self.teacher_stores)
+        return _makers(self.teacher_stores, self._made_with("teacher"))
+
+    def _made_with(self, role: str) -> list[Maker]:
+        return [maker for maker in self.export.made_with if maker.role == role]
 
     @property
     def licences(self) -> list[tuple[str, str]]:
-        stated = (item for s in self.export.stores for item in (s.licences or {}).items())
-        return sorted(set(stated))
+        stated = {item for s in self.export.stores for item in (s.licences or {}).items()}
+        return sorted(stated | {(maker.name, maker.licence) for maker in self.export.made_with})
 
     @property
     def absent(self) -> list[str]:
@@ -93,7 +97,8 @@ class ModelCard:
     def only_rendered(self) -> bool:
         """Is every face that was trained on known to come from a generator?"""
         known = all(store.num_rows is not None for store in self.face_stores)
-        return known and bool(self.face_stores) and self.num_imported == 0 and not self.real_faces
+        some = bool(self.face_stores or self.export.made_with)
+        return known and some and self.num_imported == 0 and not self.real_faces
 
     @property
     def int8_changes(self) -> list[Int8Change]:
@@ -111,9 +116,10 @@ class ModelCard:
         ]
 
 
-def _makers(stores: Sequence[StoreFacts]) -> list[str]:
-    named = {f"{s.made_by} (weights sha256: {s.weights_sha256})" for s in stores if s.made_by}
-    return sorted(named)
+def _makers(stores: Sequence[StoreFacts], others: Sequence[Maker]) -> list[str]:
+    named = {(store.made_by, store.weights_sha256) for store in stores if store.made_by}
+    named |= {(maker.name, maker.weights_sha256) for maker in others}
+    return sorted(f"{name} (weights sha256: {digest})" for name, digest in named)
 
 
 def networks(export: Export) -> dict[str, str]:

@@ -95,6 +95,16 @@ class StoreFacts:
 
 
 @dataclass(frozen=True)
+class Maker:
+    """What had a part in faces that were made while a student was trained, and never stored."""
+
+    role: str  # generator, aligner or teacher
+    name: str
+    weights_sha256: str
+    licence: str
+
+
+@dataclass(frozen=True)
 class FileFacts:
     sha256: str
     num_bytes: Count
@@ -137,6 +147,7 @@ class Export:
     int8: Int8Cost | None
     versions: Mapping[str, str]
     template: Template | None = None  # exports of before do not say
+    made_with: tuple[Maker, ...] = ()  # of faces that are in no store
     schema_version: Count = SCHEMA_VERSION
 
     @property

@@ -150,7 +150,10 @@ class Mine:
     hardness: Literal["gap", "margin", "neighbours"]  # of one face
     # of a hard region's faces, the hardest ones, that parents are drawn from
     hard_share: PositiveShare
-    law: Literal["dynamic", "hard-near", "boundary-walk", "interpolate", "prior"]
+    # dynamic-as-published: of every usable face of the pool one child, whatever else is said here
+    law: Literal[
+        "dynamic", "dynamic-as-published", "hard-near", "boundary-walk", "interpolate", "prior"
+    ]
     coefficient: Step  # dynamic: c of the SynthDistill rule
     near_step: Step  # hard-near: standard deviations
     walk_step: Step  # boundary-walk: the longest step along the unit normal
@@ -163,6 +166,18 @@ class Mine:
     # fall of the probe's mean gap that a round must promise to be worth it
     least_gain: NotNegative
     seed: Seed
+
+
+@dataclass(frozen=True)
+class Online:
+    """SynthDistill's loop, `facestill online`: faces that are made while a student learns."""
+
+    # after each step on fresh faces, one on the same latents, moved; false: fresh faces alone
+    dynamic: bool = True
+    coefficient: Step = 1.0  # c of the published rule, in the latents' own units
+    mirrored: bool = False  # half of the faces; the teacher then sees all of them twice
+    # fresh ones beside, that say the teacher's mean and spread
+    centre_faces: Annotated[int, Interval(ge=2, le=1 << 20)] = 2048
 
 
 @dataclass(frozen=True)
@@ -190,9 +205,11 @@ class Params:
     mine: Mine
     verify: Verify
     aligner: str = "dlib"  # that finds the faces, generated and in photographs
-    latent_space: Literal["z", "w", "w+"] = "z"  # of the latents that are sampled and mined
+    # of the latents that are sampled and mined; auto: w of a generator with a mapping
+    latent_space: Literal["z", "w", "w+", "auto"] = "z"
     psi: Real = 1.0  # truncation of the generator's mapping; 1: none
     embed: Embed = Embed()
+    online: Online = Online()
     leakage: Mapping[str, Leakage] = field(default_factory=dict)  # gates: a stage leakage@NAME each
     # photographs of people that runs by hand and studies may train on
     real_faces: RealFaces = field(default_factory=RealFaces)

@@ -23,16 +23,20 @@ def columns_of(teacher: Teacher) -> tuple[Column, ...]:
 
 
 def embed_faces(
-    teacher: Teacher, images: UInt8[np.ndarray, "face size size 3"], frame: Frame
+    teacher: Teacher,
+    images: UInt8[np.ndarray, "face size size 3"],
+    frame: Frame,
+    *,
+    mirrored: bool = True,
 ) -> Float[np.ndarray, "face view width"]:
-    """Raw float32 embeddings of stored crops, plain and mirrored."""
+    """Raw float32 embeddings of stored crops, plain and mirrored, or plain alone."""
 
-    def both_views(batch: torch.Tensor) -> torch.Tensor:
+    def all_views(batch: torch.Tensor) -> torch.Tensor:
         crops = to_frame(batch.permute(0, 3, 1, 2).float(), frame, teacher.frame)
-        views = [teacher.embed(crops), teacher.embed(crops.flip(3))]
-        return torch.stack(views, dim=1).cpu()
+        views = [crops, crops.flip(3)] if mirrored else [crops]
+        return torch.stack([teacher.embed(view) for view in views], dim=1).cpu()
 
-    return in_fixed_batches(both_views, torch.from_numpy(images)).numpy()
+    return in_fixed_batches(all_views, torch.from_numpy(images)).numpy()
 
 
 def count(columns: Mapping[str, np.ndarray]) -> tuple[int, int, dict[str, int]]:

@@ -13,6 +13,8 @@ from manifests.core.errors import InputError
 from pipeline.arrays.frames import Frame
 from pipeline.arrays.numerics import Backend
 
+AUTO = "auto"  # the space of the generator's mapping, or its own where it has none
+
 
 class Generator(Backend):
     """Latents in, pictures out; each row's picture depends on its own latent alone."""
@@ -31,6 +33,7 @@ class Generator(Backend):
 
         Raises InputError where it has no such space.
         """
+        space = self.latent_space if space == AUTO else space
         if (space, psi) != (self.latent_space, 1.0):
             raise InputError(
                 f"generator {self.name} has latents of {self.latent_space} alone, and no "

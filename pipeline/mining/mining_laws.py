@@ -85,6 +85,19 @@ LAWS: dict[str, Law] = {
     "interpolate": interpolate,
 }
 PRIOR = "prior"  # the control: independent draws, without parents
+AS_PUBLISHED = "dynamic-as-published"  # of every face one child, in whatever region it lies
+
+
+def dynamic_as_published(
+    latents: Float[np.ndarray, "face width"],
+    cosine: Float[np.ndarray, " face"],
+    coefficient: float,
+    rng: np.random.Generator,
+) -> Children:
+    """SynthDistill's released code: w' = w + c (cos + 1) / 2 · eps, in the latents' own units, with
+    nothing that keeps them among the generator's. `cosine`: of student and teacher."""
+    step = coefficient * (cosine + 1.0) / 2.0
+    return Children(latents + step[:, None] * rng.standard_normal(latents.shape), step)
 
 
 def _jitter(

@@ -21,7 +21,14 @@ from pipeline.mining.guards import (
     measure_drift,
     within_shell,
 )
-from pipeline.mining.mining_laws import LAWS, PRIOR, Children, Parents
+from pipeline.mining.mining_laws import (
+    AS_PUBLISHED,
+    LAWS,
+    PRIOR,
+    Children,
+    Parents,
+    dynamic_as_published,
+)
 from pipeline.mining.parents import draw_mates, draw_parents
 from pipeline.mining.regions import Region
 
@@ -75,6 +82,8 @@ def propose(
     w+ of a generator that cannot be drawn from. Raises InputError where prior faces are asked
     for there, and for a round that collapsed.
     """
+    if settings.law == AS_PUBLISHED:
+        return _one_of_each(pool, settings)
     if not pool.has_prior and (settings.prior_share > 0 or settings.law == PRIOR):
         raise InputError(
             f"prior faces in {pool.space} need a mapping; set mine.prior_share to 0 and mine.law "
@@ -89,6 +98,17 @@ def propose(
     step = np.concatenate([children.step, np.full(len(fresh), np.nan)]).astype(np.float32)
     order = _stream(settings, ORDER).permutation(len(latents))
     return Proposals(latents[order], parent[order], step[order], drift, num_rejected)
+
+
+def _one_of_each(pool: Pool, settings: Mine) -> Proposals:
+    """A child of every face, unguarded: the loop's second step, for a pool that is stored."""
+    rng = _stream(settings, STEPS)
+    found = dynamic_as_published(pool.latents, 1.0 - pool.gap, settings.coefficient, rng)
+    parents = np.arange(len(pool.latents))
+    drift = measure_drift(found.latents, pool.latents, parents, pool.home)
+    order = _stream(settings, ORDER).permutation(len(parents))
+    latents, step = found.latents.astype(np.float32), found.step.astype(np.float32)
+    return Proposals(latents[order], parents[order], step[order], drift, 0)
 
 
 def _fresh(pool: Pool, count: int, rng: np.random.Generator) -> Float[np.ndarray, "face width"]:

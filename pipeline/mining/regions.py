@@ -19,6 +19,7 @@ from scipy import stats
 from manifests.core.errors import InputError
 from manifests.records.gaps import GapTable
 from manifests.settings.params import Mine
+from pipeline.mining.mining_laws import AS_PUBLISHED
 
 ITERATIONS = 20
 ROWS = 1 << 16  # assigned at a time
@@ -166,8 +167,11 @@ class Decision:
 
 
 def decide(regions: Sequence[Region], settings: Mine) -> Decision:
-    """Stops where no region is hard, or where the expected gain is below `least_gain`."""
+    """Stops where no region is hard, or where the expected gain is below `least_gain`; never as
+    published, where faces of all regions are moved."""
     gain = expected_gain(regions)
+    if settings.law == AS_PUBLISHED:
+        return Decision("", gain)
     if not any(region.hard for region in regions):
         return Decision("no region is significantly worse than the rest", 0.0)
     if gain < settings.least_gain:

@@ -1,7 +1,7 @@
 """Does training ever wait for its store, and what did the store save?
 
 Both sides of a ratio take turns in one run, so that a slower moment is in both: batches from the
-store and from memory; the online loop of SynthDistill and cached batches.
+store and from memory; SynthDistill's loop, as `facestill online` has it, and cached batches.
 """
 
 from __future__ import annotations
@@ -18,20 +18,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from manifests.core import layout
 from manifests.settings.params import Params, PriorRound, load_params
 from manifests.settings.training import Student
 from manifests.stores.rounds import RoundFiles, open_round
-from pipeline.aligners import load_aligner
 from pipeline.arrays.frames import ARCFACE112, WIDE
 from pipeline.building.workers import Workers
 from pipeline.embed import embed_round
-from pipeline.generators import load_generator
 from pipeline.render import render_round
 from pipeline.sample import sample_prior, save
-from pipeline.teachers import load_teacher
 from tests.bench.teacher import REPEATS, spread
-from tests.experiments.online import Loop
 from tests.process_costs import workplace
 from train.augmentation.draws import Draws
 from train.batching.batches import Batch, BatchStream
@@ -45,8 +40,10 @@ from train.engine.steps import (
     supervised_loss,
     train_steps,
 )
-from train.losses.objectives import make_objective
+from train.losses.objectives import Objective, make_objective
 from train.losses.terms import Target
+from train.sampling.dynamic import Watched, batches
+from train.sampling.faces import Studio, open_studio
 from train.students import build_student
 
 ROWS = 2048  # latents of the round; nearly all become faces
@@ -134,8 +131,18 @@ def steps_to(
     target: Target, network: nn.Module, batches: Iterator[Batch], params: Params, num_faces: int
 ) -> Iterator[Progress]:
     """The same, towards a target; `num_faces`: of an epoch."""
-    train = replace(params.train, warmup_faces=1)
     objective = make_objective(params, {params.teacher: target}, num_identities=0)
+    return steps_by(objective, network, batches, params, num_faces)
+
+
+def steps_by(
+    objective: Objective,
+    network: nn.Module,
+    batches: Iterator[Batch],
+    params: Params,
+    num_faces: int,
+) -> Iterator[Progress]:
+    train = replace(params.train, warmup_faces=1)
     return train_steps(
         make_learner(network, objective, train),
         batches,
@@ -246,8 +253,7 @@ class Clock:
             "render": own["render"],
             "find and align": own["make"] - own["render"] - own["teacher"],
             "teacher": own["teacher"],
-            "student's similarity, for the jitter": own["similarity"],
-            "train": own["whole"] - own["make"] - own["similarity"],
+            "train": own["whole"] - own["make"],
         }
         return {name: round(seconds / own["whole"], 3) for name, seconds in parts.items()}
 
@@ -257,8 +263,14 @@ def _online(source: Source, files: RoundFiles, params: Params) -> dict[str, Any]
     where the loop's time goes."""
     student, clock = params.train.student, Clock()
     followed, other = (network_of(student, source, params) for _ in range(2))
-    made = _loop(params, files, clock).batches(followed, student.input_size, seed=1)
-    loop = clock.lines(steps_of(followed, made, source, params))
+    studio, taught = _studio(params, clock), files.teacher
+    target = Target(torch.from_numpy(taught.centre()), taught.spread())
+    watched = Watched(
+        make_objective(params, {params.teacher: target}, num_identities=0), target, params.teacher,
+        batch=params.train.batch, width=studio.generator.latent_width,
+    )  # fmt: skip
+    made = batches(studio, watched, params.online, seed=1)
+    loop = clock.lines(steps_by(watched, followed, made, params, len(source.usable)))
     cached = steps_of(other, _stream(source, params).batches(), source, params)
     turns = list(zip(_timed(loop, LOOP_STEPS), _timed(cached, LOOP_STEPS), strict=True))
     samples = LOOP_STEPS * params.train.batch
@@ -271,24 +283,13 @@ def _online(source: Source, files: RoundFiles, params: Params) -> dict[str, Any]
     }
 
 
-def _loop(params: Params, files: RoundFiles, clock: Clock) -> Loop:
-    generator = load_generator(params.generator, layout.WEIGHTS)
-    teacher = load_teacher(params.teacher, layout.WEIGHTS)
-    loop = Loop(
-        generator,
-        load_aligner(params.aligner, layout.WEIGHTS),
-        params.render.detections,
-        teacher,
-        WIDE.at(params.render.frame_size),
-        files.teacher.centre(),
-        params.mine.coefficient,
-        params.train.batch,
-    )
-    parts = {"render": (generator, "render"), "teacher": (teacher, "embed")}
-    parts |= {"make": (loop, "make"), "similarity": (loop, "cosine")}
-    for part, (owner, method) in parts.items():
+def _studio(params: Params, clock: Clock) -> Studio:
+    """Both views of a face are embedded, as stores have them."""
+    studio = open_studio(params, mirrored=True)
+    parts = {"render": (studio.generator, "render"), "teacher": (studio.teacher, "embed")}
+    for part, (owner, method) in (parts | {"make": (studio, "make")}).items():
         clock.watch(owner, method, part)
-    return loop
+    return studio
 
 
 def _break_even(online: dict[str, Any], build: float, num_faces: int) -> dict[str, Any]:

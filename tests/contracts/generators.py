@@ -13,7 +13,7 @@ from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError
 from manifests.stores.latents import SPACES
 from pipeline.arrays.numerics import in_fixed_batches
-from pipeline.generators.base import Generator
+from pipeline.generators.base import AUTO, Generator
 from tests.contracts.backends import ROWS, SHA256
 
 
@@ -59,6 +59,12 @@ class GeneratorContract:
         same = generator.in_space(generator.latent_space, psi)
         assert same.identity() == generator.identity()
         assert torch.equal(in_fixed_batches(same.render, latents), pictures)
+
+    def test_it_may_choose_a_space_itself(self, generator: Generator, z: Tensor) -> None:
+        psi = getattr(generator, "psi", 1.0)
+        chosen = generator.in_space(AUTO, psi)
+        assert chosen.latent_space in SPACES
+        assert in_fixed_batches(chosen.map, z).shape == (ROWS, chosen.latent_width)
 
     def test_an_unknown_space_is_refused(self, generator: Generator) -> None:
         with pytest.raises(InputError, match=generator.name):

@@ -1,5 +1,6 @@
-"""Does mining earn its keep? Every law against as many faces of the prior, and against the
-online loop -> docs/results/mining.json.
+"""Does mining earn its keep? Every law against as many faces of the prior
+-> docs/results/mining.json. (The online loop is held against stored faces by
+tests.experiments.online.)
 
     python -m tests.experiments.mining --pairs DIR      beside a finished `make repro`
 
@@ -16,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from eval.gap import measure
 from manifests.core import layout
@@ -27,27 +27,18 @@ from manifests.settings.params import Params, PriorRound, load_params
 from manifests.settings.training import Run
 from manifests.stores.reading import FaceStore
 from manifests.stores.rounds import open_round
-from pipeline.aligners import load_aligner
-from pipeline.arrays.frames import ARCFACE112, WIDE
 from pipeline.building.workers import num_cores
-from pipeline.generators import load_generator
 from pipeline.mine import load_round, mine, mine_round
 from pipeline.mining.mining_laws import LAWS, PRIOR
 from pipeline.mining.regions import HARDNESS
 from pipeline.sample import sample_prior, save
-from pipeline.teachers import load_teacher
 from tests.experiments.arms import ARM, RESULTS, START, make, measure_arm, train_on, workplace
-from tests.experiments.online import Loop
 from tests.experiments.tables import differences, read_results, rows
 from train.batching.sources import open_source
-from train.checkpoint import FILE, LOG, load_student, save_student, weights_sha256
-from train.engine.steps import make_learner, supervised_loss, train_steps
 from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
-from train.losses.objectives import make_objective
-from train.losses.terms import Target
 
-NONE, ONLINE, ORACLE = "none", "online", "oracle"
+NONE, ORACLE = "none", "oracle"
 ORACLE_SEEDS = 1000  # its prior is no other arm's
 CANDIDATES = 2.5  # of the oracle, in the latents of an arm
 SCRATCH = layout.WORK / "experiments" / "mining"
@@ -90,8 +81,6 @@ def arm_params(params: Params, arm: str, seed: int, settings: Settings) -> Param
 def train_arm(arm: str, seed: int, params: Params, settings: Settings) -> tuple[Path, int]:
     """The folder of the arm's student, and its number of new usable faces."""
     output, name = layout.run(f"{arm}-{seed}"), f"{arm}-{seed}"
-    if arm == ONLINE:
-        return train_online(output, seed, params), settings.faces_seen
     if arm == NONE:
         train_on(output, params)
         return output, 0
@@ -123,41 +112,6 @@ def train_oracle(output: Path, name: str, seed: int, params: Params, settings: S
     return wanted
 
 
-def train_online(output: Path, seed: int, params: Params) -> Path:
-    """Every face fresh: rendered, embedded and seen once."""
-    student = load_student(layout.run(START))
-    network = student.network.requires_grad_(True)
-    pool = open_round(POOL, params.teacher).teacher
-    frame = WIDE.at(params.render.frame_size)
-    loop = Loop(
-        load_generator(params.generator, layout.WEIGHTS),
-        load_aligner(params.aligner, layout.WEIGHTS),
-        params.render.detections,
-        load_teacher(params.teacher, layout.WEIGHTS),
-        frame, pool.centre(), params.mine.coefficient, params.train.batch,
-    )  # fmt: skip
-    size, run = params.train.student.input_size, params.train.runs[ARM]
-    steps = range(run.faces_seen // params.train.batch)
-    targets = {params.teacher: Target(torch.from_numpy(pool.centre()), pool.spread())}
-    objective = make_objective(params, targets, num_identities=0)
-    lines = train_steps(
-        make_learner(network, objective, params.train),
-        loop.batches(network, size, seed),
-        supervised_loss(
-            network, objective, stored=frame, seen=ARCFACE112.at(size), train=params.train,
-            seed=seed, num_faces=run.faces_seen,
-        ),
-        train=params.train,
-        run=run,
-        steps=steps,
-    )  # fmt: skip
-    for _ in tqdm(lines, total=len(steps), desc="online", unit="step"):
-        pass
-    save_student(output / FILE, network, student.card)
-    write_json(output / LOG, {"student": {"sha256": weights_sha256(network)}})
-    return output
-
-
 def run_arms(params: Params, settings: Settings, benchmarks: dict[str, str]) -> None:
     """Trains and measures every arm that has no result yet, one seed after the other."""
     settings.results.mkdir(parents=True, exist_ok=True)
@@ -174,12 +128,12 @@ def run_arms(params: Params, settings: Settings, benchmarks: dict[str, str]) -> 
 
 
 def main() -> None:
-    parser = Parser(description="Laws of mining against the prior and the online loop.")
+    parser = Parser(description="Laws of mining against the prior.")
     parser.add_argument("--pairs", help="a folder of photographs with pairs.csv")
     parser.add_argument("--latents", type=int, default=8192)
     parser.add_argument("--faces-seen", type=int, default=24000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--arms", nargs="+", default=[PRIOR, *LAWS, NONE, ORACLE, ONLINE])
+    parser.add_argument("--arms", nargs="+", default=[PRIOR, *LAWS, NONE, ORACLE])
     parser.add_argument("--out", type=Path, default=Path("docs/results/mining.json"))
     args = parser.parse_args()
     settings = Settings(args.latents, args.faces_seen, tuple(args.seeds), tuple(args.arms))

@@ -18,7 +18,7 @@ from manifests.stores.rounds import open_round
 from pipeline.building.workers import Workers
 from pipeline.embed import embed_round
 from pipeline.mine import load_round, mine_round
-from pipeline.mining.mining_laws import LAWS, PRIOR
+from pipeline.mining.mining_laws import AS_PUBLISHED, LAWS, PRIOR
 from pipeline.render import render_round
 from tests.pipeline.mining.toys import SMALL, whole_pool
 
@@ -84,6 +84,17 @@ class TestARound:
         assert np.array_equal(found.gap, gaps["probe"].gap)
         sizes = [region.num_faces for region in mined.regions]
         assert np.bincount(found.region, minlength=3).tolist() == sizes
+
+    def test_as_published_every_usable_face_is_moved_once(
+        self, mining: Params, gaps: dict[str, GapTable]
+    ) -> None:
+        law = replace(mining.mine, law=AS_PUBLISHED, false_discovery_rate=0.0, least_gain=1.0)
+        mine_round("mined-1", "start", replace(mining, mine=law))
+        table = LatentManifest.read(layout.manifest("mined-1")).table
+        assert sorted(table["parent_id"].to_pylist()) == gaps["pool"].face_id.tolist()
+        assert set(table["law"].to_pylist()) == {AS_PUBLISHED}
+        facts = read_json(layout.manifest_summary("mined-1"))["mining"]
+        assert (facts["stopped"], facts["prior"]) == (None, 0)
 
     @pytest.mark.parametrize("law", [*LAWS, PRIOR])
     def test_every_law_makes_a_round(

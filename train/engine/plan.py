@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +19,9 @@ from manifests.settings.params import Params
 from manifests.settings.training import Run, Student, Train
 from pipeline.arrays.frames import ARCFACE112, Frame
 from pipeline.arrays.numerics import precision_of
-from train.batching.batches import BatchStream
+from train.batching.batches import Batch, BatchStream
 from train.batching.order import Order
-from train.batching.sources import Source, real_faces_of
+from train.batching.sources import Source, num_usable, real_faces_of
 from train.engine.processes import Processes
 from train.engine.steps import Learner, StepLoss
 from train.students import build_student
@@ -100,6 +100,11 @@ class Plan(ABC):
         return {source.faces.path.as_posix(): source.faces.root for source in self.sources}
 
     @property
+    def made_with(self) -> str:
+        """Of faces that were never stored, for the student's card: who made and taught them."""
+        return ""
+
+    @property
     def frame(self) -> Frame:
         """Of what the student sees, at its own number of pixels."""
         return ARCFACE112.at(self.train.student.input_size)
@@ -140,6 +145,11 @@ class Plan(ABC):
         """Times that an epoch shows the faces of each source."""
         return [self.train.round_weights.get(name, 1.0) for name in self.rounds]
 
+    @property
+    def num_used(self) -> int:
+        """Distinct faces that may be trained on."""
+        return num_usable(self.sources)
+
     @cached_property
     def num_faces(self) -> int:
         """That an epoch shows."""
@@ -159,6 +169,10 @@ class Plan(ABC):
     def work(self) -> Path:
         """The scratch folder of exactly this run."""
         return layout.WORK / f"train-{self.name}" / self.digest[:16]
+
+    def batches(self, learner: Learner, first: int) -> Generator[Batch, None, None]:
+        """Those of all steps from `first` on."""
+        return self.stream().batches(first)
 
     def stream(self) -> BatchStream:
         train = self.train

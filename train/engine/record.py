@@ -15,7 +15,6 @@ from torch import nn
 
 from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.files import write_json
-from train.batching.sources import num_usable
 from train.checkpoint import FILE, LOG, StudentCard, save_student, weights_sha256
 from train.engine.plan import Plan
 from train.engine.processes import Processes
@@ -46,6 +45,7 @@ def card_of(plan: Plan, step: int) -> StudentCard:
         aligner=", ".join(plan.aligners),
         precision=plan.precision,
         real_faces="\n".join(plan.people),
+        made_with=plan.made_with,
     )
 
 
@@ -74,7 +74,7 @@ def save_run(plan: Plan, network: nn.Module, state: State, processes: Processes)
         "header": {**facts, "precision": precision, "inputs_sha256": plan.digest},
         "student": student,
         "rounds": plan.rounds,
-        "num_faces": num_usable(plan.sources),
+        "num_faces": plan.num_used,
         **plan.facts,
         "params": plan.settings,
         "history": state.history,
@@ -87,7 +87,8 @@ def in_words(log: Mapping[str, Any]) -> str:
     """What a finished run came to."""
     student = log["student"]
     text = f"{student['name']}, {student['num_params']:,} parameters, {student['faces_seen']:,} "
-    text += f"faces seen of {log['num_faces']:,} ({', '.join(log['rounds'])})"
+    rounds = ", ".join(log["rounds"]) or "made meanwhile"
+    text += f"faces seen of {log['num_faces']:,} ({rounds})"
     if not log["history"]:
         return f"{text}; nothing was trained, the student before is passed on"
     return f"{text}, loss {log['history'][-1]['loss']:.4f}, {log['train_seconds']:,.0f} s"

@@ -177,8 +177,10 @@ def supervised_loss(
     seed: int,
     num_faces: int,
     processes: Processes = ALONE,
+    flipped: float = FLIPPED,
 ) -> StepLoss:
-    """`stored`, `seen`: the frames of store and student; `num_faces`: of an epoch."""
+    """`stored`, `seen`: the frames of store and student; `num_faces`: of an epoch; `flipped`:
+    the share of faces that are shown mirrored."""
     engine, device = train.engine, next(network.parameters()).device
     precision = precision_of(engine.precision, device.type, network)
     whole = WithLoss(network, objective, precision, compiled=engine.compile)
@@ -190,7 +192,8 @@ def supervised_loss(
         torch.manual_seed(generator.initial_seed() + processes.rank)
         draws = Draws(generator, len(batch), processes.rows(len(batch)))
         epoch = step * train.batch // num_faces
-        return joined(*shown(batch, draws, stored, seen, train, device, epoch=epoch)), {}
+        views = shown(batch, draws, stored, seen, train, device, epoch=epoch, flipped=flipped)
+        return joined(*views), {}
 
     return loss_of
 
@@ -204,10 +207,11 @@ def shown(
     device: torch.device,
     *,
     epoch: int,
+    flipped: float = FLIPPED,
 ) -> tuple[Tensor, Supervision]:
     """This process's share of a batch, as the student sees it, and what the loss is told of it."""
     rows = draws.rows
-    flips = torch.rand(draws.count, generator=draws.generator)[rows] < FLIPPED
+    flips = torch.rand(draws.count, generator=draws.generator)[rows] < flipped
     places = torch.arange(draws.count)[rows]
     # A mirrored face is taught with the mirrored view's own embedding.
     targets = {

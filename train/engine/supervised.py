@@ -246,6 +246,11 @@ def open_plan(
     earlier = [layout.round_of(Path(path)) for path in known if Path(path).name == layout.FACES]
     rounds = _unseen(rounds, earlier, after)
     if student is not None:
+        if not earlier:
+            raise InputError(
+                f"{student.folder}: trained on faces that were never stored, which a run that goes "
+                "on would see again; train on rounds from the start (without --after)"
+            )
         check_same_kind(student, earlier[0], known, params)
     sources, marks = open_sources([*earlier, *rounds], teachers_of(params), params, known)
     part = params.runs[name].identities

@@ -144,7 +144,7 @@ def _steps(plan: Plan, learner: Learner, first: int, processes: Processes) -> It
         return
     total, done, off = steps.stop * train.batch, first * train.batch, not processes.first
     with (
-        closing(plan.stream().batches(first)) as batches,
+        closing(plan.batches(learner, first)) as batches,
         tqdm(total=total, initial=done, unit="face", desc=f"train {plan.name}", disable=off) as bar,
     ):
         lines = train_steps(

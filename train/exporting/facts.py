@@ -15,7 +15,15 @@ import torch
 from manifests.cards.facts import NOT_STATED, leaves
 from manifests.core import layout
 from manifests.core.errors import InputError
-from manifests.records.exports import Landmark, StoreFacts, StudentFacts, Template, Training
+from manifests.core.parsing import parse
+from manifests.records.exports import (
+    Landmark,
+    Maker,
+    StoreFacts,
+    StudentFacts,
+    Template,
+    Training,
+)
 from manifests.stores.passport import Passport
 from manifests.stores.reading import FaceStore, TeacherStore
 from manifests.stores.rounds import read_manifest
@@ -89,6 +97,17 @@ def trained_on(student: Student) -> dict[str, str]:
     return dict(stores)
 
 
+def makers(student: Student) -> tuple[Maker, ...]:
+    """Of faces that were never stored; none where all were."""
+    try:
+        found: tuple[Maker, ...] = parse(
+            tuple[Maker, ...], json.loads(student.card.made_with or "[]"), "made_with"
+        )
+    except (ValueError, InputError) as error:
+        raise InputError(f"{student.folder}: the student's card is damaged ({error})") from None
+    return found
+
+
 def face_stores(stores: Mapping[str, str]) -> list[FaceStore]:
     """Those at hand. Raises InputError for one that is not what was trained on."""
     paths = [Path(path) for path in stores if Path(path).name == layout.FACES]
@@ -137,9 +156,10 @@ def _num_imported(path: Path, passport: Passport) -> int:
     return manifest.table["origin"].to_pylist().count("imported")
 
 
-def licence_of(stores: Sequence[StoreFacts]) -> str:
+def licence_of(stores: Sequence[StoreFacts], made_with: Sequence[Maker] = ()) -> str:
     """The terms of all that the student was made with, in one line."""
     stated = {item for store in stores for item in (store.licences or {}).items()}
+    stated |= {(maker.name, maker.licence) for maker in made_with}
     terms = "; ".join(f"{name}: {text}" for name, text in sorted(stated))
     return f"made with {' '.join(terms.split())[:LONGEST_LICENCE]}" if terms else NOT_STATED
 

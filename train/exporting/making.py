@@ -66,6 +66,7 @@ def make(request: Request, folder: Path) -> None:
         int8=int8_cost(request, files[INT8]) if INT8 in files else None,
         versions=facts.versions(),
         template=facts.template(student),
+        made_with=request.makers,
     ).write(folder)
 
 
@@ -76,7 +77,7 @@ def _declared(request: Request, model: Any, ending: str = "") -> bytes:
     values = declaration(
         student.card,
         name=f"{family[:40]}-{student.sha256[:8]}{ending}",
-        licence=facts.licence_of(request.store_facts),
+        licence=facts.licence_of(request.store_facts, request.makers),
     )
     return declared(model, values, {"student_sha256": student.sha256})
 

@@ -12,7 +12,7 @@ from manifests.core import layout
 from manifests.core.digests import canonical_json, sha256_file, sha256_text
 from manifests.core.errors import InputError
 from manifests.core.layout import PROBE
-from manifests.records.exports import StoreFacts
+from manifests.records.exports import Maker, StoreFacts
 from manifests.stores.reading import FaceStore
 from train.checkpoint import FILE, Student, load_student
 from train.exporting import facts
@@ -43,6 +43,10 @@ class Request:
         return facts.store_facts(self.stores)
 
     @cached_property
+    def makers(self) -> tuple[Maker, ...]:
+        return facts.makers(self.student)
+
+    @cached_property
     def work(self) -> Path:
         """The scratch folder of exactly this export."""
         inputs = [
@@ -64,6 +68,11 @@ def open_request(run: Path, pixels: str, int8: str) -> Request:
     student = load_student(run)
     log, stores = facts.read_log(student), facts.trained_on(student)
     calibration = facts.face_stores(stores)
+    if int8 == STATIC and not stores:
+        raise InputError(
+            f"{run}: the faces that it was trained on were never stored: none are left to "
+            "calibrate 8-bit ranges on; export with --int8 dynamic or none"
+        )
     probe = None if int8 == NONE else FaceStore.open(layout.faces(PROBE))
     if probe is not None and probe.root in stores.values():
         raise InputError(f"{probe.path}: this student was trained on it; it cannot be a probe")

@@ -11,7 +11,7 @@ from torch import Tensor
 from manifests.core.errors import InputError
 from manifests.stores.latents import SPACES
 from pipeline.arrays.frames import Frame
-from pipeline.generators.base import Generator
+from pipeline.generators.base import AUTO, Generator
 from pipeline.generators.stylegan.layers import StyleNetwork
 
 PIXELS = 1 << 20  # of the pictures that are rendered together, which bounds the memory
@@ -46,6 +46,7 @@ class StyleGenerator(Generator):
         return self.network.z_dim
 
     def in_space(self, space: str, psi: float) -> StyleGenerator:
+        space = "w" if space == AUTO else space
         if space not in SPACES or psi < 0.0:
             raise InputError(
                 f"generator {self.name} in {space} with psi {psi}; expected {', '.join(SPACES)}, "

@@ -38,11 +38,12 @@ from manifests.settings.training import Engine, Fuse, Optimizer, Reason
 from manifests.stores.latents import SPACES
 from manifests.studies.usynthface import Contrast
 from manifests.takeaway.hdf5 import Contents
+from pipeline.generators.base import AUTO
 from pipeline.identities.labels import RULES
 from pipeline.identities.planes import SOLVERS
 from pipeline.identities.sampling_laws import LAWS as SAMPLING_LAWS
+from pipeline.mining.mining_laws import AS_PUBLISHED, PRIOR
 from pipeline.mining.mining_laws import LAWS as MINING_LAWS
-from pipeline.mining.mining_laws import PRIOR
 from pipeline.mining.regions import HARDNESS
 from tests.conftest import ROOT
 from train.engine.optimizers import OPTIMIZERS, SCHEDULES
@@ -124,11 +125,11 @@ def names_of(kind: type, field: str) -> set[str]:
 @pytest.mark.parametrize(
     ("said", "served"),
     [
-        (names_of(Params, "latent_space"), SPACES),
+        (names_of(Params, "latent_space"), {*SPACES, AUTO}),
         (names_of(BoundaryParams, "solver"), SOLVERS),
         (names_of(Threshold, "rule"), RULES),
         (names_of(Identities, "law"), SAMPLING_LAWS),
-        (names_of(Mine, "law"), {**MINING_LAWS, PRIOR: None}),
+        (names_of(Mine, "law"), {*MINING_LAWS, PRIOR, AS_PUBLISHED}),
         (names_of(Mine, "hardness"), HARDNESS),
         (set(get_args(Optimizer)), OPTIMIZERS),
         (names_of(Engine, "schedule"), SCHEDULES),
@@ -254,7 +255,7 @@ def refusal(folder: Path, file: str, over: Mapping[str, Any]) -> str:
             "off_identity, low_utility",
         ),
         ({1: 2, "minus": 3}, "unknown key 1; known keys: generator, "),
-        ({"latent_space": True}, "latent_space: True, expected one of z, w, w+"),
+        ({"latent_space": True}, "latent_space: True, expected one of z, w, w+, auto"),
     ],
     ids=str,
 )

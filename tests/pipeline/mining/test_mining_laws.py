@@ -14,6 +14,7 @@ from pipeline.mining.mining_laws import (
     Parents,
     boundary_walk,
     dynamic,
+    dynamic_as_published,
     hard_near,
     interpolate,
 )
@@ -90,6 +91,17 @@ def test_jitter_equals_its_slow_twin(law: str, gaussian: bool) -> None:
     found = LAWS[law](given_to, rng(7), SETTINGS)
     scale = None if gaussian else given_to.scale
     wanted = references.jitter(given_to.latents, found.step, scale, rng(7))
+    np.testing.assert_allclose(found.latents, wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("coefficient", [0.0, 0.5, 2.0])
+def test_as_published_it_equals_its_slow_twin(coefficient: float) -> None:
+    """The twin's jitter in w with a spread of 1: of latents of any scale."""
+    given_to = parents(count=30, gaussian=False)
+    cosine = np.linspace(-1.0, 1.0, 30)
+    found = dynamic_as_published(given_to.latents, cosine, coefficient, rng(7))
+    np.testing.assert_allclose(found.step, coefficient * (cosine + 1) / 2)
+    wanted = references.jitter(given_to.latents, found.step, np.ones(WIDTH), rng(7))
     np.testing.assert_allclose(found.latents, wanted, atol=1e-12)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from manifests.core.errors import InputError
 from manifests.settings.params import Mine
-from pipeline.mining.mining_laws import LAWS, PRIOR
+from pipeline.mining.mining_laws import AS_PUBLISHED, LAWS, PRIOR
 from pipeline.mining.parents import hardest
 from pipeline.mining.proposals import Pool, Proposals, own_normals, propose
 from tests import references
@@ -150,6 +150,29 @@ class TestInW:
         settings = replace(SETTINGS, law=law, prior_share=prior_share)
         with pytest.raises(InputError, match=r"prior faces in w need a mapping; set mine\.prior_s"):
             proposed(settings, pool(space="w"))
+
+
+@pytest.mark.parametrize("space", ["z", "w"])
+@given(st.floats(0, 3), st.integers(0, 100), st.floats(0, 1), st.floats(0, 1))
+def test_as_published_every_face_has_one_child_on_the_raw_scale(
+    space: str, coefficient: float, count: int, prior_share: float, least_distance: float
+) -> None:
+    """Whatever region it lies in, and whatever counts, shares, caps and guards are set to."""
+    settings = replace(
+        SETTINGS, law=AS_PUBLISHED, coefficient=coefficient, count=count, prior_share=prior_share,
+        parent_cap=1, region_cap=0.1, least_distance=least_distance, least_spread=9.0,
+    )  # fmt: skip
+    source = pool(space=space)
+    found = proposed(settings, source)
+    assert sorted(found.parent) == list(range(len(source.latents))) and found.mined.all()
+    cosine = 1.0 - source.gap[found.parent]
+    np.testing.assert_allclose(found.step, coefficient * (cosine + 1) / 2, 1e-6, atol=1e-30)
+    parents = source.latents[found.parent]
+    away = found.latents - parents
+    if coefficient > 0.1:  # of float32, what a step leaves of a latent about 3
+        noise = away / found.step[:, None]
+        assert noise.std() == pytest.approx(1.0, abs=0.05)
+        assert abs(noise.mean()) < 0.05 and abs((noise * parents).mean()) < 0.15
 
 
 class TestNormals:

@@ -43,6 +43,14 @@ def test_enough_to_gain_goes_on() -> None:
     assert not found.stop and found.reason == ""
 
 
+def test_as_published_nothing_stops() -> None:
+    found = decide(
+        [region(0, 0.3), region(1, 0.4)],
+        replace(SETTINGS, law="dynamic-as-published", least_gain=1.0),
+    )
+    assert not found.stop and found.expected_gain == 0.0
+
+
 def test_without_a_rest_or_without_faces_nothing_can_be_gained() -> None:
     assert expected_gain([region(0, 0.4, hard=True)]) == 0.0
     assert expected_gain([]) == 0.0

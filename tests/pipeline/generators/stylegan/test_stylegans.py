@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.arrays.frames import ARCFACE112, between
-from pipeline.generators.base import Generator
+from pipeline.generators.base import AUTO, Generator
 from pipeline.generators.stylegan.alignment import crop_box, ffhq_frame
 from tests.contracts import GeneratorContract
 from tests.stylegans import (
@@ -53,6 +53,11 @@ class TestStyleGan3InWPlus(GeneratorContract):
     @classmethod
     def generator(cls, style3: Path) -> Generator:
         return load(3, style3).in_space("w+", 0.5)
+
+
+def test_left_to_choose_it_takes_w(style2: Path, style3: Path) -> None:
+    for generator in (load(2, style2), load(3, style3).in_space("w+", 1.0)):
+        assert generator.in_space(AUTO, 1.0).identity() == generator.in_space("w", 1.0).identity()
 
 
 @pytest.mark.parametrize(
