@@ -76,9 +76,10 @@ def run_suite(
     measured = measure_all(open_all(suite, data, params), models)
     if not any(found.results for found in measured.values()):
         reasons = {why for found in measured.values() for why in found.why_not.values()}
+        broken = all(found.broken for found in measured.values())
+        hint = "" if broken else "; name the folder that its benchmarks lie in with --data"
         raise InputError(
-            f"suite {name}: nothing could be measured ({'; '.join(sorted(reasons))}); name the "
-            "folder that its benchmarks lie in with --data"
+            f"suite {name}: nothing could be measured ({'; '.join(sorted(reasons))}){hint}"
         )
     return make_table(name, suite, [model.name for model in models], measured), measured
 

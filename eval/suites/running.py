@@ -25,6 +25,7 @@ from manifests.settings.params import Params
 from manifests.settings.suite import Places, Suite
 
 PAIRS = "pairs"  # without an argument: the folder under verify: pairs in params.yaml
+ALONE = ("orl", PAIRS)  # kinds that need no argument
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,15 @@ class AbsentError(InputError):
 
 
 def check_kinds(suite: Suite, where: Path) -> None:
-    """Raises InputError for a benchmark of a kind that does not exist."""
+    """Raises InputError for a benchmark of a kind that does not exist, and for one that says not
+    where it lies."""
     for name, places in suite.benchmarks.items():
         for text in places.texts:
             try:
                 require_kind(text)
+                kind, argument = split_kind(text)
+                if not argument and kind not in ALONE:
+                    raise InputError(f"{text}: lies where? {kind}:PATH, relative to --data")
             except InputError as error:
                 raise InputError(f"{where}: benchmarks: {name}: {error}") from None
 
