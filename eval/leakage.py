@@ -64,7 +64,7 @@ class Asking:
 
 def opened(check: Leakage, options: Asked, params: Params) -> Asking:
     """Raises InputError for whatever can be told before a face is embedded."""
-    check.check("--no-identities")
+    check.check("--no-identities", "--threshold-from")
     names = check.teachers or (params.teacher,)
     if len(set(names)) < len(names):
         raise InputError(f"--teacher {' '.join(names)}: one is named twice")

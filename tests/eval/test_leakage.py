@@ -302,7 +302,7 @@ class TestRefusals:
             (["--real", "folder:single"], "photographs: 0 pairs of different people"),
             (["--real", "folder:strangers"], "at most 1 of one person, expected more than 10"),
             (["--real", "folder:years"], r"years: its folders are no people: .*0\.\d\d over 4"),
-            (["--no-identities"], "without identities nobody can say how alike .* threshold_from"),
+            (["--no-identities"], "without identities nobody can say .* --threshold-from"),
             (["--threshold-from", "here"], r"here/scores\.parquet is not there; expected a result"),
             (["--threshold-from", "orl", "folder:real"], "one set of photographs serves all"),
             (["--threshold-from", "folder:strangers"], "folder:strangers: .* at most 1 of one per"),
