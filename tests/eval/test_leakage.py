@@ -309,7 +309,7 @@ class TestRefusals:
             (["--show-photographs"], "on no page; name one with --page"),
             (["--page", "a.html", "--show-photographs", "--real", "orl"], "not the user's own"),
             (["--teacher", "toy", "toy"], "--teacher toy toy: one is named twice"),
-            (["--gate", "ffhq"], "unknown leakage 'ffhq'"),
+            (["--gate", "ffhq"], r"params\.yaml has no gate under leakage; write one"),
             (["--real", "folder:broken"], r"broken/p6/3\.png: not a readable image"),
             (
                 ["--real", "folder:oblong"],
