@@ -265,9 +265,11 @@ class TestSeveralTeachers:
 
 
 class TestGate:
-    def gated(self, built: Params, monkeypatch: pytest.MonkeyPatch, limit: float) -> int:
+    def gated(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch, limit: float, **more: object
+    ) -> int:
         check = {"real": "folder:real", "rounds": list(ROUNDS), "frame": "arcface112",
-                 "most_alike": limit}  # fmt: skip
+                 "most_alike": limit, **more}  # fmt: skip
         gates = {"album": Leakage.parsed(check, "params.yaml")}
         monkeypatch.setattr(leakage, "load_params", lambda: replace(built, leakage=gates))
         monkeypatch.setattr(sys, "argv", ["leakage", "--gate", "album"])
@@ -286,6 +288,13 @@ class TestGate:
         assert len(report["broken"]) == 1 and (layout.leakage("album") / "index.html").exists()
         assert self.gated(built, monkeypatch, 1.0) == 0
         assert read_json(layout.leakage("album") / "leakage.json")["broken"] == []
+
+    def test_it_shows_no_photographs_of_a_benchmark_by_whatever_name(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for real in ("orl", "folder:data/weights/orl", "pairs:data/../data/weights"):
+            with pytest.raises(InputError, match=f"{real} are not the user's own"):
+                self.gated(built, monkeypatch, 1.0, real=real, show_photographs=True)
 
 
 class TestRefusals:
