@@ -56,7 +56,8 @@ def load_models(texts: Sequence[str], baseline: str | None) -> list[Model]:
 
 def check_replaced(out: Path, path: Path, *, force: bool) -> None:
     """Raises InputError where the table of another suite would be lost."""
-    there = read_json(out / TABLE).get("file") if (out / TABLE).exists() and not force else None
+    found = read_json(out / TABLE) if (out / TABLE).exists() and not force else None
+    there = found.get("file") if isinstance(found, dict) else None
     if there not in (None, path.as_posix()):
         raise InputError(
             f"{out}: has the table of {there}, now it would be that of {path}; name another folder "
@@ -118,7 +119,8 @@ def main() -> int | None:
     handed_in = entrant(suite, entry, models) if args.submit else None
     with writing(out):
         found, measured = run_suite(path.stem, suite, models, data=args.data, params=params)
-        table = replace(by_rules(found, suite, measured, entry.baseline), told=tuple(told))
+        table = by_rules(found, suite, measured, entry.baseline)
+        table = replace(table, told=(*table.told, *told))
         write_table(out, path, table, measured)
     if args.page:
         write_text(args.page, with_table(args.page, markdown(table)))

@@ -92,6 +92,8 @@ def _measure(args: argparse.Namespace) -> None:
         protocol = people.with_groups(opened, args.benchmark, args.groups, args.by)
     else:
         protocol = open_frozen(args.benchmark, args.protocol, asked(args), args.groups, args.by)
+    if args.quality is not None:
+        protocol = protocol.weighed(args.quality)
     check_replaced(args.out, model, protocol, args.views, force=args.force)
     with writing(args.out):
         (done,) = verify_models([model], protocol, args.views)
@@ -110,6 +112,9 @@ def main() -> None:
     )
     add_options(parser)
     people.add_options(parser)
+    parser.add_argument(
+        "--quality", type=Path, metavar="TABLE", help="of facestill face-quality: weighs templates"
+    )
     parser.add_argument("--views", choices=VIEWS, help="instead of those that the model declares")
     parser.add_argument(
         "--stage", type=layout.run_name, metavar="RUN", help="run and teacher, into reports/verify/"
@@ -118,8 +123,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.stage:
         asked(args).require_none("--stage takes params.yaml's")
-        if args.groups or args.by:
-            raise InputError("--stage takes no --groups; give --model, --benchmark and --out")
+        if args.groups or args.by or args.quality:
+            raise InputError(
+                "--stage takes no --groups and no --quality; give --model, --benchmark and --out"
+            )
         with timed("verify"), writing(layout.REPORTS / "verify"):
             stage(args.stage, load_params(), force=args.force)
     elif args.model and args.benchmark and args.out:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,12 @@ from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import read_json, write_json
 from manifests.core.locks import writing
+from manifests.core.parsing import told
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import Fuse, check_training_rounds
 from train.batching.sources import Source, identity_labels, num_identities, open_sources
 from train.checkpoint import FILE, LOG
+from train.engine.optimizers import sampled_rows
 from train.engine.preflight import differences
 from train.losses.adaptors import ADAPTOR, Adaptor, Input, save_adaptor
 from train.losses.margin_heads import MarginHead
@@ -63,8 +64,9 @@ def fit_adaptor(
             loss, _ = head(adaptor(joined[rows]), labels[rows])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(parameters, settings.clip)
-            optimizer.step()
+            with sampled_rows(head, optimizer):
+                nn.utils.clip_grad_norm_(parameters, settings.clip)
+                optimizer.step()
             losses.append(float(loss.detach()) * len(rows))
         mean = sum(losses) / len(joined)
         if not mean < float("inf"):
@@ -149,7 +151,7 @@ def fuse(
         "teachers": list(teachers),
         "stores": roots | marks,
         "num_identities": count,
-        "params": asdict(params.fuse),
+        "params": told(params.fuse),
     }
     with writing(output):
         check_replaced(output, inputs, force=force)

@@ -24,9 +24,11 @@ from scipy.sparse import coo_array
 from eval.alignment import Alignment
 from eval.scoring.intervals import pair_subjects
 from eval.scoring.scored import repeated
+from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
 from manifests.photographs.columns import together
 from manifests.photographs.images import DECODER, ImageFolder, ImageSource
+from manifests.photographs.lists import read_qualities
 from manifests.photographs.protocols import Benchmark
 from manifests.photographs.scores import SubjectRule, subject_of
 from pipeline.aligners.base import Picture
@@ -39,6 +41,7 @@ NEARLY = 0.1  # share of the pairs that may speak against a rule that nearly all
 MOST_NAMED = 4  # rows in a message
 PAIRS = 1 << 16  # that are looked at in one go
 FOLD = re.compile("[0-9]{1,3}")
+LEAST_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Protocol:
     # None: of points, and until `open_benchmark` has said which
     alignment: Alignment | None = None
     points: Points | None = None
+    weights: Mapping[str, float] | None = None  # of images in their templates; None: alike
 
     def find(self, names: Sequence[str], pictures: Sequence[Picture]) -> list[Face]:
         """Where the faces are: as listed, as declared for crops, or detected in photographs."""
@@ -85,6 +89,35 @@ class Protocol:
         """By this rule, which is in the hash."""
         benchmark = replace(self.benchmark, alignment=alignment.rule)
         return replace(self, benchmark=benchmark, alignment=alignment)
+
+    def weighed(self, path: Path) -> Protocol:
+        """Images count in their templates by the qualities of the table at `path`, scaled to 0…1
+        over the benchmark's images (CR-FIQA, CVPR 2023, IJB-C); the rule is in the hash.
+
+        Raises InputError where there are no templates, for images without a quality, and where
+        all have the same.
+        """
+        own = self.benchmark
+        if own.templates is None:
+            raise InputError(
+                f"--quality {path}: {own.name} has no templates to weigh images in; facestill "
+                "discard asks what qualities are worth where photographs are compared"
+            )
+        quality = read_qualities(path)
+        missing = [name for name in own.images if name not in quality]
+        if missing:
+            raise InputError(
+                f"{path}: no quality of {missing[0]!r} and {len(missing) - 1} other images of "
+                f"{own.name}; rate them: facestill face-quality --benchmark …"
+            )
+        found = np.array([quality[name] for name in own.images])
+        if np.ptp(found) == 0:
+            raise InputError(f"{path}: all images have the quality {found[0]:g}; nothing to weigh")
+        # A template of the worst image alone would have no weight at all.
+        scaled = np.maximum((found - found.min()) / np.ptp(found), LEAST_WEIGHT)
+        rule = f"{own.alignment}; weighed by the qualities {sha256_file(path)[:12]}"
+        weights = dict(zip(own.images, scaled.tolist(), strict=True))
+        return replace(self, benchmark=replace(own, alignment=rule), weights=weights)
 
     @cached_property
     def of_one_picture(self) -> Bool[np.ndarray, " pair"]:
@@ -149,10 +182,13 @@ RULES: tuple[SubjectRule, ...] = ("folder", "stem")
 
 
 def find_subject_rule(
-    left: Sequence[str], right: Sequence[str], same: Sequence[bool]
+    left: Sequence[str],
+    right: Sequence[str],
+    same: Sequence[bool],
+    rules: Sequence[SubjectRule] = RULES,
 ) -> SubjectRule:
-    """The rule by which the names of all pairs agree with their labels."""
-    for rule in RULES:
+    """The first of the rules by which the names of all pairs agree with their labels."""
+    for rule in rules:
         pairs = zip(left, right, same, strict=True)
         if all((subject_of(a, rule) == subject_of(b, rule)) == wanted for a, b, wanted in pairs):
             return rule

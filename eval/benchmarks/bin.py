@@ -17,7 +17,7 @@ from eval.benchmarks.base import NUM_FOLDS, Protocol, Row, as_benchmark
 from manifests.core.errors import InputError
 from manifests.photographs.images import MOST_BYTES, ImageList, image_hashes
 from pipeline.arrays.frames import ARCFACE112, Frame
-from pipeline.foreign.pickles import WITH_OBJECTS, PickledArray, load_pickle
+from pipeline.foreign.pickles import WITH_OBJECTS, PickledArray, load_pickle, shown
 
 # What is public under a name, in pairs of each kind (Huang et al. 2007; Sengupta et al. 2016;
 # Moschoglou et al. 2017; Zheng, Deng & Hu 2017; Zheng & Deng 2018).
@@ -100,7 +100,7 @@ def _as_list(part: Any) -> list[Any]:
     if isinstance(part, PickledArray):
         if part.objects is not None:
             return part.objects
-        return [*part.values] if part.values.ndim != 1 else part.values.tolist()
+        return [*np.atleast_1d(part.values)] if part.values.ndim != 1 else part.values.tolist()
     if not isinstance(part, tuple | list):
         raise InputError(f"a {type(part).__name__} where a list was expected")
     return list(part)
@@ -117,5 +117,5 @@ def _bytes(index: int, image: Any) -> bytes:
 
 def _truth(label: Any) -> bool:
     if label not in (0, 1):  # True and False are among them
-        raise InputError(f"label {label!r}, expected true or false"[:80])
+        raise InputError(f"label {shown(label)}, expected true or false")
     return bool(label)

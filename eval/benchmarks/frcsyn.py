@@ -24,6 +24,7 @@ from jaxtyping import Int
 
 from eval.benchmarks.base import (
     NUM_FOLDS,
+    RULES,
     Protocol,
     as_benchmark,
     find_subject_rule,
@@ -104,7 +105,7 @@ def open_protocol(argument: str, *, square: bool = False) -> Protocol:
         benchmark = as_benchmark(f"frcsyn {name}", rows, hashes, group)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return Protocol(benchmark, source, find_subject_rule(left, right, same))
+    return Protocol(benchmark, source, find_subject_rule(left, right, same, (*RULES, "top")))
 
 
 def _images(path: Path, name: str, known: Set | None) -> Path:

@@ -90,12 +90,14 @@ def read_lines(path: Path, needed: str) -> list[Line]:
 def text_lines(path: Path, needed: str) -> list[tuple[int, str]]:
     """The lines that are not empty, with their numbers from 1.
 
-    Raises InputError for a file that is missing or no text.
+    Raises InputError for a file that is missing, cannot be read or is no text.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {needed}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {needed}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error})") from None
     lines = enumerate(text.splitlines(), 1)

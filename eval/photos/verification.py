@@ -251,7 +251,9 @@ def _compared(protocol: Protocol, embedded: Embedded, faces: Sequence[Face]) -> 
     if templates is None:
         return embedded.views
     metric, weights = embedded.model.metric, None
-    if protocol.points is not None and protocol.points.weigh:
+    if protocol.weights is not None:
+        weights = np.array([protocol.weights[name] for name in images])
+    elif protocol.points is not None and protocol.points.weigh:
         weights = np.array([face.score for face in faces])
     return {
         name: pool_templates(templates, images, rows, metric, weights)

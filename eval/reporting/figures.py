@@ -23,10 +23,10 @@ from eval.reporting.style import (
     above,
     canvas,
     framed,
+    label_of,
     legend,
     line_of,
     name_rows,
-    shortened,
 )
 from eval.scoring.metrics import MIN_FALSE_ACCEPTS
 from eval.scoring.separability import Measured
@@ -46,7 +46,7 @@ def roc_figure(curves: Sequence[Roc]) -> Figure:
         colour, dashes = line_of(curve.model, place)
         axes.step(
             curve.far[inside], curve.tar[inside], where="post", color=colour,
-            label=shortened(curve.model), linestyle=dashes, linewidth=1.8,
+            label=label_of(curve.model), linestyle=dashes, linewidth=1.8,
         )  # fmt: skip
     axes.set(xscale="log", xlim=(smallest, 1.0), ylim=(0.0, 1.02))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -66,7 +66,7 @@ def det_figure(curves: Sequence[Roc]) -> Figure:
         rates = np.array([curve.far, 1.0 - curve.tar])
         rates[(rates <= 0.0) | (rates >= 1.0)] = np.nan  # no normal deviate
         axes.plot(
-            *ndtri(rates), color=colour, label=shortened(curve.model), linestyle=dashes,
+            *ndtri(rates), color=colour, label=label_of(curve.model), linestyle=dashes,
             linewidth=1.8,
         )  # fmt: skip
     for end, set_ticks in zip(least, (axes.set_xticks, axes.set_yticks), strict=True):

@@ -47,6 +47,11 @@ def shortened(name: str) -> str:
     return name if len(name) <= LONGEST else "…" + name[1 - LONGEST :]
 
 
+def label_of(name: str) -> str:
+    """What a picture calls a model: a dollar sign in its name begins no formula."""
+    return shortened(name).replace("$", r"\$")
+
+
 def canvas(height: float, width: float = WIDTH) -> Figure:
     return Figure((width, height), dpi=DPI, layout="constrained", facecolor="white")
 

@@ -16,7 +16,7 @@ from typing import Any
 from eval.reporting.style import shortened
 from eval.suites.table import PEOPLE, Cell, Row, Table
 from manifests.core.backends import split_kind
-from manifests.core.errors import InputError
+from manifests.core.errors import InputError, plain
 
 DASH = "–"
 BEGIN, END = "<!-- the table begins -->", "<!-- the table ends -->"
@@ -28,16 +28,12 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet would com
 LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     **{sign: f"\\{sign}" for sign in "{}$&#%_"},
+    **{sign: f"{{{sign}}}" for sign in "[*"},  # of a row's name: an option of the \\ before it
 }  # fmt: skip
 CSV_HEAD = (
     "model", "source", "benchmark", "figure", "value", "low", "high", "interval_over", "best",
     "why_not",
 )  # fmt: skip
-
-
-def plain(text: str) -> str:
-    """One line without signs that a terminal would obey."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def number(cell: Cell) -> str:
@@ -258,6 +254,8 @@ def with_table(page: Path, text: str) -> str:
         before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     except FileNotFoundError:
         raise InputError(f"{page}: no such page; name one that is there with --page") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{page}: not UTF-8 text ({error})") from None
     _, end, after = rest.partition(END)
     if not end:
         raise InputError(f"{page}: no lines {BEGIN} and {END}; put them where the table belongs")

@@ -42,6 +42,7 @@ from manifests.core.files import write_text
 TASK_1 = ("bupt",)  # BUPT-BalancedFace in eight groups: bias
 TASK_2 = ("agedb", "bupt", "cfp-fp", "rof")  # overall performance
 CAP = 500_000  # images
+GROUPS = 8  # of BUPT-BalancedFace's people, by the rules
 CASIA = "CASIA-WebFace"
 
 System = Literal["baseline", "proposed"]

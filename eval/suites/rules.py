@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from manifests.core.files import read_json
 from manifests.records.exports import FLOAT
 from manifests.settings.suite import ACCURACY, COMPUTED, MEAN, Figure, Suite
 
-Cells = Mapping[str, Sequence[Cell]]  # {model: of COMPUTED's columns}
+Cells = Sequence[Sequence[Cell]]  # of each row of a table: COMPUTED's columns
 
 
 @dataclass(frozen=True)
@@ -71,17 +72,18 @@ def by_rules(
     name, headings = COMPUTED[suite.rules]
     cells = _frcsyn(table, measured, baseline) if suite.rules == "frcsyn" else _sdfr(table, suite)
     columns = [Column(name, each, Figure(each, (each,)), computed=True) for each in headings]
-    printed = {own.model: own.figures for own in suite.reference}
+    printed = iter(suite.reference)  # which the published rows follow
     rows = []
-    for row in table.rows:
-        own = cells.get(row.model, [Cell()] * len(headings))
+    for row, own in zip(table.rows, cells, strict=True):
         if row.source:
+            figures = next(printed).figures
             own = [
-                cell if cell.value is not None else Cell(printed[row.model].get(each, {}).get(name))
+                cell if cell.value is not None else Cell(figures.get(each, {}).get(name))
                 for each, cell in zip(headings, own, strict=True)
             ]
         rows.append(replace(row, cells=(*row.cells, *own)))
-    return replace(table, columns=(*table.columns, *columns), rows=tuple(rows))
+    told = _told_groups(table, measured) if suite.rules == "frcsyn" else []
+    return replace(table, columns=(*table.columns, *columns), rows=tuple(rows), told=tuple(told))
 
 
 def _told(make: Callable[[], float]) -> tuple[Cell, float | None]:
@@ -103,15 +105,36 @@ def _frcsyn(table: Table, measured: Mapping[str, Measured], baseline: str | None
         figures[model] = [*(_of_groups(groups, name) for name in names), _of_sets(own)]
     ranked = {model: (own[2][1], own[3][1]) for model, own in figures.items()}
     real = ranked.get(baseline or "", (None, None))
-    return {
-        model: [cell for cell, _ in own]
-        + [_gap(*both) for both in zip(real, ranked[model], strict=True)]
+    found = [
+        [cell for cell, _ in own] + [_gap(*both) for both in zip(real, ranked[model], strict=True)]
         for model, own in figures.items()
-    }
+    ]
+    return [*found, *[[Cell()] * len(COMPUTED["frcsyn"][1])] * len(table.published)]
 
 
-def _of_groups(groups: Mapping[str, float], name: str) -> tuple[Cell, float | None]:
-    return _told(lambda: getattr(frcsyn.over_groups(groups), name))
+def _of_groups(groups: Mapping[str, float | None], name: str) -> tuple[Cell, float | None]:
+    return _told(lambda: getattr(frcsyn.over_groups(_whole(groups)), name))
+
+
+def _whole(groups: Mapping[str, float | None]) -> dict[str, float]:
+    """Raises InputError for groups without an accuracy: the spread of the others is another."""
+    known = {name: value for name, value in groups.items() if value is not None}
+    if len(known) < len(groups):
+        lacking = ", ".join(name for name in groups if name not in known)
+        raise InputError(f"frcsyn: no accuracy of {lacking}; its pairs are too few")
+    return known
+
+
+def _told_groups(table: Table, measured: Mapping[str, Measured]) -> list[str]:
+    """What sets a measured spread apart from the published ones."""
+    groups = dict.fromkeys(name for row in table.measured for name in _groups(measured, row.model))
+    if not groups or len(groups) == frcsyn.GROUPS:
+        return []
+    return [
+        f"FRCSyn: AVG, SD and TO of what was measured are over {len(groups)} groups "
+        f"({', '.join(groups)}), those published over {frcsyn.GROUPS}: not to be held against "
+        "each other"
+    ]
 
 
 def _of_sets(shares: Mapping[str, float]) -> tuple[Cell, float | None]:
@@ -133,16 +156,14 @@ def _shares(table: Table, row: Row) -> dict[str, float]:
     }
 
 
-def _groups(measured: Mapping[str, Measured], model: str) -> dict[str, float]:
-    """{group: accuracy} on BUPT-BalancedFace; none where groups have none."""
+def _groups(measured: Mapping[str, Measured], model: str) -> dict[str, float | None]:
+    """{group: accuracy, None of one that has none} on BUPT-BalancedFace."""
     for name, found in measured.items():
         if name.casefold() in frcsyn.TASK_1 and model in found.results:
             said: Mapping[str, Any] = read_json(found.results[model] / METRICS)
             groups = said.get("by_group", {}).get("groups", {})
             return {
-                group: own["accuracy"]["value"]
-                for group, own in groups.items()
-                if own["accuracy"] is not None
+                group: own["accuracy"] and own["accuracy"]["value"] for group, own in groups.items()
             }
     return {}
 
@@ -150,23 +171,27 @@ def _groups(measured: Mapping[str, Measured], model: str) -> dict[str, float]:
 def _sdfr(table: Table, suite: Suite) -> Cells:
     """Borda points and place among all rows that have a figure on every set: the first column."""
     heading = next(iter(suite.columns))
-    figures = {
-        row.model: {
+    figures = {  # by the row's number: two rows may be called alike
+        str(number): {
             column.benchmark.casefold(): cell.value
             for column, cell in zip(table.columns, row.cells, strict=True)
             if column.heading == heading and cell.value is not None
         }
-        for row in table.rows
+        for number, row in enumerate(table.rows)
     }
-    whole = {model: own for model, own in figures.items() if set(sdfr.SETS) <= set(own)}
+    whole = {number: own for number, own in figures.items() if set(sdfr.SETS) <= set(own)}
     lacking = Cell(why_not=f"a figure on each of {len(sdfr.SETS)} sets is needed")
-    found: dict[str, Sequence[Cell]] = {row.model: [lacking] * 2 for row in table.measured}
+    found = {
+        number: [Cell() if row.source else lacking] * 2
+        for number, row in zip(figures, table.rows, strict=True)
+    }
     if len(whole) < 2:
         alone = Cell(why_not="a place is one among competitors: name others that have all sets")
-        return found | {model: [alone] * 2 for model in whole}
-    for place in sdfr.borda(whole):
-        found[place.competitor] = [Cell(place.points), Cell(float(place.place), digits=0)]
-    return found
+        found |= {number: [alone] * 2 for number in whole}
+    else:
+        for own in sdfr.borda(whole):
+            found[own.competitor] = [Cell(own.points), Cell(float(own.place), digits=0)]
+    return list(found.values())
 
 
 def entrant(suite: Suite, entry: Entry, models: Sequence[Model]) -> str:
@@ -179,7 +204,7 @@ def entrant(suite: Suite, entry: Entry, models: Sequence[Model]) -> str:
         raise InputError(
             f"--submit: {len(names)} models beside the baseline; name the one that is handed in"
         )
-    if suite.rules == "frcsyn" and entry.threshold is None:
+    if suite.rules == "frcsyn" and (entry.threshold is None or not isfinite(entry.threshold)):
         raise InputError("--submit: a decision needs --threshold, chosen on training pairs")
     if suite.rules == "sdfr" and not _exported(names[0]).exists():
         raise InputError(f"{_exported(names[0])}: no such file; run facestill export first")

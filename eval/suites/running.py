@@ -19,7 +19,7 @@ from eval.photos.verification import METRICS, identity_of, verify_models
 from eval.scoring.results import read_result
 from manifests.core import layout
 from manifests.core.backends import split_kind
-from manifests.core.errors import InputError
+from manifests.core.errors import InputError, plain
 from manifests.core.files import read_json
 from manifests.settings.params import Params
 from manifests.settings.suite import Places, Suite
@@ -76,6 +76,9 @@ def locate(places: Places, data: Path) -> str:
             return kind
         if (data / argument).exists():
             return f"{kind}:{data / argument}"
+        way, _, place = argument.rpartition(":")  # unweighted:IJBC
+        if way.isidentifier() and (data / place).exists():
+            return f"{kind}:{way}:{data / place}"
         missed.append(f"{data / argument}")
     raise AbsentError(f"nothing lies at {' or '.join(missed)}")
 
@@ -130,7 +133,7 @@ def measure(
 
 
 def _say(line: str) -> None:
-    print(" ".join(line.split()), file=sys.stderr)
+    print(plain(line), file=sys.stderr)
 
 
 def _line(error: InputError) -> str:
@@ -157,7 +160,7 @@ def _holds(folder: Path, asked: Mapping[str, str]) -> bool:
     """Whether a sound result of this lies there: one that is damaged is measured again."""
     with suppress(InputError):
         said = read_json(folder / METRICS)
-        if {name: said.get(name) for name in asked} == asked:
+        if isinstance(said, Mapping) and {name: said.get(name) for name in asked} == asked:
             try:
                 if said.get("num_folds") != 1:  # of one fold no decision can be proven
                     read_result(folder)

@@ -12,11 +12,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from manifests.cards.facts import RoundFacts, read_round
 from manifests.core import layout
 from manifests.core.errors import InputError
-from train.checkpoint import LOG, Student, StudentCard, load_student, read_log
+from train.checkpoint import FILE, LOG, Student, StudentCard, load_student, read_log
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,13 @@ class TrainingFaces:
 def faces_of_run(run: Path) -> TrainingFaces:
     """Counts what the student in `run` was trained on, earlier runs that it continues included.
 
-    Raises InputError where a store that the student names is not at hand or is another one, and
-    where the log is not this student's: what cannot be counted cannot keep a cap.
+    Raises InputError where a store or an earlier run that the student names is not at hand or is
+    another one, and where the log is not this student's: what cannot be counted cannot keep a cap.
     """
-    student = load_student(run)
-    rounds = [_round(run, Path(path), root) for path, root in _face_stores(student).items()]
+    chain = _chain(run)
+    student = chain[0]
+    stores = dict.fromkeys(each for own in chain for each in _face_stores(own).items())
+    rounds = [_round(run, Path(path), root) for path, root in stores]
 
     def usable(kind: str) -> int:
         return sum(own.faces.passport.num_ok for own in rounds if _kind(own) == kind)
@@ -53,7 +56,7 @@ def faces_of_run(run: Path) -> TrainingFaces:
     return TrainingFaces(
         run.as_posix(),
         student.card,
-        _num_used(student),
+        _num_used(chain),
         synthetic=usable("synthetic"),
         photographs=usable("photographs"),
         unknown=usable("unknown"),
@@ -103,7 +106,40 @@ def _round(run: Path, path: Path, root: str) -> RoundFacts:
     return own
 
 
-def _num_used(student: Student) -> int:
+def _chain(run: Path) -> list[Student]:
+    """The run's student, the one that it continues or leaves as it is, and so on to the first."""
+    chain = [load_student(run)]
+    while (name := read_log(chain[-1]).get("after")) is not None:
+        folder = layout.run(layout.run_name(str(name)))
+        if folder in [own.folder for own in chain] or not (folder / FILE).is_file():
+            raise InputError(
+                f"{folder}: no run that {chain[-1].folder} could continue, as its log says; its "
+                "faces must be counted; bring that run"
+            )
+        chain.append(load_student(folder))
+    return chain
+
+
+def _num_used(chain: Sequence[Student]) -> int:
+    """Distinct faces at most. A run takes the faces of those before it again, unless it chooses a
+    part of its rounds, or looks at others."""
+    total, before = 0, set[str]()
+    for student in reversed(chain):
+        own, stores = _num_faces(student), {*_face_stores(student)}
+        again = before <= stores and not _chooses(read_log(student))
+        total, before = max(total, own) if again else total + own, before | stores
+    return total
+
+
+def _chooses(log: Mapping[str, Any]) -> bool:
+    """Whether a run took a mix of its rounds' faces, or a part of their identities."""
+    params = log.get("params", {})
+    return "chosen" in params or any(
+        own.get("identities") is not None for own in params.get("runs", {}).values()
+    )
+
+
+def _num_faces(student: Student) -> int:
     try:
         return int(read_log(student)["num_faces"])
     except (KeyError, TypeError, ValueError):

@@ -32,6 +32,11 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see --help")
 
 
+def plain(text: str) -> str:
+    """One line without signs that a terminal would obey: what it says may be a stranger's."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 class InputError(Exception):
     """Bad input or usage: one line saying what was found, expected, where, and what to do."""
 
@@ -62,7 +67,7 @@ class Faults:
     def note(self, fault: str) -> None:
         self.count += 1
         if len(self.first) < MOST_NAMED:
-            self.first.append(" ".join(fault.split()))
+            self.first.append(plain(fault))
 
     def raise_any(self) -> None:
         """Raises the only fault as it is, or SeveralFaults."""
@@ -139,7 +144,7 @@ def _nobody_reads() -> bool:
 
 
 def _complain(text: str, *more: str) -> int:
-    lines = [" ".join(line.split()) for line in (text, *more)]
+    lines = [plain(line) for line in (text, *more)]
     print("error: " + "\n  ".join(lines), file=sys.stderr)
     return 2
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from manifests.core.bounds import check_bound
 from manifests.core.errors import InputError
 
+LATER = {"later": True}  # metadata of a field that came later, whose default is what was before
 EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
@@ -105,3 +106,20 @@ def required_of(kind: Any) -> list[str]:
         for field in fields(kind)
         if field.default is MISSING and field.default_factory is MISSING
     ]
+
+
+def told(value: Any) -> Any:
+    """Plain values of a dataclass, as `asdict` has them, without the LATER fields that hold their
+    default: what was told, and hashed, before there were such fields is told so still."""
+    if isinstance(value, Mapping):
+        return {key: told(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [told(item) for item in value]
+    if not is_dataclass(value):
+        return value
+    found = {field: getattr(value, field.name) for field in fields(value)}
+    return {
+        field.name: told(item)
+        for field, item in found.items()
+        if not (field.metadata == LATER and item == field.default)
+    }

@@ -7,26 +7,36 @@ defaults are those of the papers named in train/losses.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 
 from manifests.core.bounds import Count, NotNegative, Positive, PositiveInt, PositiveShare
 from manifests.core.errors import InputError
-from manifests.core.parsing import parse, parse_fields, required_of
+from manifests.core.parsing import LATER, parse, parse_fields, required_of
 from manifests.settings.schema import Schema, form_of, section_of
 
 Ratio = Literal["paper", "released", "ccs"]
+Centres = Literal["learnt", "adadistill", "adadistill-unweighted"]
+Batches = Annotated[int, Interval(ge=0, le=1 << 16)]
 
 
 @dataclass(frozen=True)
 class Plain:
-    """mse: of raw embeddings; standardised-mse: centred, divided by the teacher's spread;
-    relational: of the cosines of all pairs in a batch."""
+    """mse: of raw embeddings; standardised-mse: centred, divided by the teacher's spread."""
 
     name: str
     weight: Positive = 1.0
+
+
+@dataclass(frozen=True)
+class Relational:
+    """Of the cosines of all pairs in a batch, and of its faces with those of batches before."""
+
+    name: str
+    weight: Positive = 1.0
+    memory: Batches = field(default=0, metadata=LATER)  # batches that are remembered for pairs
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class ThresholdRanks:
     thresholds: Annotated[int, Interval(ge=1, le=12)] = 6  # up to FPR 10^-6
     temperature: Positive = 0.01
     running_share: PositiveShare = 0.01  # of a batch's thresholds in the running ones
+    memory: Batches = field(default=0, metadata=LATER)  # as in Relational
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,14 @@ class Margin:
     margin_spread: NotNegative = 0.0  # elastic-*: standard deviation
     concentration: NotNegative = 0.333  # adaface: of the norms' effect
     running_share: PositiveShare = 0.01  # adaface: of a batch in the running mean of norms
+    # adaface: where mean and spread of norms begin: at 20 and 100, or at the first batch's
+    first_norms: Literal["released", "batch"] = field(default="batch", metadata=LATER)
+    # arcface: past pi - m, cos t - m sin m; false: cos(t + m), which rises again there
+    monotonic: bool = field(default=True, metadata=LATER)
+    # of the identities, those of the batch among them, that a step looks at and moves; 1: all
+    sample_rate: PositiveShare = field(default=1.0, metadata=LATER)
+    # what prototypes follow: the gradient, or the teacher's embeddings of their faces
+    centres: Centres = field(default="learnt", metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -79,10 +98,14 @@ class Grouped:
     name: str
     head: str  # the run that trained the teacher, with its margin head: runs/NAME
     weight: Positive = 1.0
-    temperature: Positive = 4.0
+    temperature: Positive = 4.0  # of what is taught
     primary_weight: NotNegative = 4.0
+    group_size: PositiveInt | None = None  # identities of a primary group; null: by its mass
     mass: PositiveShare = 0.93  # of the student's probability, that the primary group holds
-    group_step: PositiveInt = 100  # identities
+    group_step: PositiveInt = 100  # identities: sizes tried are 1, 1 + step, 1 + 2 steps, …
+    group_temperature: Positive = 1.0  # of the probabilities whose mass is looked at
+    # what is sorted for it: the batch's mean probabilities, or each face's own, averaged by place
+    grouping: Literal["batch", "row"] = "batch"
     ramp_epochs: NotNegative = 10.0  # until the full weight
 
 
@@ -98,18 +121,18 @@ class CertaintyRatio:
     on_top: str | None = None  # the run whose student and margin head stay as they are: runs/NAME
 
 
-Term = Plain | Cosine | UnitMse | ThresholdRanks | Margin | Grouped | CertaintyRatio
-MARGINS: Mapping[str, Mapping[str, float]] = {  # where they differ from the class's defaults
+Term = Plain | Relational | Cosine | UnitMse | ThresholdRanks | Margin | Grouped | CertaintyRatio
+MARGINS: Mapping[str, Mapping[str, float | str]] = {  # where they differ from the class's defaults
     "arcface": {},
     "cosface": {"margin": 0.4},
-    "adaface": {"margin": 0.4},
+    "adaface": {"margin": 0.4, "first_norms": "released"},
     "elastic-arcface": {"margin_spread": 0.05},
     "elastic-cosface": {"margin": 0.35, "margin_spread": 0.05},
 }
 TERMS: Mapping[str, type] = {
     "mse": Plain,
     "standardised-mse": Plain,
-    "relational": Plain,
+    "relational": Relational,
     "cosine": Cosine,
     "unit-mse": UnitMse,
     "ekd": ThresholdRanks,
@@ -117,7 +140,14 @@ TERMS: Mapping[str, type] = {
     "cr-fiqa": CertaintyRatio,
     **dict.fromkeys(MARGINS, Margin),
 }
-ONLY = {"margin_spread": "elastic-", "concentration": "adaface", "running_share": "adaface"}
+ONLY = {  # what is in the names of the margins that have an option
+    "margin_spread": "elastic-",
+    "concentration": "adaface",
+    "running_share": "adaface",
+    "first_norms": "adaface",
+    "monotonic": "arcface",
+}
+OF_MASS = ("mass", "group_step", "group_temperature", "grouping")  # by which gkd finds a size
 
 
 @dataclass(frozen=True)
@@ -164,8 +194,20 @@ class Losses:
         return None if self.certainty is None else self.certainty.on_top
 
     @property
+    def follows_teacher(self) -> bool:
+        """Are the centres of a margin the teacher's?"""
+        return self.margin is not None and self.margin.centres != "learnt"
+
+    @property
     def needs_teacher(self) -> bool:
-        return any(not isinstance(term, Margin | CertaintyRatio) for term in self.terms)
+        others = any(not isinstance(term, Margin | CertaintyRatio) for term in self.terms)
+        return others or self.follows_teacher
+
+    @property
+    def remembers(self) -> bool:
+        """Are faces compared with those of earlier batches?"""
+        pairs = (Relational, ThresholdRanks)
+        return any(isinstance(term, pairs) and term.memory > 0 for term in self.terms)
 
     @property
     def needs_identities(self) -> tuple[str, ...]:
@@ -188,7 +230,7 @@ def _sections(defs: Schema) -> Iterator[Schema]:
 
 def _not_of(name: str, kind: type) -> list[str]:
     """Options of the margins that this one has not."""
-    return [key for key, only in ONLY.items() if kind is Margin and not name.startswith(only)]
+    return [key for key, only in ONLY.items() if kind is Margin and only not in name]
 
 
 def _check_company(terms: tuple[Term, ...], where: str) -> None:
@@ -202,6 +244,11 @@ def _check_company(terms: tuple[Term, ...], where: str) -> None:
         raise InputError(
             f"{where}: gkd compares the logits of the student's margin head; name a margin "
             f"beside it ({margins})"
+        )
+    if losses.grouped and losses.margin and losses.margin.sample_rate < 1.0:
+        raise InputError(
+            f"{where}: gkd compares the logits of all identities, sample_rate "
+            f"{losses.margin.sample_rate:g} of {losses.margin.name} leaves some out; leave it out"
         )
     if losses.certainty and not losses.margin and losses.on_top is None:
         raise InputError(
@@ -226,6 +273,12 @@ def _term(value: Any, where: str) -> Term:
     for key in _not_of(name, kind):
         if key in section:
             raise InputError(f"{where}: {name} has no {key}")
+    both = [key for key in OF_MASS if kind is Grouped and key in section]
+    if both and section.get("group_size") is not None:
+        raise InputError(
+            f"{where}: group_size {section['group_size']} beside {both[0]}, which finds a size; "
+            "leave one out"
+        )
     term: Term = parse_fields(kind, {**MARGINS.get(name, {}), **section}, where)
     return term
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,11 +24,12 @@ from manifests.core.bounds import (
 )
 from manifests.core.errors import InputError, pick
 from manifests.core.layout import IDENTITIES, POOL, PROBE, START
-from manifests.core.parsing import parse, parse_fields
+from manifests.core.parsing import parse, parse_fields, told
 from manifests.settings.leakage import Leakage
 from manifests.settings.training import Fuse, MinedRun, Precision, Run, Train
 
 PATH = Path("params.yaml")
+MOST_NODES = 100_000  # of a file; the largest here have a few hundred
 LONGEST_STEP = 1000.0  # standard deviations of a latent: beyond it, nothing of a parent is left
 Step = Annotated[float, Interval(ge=0.0, le=LONGEST_STEP)]
 MOST_PENALTY = 1e6  # by far enough for planes across the two sides' means
@@ -255,7 +256,7 @@ class Params:
     @property
     def recipe(self) -> dict[str, Any]:
         """All of it, as it is written."""
-        values = asdict(self)
+        values = told(self)
         values["train"]["runs"] = {name: run.section for name, run in self.train.runs.items()}
         return values | {"mined": {name: mined.section for name, mined in self.mined.items()}}
 
@@ -292,10 +293,38 @@ def load_params(path: Path = PATH) -> Params:
 
 
 def read_yaml(path: Path) -> Any:
-    """Raises InputError naming a file that is not there or not YAML."""
+    """Raises InputError naming a file that is not there or not YAML, one in which a key stands
+    twice, and one whose aliases make a few lines of it large."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if _size(yaml.compose(text, yaml.SafeLoader), {}) > MOST_NODES:
+            raise ValueError(f"with its aliases written out more than {MOST_NODES:,} values")
+        return yaml.safe_load(text)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run from the repository root") from None
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path}: not readable as YAML ({error})") from None
+
+
+def _size(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """How many values a node holds, each as often as aliases repeat it."""
+    if node is None or id(node) in known:
+        return known.get(id(node), 0)
+    known[id(node)] = 1  # of a node that holds itself
+    inside: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        _require_once([own for own, _ in node.value if isinstance(own, yaml.ScalarNode)])
+        inside = [own for pair in node.value for own in pair]
+    elif isinstance(node, yaml.SequenceNode):
+        inside = node.value
+    known[id(node)] += sum(_size(own, known) for own in inside)
+    return known[id(node)]
+
+
+def _require_once(keys: Sequence[yaml.ScalarNode]) -> None:
+    """YAML forbids a key that is there twice; its reader keeps the last without a word."""
+    first: dict[str, yaml.ScalarNode] = {}
+    for key in keys:
+        if first.setdefault(key.value, key) is not key:
+            lines = [own.start_mark.line + 1 for own in (first[key.value], key)]
+            raise ValueError(f"key {key.value[:80]!r} on lines {lines[0]} and {lines[1]}")

@@ -27,7 +27,8 @@ FIGURES = (
     "accuracy", "accuracy_std", "accuracy_facexzoo", "auc", "eer", "tar_at_far", "fnmr_at_fmr",
     "rank_1", "identification", "by_group",
 )  # fmt: skip
-RATIOS = ("ser", "gini", "worst_over_best")  # all else is a share of a hundred
+RATIOS = ("ser", "gini", "worst_over_best")  # all else is a share of a hundred, but for
+COUNTS = ("num_", "threshold")  # what is as it is
 # Of a competition: its name in the table, and the columns that it ranks by.
 COMPUTED = {
     "frcsyn": ("FRCSyn", ("AVG of groups", "SD", "TO", "AVG of sets", "GAP of TO", "GAP of AVG")),
@@ -78,7 +79,7 @@ class Figure:
 
     @property
     def is_ratio(self) -> bool:
-        return self.path[-1].endswith(RATIOS)
+        return self.path[-1].endswith(RATIOS) or self.path[-1].startswith(COUNTS)
 
     @property
     def less_is_better(self) -> bool:

@@ -22,7 +22,7 @@ from manifests.core.bounds import (
 )
 from manifests.core.errors import InputError
 from manifests.core.layout import PROBE
-from manifests.core.parsing import forms_of, parse_fields, parse_keys, required_of
+from manifests.core.parsing import LATER, forms_of, parse_fields, parse_keys, required_of
 from manifests.settings.objectives import IdentityPart, Losses, Tuition
 from manifests.settings.schema import Schema, section_of
 
@@ -36,6 +36,7 @@ Width = Annotated[int, Interval(ge=1, le=1 << 16)]  # numbers of an embedding
 Spread = Annotated[float, Interval(ge=0.0, le=10.0)]
 Blur = Annotated[float, Interval(ge=0.0, le=32.0)]
 Operations = Annotated[int, Interval(ge=0, le=100)]
+GroupSize = Annotated[int, Interval(ge=1, le=1 << 20)]
 Times = Annotated[float, Interval(gt=0.0, le=1000.0)]  # that an epoch shows a face
 
 
@@ -184,6 +185,9 @@ class Engine:
     batch_norm: Literal["batch", "frozen"]
     keep_epochs: bool  # the student after each epoch, in snapshots/NNN of the run
     muon_rate: Positive = 10.0  # of muon: times the learning rate that filters are turned at
+    beta2: Decay = field(default=0.99, metadata=LATER)  # of adamw, and of muon's AdamW
+    # of each identity, that a batch shows together; 1: as chance has it
+    faces_an_identity: GroupSize = field(default=1, metadata=LATER)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,11 @@ def test_the_second_time_nothing_is_measured_and_the_files_are_the_same(
     assert {p: p.read_bytes() for p in before} == before
 
 
+def test_a_table_that_is_none_is_replaced(run: Run) -> None:
+    write_json(Path("reports/suites/toy/table.json"), ["damaged"])
+    assert run(*ASKED) is None
+
+
 def test_a_broken_benchmark_ends_it_with_two(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     Path("data/gone.bin").write_bytes(b"damaged")
     assert run(*ASKED) == 2

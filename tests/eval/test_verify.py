@@ -204,7 +204,9 @@ def test_groups_of_a_list_are_measured_kept_and_frozen(
     assert again["by_group"] == metrics["by_group"]
     plain, _ = run(*TEACHER, text)
     assert "by_group" not in plain and plain["protocol_sha256"] != metrics["protocol_sha256"]
-    with pytest.raises(InputError, match="--stage takes no --groups; give --model"):
+    with pytest.raises(
+        InputError, match="--stage takes no --groups and no --quality; give --model"
+    ):
         run("--stage", "start", "--groups", "people.csv")
 
 

@@ -17,11 +17,11 @@ import train.engine.trainer as stage
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
-from manifests.settings.objectives import IdentityPart, Tuition
+from manifests.settings.objectives import IdentityPart, Losses, Tuition
 from manifests.settings.params import Params
 from manifests.settings.training import Run
 from tests.toys import EMBEDDING_WIDTH, make_round
-from tests.train.toys import add_teacher, asked, interrupted
+from tests.train.toys import add_teacher, asked, interrupted, with_engine
 from train.batching.sources import open_sources
 from train.checkpoint import LOG, load_student
 from train.engine.state import STATE
@@ -79,13 +79,23 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
         {"teachers": {"toy": Tuition(), "wide": Tuition(0.5, True)}},
     ),
     "an elastic margin and snapshots": (["cosine", MARGIN], {"snapshots": ("toy", "twin")}),
-}
+    "sampled identities and faces remembered": (
+        [
+            {"name": "relational", "memory": 2}, {"name": "ekd", "memory": 3},
+            {"name": "cosface", "sample_rate": 0.3, "weight": 0.1},
+        ],
+        {},
+    ),
+    "the teacher's centres": ({"name": "arcface", "centres": "adadistill"}, {}),
+}  # fmt: skip
+TOGETHER = "sampled identities and faces remembered"  # its batches have four faces an identity
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupted_run_ends_at_the_same_bits(params: Params, kind: str) -> None:
     loss, train = KINDS[kind]
     wanted = asked(params, loss, **train)
+    wanted = with_engine(wanted, faces_an_identity=4 if kind == TOGETHER else 1)
     straight = run(wanted)
     plan = open_plan("start", ["pool", "people"], None, wanted)
     assert (plan.work / LOG).exists()
@@ -121,6 +131,14 @@ def test_a_margin_run_keeps_its_head_for_others(params: Params) -> None:
     assert head.margin.name == "cosface" and not head.training
 
 
+def test_centres_of_the_teacher_are_kept_too(params: Params) -> None:
+    centred = {"name": "cosface", "centres": "adadistill"}
+    run(asked(params, centred), "tutor", "people")
+    head, _ = load_head(layout.run("tutor"))
+    assert head.prototypes.shape == (10, EMBEDDING_WIDTH)
+    assert head.prototypes.norm(dim=1).min() > 0.3  # they began near nothing
+
+
 def test_logits_are_taught_on_the_same_identities_only(params: Params) -> None:
     run(asked(params, "cosface", embedding_width=EMBEDDING_WIDTH), "tutor", "people")
     grouped = {"name": "gkd", "head": "runs/tutor", "group_step": 1, "ramp_epochs": 1}
@@ -152,6 +170,13 @@ class TestFusing:
         losses = [line["loss"] for line in log["history"]]
         assert losses[log["kept_epoch"]] == min(losses) < losses[0]
         assert log["num_identities"] == 10 and log["teachers"] == ["toy", "wide"]
+
+    def test_may_look_at_a_sample_of_the_identities(self, params: Params) -> None:
+        sampled = Losses.parsed({"name": "elastic-arcface", "sample_rate": 0.5}, "loss")
+        one = replace(params, fuse=replace(params.fuse, loss=sampled))
+        log = fuse("both", ["toy", "wide"], ["people"], one, layout.run("both"))
+        losses = [line["loss"] for line in log["history"]]
+        assert losses[-1] < losses[0]
 
     def test_a_student_is_taught_what_the_adaptor_says(self, params: Params) -> None:
         fuse("both", ["toy", "wide"], ["people"], params, layout.run("both"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -85,14 +85,16 @@ def add_teacher(round: str, name: str, width: int, *, views: int = 2, version: s
     toy_teacher(layout.teacher(round, name), rows, faces_root=faces.root, passport=passport)
 
 
-def write_params(**engine: Any) -> None:
-    """params.yaml of a run `start` of so many steps, for commands of their own."""
+def write_params(own: Mapping[str, Any] | None = None, **engine: Any) -> None:
+    """params.yaml of a run `start` of so many steps, for commands of their own; `own`: of `train`,
+    beside."""
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     train = {
         "student": {"name": "small-resnet", "width": 0.25, "input_size": 32},
         "engine": {"precision": "float32", **engine},
         "batch": 16, "pool_rows": 64, "warmup_faces": 32, "checkpoint_faces": 64,
         "runs": {"start": {"faces_seen": 16 * LONGER}}, "leave_out": [],
+        **(own or {}),
     }  # fmt: skip
     text = yaml.safe_dump(merged(values, {"teacher": "toy", "device": "cpu", "train": train}))
     Path("params.yaml").write_text(text, encoding="utf-8")

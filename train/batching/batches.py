@@ -22,7 +22,7 @@ from torch import Tensor
 
 from manifests.core.errors import InputError
 from manifests.stores.reading import CHUNK_ROWS
-from train.batching.order import Order, Part, Pool
+from train.batching.order import Order, Part, Pool, Together
 from train.batching.sources import Source, identity_labels
 
 AHEAD = 2  # batches that wait for the trainer
@@ -65,7 +65,8 @@ def _changed(change: Callable[..., np.ndarray], *batches: Batch) -> Batch:
 class BatchStream:
     """An endless stream of batches that can start at any step.
 
-    `weights`: by source, how many times an epoch shows its faces; `readers`: threads.
+    `weights`: by source, how many times an epoch shows its faces; `readers`: threads;
+    `faces_an_identity`: that lie together in a batch, a divisor of which it is.
     """
 
     def __init__(
@@ -77,17 +78,19 @@ class BatchStream:
         seed: int,
         weights: Sequence[float] | None = None,
         readers: int = 2,
+        faces_an_identity: int = 1,
     ) -> None:
         usable = [source.usable for source in sources]
         times = [1.0] * len(sources) if weights is None else weights
-        self.order = Order(usable, times, pool_rows=pool_rows, seed=seed)
+        self.sources, self.labels = sources, identity_labels(sources)
+        together = Together(faces_an_identity, self.labels) if faces_an_identity > 1 else None
+        self.order = Order(usable, times, pool_rows=pool_rows, seed=seed, together=together)
         if self.order.num_faces < batch:
             raise InputError(
                 f"{self.order.num_faces} usable faces are fewer than one batch of {batch}; "
                 "lower train.batch, or train on more rounds"
             )
         self.batch, self.readers = batch, readers
-        self.sources, self.labels = sources, identity_labels(sources)
 
     def batches(self, first_step: int = 0) -> Generator[Batch, None, None]:
         """Batches from `first_step` on; a batch may span two pools or two epochs."""

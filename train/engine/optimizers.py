@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from manifests.settings.training import Engine, Run, Train
+from train.losses.margin_heads import MarginHead
 
-BETAS = (0.9, 0.99)  # of AdamW
+BETA1 = 0.9  # of AdamW
 MOMENTUM = 0.95  # of Muon
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of x, x³ and x⁵: steepest at 0 (Jordan et al. 2024)
 NUM_ITERATIONS = 3  # five train no better here, and take twice as long (docs/LOG.md)
@@ -48,7 +51,7 @@ def _filters(network: nn.Module) -> list[Tensor]:
 
 
 def _adamw(groups: list[Group], engine: Engine) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, lr=0.0, betas=BETAS, fused=True)
+    return torch.optim.AdamW(groups, lr=0.0, betas=(BETA1, engine.beta2), fused=True)
 
 
 def _sgd(groups: list[Group], engine: Engine) -> torch.optim.Optimizer:
@@ -57,7 +60,8 @@ def _sgd(groups: list[Group], engine: Engine) -> torch.optim.Optimizer:
 
 def _muon(groups: list[Group], engine: Engine) -> torch.optim.Optimizer:
     groups = [{"filters": False, **group} for group in groups]
-    return Muon(groups, lr=0.0, betas=BETAS, fused=True, times=engine.muon_rate)
+    betas = BETA1, engine.beta2
+    return Muon(groups, lr=0.0, betas=betas, fused=True, times=engine.muon_rate)
 
 
 class Muon(torch.optim.AdamW):
@@ -117,6 +121,49 @@ def orthogonalised(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "row co
 
 
 OPTIMIZERS = {"adamw": _adamw, "sgd": _sgd, "muon": _muon}
+
+
+@contextmanager
+def sampled_rows(objective: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Inside, gradients and steps are of those prototypes alone that a margin head sampled: all
+    others stay where they are, and so do their moments. Where none was sampled, nothing changes.
+
+    AdamW's count of steps is that of the run, as in torch.optim.SparseAdam.
+    """
+    heads = [module for module in objective.modules() if isinstance(module, MarginHead)]
+    with ExitStack() as stack:
+        for head in heads:
+            if head.sampled is not None and head.prototypes.grad is not None:
+                stack.enter_context(_only_rows(head.prototypes, head.sampled, optimizer))
+        yield
+
+
+@contextmanager
+def _only_rows(
+    matrix: nn.Parameter, rows: Int[Tensor, " row"], optimizer: torch.optim.Optimizer
+) -> Iterator[None]:
+    """A parameter is these rows of it for a while, its gradient and moments too."""
+    whole, gradient, state = matrix.data, matrix.grad, optimizer.state[matrix]
+    assert gradient is not None
+    moments = {name: own for name, own in state.items() if _is_like(own, whole)}
+    matrix.grad = None  # which torch holds to the shape of the data
+    matrix.data = whole[rows]
+    matrix.grad = gradient.coalesce().values() if gradient.is_sparse else gradient[rows]
+    state.update({name: own[rows] for name, own in moments.items()})
+    try:
+        yield
+    finally:
+        whole[rows] = matrix.data
+        for name, own in list(state.items()):
+            if _is_like(own, matrix.data):
+                state[name] = moments[name] if name in moments else torch.zeros_like(whole)
+                state[name][rows] = own
+        matrix.grad = None
+        matrix.data = whole
+
+
+def _is_like(moment: Any, matrix: Tensor) -> bool:
+    return isinstance(moment, Tensor) and moment.shape == matrix.shape
 
 
 def learning_rate(step: int, num_steps: int, run: Run, train: Train) -> float:

@@ -153,6 +153,7 @@ class Plan(ABC):
             seed=self.seed,
             weights=self.weights,
             readers=train.readers,
+            faces_an_identity=train.engine.faces_an_identity,
         )
 
     def new_network(self) -> nn.Module:

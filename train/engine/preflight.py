@@ -46,6 +46,12 @@ def check_run(plan: Plan, processes: Processes) -> None:
             f"train.batch: {train.batch} cannot be shared out evenly among {processes.count} "
             "processes; change it, or start as many as divide it"
         )
+    share, wanted = train.batch // processes.count, train.engine.faces_an_identity
+    if share % wanted:
+        raise InputError(
+            f"train.engine.faces_an_identity: {wanted}, by which the {share} faces of a batch that "
+            "a process sees cannot be divided; change it, or train.batch"
+        )
     if train.engine.batch_norm == "batch" and train.batch // processes.count < 2:
         raise InputError(
             f"train.batch: {train.batch} among {processes.count} processes: of one face BatchNorm "

@@ -17,7 +17,7 @@ from pipeline.arrays.numerics import computing_in, precision_of
 from train.augmentation.draws import Draws
 from train.augmentation.noise import student_views
 from train.batching.batches import Batch
-from train.engine.optimizers import Average, learning_rate, make_optimizer
+from train.engine.optimizers import Average, learning_rate, make_optimizer, sampled_rows
 from train.engine.processes import ALONE, Processes
 from train.losses.objectives import Objective, Supervision
 
@@ -106,12 +106,13 @@ def train_steps(
             raise NotFinite(f"loss is {mean}", progress, face_ids, before)
         learner.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = clip(parameters, train.engine.clip_norm)
-        if not math.isfinite(norm):
-            raise NotFinite(f"the gradient's norm is {norm}", progress, face_ids, before)
-        for group in learner.optimizer.param_groups:
-            group["lr"] = rate
-        learner.optimizer.step()
+        with sampled_rows(learner.objective, learner.optimizer):
+            norm = clip(parameters, train.engine.clip_norm)
+            if not math.isfinite(norm):
+                raise NotFinite(f"the gradient's norm is {norm}", progress, face_ids, before)
+            for group in learner.optimizer.param_groups:
+                group["lr"] = rate
+            learner.optimizer.step()
         if learner.average is not None:
             learner.average.update(learner.network, step)
         before = face_ids

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +14,7 @@ from torch import nn
 
 from manifests.core import layout
 from manifests.core.errors import InputError
+from manifests.core.parsing import told
 from manifests.settings.params import Params
 from manifests.settings.training import check_training_rounds
 from pipeline.arrays.frames import Frame
@@ -40,10 +41,10 @@ from train.checkpoint import (
 from train.engine.plan import Plan
 from train.engine.processes import Processes
 from train.engine.steps import Learner, StepLoss, make_learner, supervised_loss
-from train.losses.certainty import QualityRegression
 from train.losses.face_weights import FaceWeights, read_tables
-from train.losses.margin_heads import HEAD, MarginHead, save_head
+from train.losses.margin_heads import HEAD, save_head
 from train.losses.objectives import (
+    Distillation,
     Objective,
     embedding_width,
     files_of,
@@ -77,10 +78,10 @@ class Supervised(Plan):
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The parameters that decide this run's student, those of other runs left out."""
-        run = asdict(self.run)
+        run = told(self.run)
         left_out = {"own"} if self.run.mix else {"own", "mix"}  # the own is in train
         run = {key: value for key, value in run.items() if key not in left_out}
-        values = asdict(self.train) | {"runs": {self.name: run}}
+        values = told(self.train) | {"runs": {self.name: run}}
         unused = [] if values["face_weights"] else ["face_weights"]
         for name in (*UNCONCERNED, *unused):
             values.pop(name)
@@ -211,12 +212,12 @@ class Supervised(Plan):
     def finish(self, learner: Learner) -> nn.Module:
         """Keeps a margin head, without which no one could be taught this student's logits, and a
         quality head."""
-        for module in learner.objective.modules():
-            if isinstance(module, MarginHead) and module.prototypes.requires_grad:
-                save_head(self.work / HEAD, module, identities_sha256(self.sources))
-            if isinstance(module, QualityRegression):
-                card = QualityCard(module.term.ratio, weights_sha256(learner.student))
-                save_quality(self.work / QUALITY, module.layer, card)
+        objective = cast(Distillation, learner.objective)
+        if objective.head is not None:
+            save_head(self.work / HEAD, objective.head, identities_sha256(self.sources))
+        if objective.quality is not None:
+            card = QualityCard(objective.quality.term.ratio, weights_sha256(learner.student))
+            save_quality(self.work / QUALITY, objective.quality.layer, card)
         return learner.student
 
 

@@ -1,6 +1,6 @@
 """Grouped knowledge distillation on logits (GKD, AAAI 2023): pure functions of two matrices.
 
-The classes that hold most of a row's probability, its own always among them, are its primary
+The classes that hold most of the probability, a row's own always among them, are its primary
 group. The student is taught how much lies in it and how it is shared there; the tail, whose
 distillation the paper shows to be harmful, is left out.
 """
@@ -12,25 +12,36 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from manifests.settings.objectives import Grouped
+
 SHUT_OUT = -1000.0  # a logit whose probability is nothing
 LEAST = 1e-12  # of a probability before its logarithm
 
 
-def primary_count(probabilities: Float[Tensor, "batch identity"], mass: float, step: int) -> int:
-    """The smallest multiple of `step` (or all) of the most probable identities whose probability
-    is at least `mass` in the mean over rows: GKD's adaptive group size."""
+def primary_count(
+    probabilities: Float[Tensor, "batch identity"], mass: float, step: int, grouping: str
+) -> int:
+    """The smallest of 1, 1 + step, 1 + 2 step, … (or all) such that so many of the most probable
+    identities hold `mass`: GKD's adaptive group size.
+
+    batch: of the batch's mean probabilities, sorted once, as in the released code. Rows whose
+    identities differ then share few of their first places, and the group is about as large as the
+    batch has identities, if the student knows them. row: of each row's own, in the mean over rows.
+    """
+    if grouping == "batch":
+        probabilities = probabilities.mean(dim=0, keepdim=True)
     covered = probabilities.sort(dim=1, descending=True).values.cumsum(dim=1).mean(dim=0)
-    reached = int((covered < mass).sum()) + 1
-    return min(-(-reached // step) * step, probabilities.shape[1])
+    reached = int((covered[::step] < mass).sum())
+    return min(1 + reached * step, probabilities.shape[1])
 
 
 def primary_group(
     logits: Float[Tensor, "batch identity"], labels: Int[Tensor, " batch"], count: int
 ) -> Bool[Tensor, "batch identity"]:
-    """Each row's `count` largest logits, and its label."""
+    """Each row's label and its largest other logits: `count` identities."""
+    first = logits.scatter(1, labels[:, None], torch.inf)
     chosen = torch.zeros_like(logits, dtype=torch.bool)
-    chosen.scatter_(1, logits.topk(count, dim=1).indices, True)
-    return chosen.scatter(1, labels[:, None], True)
+    return chosen.scatter(1, first.topk(count, dim=1).indices, True)
 
 
 def binary_kd(
@@ -69,11 +80,7 @@ def grouped(
     student: Float[Tensor, "batch identity"],
     teacher: Float[Tensor, "batch identity"],
     labels: Int[Tensor, " batch"],
-    *,
-    temperature: float,
-    primary_weight: float,
-    mass: float,
-    step: int,
+    term: Grouped,
 ) -> Float[Tensor, ""]:
     """Binary-KD + primary_weight Primary-KD, over labelled rows; 0 where no row has a label.
 
@@ -84,8 +91,14 @@ def grouped(
         return student.sum() * 0.0
     student, teacher, labels = student[known], teacher[known], labels[known]
     with torch.no_grad():
-        count = primary_count((student / temperature).softmax(dim=1), mass, step)
-        primary = primary_group(student, labels, count)
-    return binary_kd(student, teacher, primary, temperature) + primary_weight * primary_kd(
-        student, teacher, primary, temperature
-    )
+        primary = primary_group(student, labels, group_size(student, term))
+    of_group = primary_kd(student, teacher, primary, term.temperature)
+    return binary_kd(student, teacher, primary, term.temperature) + term.primary_weight * of_group
+
+
+def group_size(student: Float[Tensor, "batch identity"], term: Grouped) -> int:
+    """How many identities a primary group has, of a batch's labelled rows."""
+    if term.group_size is not None:
+        return min(term.group_size, student.shape[1])
+    shares = (student / term.group_temperature).softmax(dim=1)
+    return primary_count(shares, term.mass, term.group_step, term.grouping)

@@ -6,6 +6,7 @@ A row without a label (-1) keeps its plain cosines, and `labelled_cross_entropy`
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -31,8 +32,7 @@ def cosface_logits(
     scale: float,
 ) -> Float[Tensor, "batch identity"]:
     """scale (cos t - m) for the own identity (CosFace, CVPR 2018), scale cos t for the others."""
-    own = own_identity(labels, cosines.shape[1])
-    return scale * (cosines - margins[:, None] * own)
+    return scale * _with_own(cosines, labels, lambda own, rows: own - margins[rows])
 
 
 def arcface_logits(
@@ -40,18 +40,23 @@ def arcface_logits(
     labels: Int[Tensor, " batch"],
     margins: Float[Tensor, " batch"],
     scale: float,
+    *,
+    monotonic: bool = True,
 ) -> Float[Tensor, "batch identity"]:
     """scale cos(t + m) for the own identity (ArcFace, CVPR 2019), scale cos t for the others.
 
     Past t = pi - m, where the cosine would rise again, it is cos t - m sin m, as in ArcFace's
-    released code.
+    released code; not so where it need not be `monotonic`, as in ElasticFace's and AdaDistill's.
     """
-    own = own_identity(labels, cosines.shape[1])
-    bounded = cosines.clamp(-NEAR_ONE, NEAR_ONE)
-    m = margins[:, None]
-    moved = bounded * m.cos() - (1.0 - bounded.square()).sqrt() * m.sin()
-    moved = torch.where(bounded > torch.cos(math.pi - m), moved, cosines - m * m.sin())
-    return scale * torch.where(own, moved, cosines)
+
+    def moved(own: Tensor, rows: Tensor) -> Tensor:
+        bounded, m = own.clamp(-NEAR_ONE, NEAR_ONE), margins[rows]
+        turned = bounded * m.cos() - (1.0 - bounded.square()).sqrt() * m.sin()
+        if not monotonic:
+            return turned
+        return torch.where(bounded > torch.cos(math.pi - m), turned, own - m * m.sin())
+
+    return scale * _with_own(cosines, labels, moved)
 
 
 def adaface_logits(
@@ -63,11 +68,25 @@ def adaface_logits(
 ) -> Float[Tensor, "batch identity"]:
     """scale (cos(t - m q) - (m + m q)) for the own identity (AdaFace, CVPR 2022), scale cos t for
     the others; `qualities` q in -1..1: like ArcFace at -1, CosFace at 0."""
-    own = own_identity(labels, cosines.shape[1])
-    q = qualities[:, None]
-    angles = cosines.clamp(-NEAR_ONE, NEAR_ONE).acos() - margin * q
-    moved = angles.clamp(0.0, math.pi).cos() - (margin + margin * q)
-    return scale * torch.where(own, moved, cosines)
+
+    def moved(own: Tensor, rows: Tensor) -> Tensor:
+        q = qualities[rows]
+        angles = own.clamp(-NEAR_ONE, NEAR_ONE).acos() - margin * q
+        return angles.clamp(0.0, math.pi).cos() - (margin + margin * q)
+
+    return scale * _with_own(cosines, labels, moved)
+
+
+def _with_own(
+    cosines: Float[Tensor, "batch identity"],
+    labels: Int[Tensor, " batch"],
+    moved: Callable[[Tensor, Tensor], Tensor],
+) -> Float[Tensor, "batch identity"]:
+    """The same, but for `moved(own cosines, their rows)`. A margin is of a few numbers: with
+    100,000 identities, each matrix as large as `cosines` is a part of what a step takes."""
+    rows = (labels >= 0).nonzero()[:, 0]
+    places = rows, labels[rows]
+    return cosines.index_put(places, moved(cosines[places], rows))
 
 
 def norm_qualities(

@@ -114,10 +114,12 @@ class Distillation(Objective):
         grouped: GroupedComparison | None,
         quality: QualityRegression | None = None,
         face_weights: FaceWeights | None = None,
+        followed: tuple[str, Target] | None = None,
     ) -> None:
         super().__init__()
         self.teachings, self.head, self.grouped = nn.ModuleList(teachings), head, grouped
         self.quality, self.face_weights = quality, face_weights
+        self.followed = followed  # of the teacher whose embeddings are the head's centres
         self.trains_student = quality is None or quality.below is None
 
     def forward(
@@ -129,7 +131,11 @@ class Distillation(Objective):
             weights = self.face_weights(supervision.face_ids)
         losses = [teaching(embeddings, supervision, weights) for teaching in self.teachings]
         if self.head is not None:
-            loss, logits = self.head(embeddings, supervision.labels)
+            taught = None
+            if self.followed is not None:
+                name, target = self.followed
+                taught = target(supervision.targets[name])
+            loss, logits = self.head(embeddings, supervision.labels, taught)
             losses.append(self.head.margin.weight * loss)
             if self.grouped is not None:
                 (raw,) = supervision.targets.values()
@@ -176,10 +182,13 @@ def make_objective(
     `targets`: by teacher, centred by the first round. What may be wrong with the parameters is
     found by train.losses.prerequisites, before.
     """
-    train, width = params.train, embedding_width(params, targets)
-    loss, head, grouped, quality = train.loss, None, None, None
+    width, loss = embedding_width(params, targets), params.train.loss
+    head, grouped, quality, followed = None, None, None, None
     if loss.margin is not None:
         head = MarginHead(loss.margin, num_identities, width)
+    if loss.follows_teacher:
+        (name,) = teachers_of(params)
+        followed = name, targets[name]
     if loss.grouped is not None:
         grouped = GroupedComparison(
             loss.grouped, load_head(layout.run_folder(loss.grouped.head))[0]
@@ -188,7 +197,7 @@ def make_objective(
         below = None if loss.on_top is None else load_head(layout.run_folder(loss.on_top))[0]
         quality = QualityRegression(loss.certainty, width, below)
     teachings = _teachings(params, targets, width)
-    return Distillation(teachings, head, grouped, quality, face_weights)
+    return Distillation(teachings, head, grouped, quality, face_weights, followed)
 
 
 def _teachings(params: Params, targets: Mapping[str, Target], width: int) -> list[Teaching | Fused]:

@@ -6,12 +6,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from manifests.core import layout
 from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.errors import InputError
+from manifests.settings.objectives import Grouped
 from manifests.settings.params import Params
 from manifests.stores.reading import TeacherStore
-from train.batching.sources import Source, num_identities, usable_identities
+from train.batching.sources import (
+    Source,
+    identity_labels,
+    num_identities,
+    usable_identities,
+)
 from train.checkpoint import Student
 from train.losses.adaptors import load_adaptor
 from train.losses.margin_heads import load_head
@@ -40,12 +48,12 @@ def check_objective(
         _check_adaptor(params, sources[0].teachers)
     else:
         _check_widths(params, targets)
+    if params.train.loss.follows_teacher:
+        _check_centres(params, targets)
     if params.train.loss.grouped is not None:
-        (target,) = targets.values()
-        reason = "the teacher's stores have"
-        _check_head(
-            layout.run_folder(params.train.loss.grouped.head), sources, target.width, reason
-        )
+        _check_grouped(params.train.loss.grouped, sources, targets)
+    if params.train.engine.faces_an_identity > 1:
+        _check_balance(params.train.engine.faces_an_identity, sources)
     if params.train.loss.on_top is not None:
         width, reason = embedding_width(params, targets), "train.embedding_width says"
         _check_head(layout.run_folder(params.train.loss.on_top), sources, width, reason)
@@ -74,11 +82,17 @@ def _check_choices(params: Params) -> None:
             f"train.engine.ema: {train.engine.ema:g} beside cr-fiqa, whose quality head follows "
             "the student as it is trained, not its average; set ema to 0"
         )
-    if train.loss.grouped and len(names) != 1:
+    if train.loss.remembers and train.snapshots:
         raise InputError(
-            f"train.loss: gkd has one teacher, not {', '.join(names)}; change train.teachers or "
-            "train.snapshots"
+            "train.loss: memory beside train.snapshots: faces that another snapshot taught are no "
+            "company for this one's; leave out the one or the other"
         )
+    for wanted, what in ((train.loss.grouped, "gkd"), (train.loss.follows_teacher, "a centre")):
+        if wanted and len(names) != 1:
+            raise InputError(
+                f"train.loss: {what} has one teacher, not {', '.join(names)}; change "
+                "train.teachers or train.snapshots"
+            )
 
 
 def check_same_kind(student: Student, pool: str, known: Mapping[str, str], params: Params) -> None:
@@ -151,6 +165,41 @@ def _check_widths(params: Params, targets: Mapping[str, Target]) -> None:
                 f"{target.width} of {name}; give it a projection (train.teachers: {name}: "
                 f"{{projection: true}}), or say train.embedding_width: {target.width}"
             )
+
+
+def _check_centres(params: Params, targets: Mapping[str, Target]) -> None:
+    """A centre is a teacher's embedding: there is no projection between."""
+    ((name, target),) = targets.items()
+    if target.width != embedding_width(params, targets):
+        raise InputError(
+            f"train.loss: {name}'s embeddings of {target.width} numbers are the centres of a "
+            f"student's of {embedding_width(params, targets)}; say train.embedding_width: "
+            f"{target.width}"
+        )
+
+
+def _check_grouped(term: Grouped, sources: Sequence[Source], targets: Mapping[str, Target]) -> None:
+    (target,) = targets.values()
+    _check_head(layout.run_folder(term.head), sources, target.width, "the teacher's stores have")
+    count = num_identities(sources)
+    if term.group_size is not None and term.group_size >= count:
+        raise InputError(
+            f"train.loss: group_size {term.group_size} of {count} identities: no tail is left out; "
+            "lower it, or leave it out to have gkd find a size"
+        )
+
+
+def _check_balance(wanted: int, sources: Sequence[Source]) -> None:
+    """Has anybody so many faces?"""
+    labels = identity_labels(sources)
+    own = [each[source.usable] for source, each in zip(sources, labels, strict=True)]
+    joined = np.concatenate(own)
+    most = int(np.bincount(joined[joined >= 0], minlength=1).max())
+    if most < wanted:
+        raise InputError(
+            f"train.engine.faces_an_identity: {wanted}, but no identity has more than {most} "
+            "usable faces; lower it, or train on a round with identities (such as `identities`)"
+        )
 
 
 def _check_adaptor(params: Params, teachers: Mapping[str, TeacherStore]) -> None:

@@ -1,4 +1,5 @@
-"""Losses on the similarities of all pairs in a batch; student and teacher may differ in width."""
+"""Losses on the similarities of all pairs in a batch, and of its faces with earlier ones; student
+and teacher may differ in width."""
 
 from __future__ import annotations
 
@@ -10,12 +11,17 @@ from torch.nn import functional
 STEEPEST = 50.0  # of a sigmoid's argument: beyond it, its gradient is nothing (EKD's own bound)
 
 
-def pair_similarities(rows: Float[Tensor, "batch width"]) -> Float[Tensor, " pair"]:
-    """Cosines of all pairs i < j, in the order of `pairs`."""
+def pair_similarities(
+    rows: Float[Tensor, "batch width"], earlier: Float[Tensor, "earlier width"] | None = None
+) -> Float[Tensor, " pair"]:
+    """Cosines of all pairs i < j, in the order of `pairs`; then of each row with each earlier
+    one."""
     unit = functional.normalize(rows)
     first, second = pairs(len(rows), rows.device)
-    similarities: Tensor = (unit @ unit.T)[first, second]
-    return similarities
+    within: Tensor = (unit @ unit.T)[first, second]
+    if earlier is None:
+        return within
+    return torch.cat([within, (unit @ functional.normalize(earlier).T).flatten()])
 
 
 def pairs(count: int, device: torch.device) -> tuple[Int[Tensor, " pair"], Int[Tensor, " pair"]]:
@@ -25,19 +31,26 @@ def pairs(count: int, device: torch.device) -> tuple[Int[Tensor, " pair"], Int[T
 
 
 def relational(
-    outputs: Float[Tensor, "batch width"], targets: Float[Tensor, "batch other"]
+    outputs: Float[Tensor, "batch width"],
+    targets: Float[Tensor, "batch other"],
+    ours: Float[Tensor, "earlier width"] | None = None,
+    theirs: Float[Tensor, "earlier other"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean over pairs of the squared difference between student's and teacher's cosine."""
-    return functional.mse_loss(pair_similarities(outputs), pair_similarities(targets))
+    """Mean over pairs of the squared difference between student's and teacher's cosine; `ours`,
+    `theirs`: outputs and targets of earlier faces, that pairs are made with, too."""
+    return functional.mse_loss(pair_similarities(outputs, ours), pair_similarities(targets, theirs))
 
 
 def pair_kinds(
-    labels: Int[Tensor, " batch"],
+    labels: Int[Tensor, " batch"], earlier: Int[Tensor, " earlier"] | None = None
 ) -> tuple[Bool[Tensor, " pair"], Bool[Tensor, " pair"]]:
-    """(same identity, two identities) of all pairs; a pair with an unlabelled face is neither."""
-    first, second = pairs(len(labels), labels.device)
-    known = (labels[first] >= 0) & (labels[second] >= 0)
-    same = labels[first] == labels[second]
+    """(same identity, two identities) of all pairs, in the order of `pair_similarities`; a pair
+    with an unlabelled face is neither."""
+    first, second = (labels[rows] for rows in pairs(len(labels), labels.device))
+    if earlier is not None:
+        first = torch.cat([first, labels.repeat_interleave(len(earlier))])
+        second = torch.cat([second, earlier.repeat(len(labels))])
+    known, same = (first >= 0) & (second >= 0), first == second
     return known & same, known & ~same
 
 

@@ -10,9 +10,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from manifests.settings.objectives import Cosine, Grouped, Plain, Term, ThresholdRanks, UnitMse
+from manifests.settings.objectives import (
+    Cosine,
+    Grouped,
+    Plain,
+    Relational,
+    Term,
+    ThresholdRanks,
+    UnitMse,
+)
 from train.losses.grouped import grouped
 from train.losses.margin_heads import UNKNOWN, MarginHead, running
+from train.losses.memory import Memory
 from train.losses.regression import (
     cosine,
     mse,
@@ -104,6 +113,10 @@ class Pull(Comparison):
 class Relation(Comparison):
     pairwise = True
 
+    def __init__(self, term: Relational) -> None:
+        super().__init__()
+        self.memory = Memory(term.memory)
+
     def forward(
         self,
         outputs: Tensor,
@@ -112,7 +125,9 @@ class Relation(Comparison):
         target: Target,
         weights: Tensor | None = None,
     ) -> Tensor:
-        return relational(outputs, target(raw))
+        targets, (ours, theirs, _) = target(raw), self.memory.earlier
+        self.memory.keep(outputs, targets, labels)
+        return relational(outputs, targets, ours, theirs)
 
 
 class RankComparison(Comparison):
@@ -124,7 +139,7 @@ class RankComparison(Comparison):
 
     def __init__(self, term: ThresholdRanks) -> None:
         super().__init__()
-        self.term = term
+        self.term, self.memory = term, Memory(term.memory)
         for name in ("student_thresholds", "teacher_thresholds"):
             self.register_buffer(name, torch.full((term.thresholds,), UNKNOWN))
 
@@ -136,8 +151,11 @@ class RankComparison(Comparison):
         target: Target,
         weights: Tensor | None = None,
     ) -> Tensor:
-        ours, theirs = pair_similarities(outputs), pair_similarities(target(raw))
-        same, different = pair_kinds(labels)
+        targets, earlier = target(raw), self.memory.earlier
+        self.memory.keep(outputs, targets, labels)
+        ours = pair_similarities(outputs, earlier[0])
+        theirs = pair_similarities(targets, earlier[1])
+        same, different = pair_kinds(labels, earlier[2])
         if different.any():
             self._observe(ours[different].detach(), theirs[different])
         if self.student_thresholds.isnan().any():  # no pair of two people so far
@@ -174,24 +192,16 @@ class GroupedComparison(nn.Module):
         labels: Int[Tensor, " batch"],
         epoch: int,
     ) -> Float[Tensor, ""]:
-        term = self.term
-        loss = grouped(
-            logits,
-            self.head.logits(raw, labels),
-            labels,
-            temperature=term.temperature,
-            primary_weight=term.primary_weight,
-            mass=term.mass,
-            step=term.group_step,
-        )
-        return loss * (min(1.0, epoch / term.ramp_epochs) if term.ramp_epochs > 0 else 1.0)
+        loss = grouped(logits, self.head.logits(raw, labels), labels, self.term)
+        ramp = self.term.ramp_epochs
+        return loss * (min(1.0, epoch / ramp) if ramp > 0 else 1.0)
 
 
 def comparison(term: Term) -> Comparison:
     """The module of a term that needs a teacher's embeddings alone."""
     if isinstance(term, ThresholdRanks):
         return RankComparison(term)
-    if term.name == "relational":
-        return Relation()
+    if isinstance(term, Relational):
+        return Relation(term)
     assert isinstance(term, Plain | Cosine | UnitMse)
     return Pull(term)

@@ -142,6 +142,11 @@ def test_a_malicious_pickle_is_refused_by_name_and_not_run(tmp_path: Path, proto
     assert not (tmp_path / "ran").exists()
 
 
+def nested(levels: int) -> Any:
+    """A list of a few bytes that is written out in two to the power of its levels."""
+    return [nested_in := nested(levels - 1), nested_in] if levels else [1]
+
+
 def wide() -> bytes:
     file = io.BytesIO()
     picture((1, 2, 3)).resize((40, 32)).save(file, "PNG")
@@ -160,6 +165,10 @@ def wide() -> bytes:
         (([*IMAGES[:-1], jpeg((9, 9, 9))[:-200]], SAME), "image 000079: not a readable image"),
         (([*IMAGES[:-1], wide()], SAME), "image 000079: 40x32 pixels; an aligned crop is square"),
         ((IMAGES, [*SAME[:-1], 7]), "label 7, expected true or false"),
+        ((IMAGES, [*SAME[:-1], 10**5000]), "label <int of 16610 bits>, expected true or false"),
+        ((IMAGES, [*SAME[:-1], nested(28)]), r"label \[\[.*\]\], expected true or false"),
+        ((np.array(3), SAME), "1 images and 40 labels"),
+        ((IMAGES, np.array(True)), "80 images and 1 labels"),
         (
             (IMAGES, [True] * 20 + [False] * 20),
             r"x\.bin: .* fold 0 needs genuine and impostor pairs; folds .* blocks .*: shuffle them",

@@ -72,6 +72,7 @@ def test_names_tell_whose_a_photograph_is(tmp_path: Path, name: str) -> None:
     assert protocol.benchmark.same.tolist() == [True, False, True, False]
     assert protocol.benchmark.fold.tolist() == [0, 0, 1, 1]
     assert protocol.benchmark.group is None
+    assert protocol.subject_rule == ("top" if name == "cfp-fp" else "image")
 
 
 def test_a_third_cell_is_the_label(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from eval.photos.embedding import embed_protocol
+from eval.photos.verification import verify
 from eval.scoring.scored import parse_scores
 from manifests.core.errors import InputError
-from tests.protocols import make_templates, measure, opened, write_rows
+from tests.protocols import GROUPS, colours, make_rfw, make_templates, measure, opened, write_rows
 
 HALF = 1 / np.sqrt(2)
 
@@ -40,6 +42,48 @@ def test_media_count_once_however_many_images_they_have(made: Path) -> None:
     assert done.metrics["auc"] == pytest.approx(2.5 / 3, abs=1e-12)
     # Of four pairs the tied impostor is wrong, or the genuine pair is
     assert done.metrics["accuracy"] == pytest.approx(0.75, abs=1e-12)
+
+
+def rated(path: Path, **quality: float) -> Path:
+    write_rows(path, ["image", "quality"], [(f"{name}.png", own) for name, own in quality.items()])
+    return path
+
+
+QUALITIES = {"r1": 12, "r2": 2, "g": 4, "r3": 12, "g2": 7, "c": 2}  # of 0…1: 1, 0, 0.2, 1, 0.5, 0
+
+
+def test_qualities_weigh_images_in_their_templates(made: Path, tmp_path: Path) -> None:
+    protocol = opened(f"templates:{made}").weighed(rated(tmp_path / "q.csv", **QUALITIES))
+    (done,), faces = embed_protocol(protocol, [colours()], ["plain"])
+    found = verify(protocol, done, faces, "plain")
+    # a/1 is half a RED video frame and a fifth of GREEN; the worst image is all that c/4 has.
+    red, green = np.array([0.5, 0.2]) / np.hypot(0.5, 0.2)
+    wanted = np.tile([red, green, 0.0, -1.0], (10, 1))
+    np.testing.assert_allclose(found.pairs.score.reshape(10, 4), wanted, atol=1e-5)
+    assert "weighed by the qualities" in found.metrics["alignment"]
+    assert (
+        found.metrics["protocol_sha256"] != measure(f"templates:{made}").metrics["protocol_sha256"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("quality", "line"),
+    [
+        ({"r1": 1.0, "g": 2.0}, "no quality of 'c.png' and 3 other images"),
+        (dict.fromkeys(QUALITIES, 3.0), "all images have the quality 3; nothing to weigh"),
+    ],
+)
+def test_qualities_that_weigh_nothing_are_refused(
+    made: Path, tmp_path: Path, quality: dict[str, float], line: str
+) -> None:
+    with pytest.raises(InputError, match=line):
+        opened(f"templates:{made}").weighed(rated(tmp_path / "q.csv", **quality))
+
+
+def test_photographs_that_are_no_templates_have_nothing_to_weigh(tmp_path: Path) -> None:
+    folder = make_rfw(tmp_path, dict.fromkeys(GROUPS, ()))
+    with pytest.raises(InputError, match="has no templates to weigh images in; facestill discard"):
+        opened(f"rfw:{folder}").weighed(Path("q.csv"))
 
 
 def test_identification_of_known_answer(folder: Path) -> None:

@@ -6,8 +6,12 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from eval.reporting.curves import Roc
+from eval.reporting.figures import det_figure, roc_figure
+from eval.reporting.style import picture
 from eval.suites.formats import (
     BEGIN,
     END,
@@ -97,6 +101,13 @@ def test_latex() -> None:
     assert all(line.startswith("% ") for line in lines[:-9])
 
 
+@pytest.mark.parametrize("name", ["[12] ArcFace", "*a"])
+def test_no_row_is_an_option_of_the_line_before(name: str) -> None:
+    """`\\\\` takes a star, and what stands in brackets, of the next line."""
+    lines = latex(table_of(name)).splitlines()
+    assert next(line for line in lines if line.endswith(r"-- \\")).startswith(f"{{{name[0]}}}")
+
+
 def test_csv_is_a_line_a_figure_with_all_digits() -> None:
     rows = list(csv.DictReader(io.StringIO(csv_table(table_of()))))
     assert [row["value"] for row in rows] == ["95.416", "", "99.5", ""]
@@ -130,6 +141,13 @@ def test_no_name_is_a_command_to_latex() -> None:
     assert r"\_\&\%\#\textasciitilde{}\textasciicircum{}" in shown and "\x1b" not in text
 
 
+def test_no_name_is_a_formula_in_a_picture() -> None:
+    ends = np.array([0.0, 1.0])
+    curves = [Roc("LFW", "onnx:$\\frac{$.onnx", ends, ends, 100)]
+    for draw in (roc_figure, det_figure):
+        assert picture(draw(curves)).startswith(b"\x89PNG")
+
+
 def test_no_name_breaks_a_markdown_table_or_the_screen() -> None:
     text = markdown(table_of(HOSTILE, heading=HOSTILE, source=HOSTILE))
     head, _, row, *_ = text.splitlines()
@@ -146,6 +164,9 @@ def test_a_page_takes_the_table_between_its_marks(tmp_path: Path) -> None:
     assert with_table(page, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
     page.write_text("nothing", encoding="utf-8")
     with pytest.raises(InputError, match="no lines <!-- the table begins -->"):
+        with_table(page, "new")
+    page.write_bytes(b"\xff")
+    with pytest.raises(InputError, match=r"README\.md: not UTF-8 text"):
         with_table(page, "new")
     with pytest.raises(InputError, match="no such page"):
         with_table(tmp_path / "none.md", "new")

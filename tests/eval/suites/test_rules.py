@@ -31,8 +31,8 @@ def model(name: str) -> Model:
     return replace(colours(), name=name, sha256=name)
 
 
-def grouped(**accuracy: float) -> dict[str, Any]:
-    groups = {name: {"accuracy": {"value": value}} for name, value in accuracy.items()}
+def grouped(**accuracy: float | None) -> dict[str, Any]:
+    groups = {name: {"accuracy": value and {"value": value}} for name, value in accuracy.items()}
     return {"by_group": {"groups": groups}}
 
 
@@ -84,6 +84,10 @@ def test_frcsyn_s_columns(measured: dict[str, Measured]) -> None:
         "FRCSyn, GAP of TO", "FRCSyn, GAP of AVG",
     ]  # fmt: skip
     assert table.heads[0] == "BUPT"
+    assert table.told == (
+        "FRCSyn: AVG, SD and TO of what was measured are over 2 groups (a, b), those published "
+        "over 8: not to be held against each other",
+    )
 
 
 def test_what_cannot_be_computed_is_a_dash_with_the_reason(measured: dict[str, Measured]) -> None:
@@ -95,6 +99,44 @@ def test_what_cannot_be_computed_is_a_dash_with_the_reason(measured: dict[str, M
     assert found["TO"] == pytest.approx(90.0)
     assert any("no accuracy on rof" in reason for reason in table.reasons)
     assert any("no model named by --baseline" in reason for reason in table.reasons)
+
+
+def test_a_spread_without_one_of_the_groups_is_none(tmp_path: Path) -> None:
+    spread = grouped(a=0.90, b=0.96, c=None)
+    folder = result(tmp_path / "m", people_table(0, people=30), **spread)
+    measured = {name: Measured("pairs:x", {"m": folder}) for name in SETS}
+    suite = frcsyn_suite()
+    table = by_rules(make_table("t", suite, ["m"], measured), suite, measured)
+    found = figures(table, "m")
+    assert [found[name] for name in ("AVG of groups", "SD", "TO")] == [None] * 3
+    assert any("frcsyn: no accuracy of c; its pairs are too few" in why for why in table.reasons)
+
+
+def test_rows_that_are_called_alike_keep_their_own_figures(measured: dict[str, Measured]) -> None:
+    """Two sources print one model, and one prints a model that is measured here."""
+    printed = [
+        {"model": name, "source": source, "figures": {"TO": {"FRCSyn": value}}}
+        for name, source, value in (("M", "S", 96.7), ("M", "T", 95.1), ("syn", "S", 91.0))
+    ]
+    suite = frcsyn_suite(reference=printed)
+    table = by_rules(make_table("t", suite, ["syn", "real"], measured), suite, measured)
+    at = [column.heading for column in table.columns].index("TO")
+    assert [row.cells[at].value for row in table.published] == [96.7, 95.1, 91.0]
+    assert [row.cells[at].value for row in table.measured] == pytest.approx([90.0, 95.0])
+
+
+def test_sdfr_ranks_rows_that_are_called_alike_each_by_its_own(tmp_path: Path) -> None:
+    names = [name.upper() for name in sdfr.SETS]
+    folder = result(tmp_path / "m", people_table(0, people=30))
+    measured = {name: Measured("bin:x", {"m": folder}) for name in names}
+    printed = [
+        {"model": "m", "source": source, "figures": {"accuracy": dict.fromkeys(names, value)}}
+        for source, value in (("S", 99.99), ("T", 1.0))
+    ]
+    suite = suite_of(*names, mean=False, rules="sdfr", reference=printed)
+    table = by_rules(make_table("t", suite, ["m"], measured), suite, measured)
+    assert [row.cells[-2].value for row in table.rows] == [7.0, 14.0, 0.0]
+    assert [row.cells[-1].value for row in table.rows] == [2.0, 1.0, 3.0]
 
 
 def test_sdfr_ranks_among_those_who_have_every_set(tmp_path: Path) -> None:
@@ -148,6 +190,7 @@ def test_one_model_is_handed_in_with_a_threshold(
         (Entry(), "of a --task"),
         (Entry("2.1", None, 0.5), "2 models beside the baseline"),
         (Entry("2.1", "real"), "needs --threshold"),
+        (Entry("2.1", "real", float("nan")), "needs --threshold"),
     ):
         with pytest.raises(InputError, match=said):
             entrant(suite, entry, both)

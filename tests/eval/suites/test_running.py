@@ -15,13 +15,20 @@ from eval import benchmarks
 from eval.photos.models import Model
 from eval.suites import running
 from eval.suites.rules import by_rules
-from eval.suites.running import Measured, measure_all, open_all, require_unlike
+from eval.suites.running import (
+    AbsentError,
+    Measured,
+    locate,
+    measure_all,
+    open_all,
+    require_unlike,
+)
 from eval.suites.table import Table, make_table
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json, write_json
 from manifests.settings.params import Params, Verify
-from manifests.settings.suite import Suite, load_suite
+from manifests.settings.suite import Places, Suite, load_suite
 from tests.conftest import ROOT
 from tests.eval.suites.test_table import suite_of, values
 from tests.protocols import (
@@ -159,6 +166,34 @@ def test_a_result_that_does_not_follow_from_its_scores_is_measured_again(
     run(suite, params, [colours()])
     assert "says accuracy 1.0" in capsys.readouterr().err
     assert read_json(folder / "metrics.json")["accuracy"] == pytest.approx(ACCURACY)
+
+
+@pytest.mark.parametrize("said", [None, [], 3])
+def test_what_holds_no_figures_is_measured_again(here: Path, params: Params, said: object) -> None:
+    suite = suite_named({"LFW": "bin:lfw.bin"})
+    folder = run(suite, params, [colours()])["LFW"].results["colours"]
+    write_json(folder / "metrics.json", said)
+    assert run(suite, params, [colours()])["LFW"].results["colours"] == folder
+    assert read_json(folder / "metrics.json")["accuracy"] == pytest.approx(ACCURACY)
+
+
+def test_a_list_that_cannot_be_read_is_a_dash(here: Path, params: Params) -> None:
+    (here / "data/lfw/pairs.txt").mkdir(parents=True)
+    suite = suite_named({"L": "lfw:lfw", "LFW": "bin:lfw.bin"})
+    measured = run(suite, params, [colours()])
+    assert "data/lfw/pairs.txt: cannot be read" in measured["L"].why_not["colours"]
+    assert measured["LFW"].results
+
+
+def test_a_way_to_open_stands_before_its_folder(here: Path) -> None:
+    (here / "data/IJBC").mkdir()
+    for text, found in (
+        ("ijb:unweighted:IJBC", "ijb:unweighted:data/IJBC"),
+        ("ijb:IJBC", "ijb:data/IJBC"),
+    ):
+        assert locate(Places((text,)), Path("data")) == found
+    with pytest.raises(AbsentError, match="nothing lies at data/unweighted:IJBB"):
+        locate(Places(("ijb:unweighted:IJBB",)), Path("data"))
 
 
 def test_a_broken_benchmark_is_a_dash_and_a_line_and_the_others_are_measured(

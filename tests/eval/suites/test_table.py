@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from eval.suites import table as table_module
 from eval.suites.running import Measured
-from eval.suites.table import Row, Table, make_table
+from eval.suites.table import Column, Row, Table, best_of, make_table
 from manifests.core.files import read_json
 from manifests.core.parsing import parse
-from manifests.settings.suite import Suite
+from manifests.settings.suite import Figure, Suite, load_suite
+from tests.conftest import ROOT
 from tests.eval.test_compare import worse
 from tests.results import people_table, write_result
 
@@ -125,6 +129,23 @@ def test_a_narrow_interval_over_unknown_people_does_not_decide_alone(tmp_path: P
     assert not any(map(any, marks(table).values()))
 
 
+@pytest.mark.parametrize("figure", ["accuracy", "auc", "eer", "tar_at_far[0.01]"])
+def test_nor_does_it_for_any_figure(figure: str) -> None:
+    """As the words beside the mark say."""
+    name = figure.replace("tar_at_far[0.01]", "tar@0.01")
+    sign = -1 if figure == "eer" else 1
+    difference = {name: {"ci95_identity": sorted([sign * 0.01, sign * 0.02])}}
+    facts = {"num_subjects": 60, "num_folds": 10, "subject_rule": "image"}
+    column = Column("A", "x", parse(Figure, figure, "here"))
+    values = {"a": 50.0 + sign, "b": 50.0 - sign}
+
+    def best(p: float) -> str | None:
+        found = {"difference": difference, "mcnemar": {"p_value": p}}
+        return best_of(column, values, dict.fromkeys(values, facts), lambda *_: found)
+
+    assert best(0.3) is None and best(0.01) == "a"
+
+
 def test_with_few_people_nothing_is_marked(tmp_path: Path) -> None:
     good = people_table(4, people=9)
     results = {
@@ -157,6 +178,58 @@ def test_figures_of_groups_are_found_by_their_way(tmp_path: Path) -> None:
         "groups is no single figure",
         "its results have no identification",
     ]
+
+
+def test_numbers_and_thresholds_are_no_shares(tmp_path: Path) -> None:
+    found = {"num_probes": 300, "tpir_at_fpir": {"0.01": {"value": 0.5, "threshold": 0.31}}}
+    folder = result(tmp_path / "m", people_table(1, people=20), identification=found)
+    columns = {
+        "probes": "identification.num_probes",
+        "TPIR": "identification.tpir_at_fpir[0.01]",
+        "at": "identification.tpir_at_fpir[0.01].threshold",
+    }
+    suite = suite_of("T", columns=columns, mean=False)
+    table = make_table("t", suite, ["m"], {"T": Measured("templates:x", {"m": folder})})
+    assert values(table.measured[0]) == [300, 50.0, 0.31]
+
+
+def test_the_open_set_figure_of_two_galleries_is_their_mean(tmp_path: Path) -> None:
+    """Among the people of both there is no stranger: every probe of IJB has a mate in one."""
+    found = {
+        "tpir_at_fpir": {"0.01": None},
+        "mean_over_galleries": {"tpir_at_fpir": {"0.01": 0.875}},
+    }
+    folder = result(tmp_path / "m", people_table(1, people=20), identification=found)
+    suite = load_suite(ROOT / "manifests/suites/ijb.yaml")
+    measured = {name: Measured("ijb:x", {"m": folder}) for name in suite.benchmarks}
+    table = make_table("ijb", suite, ["m"], measured)
+    shown = dict(zip(table.heads, values(table.measured[0]), strict=True))
+    assert shown["IJB-C, TPIR at FPIR 1 %, mean of galleries"] == pytest.approx(87.5)
+
+
+def test_results_of_one_benchmark_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Read:
+        """Stands for a result."""
+
+    held: list[weakref.ref[Read]] = []
+
+    def read(folder: Path) -> Read:
+        made = Read()
+        held.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(table_module, "read_result", read)
+    monkeypatch.setattr(table_module, "paired", lambda a, b: {})
+    models = ("x", "y", "z")
+    measured = {
+        name: Measured("orl", {model: Path(name, model) for model in models}) for name in "ABC"
+    }
+    compare = table_module._comparing(measured)
+    for name in measured:
+        for other in models[1:]:
+            compare(name, "x", other)
+    gc.collect()
+    assert len(held) == 9 and sum(each() is not None for each in held) == 3
 
 
 def test_published_rows_stand_apart_as_they_are_printed(folders: dict[str, Path]) -> None:

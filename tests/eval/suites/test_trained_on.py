@@ -25,16 +25,18 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def make_run(*stores: FaceStore, used: int = 50) -> None:
+def make_run(
+    *stores: FaceStore, used: int = 50, run: Path = RUN, after: str | None = None, **params: object
+) -> None:
     roots = {store.path.as_posix(): store.root for store in stores}
     card = StudentCard(
         "small-resnet", 32, 0.25, 16, "arcface112", "cosine", "plain", canonical_json(roots),
         "0" * 64, "unknown", 640,
     )  # fmt: skip
     network = build_student("small-resnet", input_size=32, width=0.25, embedding_width=16)
-    save_student(RUN / FILE, network, card)
-    sha256 = load_student(RUN).sha256
-    write_json(RUN / LOG, {"student": {"sha256": sha256}, "num_faces": used})
+    save_student(run / FILE, network, card)
+    log = {"student": {"sha256": load_student(run).sha256}, "num_faces": used}
+    write_json(run / LOG, log | {"after": after, "params": params})
 
 
 def usable(store: FaceStore) -> int:
@@ -61,6 +63,33 @@ def test_identities_are_counted_where_every_face_has_one() -> None:
     ]
     make_run(*stores)
     assert faces_of_run(RUN).identities == 14
+
+
+def test_faces_of_the_runs_before_count_too() -> None:
+    """A run that goes on with all faces saw no more than it says; one that chose some of them, or
+    looked at others and left the student as it was, saw those of the runs before beside."""
+    pool, _ = make_round("pool", 90, seed=1)
+    real, _ = make_round("people", 30, seed=2, real_faces="of our staff, who agreed")
+    first = Path("runs/first")
+    make_run(pool, used=60, run=first)
+    make_run(pool, used=70, after="first")
+    assert faces_of_run(RUN).used == 70
+    make_run(pool, used=20, after="first", chosen={"rounds": {}})
+    assert faces_of_run(RUN).used == 80
+    make_run(pool, used=20, after="first", runs={"mine": {"identities": {"part": 0}}})
+    assert faces_of_run(RUN).used == 80
+    make_run(real, used=25, run=first)
+    make_run(pool, used=20, after="first")  # of the head alone: its card names no other stores
+    faces = faces_of_run(RUN)
+    assert (faces.used, faces.photographs) == (45, usable(real))
+
+
+@pytest.mark.parametrize("name", ["gone", "mine"])
+def test_a_run_before_that_is_not_at_hand_cannot_keep_a_cap(name: str) -> None:
+    pool, _ = make_round("pool", 20)
+    make_run(pool, after=name)
+    with pytest.raises(InputError, match=f"runs/{name}: no run that runs/mine could continue"):
+        faces_of_run(RUN)
 
 
 def test_a_store_that_is_not_at_hand_cannot_keep_a_cap() -> None:

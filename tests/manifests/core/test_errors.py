@@ -32,6 +32,19 @@ def test_bad_input_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr() == ("", "error: a.csv: 3 columns, expected 4\n")
 
 
+def test_what_a_stranger_wrote_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    faults = Faults("a.csv")
+    faults.note("\x1b[2J\x07no image\u202e b.png")
+    assert faults.first == ["[2J no image b.png"]
+
+    def main() -> None:
+        raise InputError("a.csv: \x1b[2Jno image é.png")
+
+    with pytest.raises(SystemExit):
+        run_command(main)
+    assert capsys.readouterr().err == "error: a.csv: [2Jno image é.png\n"
+
+
 def several(count: int) -> Callable[[], None]:
     def main() -> None:
         faults = Faults("a.csv")

@@ -51,7 +51,8 @@ def test_margins_have_the_papers_defaults(tmp_path: Path) -> None:
     found = {name: loaded(tmp_path, {"loss": name}).loss.margin for name in MARGINS}
     assert found["arcface"] == Margin("arcface", scale=64.0, margin=0.5)
     assert found["cosface"] == Margin("cosface", margin=0.4)
-    assert found["adaface"] == Margin("adaface", margin=0.4, concentration=0.333)
+    adaface = Margin("adaface", margin=0.4, concentration=0.333, first_norms="released")
+    assert found["adaface"] == adaface
     assert found["elastic-arcface"] == Margin("elastic-arcface", margin=0.5, margin_spread=0.05)
 
 
@@ -62,6 +63,8 @@ def test_terms_say_what_they_need(tmp_path: Path) -> None:
     assert (both.needs_teacher, both.needs_identities) == (True, ("arcface",))
     assert loaded(tmp_path, {"loss": "ekd"}).loss.needs_identities == ("ekd",)
     assert not loaded(tmp_path, {"loss": "relational"}).loss.needs_identities
+    centred = loaded(tmp_path, {"loss": {"name": "arcface", "centres": "adadistill"}}).loss
+    assert centred.needs_teacher and centred.needs_identities == ("arcface",)
     assert both.terms[0] == Cosine("cosine")
 
 
@@ -108,6 +111,21 @@ def test_quality_is_learnt_beside_a_margin_or_on_top_of_a_run(tmp_path: Path) ->
             r"gkd compares the logits .* name a margin beside it",
         ),
         (["arcface", "cosface"], r"loss: arcface, cosface: one margin, gkd and cr-fiqa at most"),
+        ({"name": "cosface", "monotonic": False}, r"cosface has no monotonic"),
+        ({"name": "arcface", "first_norms": "batch"}, r"arcface has no first_norms"),
+        ({"name": "adaface", "first_norms": "none"}, r"first_norms: 'none', expected one of rel"),
+        ({"name": "arcface", "sample_rate": 0}, r"sample_rate: 0, expected more than 0 and at mo"),
+        ({"name": "arcface", "centres": "mine"}, r"centres: 'mine', expected one of learnt, adad"),
+        ({"name": "mse", "memory": 2}, r"unknown key 'memory'"),
+        ({"name": "relational", "memory": 70000}, r"memory: 70000, expected 0 to 65536"),
+        (
+            [{"name": "cosface", "sample_rate": 0.5}, {"name": "gkd", "head": "runs/t"}],
+            r"gkd compares the logits of all identities, sample_rate 0.5 of cosface leaves some o",
+        ),
+        (
+            ["cosface", {"name": "gkd", "head": "runs/t", "group_size": 50, "mass": 0.9}],
+            r"loss\[1\]: group_size 50 beside mass, which finds a size; leave one out",
+        ),
         ("cr-fiqa", r"cr-fiqa learns from the prototypes of a margin; name one beside it"),
         (["arcface", "cr-fiqa", "cr-fiqa"], r"one margin, gkd and cr-fiqa at most"),
         (

@@ -43,6 +43,7 @@ WHOLE = merged(  # what params.yaml leaves out is said here
         "render": {"retries": [{"detect_size": 160, "detect_threshold": -1.0}]},
         "train": {
             "student": {"projected_from": 64},
+            "engine": {"beta2": 0.999, "faces_an_identity": 4},
             "teachers": {"a": 2, "b": {"weight": 0.5, "projection": True}},
             "embedding_width": 128,
             "snapshots": ["one"],

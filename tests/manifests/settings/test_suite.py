@@ -52,6 +52,8 @@ def test_a_suite_keeps_its_order(tmp_path: Path) -> None:
         ("accuracy: accuracy", "a: {LFW: auc}", "columns: a: missing key 'else'"),
         ("accuracy: accuracy", "a: {else: auc, LFV: eer}", "columns: a: unknown benchmark 'LFV'"),
         (GOOD, "[", "not readable as YAML"),
+        ("ORL: orl", "LFW: orl", "key 'LFW' on lines 2 and 2"),
+        ("title: Two", "title: Two\ntitle: Three", "key 'title' on lines 1 and 2"),
         (GOOD, "title: T\nbenchmarks: {}", "benchmarks: none; name at least one"),
         ("title: Two", "title: Two\nrules: frcsin", "'frcsin', expected one of frcsyn, sdfr"),
     ],
@@ -62,6 +64,22 @@ def test_a_wrong_suite_is_refused_in_one_line(
     with pytest.raises(InputError) as caught:
         load(tmp_path, GOOD.replace(old, new))
     assert said in str(caught.value) and str(caught.value).startswith(str(tmp_path / "toy.yaml"))
+
+
+@pytest.mark.parametrize("item", ["[{}]", "{{<<: [{}]}}"])
+def test_aliases_of_aliases_are_refused_at_once(tmp_path: Path, item: str) -> None:
+    """Eleven lines that stand for six to the eleventh values, in an error's words or merged."""
+    lines = [
+        f"  A{at}: &a{at} " + item.format(", ".join([f"*a{at - 1}"] * 6)) for at in range(1, 12)
+    ]
+    text = "\n".join(["benchmarks:", "  A0: &a0 {x: orl}", *lines, "title: *a11"])
+    with pytest.raises(InputError, match="with its aliases written out more than 100,000 values"):
+        load(tmp_path, text)
+
+
+def test_what_holds_itself_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="title: "):
+        load(tmp_path, "title: &a [*a]\nbenchmarks: {ORL: orl}")
 
 
 def test_a_kind_that_there_is_not_is_refused_by_its_benchmark(tmp_path: Path) -> None:

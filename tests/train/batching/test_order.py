@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.toys import make_round
 from train.batching.batches import Batch, BatchStream
-from train.batching.order import Order, Pool
+from train.batching.order import Order, Pool, Together, by_identity
 from train.batching.sources import Source, open_source
 
 WEIGHTS = st.floats(0.05, 3.5)
@@ -85,6 +85,75 @@ def test_extras_are_drawn_anew_every_epoch() -> None:
     order = Order([np.arange(256)], [0.25], pool_rows=64, seed=1)
     first, second = (set(first_faces(order, 64, at)) for at in (0, 64))
     assert len(first) == len(second) == 64 and first != second
+
+
+LABELLED = st.tuples(st.integers(0, 100), st.integers(1, 30), st.sampled_from([2, 3, 4, 8]))
+
+
+def balanced(seed: int, people: int, faces: int, pool_rows: int = 192) -> Order:
+    """Of 500 rows with an identity, stored together as rounds have them, and 90 of nobody, in two
+    sources; the second is shown twice and a half."""
+    rng = np.random.default_rng(seed)
+    labels = [np.sort(rng.integers(0, people, 500)), np.full(90, -1)]
+    labels[1][::3] = people
+    together = Together(faces, labels)
+    usable = [np.flatnonzero((7 * np.arange(len(own)) + 1) % 5) for own in labels]
+    return Order(usable, [1.0, 2.5], pool_rows=pool_rows, seed=seed, together=together)
+
+
+@given(LABELLED, st.integers(0, 1))
+def test_faces_of_an_identity_together_are_each_seen_as_often(
+    drawn: tuple[int, int, int], epoch: int
+) -> None:
+    order = balanced(*drawn)
+    plain = Order(order.usable, [1.0, 2.5], pool_rows=192, seed=order.seed)
+    start = epoch * order.num_faces
+    found, expected = (first_faces(each, order.num_faces, start) for each in (order, plain))
+    assert Counter(found) == Counter(expected)
+    assert found != expected
+
+
+@given(LABELLED, st.integers(0, 900))
+def test_any_face_can_be_the_first_of_those_together(
+    drawn: tuple[int, int, int], start: int
+) -> None:
+    order = balanced(*drawn)
+    assert first_faces(order, 50, start) == first_faces(order, start + 50)[start:]
+
+
+@given(LABELLED)
+def test_as_many_slots_as_a_pool_has_are_one_identity_s(drawn: tuple[int, int, int]) -> None:
+    """A slot is counted where every batch of a multiple of it begins; a pool of everybody's whole
+    slots may have to break one up where it begins amid one."""
+    order, faces = balanced(*drawn), drawn[2]
+    assert order.together is not None
+    at, whole = 0, 0
+    stream: list[int] = []
+    for pool in islice(order.pools(0), 12):
+        labels = order.together.of(pool.parts)
+        counts = Counter(labels[labels >= 0].tolist())
+        whole += sum(count // faces for count in counts.values())
+        stream += labels[pool.order].tolist()
+        slots = np.array(stream[: len(stream) // faces * faces]).reshape(-1, faces)
+        alike = int(((slots == slots[:, :1]).all(axis=1) & (slots[:, 0] >= 0)).sum())
+        at += 1
+        assert alike >= whole - at
+
+
+def test_slots_of_one_identity_are_not_told_by_their_place() -> None:
+    """Those of nobody are not all at the end of a pool."""
+    rng, labels = np.random.default_rng(0), np.repeat([-1, 0, 1, 2, 3], [64, 16, 16, 16, 16])
+    places = [np.flatnonzero(labels[by_identity(labels, 4, 0, rng)] < 0).mean() for _ in range(200)]
+    assert np.mean(places) == pytest.approx(63.5, abs=5 * 13 / 200**0.5)  # a mean of 16 slots' own
+
+
+def test_each_slot_of_a_whole_pool_is_another_identity_s() -> None:
+    labels = np.repeat(np.arange(8), 4)
+    found = labels[by_identity(labels, 4, 0, np.random.default_rng(0))].reshape(8, 4)
+    assert (found == found[:, :1]).all() and sorted(found[:, 0].tolist()) == list(range(8))
+    shifted = labels[by_identity(labels, 4, 3, np.random.default_rng(0))]  # one is broken up
+    inner = shifted[1:29].reshape(7, 4)
+    assert (inner == inner[:, :1]).all() and len(set(shifted[[0, 29, 30, 31]].tolist())) == 1
 
 
 @pytest.fixture

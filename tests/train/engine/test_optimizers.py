@@ -11,10 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from manifests.settings.objectives import Margin
 from manifests.settings.params import load_params
 from manifests.settings.training import Run, Train
 from tests.conftest import ROOT
-from train.engine.optimizers import Average, learning_rate, make_optimizer, orthogonalised
+from train.engine.optimizers import (
+    Average,
+    learning_rate,
+    make_optimizer,
+    orthogonalised,
+    sampled_rows,
+)
+from train.losses.margin_heads import MarginHead
 from train.losses.objectives import Objective, Supervision
 
 
@@ -163,6 +171,110 @@ def test_muon_decays_filters_at_the_rate_itself(train: Train) -> None:
     network.weight.grad = torch.zeros_like(before)
     optimizer.step()
     torch.testing.assert_close(network.weight, before * 0.95)
+
+
+def test_the_second_beta_is_what_params_say(train: Train) -> None:
+    """Two gradients, 3 and 0: the second step is that of AdamW's formula."""
+    for name in ("adamw", "muon"):
+        network = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(network.weight)
+        own = with_engine(train, optimizer=name, beta2=0.5)
+        optimizer = make_optimizer(network, Length(), own)
+        for gradient in (3.0, 0.0):
+            for group in optimizer.param_groups:
+                group.update(lr=0.1, weight_decay=0.0)
+            network.weight.grad = torch.full((1, 1), gradient)
+            optimizer.step()
+        mean, square = 0.9 * 0.1 * 3 / (1 - 0.9**2), 0.5 * 0.5 * 9 / (1 - 0.5**2)
+        assert float(network.weight.detach()) == pytest.approx(-0.1 - 0.1 * mean / square**0.5)
+
+
+NAMES = ("adamw", "sgd", "muon")
+
+
+def heads_step(
+    head: MarginHead, optimizer: torch.optim.Optimizer, labels: Tensor, seed: int
+) -> None:
+    outputs = torch.randn(len(labels), 5, generator=torch.Generator().manual_seed(seed))
+    optimizer.zero_grad(set_to_none=True)
+    head(outputs, labels)[0].backward()
+    for group in optimizer.param_groups:
+        group["lr"] = 0.01
+    with sampled_rows(head, optimizer):
+        optimizer.step()
+
+
+def moments_of(optimizer: torch.optim.Optimizer, parameter: Tensor) -> list[Tensor]:
+    state = optimizer.state[parameter]
+    return [own.clone() for own in state.values() if getattr(own, "shape", ()) == parameter.shape]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_prototypes_that_were_not_sampled_stay_where_they_are(train: Train, name: str) -> None:
+    torch.manual_seed(0)
+    head = MarginHead(Margin("arcface", sample_rate=0.25), 40, 5)
+    optimizer = make_optimizer(nn.Identity(), head, with_engine(train, optimizer=name))
+    for seed in range(4):
+        whole = head.prototypes.detach().clone()
+        before = moments_of(optimizer, head.prototypes)
+        heads_step(head, optimizer, torch.tensor([3, 9, 3, -1]), seed)
+        assert head.sampled is not None and head.prototypes.shape == (40, 5)
+        still = torch.ones(40, dtype=torch.bool)
+        still[head.sampled] = False
+        after = moments_of(optimizer, head.prototypes)
+        assert len(after) == {"adamw": 2, "sgd": 1, "muon": 2}[name]
+        assert torch.equal(head.prototypes[still], whole[still])
+        assert (head.prototypes[~still] != whole[~still]).all(dim=1).all()
+        for old, new in zip(before, after, strict=False):
+            assert torch.equal(old[still], new[still]) and not torch.equal(old, new)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dense", [False, True], ids=["sparse", "dense"])
+def test_a_step_of_sampled_rows_is_that_of_a_matrix_of_them(
+    train: Train, name: str, dense: bool
+) -> None:
+    """`dense`: as several processes add their gradients up."""
+    own = with_engine(train, optimizer=name)
+    rows, generator = torch.tensor([1, 4, 7]), torch.Generator().manual_seed(0)
+    head = MarginHead(Margin("arcface", sample_rate=0.5), 9, 5)
+    small = nn.Linear(5, 3, bias=False)
+    small.weight.data.copy_(head.prototypes[rows])
+    optimizers = [make_optimizer(each, Length(), own) for each in (head, small)]
+    for _ in range(3):
+        gradient = torch.randn(3, 5, generator=generator)
+        small.weight.grad = gradient.clone()
+        whole = torch.sparse_coo_tensor(rows[None], gradient, (9, 5), check_invariants=True)
+        head.prototypes.grad, head.sampled = whole.to_dense() if dense else whole, rows
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = 0.01
+        with sampled_rows(head, optimizers[0]):
+            optimizers[0].step()
+        optimizers[1].step()
+    assert torch.equal(head.prototypes[rows], small.weight)
+
+
+def test_all_rows_are_a_whole_step_to_the_bit(train: Train) -> None:
+    everybody, ends = torch.arange(12), []
+    for rate in (1.0, 0.5):  # the batch shows all: none is left out
+        torch.manual_seed(0)
+        head = MarginHead(Margin("arcface", sample_rate=rate), 12, 5)
+        optimizer = make_optimizer(nn.Identity(), head, with_engine(train, optimizer="adamw"))
+        for seed in range(3):
+            heads_step(head, optimizer, everybody, seed)
+        ends.append([head.prototypes.detach(), *moments_of(optimizer, head.prototypes)])
+    assert all(torch.equal(*both) for both in zip(*ends, strict=True))
+
+
+def test_a_step_that_is_not_made_leaves_the_matrix_whole(train: Train) -> None:
+    head = MarginHead(Margin("arcface", sample_rate=0.25), 40, 5)
+    before = head.prototypes.detach().clone()
+    optimizer = make_optimizer(nn.Identity(), head, train)
+    head(torch.randn(2, 5), torch.tensor([1, 2]))[0].backward()
+    with pytest.raises(KeyError), sampled_rows(head, optimizer):
+        raise KeyError
+    assert torch.equal(head.prototypes.detach(), before)
 
 
 def test_the_average_is_that_of_the_formula() -> None:

@@ -9,15 +9,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from manifests.core.errors import InputError
+from manifests.settings.params import load_params
 from tests.toys import make_round
 from tests.train.toys import LONGER, OUT, start, write_params
 from train.checkpoint import LOG, load_student
 from train.engine.processes import Processes, described
 from train.engine.state import STATE
+from train.engine.supervised import open_plan
+from train.engine.trainer import train_run
+from train.losses.margin_heads import load_head
 
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
 
@@ -86,6 +91,26 @@ def test_two_processes_see_the_same_faces_and_learn_the_same(folder: Path) -> No
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     for name, value in load_student(OUT).network.state_dict().items():
         torch.testing.assert_close(value, network[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("centres", ["learnt", "adadistill"])
+def test_two_processes_sample_the_same_identities_and_learn_the_same(
+    centres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each adds its share to the gradient of the same prototypes, or moves them by the faces of
+    all. Pairs within a batch are of a share: they weigh nothing here, but are remembered."""
+    monkeypatch.chdir(tmp_path)
+    make_round("pool", 150, seed=1, origin="boundary", identity_id=np.arange(150) % 50)
+    margin = {"name": "cosface", "sample_rate": 0.5, "centres": centres}
+    pairs = {"name": "relational", "memory": 2, "weight": 1e-7}
+    write_params({"loss": [margin, pairs]}, batch_norm="frozen", optimizer="sgd")
+    train_run(open_plan("start", ["pool"], None, load_params()), OUT)
+    alone, (head, _) = json.loads((OUT / LOG).read_text()), load_head(OUT)
+    shutil.rmtree(OUT)
+    together, (other, _) = finish(*TORCHRUN), load_head(OUT)
+    losses = [[line["loss"] for line in log["history"]] for log in (alone, together)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    torch.testing.assert_close(other.prototypes, head.prototypes, rtol=1e-3, atol=1e-5)
 
 
 def test_ctrl_c_ends_training_in_one_line_and_it_goes_on(folder: Path) -> None:

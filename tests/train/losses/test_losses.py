@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from manifests.settings.objectives import Grouped
 from tests.references import losses as slow
 from train.losses import grouped as groups
 from train.losses.regression import (
@@ -112,6 +115,19 @@ class TestRelations:
         assert turned == pytest.approx(float(relational(*tensors(outputs, targets))), rel=1e-4)
         assert float(relational(*tensors(outputs @ rotation, outputs))) < 1e-10
 
+    @given(SEEDS)
+    def test_earlier_faces_make_more_pairs(self, seed: int) -> None:
+        outputs, targets = pair(seed, width=9)
+        ours, theirs = tensors(outputs, targets)
+        found = relational(ours[:4], theirs[:4], ours[4:], theirs[4:])
+        assert float(found) == pytest.approx(slow.relational(outputs, targets, now=4), rel=1e-4)
+
+    def test_earlier_faces_are_somebody_too(self) -> None:
+        same, different = pair_kinds(torch.tensor([4, -1]), torch.tensor([4, 7, -1]))
+        #                        0-1    0-4    0-7   0-none -: with nobody's face
+        assert same.tolist() == [False, True, False, False, False, False, False]
+        assert different.tolist() == [False, False, True, False, False, False, False]
+
     def test_pairs_are_of_one_person_of_two_or_of_nobody_known(self) -> None:
         same, different = pair_kinds(torch.tensor([4, -1, 4, 7]))
         #                  0-1    0-2   0-3    1-2    1-3    2-3
@@ -150,38 +166,62 @@ class TestRelations:
         assert float(loss.detach()) == 0.0 and outputs.grad is not None
 
 
-OPTIONS = {"temperature": 4.0, "primary_weight": 4.0, "mass": 0.93, "step": 2}
+def term(**options: Any) -> Grouped:
+    return Grouped("gkd", "runs/tutor", **options)
+
+
+RULES = {"batch": slow.released_group_size, "row": slow.group_size_by_row}
+PEAKS = st.sampled_from([1.0, 9.0, 40.0])  # spread of logits: all alike likely, or one certain
 
 
 class TestGroups:
-    @given(SEEDS, st.sampled_from([0.05, 0.5, 0.93, 0.999]), st.sampled_from([1, 3, 10]))
-    def test_grouped_is_its_twin(self, seed: int, mass: float, step: int) -> None:
+    @given(SEEDS, st.sampled_from([1, 3, 12, 40]))
+    def test_grouped_is_its_twin(self, seed: int, size: int) -> None:
         rng = np.random.default_rng(seed)
         student, teacher = rng.normal(0, 9, (5, 12)), rng.normal(0, 9, (5, 12))
         labels = rng.integers(-1, 12, 5)
-        options = {**OPTIONS, "mass": mass, "step": step}
-        found = groups.grouped(*tensors(student, teacher), torch.from_numpy(labels), **options)
-        expected = slow.grouped(student, teacher, labels.tolist(), **options)
+        found = groups.grouped(
+            *tensors(student, teacher), torch.from_numpy(labels), term(group_size=size)
+        )
+        expected = slow.grouped(student, teacher, labels.tolist(), 4.0, 4.0, min(size, 12))
         assert float(found) == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+    @given(SEEDS, st.sampled_from([0.05, 0.5, 0.93, 0.999]), st.sampled_from([1, 3, 10]), PEAKS,
+           st.sampled_from(sorted(RULES)))  # fmt: skip
+    def test_a_size_is_its_twin_s(
+        self, seed: int, mass: float, step: int, peak: float, grouping: Literal["batch", "row"]
+    ) -> None:
+        student = np.random.default_rng(seed).normal(0, peak, (6, 40))
+        options = {"mass": mass, "group_step": step, "group_temperature": 2.0}
+        found = groups.group_size(torch.from_numpy(student), term(grouping=grouping, **options))
+        assert found == RULES[grouping](student, mass, step, 2.0)
+
+    @pytest.mark.parametrize("alignment", [0.0, 0.3, 0.5, 0.6, 0.7, 0.9])
+    def test_the_default_size_is_the_released_one_at_any_alignment(self, alignment: float) -> None:
+        logits = slow.aligned_logits(alignment, num_identities=4000, batch=32, width=512, seed=5)
+        found = groups.group_size(torch.from_numpy(logits), term())
+        assert found == slow.released_group_size(logits, 0.93, 100, 1.0)
+        assert (found <= 101) == (alignment >= 0.7) and (found > 2000) == (alignment <= 0.5)
 
     def test_like_logits_lose_nothing(self) -> None:
         logits = torch.randn(4, 9)
-        found = groups.grouped(logits, logits, torch.arange(4), **OPTIONS)
+        found = groups.grouped(logits, logits, torch.arange(4), term())
         assert float(found) == pytest.approx(0.0, abs=1e-5)
 
     def test_the_tail_is_not_taught(self) -> None:
         """Two identities outside of the group swap their logits: their sum is the same."""
         teacher = torch.tensor([[9.0, 8.0, -3.0, -1.0]])
         student = torch.tensor([[9.0, 8.0, -1.0, -3.0]])
-        options = {**OPTIONS, "mass": 0.5}
-        found = groups.grouped(student, teacher, torch.tensor([0]), **options)
+        found = groups.grouped(student, teacher, torch.tensor([0]), term(group_size=2))
         assert float(found) == pytest.approx(0.0, abs=1e-5)
 
-    def test_the_own_identity_is_always_in_the_group(self) -> None:
-        group = groups.primary_group(torch.tensor([[3.0, 2.0, 1.0]]), torch.tensor([2]), 1)
-        assert group.tolist() == [[True, False, True]]
+    def test_the_own_identity_is_one_of_the_group(self) -> None:
+        logits = torch.tensor([[3.0, 2.0, 1.0]])
+        for count, expected in ((1, [False, False, True]), (2, [True, False, True])):
+            group = groups.primary_group(logits, torch.tensor([2]), count)
+            assert group.tolist() == [expected]
 
     def test_without_a_label_there_is_no_loss(self) -> None:
         logits = torch.randn(2, 3, requires_grad=True)
-        loss = groups.grouped(logits, logits * 2, torch.tensor([-1, -1]), **OPTIONS)
+        loss = groups.grouped(logits, logits * 2, torch.tensor([-1, -1]), term())
         assert float(loss.detach()) == 0.0

@@ -27,10 +27,13 @@ def row(cosine: float) -> torch.Tensor:
     return torch.tensor([[0.25, cosine, -0.5]])
 
 
-@given(COSINES, st.floats(0, 1))
-def test_arcface_adds_to_the_angle_of_the_own_identity(cosine: float, margin: float) -> None:
-    (found,) = arcface_logits(row(cosine), LABELS, torch.tensor([margin]), 64.0).tolist()
-    expected = [16.0, slow.arcface_logit(cosine, margin, 64.0), -32.0]
+@given(COSINES, st.floats(0, 1), st.booleans())
+def test_arcface_adds_to_the_angle_of_the_own_identity(
+    cosine: float, margin: float, monotonic: bool
+) -> None:
+    margins = torch.tensor([margin])
+    (found,) = arcface_logits(row(cosine), LABELS, margins, 64.0, monotonic=monotonic).tolist()
+    expected = [16.0, slow.arcface_logit(cosine, margin, 64.0, monotonic), -32.0]
     if abs(math.acos(cosine) + margin - math.pi) > 1e-3:  # either side of where the angle ends
         assert found == pytest.approx(expected, abs=1e-2)
 
@@ -111,5 +114,26 @@ def test_a_margin_makes_it_harder_and_its_gradient_is_finite_everywhere(name: st
 @pytest.mark.parametrize("name", ["arcface", "cosface"])
 def test_the_own_logit_rises_with_the_cosine(name: str) -> None:
     cosines = torch.linspace(-1, 1, 201)[:, None]
-    own = margined(name, cosines, torch.zeros(201, dtype=torch.long))[:, 0]
+    labels = torch.zeros(201, dtype=torch.long)
+    own = margined(name, cosines, labels)[:, 0]
     assert (own.diff() > -1e-4).all()
+
+
+def test_arcface_as_it_is_lets_off_a_face_opposite_to_its_identity() -> None:
+    cosines = torch.linspace(-1, 1, 201)[:, None]
+    labels = torch.zeros(201, dtype=torch.long)
+    own = margined("arcface", cosines, labels)[:, 0]
+    plain = arcface_logits(cosines, labels, torch.full((201,), 0.5), 64.0, monotonic=False)
+    assert plain[0, 0] > own[0]
+    assert plain[:, 0].argmin() > 0 and torch.equal(plain[20:, 0], own[20:])
+
+
+@pytest.mark.parametrize("name", ["arcface", "cosface", "adaface"])
+def test_nobody_is_moved_who_is_not_the_own_identity(name: str) -> None:
+    cosines = torch.rand(3, 5) - 0.5
+    labels = torch.tensor([2, -1, 0])
+    found = margined(name, cosines, labels)
+    others = torch.ones_like(cosines, dtype=torch.bool)
+    others[0, 2] = others[2, 0] = False
+    assert torch.equal(found[others], 64.0 * cosines[others])
+    assert not (found == 64.0 * cosines)[~others].any()

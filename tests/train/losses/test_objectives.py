@@ -25,14 +25,14 @@ from train.losses.objectives import (
     make_objective,
     teachers_of,
 )
-from train.losses.terms import GroupedComparison, RankComparison, Target
+from train.losses.terms import Comparison, GroupedComparison, RankComparison, Target, comparison
 
 WIDTH, OTHER, BATCH, IDENTITIES = 6, 9, 8, 4
 LABELS = torch.tensor([0, 1, 1, -1, 2, 3, 0, -1])
 
 
 def drawn(seed: int, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed % 2**32))
 
 
 OUTPUTS = drawn(1, BATCH, WIDTH)
@@ -146,6 +146,17 @@ class TestMargins:
         expected = value(objective(params, "cosine")) + 0.1 * value(alone)
         assert value(both) == pytest.approx(expected, rel=1e-5)
 
+    def test_centres_are_the_teacher_s_standardised_embeddings(self, params: Params) -> None:
+        made = objective(params, {"name": "cosface", "centres": "adadistill-unweighted"},
+                         teachers={"dlib-resnet": Tuition()})  # fmt: skip
+        assert not [p for p in made.parameters() if p.requires_grad]
+        opposite = -STANDARDISED  # so that the centre is the teacher's
+        only = {"dlib-resnet": RAW["dlib-resnet"]}
+        made(opposite, Supervision(only, torch.tensor([0, 1, 2, 3, -1, -1, -1, -1]), 0))
+        found = dict(made.named_parameters())["head.prototypes"]
+        expected = torch.nn.functional.normalize(STANDARDISED[:4])
+        torch.testing.assert_close(found.detach(), expected, atol=1e-4, rtol=0)
+
     @pytest.mark.parametrize("name", ["arcface", "cosface", "adaface", "elastic-arcface"])
     def test_unlabelled_faces_move_neither_student_nor_prototypes(
         self, params: Params, name: str
@@ -191,6 +202,53 @@ class TestMargins:
     def test_running_figures_begin_with_the_first_batch(self) -> None:
         found = running(torch.tensor([float("nan"), 2.0]), torch.tensor([5.0, 6.0]), 0.25)
         assert found.tolist() == [5.0, 3.0]
+
+
+class TestMemory:
+    TERMS = ("relational", "ekd")
+
+    def memorised(self, name: str, batches: int) -> Comparison:
+        (term,) = Losses.parsed({"name": name, "memory": batches}, "loss").terms
+        return comparison(term)
+
+    def losses(self, made: Comparison, steps: range) -> list[Tensor]:
+        return [
+            made(drawn(at, BATCH, WIDTH), drawn(-at, BATCH, OTHER), LABELS, TARGETS["other"])
+            for at in steps
+        ]
+
+    def test_pairs_are_made_with_the_last_batches(self) -> None:
+        found = self.losses(self.memorised("relational", 2), range(1, 5))
+        for step, loss in enumerate(found, start=1):
+            seen = range(step, max(0, step - 3), -1)  # this one and two before
+            ours = np.concatenate([drawn(at, BATCH, WIDTH).numpy() for at in seen])
+            theirs = np.concatenate([drawn(-at, BATCH, OTHER).numpy() for at in seen])
+            assert float(loss) == pytest.approx(slow.relational(ours, theirs, now=BATCH), rel=1e-4)
+
+    @pytest.mark.parametrize("name", TERMS)
+    def test_what_is_remembered_comes_back_with_the_state(self, name: str) -> None:
+        straight, first, then = (self.memorised(name, 2) for _ in "abc")
+        expected = self.losses(straight, range(1, 7))[4:]
+        self.losses(first, range(1, 5))
+        then.load_state_dict({key: tensor.clone() for key, tensor in first.state_dict().items()})
+        assert torch.equal(torch.stack(self.losses(then, range(5, 7))), torch.stack(expected))
+        assert not torch.equal(torch.stack(self.losses(self.memorised(name, 2), range(5, 7))),
+                               torch.stack(expected))  # fmt: skip
+
+    @pytest.mark.parametrize("name", TERMS)
+    def test_faces_of_the_past_get_no_gradient(self, name: str) -> None:
+        made = self.memorised(name, 1)
+        past = OUTPUTS.clone().requires_grad_(True)
+        made(past, RAW["other"], LABELS, TARGETS["other"])
+        now = drawn(9, BATCH, WIDTH).requires_grad_(True)
+        made(now, drawn(8, BATCH, OTHER), LABELS, TARGETS["other"]).backward()
+        assert past.grad is None and now.grad is not None and now.grad.any()
+
+    @pytest.mark.parametrize("name", TERMS)
+    def test_none_is_kept_where_none_is_asked_for(self, name: str) -> None:
+        made = self.memorised(name, 0)
+        self.losses(made, range(1, 3))
+        assert not [key for key in made.state_dict() if "memory" in key]
 
 
 class TestRanks:

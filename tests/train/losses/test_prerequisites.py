@@ -20,9 +20,12 @@ from manifests.settings.params import Params
 from manifests.settings.training import Run
 from manifests.stores.reading import FaceStore
 from tests.toys import EMBEDDING_WIDTH, make_round
-from tests.train.toys import add_teacher, asked
+from tests.train.toys import add_teacher, asked, with_engine
 from train.batching.sources import open_sources
+from train.engine.preflight import check_run
+from train.engine.processes import ALONE, Processes
 from train.engine.supervised import Supervised, open_plan
+from train.engine.trainer import train_run
 from train.fuse import fuse
 
 COUNT = 130
@@ -145,6 +148,63 @@ class TestGroups:
             plan(asked(params, list(self.LOSS), teachers=both))
         with pytest.raises(InputError, match=r"head\.safetensors: not a margin head"):
             plan(asked(params, list(self.LOSS)))
+
+    def test_leave_a_tail_out(self, params: Params) -> None:
+        train_run(plan(asked(params, "cosface", embedding_width=EMBEDDING_WIDTH), "people"),
+                  layout.run("tutor"))  # fmt: skip
+        for size, fits in ((4, True), (5, False)):
+            gkd = {"name": "gkd", "head": "runs/tutor", "group_size": size}
+            wanted = asked(params, ["cosface", gkd])
+            if fits:
+                assert plan(wanted, "people").num_steps
+            else:
+                with pytest.raises(InputError, match=r"group_size 5 of 5 identities: no tail"):
+                    plan(wanted, "people")
+
+
+CENTRED = {"name": "arcface", "centres": "adadistill"}
+
+
+class TestCentres:
+    def test_are_one_teacher_s(self, params: Params) -> None:
+        both = {"toy": Tuition(), "wide": Tuition(projection=True)}
+        with pytest.raises(
+            InputError, match=r"train\.loss: a centre has one teacher, not toy, wide"
+        ):
+            plan(asked(params, CENTRED, teachers=both))
+
+    def test_are_as_wide_as_the_student(self, params: Params) -> None:
+        wide = {"wide": Tuition(projection=True)}
+        assert plan(asked(params, CENTRED, teachers=wide)).embedding_width == 24
+        with pytest.raises(
+            InputError, match=r"wide's embeddings of 24 numbers are the centres of a"
+        ):
+            plan(asked(params, CENTRED, teachers=wide, embedding_width=16))
+
+
+class TestMemory:
+    @pytest.mark.parametrize("name", ["relational", "ekd"])
+    def test_is_of_one_teacher_s_faces(self, params: Params, name: str) -> None:
+        wanted = asked(params, {"name": name, "memory": 2}, snapshots=("toy",) * 4)
+        with pytest.raises(InputError, match=r"memory beside train\.snapshots"):
+            plan(wanted)
+
+
+class TestBalance:
+    def test_somebody_has_so_many_faces(self, params: Params) -> None:
+        wanted = with_engine(asked(params), faces_an_identity=4)
+        assert plan(wanted, "people").num_steps
+        with pytest.raises(InputError, match=r"4, but no identity has more than 0 usable faces"):
+            plan(wanted, "pool")
+
+    def test_a_batch_is_of_whole_slots(self, params: Params) -> None:
+        wanted = with_engine(asked(params), faces_an_identity=3)
+        with pytest.raises(InputError, match=r"faces_an_identity: 3, by which the 16 faces"):
+            check_run(plan(wanted, "people"), ALONE)
+        wanted = with_engine(asked(params), faces_an_identity=16)
+        check_run(plan(wanted, "people"), ALONE)
+        with pytest.raises(InputError, match=r"16, by which the 8 faces"):
+            check_run(plan(wanted, "people"), Processes(0, 2))
 
 
 class TestAdaptors:
