@@ -11,7 +11,7 @@ LaTeX and JSON, and a page with the curves. A benchmark that is not there is a d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from shutil import get_terminal_size
@@ -52,6 +52,13 @@ def load_models(texts: Sequence[str], baseline: str | None) -> list[Model]:
         models = [*(model for model in models if model.sha256 != last.sha256), last]
     require_unlike(models)
     return models
+
+
+def of_people(models: Sequence[Model]) -> Iterator[str]:
+    """What is to be said of rows of models that were trained here on photographs of people."""
+    for model in models:
+        if model.real_faces:
+            yield f"{model.name} was trained on photographs of real people: {model.real_faces}."
 
 
 def check_replaced(out: Path, path: Path, *, force: bool) -> None:
@@ -115,7 +122,7 @@ def main() -> int | None:
         with_table(args.page, "")  # raises here, and not after the measuring
     models = load_models(args.models or usual_models(params), args.baseline)
     entry = Entry(args.task, args.baseline and models[-1].name, args.threshold)
-    told = check_entry(suite, path, entry, models)
+    told = [*check_entry(suite, path, entry, models), *of_people(models)]
     handed_in = entrant(suite, entry, models) if args.submit else None
     with writing(out):
         found, measured = run_suite(path.stem, suite, models, data=args.data, params=params)

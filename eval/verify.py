@@ -5,6 +5,7 @@
     facestill verify … --protocol FILE.parquet     refuses anything but what was frozen
     facestill verify … --frame arcface112     the images are crops already
     facestill verify … --groups TABLE --by Asian,Black,White Male     figures by groups of people
+    facestill verify … --probes MODEL     embeds right sides and probes: another modality
     facestill verify --stage mined-2     the run, its 8-bit file and its teacher, side by side
 
 A dead end on purpose: nothing that trains or mines reads what is written here.
@@ -20,6 +21,7 @@ from eval.alignment import LISTED, LONGEST, Alignment, Asked, add_options, align
 from eval.benchmarks import open_benchmark, open_protocols, require_frozen
 from eval.benchmarks.base import Protocol
 from eval.photos import people
+from eval.photos.crossing import crossed, verify_across
 from eval.photos.models import VIEWS, load_model
 from eval.photos.verification import check_replaced, verify_models
 from manifests.core import layout
@@ -94,15 +96,21 @@ def _measure(args: argparse.Namespace) -> None:
         protocol = open_frozen(args.benchmark, args.protocol, asked(args), args.groups, args.by)
     if args.quality is not None:
         protocol = protocol.weighed(args.quality)
-    check_replaced(args.out, model, protocol, args.views, force=args.force)
+    probes = load_model(args.probes, layout.WEIGHTS) if args.probes else None
+    named = crossed(model, probes) if probes else model
+    check_replaced(args.out, named, protocol, args.views, force=args.force)
     with writing(args.out):
-        (done,) = verify_models([model], protocol, args.views)
+        if probes:
+            done = verify_across(model, probes, protocol, args.views)
+        else:
+            (done,) = verify_models([model], protocol, args.views)
         done.write(args.out)
 
 
 def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("--model", help="a run, teacher:NAME or onnx:PATH")
+    parser.add_argument("--probes", metavar="MODEL", help="that embeds right sides and probes")
     parser.add_argument(
         "--benchmark", help="orl, pairs:DIR, lfw:DIR, bin:FILE, … (docs/EVALUATION.md)"
     )
@@ -127,6 +135,8 @@ def main() -> None:
             raise InputError(
                 "--stage takes no --groups and no --quality; give --model, --benchmark and --out"
             )
+        if args.probes:
+            raise InputError("--stage takes no --probes; give --model, --benchmark and --out")
         with timed("verify"), writing(layout.REPORTS / "verify"):
             stage(args.stage, load_params(), force=args.force)
     elif args.model and args.benchmark and args.out:

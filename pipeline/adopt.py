@@ -5,9 +5,9 @@
 
 Such sets are DigiFace-1M, DCFace, IDiff-Face. Only synthetic faces: whoever adopts a set states
 what made it, and every passport repeats it. Photographs of people are adopted by
-adopt-photographs, for the one study that may see them. The round has a manifest without latents
-and a face store like any other. Interrupted, it goes on where it was; run again on the same
-images it makes the same bytes.
+adopt-photographs, for whatever is allowed to train on them. The round has a manifest without
+latents and a face store like any other. Interrupted, it goes on where it was; run again on the
+same images it makes the same bytes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from manifests.core.errors import InputError, Parser, conclude, pick, run_comman
 from manifests.core.files import write_json
 from manifests.photographs.images import ImageFolder
 from manifests.settings.params import Params, load_params
+from manifests.settings.real_faces import ROUND
 from manifests.stores.latents import FOLDER, LatentManifest, Recipe
 from manifests.stores.latents import build as build_manifest
 from manifests.stores.passport import Fingerprint, Passport
@@ -85,9 +86,25 @@ def open_adoption(name: str, folder: Path, origin: Origin, params: Params) -> Ad
         if not STATEMENT.fullmatch(text):
             raise InputError(f"--{what} {text[:80]!r}: expected one line of up to 200 characters")
     images = read_image_set(folder, aligned=origin.frame is not None)
+    if origin.real_faces is None:
+        _require_no_photographs(images)
     if origin.frame is not None:
         _require_cut(images, origin.frame, params)
     return adoption_of(name, images, origin, params)
+
+
+def _require_no_photographs(images: ImageSet) -> None:
+    """Raises InputError for images that are here as photographs of people already."""
+    path, store = layout.manifest(ROUND), layout.faces(ROUND)
+    if not path.exists() or not store.exists() or Passport.read(store).real_faces is None:
+        return
+    people = {*LatentManifest.read(path).table["source_sha256"].to_pylist()}
+    pairs = zip(images.names, images.sha256, strict=True)
+    if known := [name for name, sha256 in pairs if sha256 in people]:
+        raise InputError(
+            f"{images.root}: {len(known)} of its images are photographs of people in round "
+            f"{ROUND}, the first is {known[0]}; they are no synthetic set"
+        )
 
 
 def _require_cut(images: ImageSet, frame: Frame, params: Params) -> None:

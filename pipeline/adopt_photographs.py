@@ -1,21 +1,20 @@
-"""Adopt photographs of people as a round, for study fair-distillation alone.
+"""Adopt photographs of people as round real-faces, where params.yaml allows it.
 
     facestill adopt-photographs [--workers N | --scheduler ADDRESS]
 
-Stage fair-distillation-real. The folder, the switch that allows it, and whose faces they are:
-real_faces in params/studies/fair-distillation.yaml. Where none is named the round is there
-without faces. Its passports say that it holds photographs of people; training of anything else
-refuses it.
+The folder, the switch that allows it, and whose faces they are: real_faces in params.yaml. Where
+none is named the round is there without faces. Its passports say that it holds photographs of
+people; whatever trains refuses it unless params.yaml allows it, and says the same of them.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core import layout
+from manifests.core.errors import InputError, Parser, conclude, pick, run_command
 from manifests.settings.params import Params, load_params
-from manifests.settings.study import load_study
-from manifests.studies.fair_distillation import NAME, REAL, WHERE, RealFaces, Study, check_study
+from manifests.settings.real_faces import ROUND, WHERE, RealFaces
 from pipeline.adopt import Adoption, Origin, adoption_of, build_adoption, open_adoption
 from pipeline.adoption.image_sets import ImageSet
 from pipeline.arrays.frames import FRAMES
@@ -33,13 +32,13 @@ def open_real_faces(real: RealFaces, params: Params) -> Adoption:
     """
     if real.folder is None:
         origin = Origin(None, NOBODY, None, NOBODY)
-        return adoption_of(REAL, ImageSet(Path(), (), ()), origin, params)
+        return adoption_of(ROUND, ImageSet(Path(), (), ()), origin, params)
     frame = None if real.frame is None else pick("frame", real.frame, FRAMES)
     origin = Origin(None, real.licence or "", frame, real.statement or "")
-    adoption = open_adoption(REAL, Path(real.folder).expanduser(), origin, params)
+    adoption = open_adoption(ROUND, Path(real.folder).expanduser(), origin, params)
     if adoption.images.identity.mask.all():
         raise InputError(
-            f"{WHERE}: real_faces: folder {real.folder} has no folder a person: nobody's "
+            f"{WHERE}: folder {real.folder} has no folder a person: nobody's "
             "photographs are told from another's"
         )
     return adoption
@@ -48,20 +47,20 @@ def open_real_faces(real: RealFaces, params: Params) -> Adoption:
 def make_round(real: RealFaces, params: Params, workers: Workers) -> str:
     """Adopts, embeds and screens the round; says what is in it."""
     passport = build_adoption(open_real_faces(real, params), workers)
-    embed_round(REAL, params.teacher, params, workers=workers)
-    screen_round(REAL, [], params)
+    embed_round(ROUND, params.teacher, params, workers=workers)
+    screen_round(ROUND, [], params)
     if real.folder is None:
-        return f"{REAL}: no faces; no folder is named"
-    return f"{REAL}: {passport.num_ok:,} usable photographs of real people: {real.statement}"
+        return "no faces; no folder is named"
+    return f"{passport.num_ok:,} usable photographs of real people: {real.statement}"
 
 
 def main() -> None:
     parser = Parser(__doc__)
     add_options(parser)
     args = parser.parse_args()
-    params, study = load_params(), load_study(NAME, Study)
-    check_study(study)
-    print(make_round(study.real_faces, params, workers_of(args)))
+    params = load_params()
+    found = make_round(params.real_faces, params, workers_of(args))
+    conclude(layout.faces(ROUND), found, f"facestill train RUN --rounds {ROUND}")
 
 
 if __name__ == "__main__":

@@ -163,6 +163,23 @@ def test_no_study_trains_on_what_was_measured_on_photographs() -> None:
         assert not made_from(name, set()) & (MEASURES_PHOTOGRAPHS | measuring), name
 
 
+def test_no_stage_of_the_default_flow_knows_a_round_of_photographs() -> None:
+    """Whatever trains asks the switch, which is off (tests/manifests/settings/test_real_faces.py);
+    and here no stage makes such a round, names it, or would see the switch turned."""
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    assert "real-faces" not in text and "real_faces" not in text
+    assert "adopt" not in " ".join(own.get("do", own)["cmd"] for own in STAGES.values())
+    assert not load_params(ROOT / "params.yaml").real_faces.allow
+
+
+def test_whatever_trains_by_a_study_sees_the_switch_turned() -> None:
+    """A round of photographs may be among its data: off, the switch refuses what is there."""
+    for name, stage in STUDIES.items():
+        own = stage.get("do", stage)
+        if any(out.startswith("runs/studies/") for out in outputs(own)):
+            assert "real_faces" in own["params"], name
+
+
 def test_the_default_flow_needs_no_study() -> None:
     assert not set(STAGES) & set(STUDIES)
     for name in STAGES:

@@ -1,4 +1,5 @@
-"""Checkpoints: a run's student and quality head, safetensors with string metadata."""
+"""Checkpoints: a run's student, quality head and prepended block, safetensors with string
+metadata."""
 
 from __future__ import annotations
 
@@ -16,16 +17,19 @@ from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
 from manifests.core import layout
-from manifests.core.digests import canonical_json
+from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.errors import InputError, pick
 from manifests.core.files import put_tensors, read_json, replacing
+from manifests.core.parsing import parse
 from manifests.core.students import in_todays_words
 from pipeline.arrays.frames import FRAMES, Frame
 from train.students import build_student
+from train.students.prepended import PrependedBlock
 
 FILE = "student.safetensors"
 LOG = "log.json"
 QUALITY = "quality.safetensors"
+BLOCK = "block.safetensors"
 SNAPSHOTS = "snapshots"  # of epochs, a student in a folder each
 DISTILLED = "distilled from a teacher"
 LABELLED = "on identity labels, without a teacher"
@@ -50,10 +54,16 @@ class StudentCard:
     training: str = DISTILLED  # in words, for whoever meets the student
     aligner: str = ""  # names of those that found the faces trained on; "" where none had to
     precision: str = ""  # that it was trained in: float32, bfloat16; "" where nothing says so
+    real_faces: str = ""  # what is stated of people on photographs it was trained on, a line each
 
     @property
     def input_frame(self) -> Frame:
         return FRAMES[self.frame].at(self.input_size)
+
+    @property
+    def people(self) -> list[str]:
+        """What is stated of people on photographs that it was trained on."""
+        return self.real_faces.splitlines()
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,11 @@ def load_student(run: Path) -> Student:
     Raises InputError if there is none, or if its weights do not fit its card.
     """
     path = run / FILE
+    if (run / BLOCK).exists():
+        raise InputError(
+            f"{run}: a block for another modality, no student; facestill verify and "
+            "facestill export-adapted take it"
+        )
     if not path.exists():
         there = sorted(own.parent.name for own in layout.RUNS.glob(f"*/{FILE}"))
         raise InputError(
@@ -136,7 +151,7 @@ def weights_sha256(network: nn.Module) -> str:
 def _card(metadata: Mapping[str, str]) -> StudentCard:
     kinds = {"int": int, "float": float, "str": str}
     # Older students have no projection, and were all distilled; in which precision is not said.
-    given = {"projected_from": "0", "training": DISTILLED, "precision": ""}
+    given = {"projected_from": "0", "training": DISTILLED, "precision": "", "real_faces": ""}
     given |= in_todays_words(metadata)
     values = {f.name: kinds[str(f.type)](given[f.name]) for f in fields(StudentCard)}
     pick("frame", values["frame"], FRAMES)
@@ -197,3 +212,44 @@ def load_quality(run: Path) -> RatedStudent:
             f"{student.sha256[:12]}; train the run again"
         )
     return RatedStudent(student, card, layer.requires_grad_(False), weights_sha256(layer))
+
+
+@dataclass(frozen=True)
+class BlockCard:
+    modality: str  # of the pictures that go through the block
+    before: str  # the network behind it, as commands name models: a run, or teacher:NAME
+    before_sha256: str  # of that network's weights: the block fits no others
+    pairs_sha256: str  # of the pictures that taught it
+    pictures: str  # what is stated of them: made by …, or whose photographs they are
+    real_faces: bool  # whether they are photographs of people
+    licence: str  # of the pictures
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of `facestill adapt`, which goes before a network that it does not hold."""
+
+    card: BlockCard
+    network: PrependedBlock
+    sha256: str  # of the block and of the network behind it
+
+
+def save_block(path: Path, block: PrependedBlock, card: BlockCard) -> None:
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in block.state_dict().items()}
+    with replacing(path) as scratch:
+        save_file(tensors, scratch, {"card": canonical_json(asdict(card))})
+
+
+def load_block(run: Path) -> Block:
+    """The block of a run of `facestill adapt`, in evaluation mode. Raises InputError for none."""
+    path = run / BLOCK
+    try:
+        with safe_open(path, framework="pt") as opened:
+            said = json.loads((opened.metadata() or {})["card"])
+        card: BlockCard = parse(BlockCard, said, "card")
+        network = PrependedBlock()
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError, InputError) as error:
+        raise InputError(f"{path}: not a block of `facestill adapt` ({error})") from None
+    digest = sha256_text(f"{card.before_sha256} {weights_sha256(network)}")
+    return Block(card, network.eval().requires_grad_(False), digest)

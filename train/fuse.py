@@ -28,7 +28,13 @@ from manifests.core.locks import writing
 from manifests.core.parsing import told
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import Fuse, check_training_rounds
-from train.batching.sources import Source, identity_labels, num_identities, open_sources
+from train.batching.sources import (
+    Source,
+    identity_labels,
+    num_identities,
+    open_sources,
+    real_faces_of,
+)
 from train.checkpoint import FILE, LOG
 from train.engine.optimizers import sampled_rows
 from train.engine.preflight import differences
@@ -97,7 +103,8 @@ def make_adaptor(sources: Sequence[Source], settings: Fuse) -> tuple[Adaptor, li
     torch.manual_seed(settings.seed)
     stores = sources[0].teachers
     inputs = [Input(name, store.width, identity_sha256(store)) for name, store in stores.items()]
-    adaptor = Adaptor(settings.kind, inputs, settings.embedding_width)
+    people = [*real_faces_of(sources)]
+    adaptor = Adaptor(settings.kind, inputs, settings.embedding_width, people)
     margin = settings.loss.margin
     assert margin is not None
     head = MarginHead(margin, num_identities(sources), settings.embedding_width)
@@ -161,6 +168,7 @@ def fuse(
         log = inputs | {
             "history": [{"epoch": at, "loss": loss} for at, loss in enumerate(losses)],
             "kept_epoch": int(np.argmin(losses)),
+            "real_faces": real_faces_of(sources),
         }
         write_json(output / LOG, log)
     return log

@@ -1,9 +1,12 @@
-"""Models to measure: a run directory, `teacher:NAME` or `onnx:PATH`, behind one face."""
+"""Models to measure: a run directory, `teacher:NAME` or `onnx:PATH`, behind one face.
+
+A run of `facestill adapt` is the network behind its block, for pictures of the block's modality.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +22,7 @@ from pipeline.arrays.frames import Frame
 from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.teachers import load_teacher
 from pipeline.teachers.onnx import load_file
-from train.checkpoint import load_student
+from train.checkpoint import BLOCK, load_block, load_student
 
 PLAIN, BOTH = "plain", "plain+flip"
 VIEWS = (PLAIN, BOTH)
@@ -36,6 +39,7 @@ class Model:
     metric: str  # cosine, or euclidean (raw embeddings)
     mirrored: bool  # plain and mirrored outputs are summed
     network: Callable[[Tensor], Tensor]
+    real_faces: str = ""  # what is stated of the people on whose photographs it was trained here
 
     @property
     def views(self) -> str:
@@ -79,9 +83,19 @@ def load_model(text: str, weights: Path) -> Model:
     if kind == "onnx" and name:
         file = load_file(Path(name))
         mirrored = file.verification_views == BOTH
-        return Model(text, file.weights_sha256, file.frame, file.metric, mirrored, file.embed)
+        return Model(
+            text,
+            file.weights_sha256,
+            file.frame,
+            file.metric,
+            mirrored,
+            file.embed,
+            file.real_faces,
+        )
     if name:
         raise InputError(f"unknown model {text!r}; valid: a run, teacher:NAME, or onnx:PATH")
+    if (layout.run_folder(text) / BLOCK).exists():
+        return _adapted(layout.run_folder(text), weights)
     student = load_student(layout.run_folder(text))
     mirrored = student.card.views == BOTH
     card = student.card
@@ -92,4 +106,22 @@ def load_model(text: str, weights: Path) -> Model:
         card.metric,
         mirrored,
         student.network,
+        "; ".join(card.people),
+    )
+
+
+def _adapted(run: Path, weights: Path) -> Model:
+    """Raises InputError where the network behind the block is not that which it was taught for."""
+    block = load_block(run)
+    behind = load_model(block.card.before, weights)
+    if behind.sha256 != block.card.before_sha256:
+        raise InputError(
+            f"{run / BLOCK}: taught before {block.card.before} {block.card.before_sha256[:12]}, "
+            f"here is {behind.sha256[:12]}; adapt that one"
+        )
+    return replace(
+        behind,
+        name=run.as_posix(),
+        sha256=block.sha256,
+        network=lambda pictures: behind.network(block.network(pictures)),
     )

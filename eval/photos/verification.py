@@ -135,9 +135,7 @@ def verify_models(
     """Every model on the same found faces, by its own views unless others are named; `kept`: of
     images that other benchmarks have too."""
     used = [views or model.views for model in models]
-    _warn_of_frame(protocol)
-    for model in models:
-        _warn_of_edges(model, protocol)
+    warn_of_frames(protocol, models)
     embedded, faces = embed_protocol(protocol, models, used, kept)
     done = [verify(protocol, each, faces, use) for each, use in zip(embedded, used, strict=True)]
     doubt = doubt_of_people(protocol.benchmark.name, [own.metrics["auc"] for own in done])
@@ -155,6 +153,13 @@ def doubt_of_people(benchmark: str, aucs: Sequence[float]) -> str | None:
         f"benchmark {benchmark}: photographs of one folder are hardly more alike than those of two "
         f"(AUC {max(aucs):.2f}, expected at least {LEAST:g} of people); are its folders people?"
     )
+
+
+def warn_of_frames(protocol: Protocol, models: Sequence[Model]) -> None:
+    """On stderr: crops that are not in the frame that is said, or do not hold a model's."""
+    _warn_of_frame(protocol)
+    for model in models:
+        _warn_of_edges(model, protocol)
 
 
 def _warn_of_frame(protocol: Protocol) -> None:

@@ -152,7 +152,18 @@ def student_facts(
         "train_seconds": round(sum(run.log["train_seconds"] for run in chain), 1),
         "num_faces": last.log["num_faces"],
         "num_imported_faces": sum(files.num_imported for files in trained_on),
+        "real_faces": real_faces(trained_on, last.student.get("real_faces", "").splitlines()),
     }
+
+
+def real_faces(trained_on: Sequence[RoundFiles], people: Sequence[str]) -> dict[str, int]:
+    """{what is stated of people on photographs: usable ones in the stores that were trained on}."""
+    found = dict.fromkeys(people, 0)
+    for files in trained_on:
+        stated, count = files.real_faces, files.faces.passport.num_ok
+        if stated is not None and count:
+            found[stated] = found.get(stated, 0) + count
+    return found
 
 
 def teacher_facts(store: TeacherStore) -> dict[str, Any]:

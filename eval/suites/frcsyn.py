@@ -131,10 +131,9 @@ def check_subtask(name: str, faces: TrainingFaces) -> None:
             f"{faces.run}: {faces.unknown:,} of its training faces have no stated source and may "
             f"be photographs; sub-task {name} allows {kinds}"
         )
-    if faces.photographs and not _all_of(task.photographs, faces.statements):
+    if faces.of_people and not _all_of(task.photographs, faces.statements):
         raise InputError(
-            f"{faces.run}: trained on {faces.photographs:,} photographs "
-            f"({'; '.join(faces.statements)}); sub-task {name} allows {kinds}"
+            f"{faces.run}: trained on {faces.of_people}; sub-task {name} allows {kinds}"
         )
     if task.synthetic is not None and faces.synthetic_used > task.synthetic:
         over = faces.synthetic_used - task.synthetic

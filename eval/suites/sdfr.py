@@ -92,14 +92,11 @@ def _figure(name: str, figures: Mapping[str, float], own: str) -> float:
 def check_task(name: str, faces: TrainingFaces) -> None:
     """Raises InputError, with the number, for a student that the task does not allow."""
     task = pick("task", name, TASKS)
-    for count, what in (
-        (faces.photographs, f"are photographs ({'; '.join(faces.statements)})"),
-        (faces.unknown, "have no stated source and may be photographs"),
-    ):
-        if count:
+    unknown = f"{faces.unknown:,} faces without a stated source, which may be photographs"
+    for forbidden in (faces.of_people, unknown if faces.unknown else ""):
+        if forbidden:
             raise InputError(
-                f"{faces.run}: {count:,} of its training faces {what}; SDFR allows synthetic faces "
-                "alone"
+                f"{faces.run}: trained on {forbidden}; SDFR allows synthetic faces alone"
             )
     if task.synthetic is not None and faces.synthetic_used > task.synthetic:
         over = faces.synthetic_used - task.synthetic
@@ -118,7 +115,8 @@ def _require_backbone(faces: TrainingFaces, name: str, backbone: str, embedding:
     if card.projected_from:
         found += f" that a linear layer makes of {card.projected_from}"
     wanted = (backbone, 1.0, embedding, 0)
-    if (card.name, card.width, card.embedding_width, card.projected_from) != wanted:
+    network = card.name.removesuffix("-dropout")  # which is there in training alone
+    if (network, card.width, card.embedding_width, card.projected_from) != wanted:
         raise InputError(
             f"{faces.run}: a {found}; task {name} takes {backbone} of width 1 with embeddings of "
             f"{embedding}, task 2 any"

@@ -30,13 +30,22 @@ class TrainingFaces:
     synthetic: int  # usable ones of stores that a generator made, or that state their source
     photographs: int  # usable ones of stores that state real people
     unknown: int  # usable ones of stores with imported faces that nobody says anything of
-    statements: tuple[str, ...]  # what those stores state of the people
+    statements: tuple[str, ...]  # what those stores, or its card, state of the people
     identities: int | None  # None where a store does not say whose its faces are
 
     @property
     def synthetic_used(self) -> int:
         """At most so many: of a mixture the log does not say how many of each kind were used."""
         return min(self.synthetic, self.used)
+
+    @property
+    def of_people(self) -> str:
+        """The photographs of real people behind it, in words; "" where there are none. A card has
+        also those that taught what its run began with, or was taught by."""
+        if not self.photographs and not self.statements:
+            return ""
+        whose = f"photographs ({'; '.join(self.statements) or 'not stated of whom'})"
+        return f"{self.photographs:,} {whose}" if self.photographs else f"what learnt from {whose}"
 
 
 def faces_of_run(run: Path) -> TrainingFaces:
@@ -50,6 +59,8 @@ def faces_of_run(run: Path) -> TrainingFaces:
     stores = dict.fromkeys(each for own in chain for each in _face_stores(own).items())
     rounds = [_round(run, Path(path), root) for path, root in stores]
 
+    stated = {own.real_faces for own in rounds if own.real_faces}
+
     def usable(kind: str) -> int:
         return sum(own.faces.passport.num_ok for own in rounds if _kind(own) == kind)
 
@@ -60,7 +71,7 @@ def faces_of_run(run: Path) -> TrainingFaces:
         synthetic=usable("synthetic"),
         photographs=usable("photographs"),
         unknown=usable("unknown"),
-        statements=tuple(sorted({own.real_faces for own in rounds if own.real_faces})),
+        statements=tuple(sorted(stated | {*student.card.people})),
         identities=_identities(rounds),
     )
 

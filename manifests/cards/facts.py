@@ -98,14 +98,12 @@ class RoundFacts:
     @property
     def synthetic_source(self) -> str | None:
         """What whoever imported the faces states to have made them."""
-        stated = self.faces.identity.get("synthetic_source")
-        return None if stated is None else str(stated)
+        return self.faces.passport.synthetic_source
 
     @property
     def real_faces(self) -> str | None:
         """What whoever adopted photographs of real people states of them."""
-        stated = self.faces.identity.get("real_faces")
-        return None if stated is None else str(stated)
+        return self.faces.passport.real_faces
 
     @property
     def num_generated(self) -> int:

@@ -86,13 +86,14 @@ class ModelCard:
     @property
     def real_faces(self) -> list[str]:
         """What is stated of the people on photographs that it was trained on."""
-        return sorted({s.real_faces for s in self.face_stores if s.real_faces and s.num_ok})
+        stored = {s.real_faces for s in self.face_stores if s.real_faces and s.num_ok}
+        return sorted(stored | {*self.export.student.real_faces.splitlines()})
 
     @property
     def only_rendered(self) -> bool:
         """Is every face that was trained on known to come from a generator?"""
         known = all(store.num_rows is not None for store in self.face_stores)
-        return known and bool(self.face_stores) and self.num_imported == 0
+        return known and bool(self.face_stores) and self.num_imported == 0 and not self.real_faces
 
     @property
     def int8_changes(self) -> list[Int8Change]:
@@ -231,8 +232,10 @@ def privacy(card: ModelCard) -> list[str]:
             "Stores that it was trained on were not at hand for this card: where their faces come "
             "from is not known here."
         )
+    taught = sorted({own.real_faces for own in card.teacher_stores if own.real_faces})
     return [
         origin,
+        *(f"A teacher of it was trained here on photographs of real people: {t}." for t in taught),
         "Its teacher and the generator may have been trained on photographs of real people; what "
         f"they were trained on is stated only by their terms ({_terms(card)}).",
         "Embeddings of photographs are biometric data of the people on them, whatever network "

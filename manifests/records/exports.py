@@ -45,6 +45,7 @@ class StudentFacts:
     )
     training: str = "distilled from a teacher"  # in words; real faces are named in them
     aligner: str = ""  # names of those that found the faces trained on; "" where none had to
+    real_faces: str = ""  # what is stated of people on photographs it was trained on, a line each
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class StoreFacts:
     num_ok: Count | None = None
     num_imported: Count | None = None  # faces that no generator of ours is known to have made
     licences: Mapping[str, str] | None = None
-    real_faces: str | None = None  # what is stated of the people who are on the faces
+    # what is stated of the people on the faces, or of those whom the teacher was trained on here
+    real_faces: str | None = None
 
 
 @dataclass(frozen=True)

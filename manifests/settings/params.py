@@ -26,6 +26,7 @@ from manifests.core.errors import InputError, pick
 from manifests.core.layout import IDENTITIES, POOL, PROBE, START
 from manifests.core.parsing import parse, parse_fields, told
 from manifests.settings.leakage import Leakage
+from manifests.settings.real_faces import RealFaces
 from manifests.settings.training import Fuse, MinedRun, Precision, Run, Train
 
 PATH = Path("params.yaml")
@@ -190,6 +191,8 @@ class Params:
     psi: Real = 1.0  # truncation of the generator's mapping; 1: none
     embed: Embed = Embed()
     leakage: Mapping[str, Leakage] = field(default_factory=dict)  # gates: a stage leakage@NAME each
+    # photographs of people that runs by hand and studies may train on
+    real_faces: RealFaces = field(default_factory=RealFaces)
 
     @classmethod
     def parsed(cls, value: Any, where: str) -> Params:

@@ -95,15 +95,15 @@ class Mix:
         return found
 
 
-class _WithItsOwn:
-    """A section of a run, in which fields of `train` may stand beside the run's: they hold for
+class WithItsOwn:
+    """A section of a run, in which fields of `train` may stand beside the section's: they hold for
     this run alone. Of `student`, `noise` and `engine` a run may change some keys; all else it
     changes as a whole."""
 
     @classmethod
     def parsed(cls, value: Any, where: str) -> Any:
         forms = {name: form for name, form in forms_of(cls).items() if name != "own"}
-        found = parse_keys(forms | _own(), required_of(cls), value, where)
+        found = parse_keys({**forms, **_own(), **forms}, required_of(cls), value, where)
         own = {name: item for name, item in found.items() if name not in forms}
         given = {name: found[name] for name in forms if name in found}
         return cast(Any, cls)(**given, own=own)
@@ -140,7 +140,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Run(_WithItsOwn):
+class Run(WithItsOwn):
     faces_seen: Faces
     rate_from: Share  # the learning rate goes by train.engine.schedule from this share of its peak
     rate_to: Share  # to this one
@@ -150,7 +150,7 @@ class Run(_WithItsOwn):
 
 
 @dataclass(frozen=True)
-class MinedRun(_WithItsOwn):
+class MinedRun(WithItsOwn):
     """A round that is mined, and the run of the same name, which learns from it."""
 
     prev: str  # the run whose gaps it is mined for, and which its own run continues

@@ -80,6 +80,21 @@ class Passport(Provenance):
         usable = f"{self.num_ok:,} of {self.num_rows:,} rows are usable"
         return f"{usable} ({reasons})" if reasons else usable
 
+    @property
+    def synthetic_source(self) -> str | None:
+        """What whoever imported the faces states to have made them."""
+        return self._stated("synthetic_source")
+
+    @property
+    def real_faces(self) -> str | None:
+        """What whoever adopted photographs states of the people on them; of a teacher, what is
+        stated of those whom it was trained on here."""
+        return self._stated("real_faces")
+
+    def _stated(self, what: str) -> str | None:
+        stated = self.fingerprint.identity.get(what)
+        return None if stated is None else str(stated)
+
     def write(self, store: Path) -> None:
         values = asdict(self)
         write_text(store / NAME, _canonical({**values, "digest": _digest(values)}))

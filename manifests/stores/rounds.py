@@ -11,7 +11,7 @@ import numpy as np
 
 from manifests.core import layout
 from manifests.core.errors import InputError
-from manifests.stores.latents import LatentManifest
+from manifests.stores.latents import FOLDER, LatentManifest
 from manifests.stores.passport import Passport
 from manifests.stores.reading import FaceStore, TeacherStore
 
@@ -35,14 +35,12 @@ class RoundFiles:
     @property
     def synthetic_source(self) -> str | None:
         """What whoever imported the faces states to have made them."""
-        stated = self.faces.passport.fingerprint.identity.get("synthetic_source")
-        return None if stated is None else str(stated)
+        return self.faces.passport.synthetic_source
 
     @property
     def real_faces(self) -> str | None:
         """What whoever adopted photographs of real people states of them."""
-        stated = self.faces.passport.fingerprint.identity.get("real_faces")
-        return None if stated is None else str(stated)
+        return self.faces.passport.real_faces
 
     def require_manifest(self) -> LatentManifest:
         """The manifest, where the latents themselves are needed."""
@@ -118,18 +116,39 @@ def check_no_face_twice(rounds: Sequence[RoundFiles]) -> None:
             )
 
 
-def require_synthetic(rounds: Sequence[RoundFiles]) -> None:
-    """Raises InputError for photographs of people, and for imported faces of which nobody states
-    what made them: nothing is trained on them, but for what a study says and is allowed."""
-    for files in rounds:
-        if files.real_faces is not None:
+def require_trainable(
+    name: str, manifest: LatentManifest | None, faces: FaceStore, allowed: str | None
+) -> None:
+    """Whether a round may be trained on. `allowed`: what a round of photographs of people must
+    state of them (manifests.settings.real_faces); None: none may be trained on.
+
+    Raises InputError for photographs of people that are not allowed, or of others than are, and
+    for imported faces of which nobody states what made them.
+    """
+    passport = faces.passport
+    stated = passport.real_faces
+    if stated is not None and allowed is None:
+        raise InputError(
+            f"round {name}: photographs of real people ({stated}); nothing is trained on such "
+            "unless real_faces in params.yaml allows it and names the same people"
+        )
+    if stated not in (None, allowed):
+        raise InputError(
+            f"round {name}: photographs of {stated}; real_faces in params.yaml allows those of "
+            f"{allowed}: run `facestill adopt-photographs`, or repeat there what the round states"
+        )
+    if stated is None and passport.synthetic_source is None:
+        imported = _num_imported(manifest, faces)
+        if imported:
             raise InputError(
-                f"round {files.name}: photographs of real people ({files.real_faces}); only the "
-                "study fair-distillation trains on such, where its real_faces allow it"
+                f"round {name}: {imported} imported faces that may be photographs of real people; "
+                "import them by `facestill adopt`, which asks what made them"
             )
-        imported = files.num_imported if files.manifest is not None else 0
-        if imported and files.synthetic_source is None:
-            raise InputError(
-                f"round {files.name}: {imported} imported faces that may be photographs of real "
-                "people; import them by `facestill adopt`, which asks what made them"
-            )
+
+
+def _num_imported(manifest: LatentManifest | None, faces: FaceStore) -> int:
+    """Faces that no generator made. Without its manifest a round is what its passport says: made
+    by a generator, or from a folder."""
+    if manifest is not None:
+        return manifest.table["origin"].to_pylist().count("imported")
+    return len(faces) if faces.passport.fingerprint.identity.get("name") == FOLDER else 0

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 
@@ -26,29 +26,20 @@ from manifests.core.bounds import (
 )
 from manifests.core.errors import InputError, pick
 from manifests.settings.objectives import Losses
-from manifests.settings.training import Reason, Student, check_training_rounds
+from manifests.settings.real_faces import ROUND
+from manifests.settings.training import Reason, Student, WithItsOwn, check_training_rounds
 
 NAME = "fair-distillation"
 WHERE = layout.study_params(NAME)
-REAL = "real-faces"  # the round of a user's own photographs
 ALL, SOME, NONE = "all", "some", "none"
 ALONE = "none"  # in a loss's place: distilled without identity labels
 TITLE = re.compile(r"[A-Za-z0-9][\w-]*")  # of what run directories are called by
+# Fields of `train` that are a student's place in its study, and none of a common recipe.
+DECIDED = ("student", "loss", "teachers", "adaptor", "snapshots", "round_weights", "seed")
 TOLERANCE = 1e-9  # of shares that are to add up to 1
-NO_FOLDER = "no folder of real faces is named under real_faces"
+NO_FOLDER = "no folder of real faces is named under real_faces in params.yaml"
 NO_LABELS = "its faces have no identity labels, which training without a teacher needs"
 SOME_LABELS = "some of its faces have no identity label, which training without a teacher needs"
-
-
-@dataclass(frozen=True)
-class RealFaces:
-    """Photographs of people: nothing else that trains here ever reads such."""
-
-    folder: str | None  # in it a folder a person
-    allow: bool  # the switch, beside the folder
-    statement: str | None  # whose faces they are, and who agreed; in every passport and card
-    licence: str | None
-    frame: str | None  # that the images are cut to; null: faces are to be detected
 
 
 @dataclass(frozen=True)
@@ -61,10 +52,20 @@ class Group:
 
 
 @dataclass(frozen=True)
+class People:
+    """Faces of one group of people: an identity's are of one, by their mean, as in a run's mix."""
+
+    by: tuple[str, ...]  # attributes that make groups: `African,Asian,Caucasian,Indian`
+    group: str  # one of those
+    annotator: str  # whose tables, as heads-NAME: data/attributes/ANNOTATOR/ROUND.parquet
+
+
+@dataclass(frozen=True)
 class Part:
     rounds: tuple[str, ...]
     share: PositiveShare  # of the data set's faces
     group: Group | None = None
+    people: People | None = None
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ class DataSet:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Of every student; what is not said here is as in `train` of params.yaml."""
+class Recipe(WithItsOwn):
+    """Of every student. Any other field of `train` may stand beside these; what is not said here is
+    as in params.yaml."""
 
     faces_seen: Count
     batch: PositiveInt
@@ -89,6 +91,16 @@ class Recipe:
     warmup_faces: Count
     embedding_width: PositiveInt  # the teacher's
     leave_out: tuple[Reason, ...]  # reasons of the screen stage
+    own: Mapping[str, Any] = field(default_factory=dict)  # {field of `train`: what students have}
+
+    @classmethod
+    def parsed(cls, value: Any, where: str) -> Recipe:
+        """Raises InputError also for a field that differs between students of a study."""
+        found: Recipe = super().parsed(value, where)
+        for name in DECIDED:
+            if name in found.own:
+                raise InputError(f"{where}: {name}: the study itself says it; leave it out here")
+        return found
 
 
 @dataclass(frozen=True)
@@ -114,7 +126,6 @@ class Fairness:
 
 @dataclass(frozen=True)
 class Study:
-    real_faces: RealFaces
     faces: PositiveInt | None  # distinct ones of each data set; null: all that the shares allow
     data: Mapping[str, DataSet]
     students: Mapping[str, Student]
@@ -151,40 +162,43 @@ class Cell:
         return f"{self.name}-{seed}"
 
 
-def expand(study: Study) -> list[Cell]:
-    """The grid, each cell once, in the order of its blocks.
+def expand(study: Study, *, real_faces: bool) -> list[Cell]:
+    """The grid, each cell once, in the order of its blocks. `real_faces`: are there any to train on
+    (real_faces in params.yaml)?
 
     Of faces without labels nothing is learnt without a teacher, and with one only from it.
     """
     found: dict[str, Cell] = {}
     for block in study.grid:
         for names in product(block.data, block.students, block.losses, block.distilled):
-            for cell in _cell(study, *names):
+            for cell in _cell(study, real_faces, *names):
                 found.setdefault(cell.name, cell)
     return list(found.values())
 
 
-def _cell(study: Study, data: str, student: str, loss: str, distilled: bool) -> Iterator[Cell]:
+def _cell(
+    study: Study, real_faces: bool, data: str, student: str, loss: str, distilled: bool
+) -> Iterator[Cell]:
     chosen = study.data[data]
     margin = None if loss == ALONE or (distilled and chosen.labels == NONE) else loss
     if margin is None and not distilled:
         return  # neither teacher nor labels: no student
     why_not = None
-    if REAL in chosen.rounds and study.real_faces.folder is None:
+    if ROUND in chosen.rounds and not real_faces:
         why_not = NO_FOLDER
     elif not distilled and chosen.labels != ALL:
         why_not = NO_LABELS if chosen.labels == NONE else SOME_LABELS
     yield Cell(data, student, margin, distilled, why_not)
 
 
-def models(study: Study) -> list[tuple[Cell, int]]:
+def models(study: Study, *, real_faces: bool) -> list[tuple[Cell, int]]:
     """Every student that is trained: its cell and seed."""
-    return [(c, seed) for c in expand(study) if c.why_not is None for seed in study.seeds]
+    cells = expand(study, real_faces=real_faces)
+    return [(c, seed) for c in cells if c.why_not is None for seed in study.seeds]
 
 
 def check_study(study: Study) -> None:
     """Raises InputError, in one line, for what no grid can have, whatever the data."""
-    check_real_faces(study.real_faces)
     _check_names([*study.data, *study.students, *study.losses])
     for name, data in study.data.items():
         _check_data(f"data: {name}", data)
@@ -227,24 +241,6 @@ def _check_block(where: str, block: Block, study: Study) -> None:
     for kind, names, known in kinds:
         for name in names:
             pick(f"{kind} in {where}", name, dict.fromkeys(known))
-
-
-def check_real_faces(real: RealFaces) -> None:
-    """Raises InputError for a folder without the switch, or the switch without a folder."""
-    if real.folder is not None and not real.allow:
-        raise InputError(
-            f"{WHERE}: real_faces: folder {real.folder} without allow: true; students are trained "
-            "on photographs of people only where both are said"
-        )
-    if real.folder is None and real.allow:
-        raise InputError(
-            f"{WHERE}: real_faces: allow: true without a folder; name one, or say allow: false"
-        )
-    if real.folder is not None and not (real.statement and real.licence):
-        raise InputError(
-            f"{WHERE}: real_faces: say in statement whose faces those of {real.folder} are and who "
-            "agreed to it, and under which licence; passports and model cards repeat both"
-        )
 
 
 def _check_data(where: str, data: DataSet) -> None:

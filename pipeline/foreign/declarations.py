@@ -26,6 +26,7 @@ PREFIX = "facestill."
 KEYS = (
     "frame", "colours", "normalisation", "layout", "size", "output",  # of any network
     "metric", "views", "embedding_width", "name", "licence", "aligner",  # of one that embeds
+    "real_faces",  # of one that was trained here
     "attribute", "classes", "activation",  # of one that names what it sees
     "latent_space",  # of one that draws
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -28,6 +29,12 @@ class OnnxTeacher(Teacher):
         self.verification_views = declared.choose("views", VIEWS, "plain")
         self.preprocessing = network.preprocessing
         self.licence = declared.values.get("licence", UNSTATED)
+        self.real_faces = declared.values.get("real_faces", "")  # of an export of a student
+
+    def identity(self) -> dict[str, Any]:
+        """With what is stated of the people whom it was trained on here, where there were any."""
+        people = {"real_faces": self.real_faces} if self.real_faces else {}
+        return super().identity() | people
 
     def to(self, device: torch.device) -> None:
         """The graph runs on the CPU wherever the pictures come from."""

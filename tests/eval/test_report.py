@@ -76,6 +76,19 @@ def test_summary_and_page_of_a_whole_chain(toy_params: Params) -> None:
     assert summary["sizes"]["teacher"]["macs"] is None  # nobody has a teacher called toy
 
 
+def test_photographs_of_people_are_told_on_the_page(toy_params: Params) -> None:
+    make_everything()
+    summary, page = written(toy_params)
+    assert summary["student"]["real_faces"] == {} and "photographs of real people" not in page
+    path = layout.run("mined-2") / LOG
+    log = read_json(path)
+    write_json(path, {**log, "student": {**log["student"], "real_faces": "staff, who agreed"}})
+    summary, page = written(toy_params)
+    assert summary["student"]["real_faces"] == {"staff, who agreed": 0}
+    assert "none, but others before it did" in page
+    assert "<b>Trained on photographs of real people</b>, as params.yaml allows: staff, who" in page
+
+
 def test_what_mining_loses_to_faces_that_are_not_found() -> None:
     with_parent = np.array([True, False, True, False, True])
     found = lost_faces(with_parent, np.array([True, False, False, True, False]))

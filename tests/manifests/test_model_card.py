@@ -228,6 +228,19 @@ class TestPrivacy:
         assert f"trained on 120 faces: {words}" in text()
         assert "may be photographs" not in text() and self.RENDERED_ONLY not in text()
 
+    def test_so_are_those_that_only_the_student_s_card_knows_of(self) -> None:
+        """Its stores are of rendered faces; what it began with, or is taught by, was not."""
+        taught = replace(EMBEDDED, real_faces="staff")
+        toy_export(FOLDER, stores=(RENDERED, taught))
+        record = Export.read(FOLDER)
+        people = "volunteers\nstaff, who agreed"
+        replace(record, student=replace(record.student, real_faces=people)).write(FOLDER)
+        card = write_card(FOLDER)
+        assert not card.only_rendered and card.real_faces == ["staff, who agreed", "volunteers"]
+        assert "photographs of real people: staff, who agreed; volunteers. Ask" in text()
+        assert "A teacher of it was trained here on photographs of real people: staff." in text()
+        assert self.RENDERED_ONLY not in text()
+
 
 class TestBadRecords:
     def test_no_export(self) -> None:

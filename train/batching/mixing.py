@@ -172,7 +172,7 @@ def mix_groups(where: str, wanted: Mix, sources: Sequence[Source], seed: int) ->
         table = AttributeTable.read(path)
         table.require_faces(source.face_ids, source.faces.root)
         tables[path.as_posix()] = sha256_file(path)
-        groups.append(np.array(_groups(factors, table, source), dtype=object))
+        groups.append(np.array(groups_of_faces(factors, table, source), dtype=object))
     portions = []
     for group, share in wanted.shares.items():
         rows = {
@@ -184,7 +184,7 @@ def mix_groups(where: str, wanted: Mix, sources: Sequence[Source], seed: int) ->
     return Mixed(mixed, tables, facts_of(mixed) | {"by_group": _counts(mixed, groups)})
 
 
-def _groups(factors: Sequence[Factor], table: AttributeTable, source: Source) -> list[str]:
+def groups_of_faces(factors: Sequence[Factor], table: AttributeTable, source: Source) -> list[str]:
     """Of every face: its identity's, or its own where it has none."""
     alone = source.identities == NO_IDENTITY
     keys = np.where(alone, -1 - np.arange(len(alone)), source.identities)

@@ -16,7 +16,7 @@ from manifests.settings.objectives import IdentityPart
 from manifests.settings.params import Params
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import FaceStore, TeacherStore
-from manifests.stores.rounds import RoundFiles, check_no_face_twice, open_round, require_synthetic
+from manifests.stores.rounds import RoundFiles, check_no_face_twice, open_round, require_trainable
 from pipeline.arrays.frames import Frame
 
 NO_ROWS = np.empty(0, int)
@@ -41,15 +41,14 @@ def open_sources(
     teachers: Sequence[str],
     params: Params,
     known: Mapping[str, str],
-    *,
-    real_faces: bool = False,
 ) -> tuple[list[Source], dict[str, str]]:
     """The rounds to train on, without the faces to be left out, and {path: digest} of the marks
-    that say so. `teachers`: whose stores; `known`: what an earlier run recorded of them."""
+    that say so. `teachers`: whose stores; `known`: what an earlier run recorded of them.
+
+    Raises InputError also for photographs of people that params.yaml does not allow.
+    """
     opened = [open_round(name, params.teacher, roots=known) for name in names]
     check_no_face_twice(opened)
-    if not real_faces:
-        require_synthetic(opened)
     sources, digests = [], {}
     for files in opened:
         stores = {
@@ -63,7 +62,8 @@ def open_sources(
             marks, digest = _read_marks(files, params.teacher, known)
             rows = marks.rows(params.train.leave_out)
             digests[layout.marks(files.name, params.teacher).as_posix()] = digest
-        sources.append(open_source(files.faces, stores, rows, files.manifest))
+        allowed = params.real_faces.allowed
+        sources.append(open_source(files.faces, stores, rows, files.manifest, allowed))
     for name in teachers:
         check_one_teacher([source.teachers[name] for source in sources])
     return sources, digests
@@ -93,8 +93,14 @@ def open_source(
     teachers: Mapping[str, TeacherStore],
     leave_out: Int[np.ndarray, " row"] = NO_ROWS,
     manifest: LatentManifest | None = None,
+    allowed: str | None = None,
 ) -> Source:
-    """A round to train on; rows of `leave_out` are there and not used."""
+    """A round to train on; rows of `leave_out` are there and not used.
+
+    The one way to faces that are trained on. Raises InputError for photographs of people, unless
+    they are those that are `allowed`, and for embeddings that do not fit.
+    """
+    require_trainable(layout.round_of(faces.path), manifest, faces, allowed)
     usable = np.setdiff1d(np.flatnonzero(faces.ok()), leave_out)
     targets = {name: _embeddings(teacher, faces) for name, teacher in teachers.items()}
     face_ids, identities = -1 - np.arange(len(faces)), np.full(len(faces), NO_IDENTITY)
@@ -159,6 +165,16 @@ def check_one_teacher(stores: Sequence[TeacherStore]) -> None:
 
 def num_usable(sources: Sequence[Source]) -> int:
     return sum(len(source.usable) for source in sources)
+
+
+def real_faces_of(sources: Sequence[Source]) -> dict[str, int]:
+    """{what is stated of people on photographs: how many of them are trained on}."""
+    found: dict[str, int] = {}
+    for source in sources:
+        stated = source.faces.passport.real_faces
+        if stated is not None and len(source.usable):
+            found[stated] = found.get(stated, 0) + len(source.usable)
+    return found
 
 
 def identity_labels(sources: Sequence[Source]) -> list[Int[np.ndarray, " face"]]:

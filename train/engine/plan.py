@@ -21,7 +21,7 @@ from pipeline.arrays.frames import ARCFACE112, Frame
 from pipeline.arrays.numerics import precision_of
 from train.batching.batches import BatchStream
 from train.batching.order import Order
-from train.batching.sources import Source
+from train.batching.sources import Source, real_faces_of
 from train.engine.processes import Processes
 from train.engine.steps import Learner, StepLoss
 from train.students import build_student
@@ -110,6 +110,22 @@ class Plan(ABC):
         identities = [source.faces.passport.fingerprint.identity for source in self.sources]
         found = (own.get("alignment") for own in identities)
         return sorted({str(own.get("aligner", "dlib")) for own in found if type(own) is dict})
+
+    @property
+    def real_faces(self) -> dict[str, int]:
+        """{what is stated of people on photographs: how many of them are trained on}."""
+        return real_faces_of(self.sources)
+
+    @property
+    def taken_over(self) -> list[str]:
+        """What is stated of people whom that which this run begins with, or is taught by, was
+        trained on here."""
+        return []
+
+    @property
+    def people(self) -> list[str]:
+        """All that is stated of people behind this run's student, for its card."""
+        return list(dict.fromkeys((*self.real_faces, *self.taken_over)))
 
     @property
     def num_steps(self) -> int:

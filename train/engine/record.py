@@ -42,10 +42,19 @@ def card_of(plan: Plan, step: int) -> StudentCard:
         git_commit=git_commit(),
         faces_seen=plan.faces_seen(step),
         projected_from=student.projected_from or 0,
-        training=plan.how_trained,
+        training=training_of(plan),
         aligner=", ".join(plan.aligners),
         precision=plan.precision,
+        real_faces="\n".join(plan.people),
     )
+
+
+def training_of(plan: Plan) -> str:
+    """How a student was trained, and on photographs of whom, in words."""
+    own = plan.real_faces
+    seen = [f"trained on real faces: {own[each]:,} photographs of {each}" for each in own]
+    before = [f"after others on real faces: {each}" for each in plan.taken_over if each not in own]
+    return "; ".join((plan.how_trained, *seen, *before))
 
 
 def save_run(plan: Plan, network: nn.Module, state: State, processes: Processes) -> None:

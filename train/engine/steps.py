@@ -185,7 +185,10 @@ def supervised_loss(
     joined = processes.joined(whole, device)
 
     def loss_of(step: int, batch: Batch) -> tuple[Tensor, Mapping[str, float]]:
-        draws = Draws(step_generator(seed, step), len(batch), processes.rows(len(batch)))
+        generator = step_generator(seed, step)
+        # What the network itself draws, dropout's, comes of torch's global generator.
+        torch.manual_seed(generator.initial_seed() + processes.rank)
+        draws = Draws(generator, len(batch), processes.rows(len(batch)))
         epoch = step * train.batch // num_faces
         return joined(*shown(batch, draws, stored, seen, train, device, epoch=epoch)), {}
 

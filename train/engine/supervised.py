@@ -41,6 +41,7 @@ from train.checkpoint import (
 from train.engine.plan import Plan
 from train.engine.processes import Processes
 from train.engine.steps import Learner, StepLoss, make_learner, supervised_loss
+from train.losses.adaptors import load_adaptor
 from train.losses.face_weights import FaceWeights, read_tables
 from train.losses.margin_heads import HEAD, save_head
 from train.losses.objectives import (
@@ -117,6 +118,14 @@ class Supervised(Plan):
         before = self.after.card.precision.split(", ") if self.after else []
         return ", ".join(sorted({*own, *before} - {""}))
 
+    @cached_property
+    def taken_over(self) -> list[str]:
+        """Of the student before, and of the adaptor that makes the targets."""
+        before, adaptor = self.after.card.people if self.after else [], self.train.adaptor
+        if adaptor is None:
+            return before
+        return [*before, *load_adaptor(layout.run_folder(adaptor)).real_faces]
+
     @property
     def face_weights(self) -> FaceWeights | None:
         return self._weighing[0]
@@ -169,6 +178,7 @@ class Supervised(Plan):
             "numerics": numerics(self.params.device),
             "threads": torch.get_num_threads(),
             "processes": self.processes,
+            **({"real_faces": self.people} if self.people else {}),  # no root holds a statement
         }
 
     @property

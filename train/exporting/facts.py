@@ -119,7 +119,7 @@ def _store(path: Path, root: str) -> StoreFacts:
         num_ok=passport.num_ok,
         num_imported=_num_imported(path, passport) if is_faces else None,
         licences=dict(passport.licences),
-        real_faces=identity.get("real_faces") if is_faces else None,
+        real_faces=passport.real_faces,
     )
 
 

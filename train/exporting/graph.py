@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manifests.core.errors import InputError
+from pipeline.arrays.frames import Frame
 from train.checkpoint import StudentCard
 
 PICTURES, EMBEDDINGS = "pictures", "embeddings"
@@ -52,18 +53,26 @@ class WithPreprocessing(nn.Module):
 def declaration(card: StudentCard, *, name: str, licence: str) -> dict[str, str]:
     """What the file says of itself, by the keys of docs/MODELS.md without their prefix."""
     return {
-        "frame": card.frame,
+        **in_graph(card.input_frame, card.metric, card.views, card.embedding_width),
+        "aligner": card.aligner,
+        "name": name,
+        "licence": licence,
+        **({"real_faces": "; ".join(card.people)} if card.people else {}),
+    }
+
+
+def in_graph(frame: Frame, metric: str, views: str, embedding_width: int) -> dict[str, str]:
+    """Of any network that this module writes: how it is fed, and how its output is compared."""
+    return {
+        "frame": frame.name,
         "colours": "rgb",
         "normalisation": "in-graph",
         "layout": "nchw",
-        "size": str(card.input_size),
+        "size": str(frame.size),
         "output": EMBEDDINGS,
-        "metric": card.metric,
-        "views": card.views,
-        "aligner": card.aligner,
-        "embedding_width": str(card.embedding_width),
-        "name": name,
-        "licence": licence,
+        "metric": metric,
+        "views": views,
+        "embedding_width": str(embedding_width),
     }
 
 

@@ -43,8 +43,12 @@ class Adaptor(nn.Module):
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, kind: str, inputs: Sequence[Input], width: int) -> None:
+    def __init__(
+        self, kind: str, inputs: Sequence[Input], width: int, real_faces: Sequence[str] = ()
+    ) -> None:
+        """`real_faces`: what is stated of people on photographs whose embeddings it learnt from."""
         super().__init__()
+        self.real_faces = tuple(real_faces)
         pick("adaptor", kind, dict.fromkeys(KINDS))
         self.kind, self.inputs, self.width = kind, tuple(inputs), width
         self.layers = _layers(kind, sum(one.width for one in inputs), width)
@@ -86,7 +90,9 @@ def _layers(kind: str, joined: int, width: int) -> nn.Sequential:
 def save_adaptor(path: Path, adaptor: Adaptor) -> None:
     tensors = {name: tensor.cpu().contiguous() for name, tensor in adaptor.state_dict().items()}
     inputs = [[one.name, one.width, one.identity_sha256] for one in adaptor.inputs]
-    card = canonical_json({"kind": adaptor.kind, "inputs": inputs, "width": adaptor.width})
+    values = {"kind": adaptor.kind, "inputs": inputs, "width": adaptor.width}
+    people = {"real_faces": list(adaptor.real_faces)} if adaptor.real_faces else {}
+    card = canonical_json(values | people)
     with replacing(path) as scratch:  # safetensors has no order for several keys of metadata
         save_file(tensors, scratch, {"card": card})
 
@@ -101,7 +107,8 @@ def load_adaptor(run: Path) -> Adaptor:
             card = json.loads((opened.metadata() or {})["card"])
         inputs = [Input(*fields) for fields in card["inputs"]]
         with torch.device("meta"):  # a stranger's card takes no more memory than its file
-            adaptor = Adaptor(card["kind"], inputs, card["width"])
+            people = [str(each) for each in card.get("real_faces", [])]
+            adaptor = Adaptor(card["kind"], inputs, card["width"], people)
         adaptor.load_state_dict(load_file(path), assign=True)
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError, InputError) as error:
         raise InputError(f"{path}: not an adaptor ({error})") from None

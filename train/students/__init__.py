@@ -65,7 +65,7 @@ def _students() -> dict[str, tuple[str, str]]:
     """{name: its module and its variant}."""
     found: dict[str, tuple[str, str]] = {}
     for info in pkgutil.iter_modules(__path__):
-        if info.name in ("base", TIMM):
+        if info.name in ("base", "prepended", TIMM):
             continue
         module, family = f"{__name__}.{info.name}", info.name.replace("_", "-")
         variants = getattr(importlib.import_module(module), "VARIANTS", None)

@@ -18,7 +18,13 @@ from torch import Tensor, nn
 from train.students.base import ToUnitRange, scaled, side_after
 
 # Residual units of the four stages, each of which halves the picture in its first unit.
-VARIANTS = {"18": (2, 2, 2, 2), "34": (3, 4, 6, 3), "50": (3, 4, 14, 3), "100": (3, 13, 30, 3)}
+UNITS = {"18": (2, 2, 2, 2), "34": (3, 4, 6, 3), "50": (3, 4, 14, 3), "100": (3, 13, 30, 3)}
+# Before the linear layer, in training: of CR-FIQA's networks and of the ResNet-50 of Neto et al.
+# (arXiv 2408.17399); arcface_torch has none.
+DROPOUT = 0.4
+VARIANTS = {name: (units, 0.0) for name, units in UNITS.items()} | {
+    f"{name}-dropout": (UNITS[name], DROPOUT) for name in ("50", "100")
+}
 CHANNELS = (64, 128, 256, 512)
 HALVINGS = 4
 # With fewer, oneDNN writes past its workspace in the gradient of a strided 1x1 convolution, and the
@@ -51,7 +57,12 @@ class IResNet(nn.Module):
     """Pictures in about [-1, 1] -> embeddings, not of unit length."""
 
     def __init__(
-        self, units: Sequence[int], channels: Sequence[int], side: int, embedding_width: int
+        self,
+        units: Sequence[int],
+        channels: Sequence[int],
+        side: int,
+        embedding_width: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         stem, last = channels[0], channels[-1]
@@ -62,6 +73,7 @@ class IResNet(nn.Module):
         stages = [_stage(widths[at], widths[at + 1], count) for at, count in enumerate(units)]
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.bn2 = nn.BatchNorm2d(last)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.fc = nn.Linear(last * side**2, embedding_width)
         self.features = nn.BatchNorm1d(embedding_width)
         for module in self.modules():
@@ -72,7 +84,7 @@ class IResNet(nn.Module):
         x = self.prelu(self.bn1(self.conv1(x)))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
-        return self.features(self.fc(self.bn2(x).flatten(1)))
+        return self.features(self.fc(self.dropout(self.bn2(x).flatten(1))))
 
 
 def _stage(inputs: int, outputs: int, count: int) -> nn.Sequential:
@@ -84,5 +96,6 @@ def build(*, variant: str, input_size: int, width: float, embedding_width: int) 
     """At width 1, input 112 and 512 outputs: the published networks."""
     channels = [max(LEAST_CHANNELS, scaled(channels, width)) for channels in CHANNELS]
     side = side_after(HALVINGS, input_size)
-    network = IResNet(VARIANTS[variant], channels, side, embedding_width)
+    units, dropout = VARIANTS[variant]
+    network = IResNet(units, channels, side, embedding_width, dropout)
     return nn.Sequential(ToUnitRange(), network)

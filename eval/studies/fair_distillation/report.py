@@ -31,11 +31,11 @@ from manifests.core.costs import timed
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.settings.params import Params, load_params
+from manifests.settings.real_faces import ROUND
 from manifests.settings.study import StudyReport, load_study
 from manifests.studies.fair_distillation import (
     NAME,
     NO_FOLDER,
-    REAL,
     Cell,
     Study,
     check_study,
@@ -90,10 +90,14 @@ def student_facts(student: Student) -> dict[str, Any]:
 
 
 def benchmark_report(
-    name: str, protocol: Protocol, grouped: GroupedPairs, found: Mapping[str, Figures], study: Study
+    name: str,
+    protocol: Protocol,
+    grouped: GroupedPairs,
+    found: Mapping[str, Figures],
+    study: Study,
+    grid: Sequence[Cell],
 ) -> dict[str, Any]:
     """A benchmark's part of the report: by place of the grid, over its seeds."""
-    grid = expand(study)
     cells = {
         cell.name: over_seeds([found[cell.run(seed)] for seed in study.seeds])
         for cell in grid
@@ -122,12 +126,12 @@ def benchmark_report(
 
 def only_real(study: Study) -> str:
     """The data set of real faces alone; "" where the study has none."""
-    names = (name for name, data in study.data.items() if data.rounds == [REAL])
+    names = (name for name, data in study.data.items() if data.rounds == [ROUND])
     return next(names, "")
 
 
 def report(params: Params, study: Study) -> StudyReport:
-    grid = expand(study)
+    grid = expand(study, real_faces=params.real_faces.allow)
     students = load_students(grid, study)
     protocols = open_all(params, study.fairness)
     models = {
@@ -139,7 +143,7 @@ def report(params: Params, study: Study) -> StudyReport:
     out = layout.study_results(NAME)
     measured = {
         name: benchmark_report(
-            name, *both, measure(name, *both, models, study.fairness, out), study
+            name, *both, measure(name, *both, models, study.fairness, out), study, grid
         )
         for name, both in protocols.items()
     }
@@ -157,10 +161,10 @@ def report(params: Params, study: Study) -> StudyReport:
     ]
     return StudyReport(
         study=NAME,
-        params=asdict(study),
+        params=asdict(study) | {"real_faces": asdict(params.real_faces)},
         made_from=made_from(students, measured, models[TEACHER], params),
         found={"seeds": list(study.seeds), "grid": facts, "benchmarks": measured},
-        not_measured=not_measured(grid, study, measured),
+        not_measured=not_measured(grid, params, measured),
     )
 
 
@@ -183,10 +187,12 @@ def made_from(
     return {**digests, teacher.name: teacher.sha256}
 
 
-def not_measured(grid: Sequence[Cell], study: Study, measured: Mapping[str, Any]) -> dict[str, str]:
+def not_measured(
+    grid: Sequence[Cell], params: Params, measured: Mapping[str, Any]
+) -> dict[str, str]:
     """{what the paper has: why it is not here}."""
     missing = {}
-    if study.real_faces.folder is None:
+    if not params.real_faces.allow:
         missing["Students trained on real faces, and the gap to them"] = NO_FOLDER
     reasons = {cell.data: cell.why_not for cell in grid if cell.why_not not in (None, NO_FOLDER)}
     for data, reason in reasons.items():

@@ -81,7 +81,7 @@ def test_task_one_is_for_iresnet_50_as_it_is(change: dict, message: str) -> None
 
 @pytest.mark.parametrize("task", ["1", "2"])
 def test_no_task_takes_photographs(task: str) -> None:
-    with pytest.raises(InputError, match=r"3 of its training faces are photographs \(of us\)"):
+    with pytest.raises(InputError, match=r"trained on 3 photographs \(of us\)"):
         check_task(task, replace(FACES, photographs=3, statements=("of us",)))
-    with pytest.raises(InputError, match="3 of its training faces have no stated source"):
+    with pytest.raises(InputError, match="trained on 3 faces without a stated source"):
         check_task(task, replace(FACES, unknown=3))

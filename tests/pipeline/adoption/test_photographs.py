@@ -1,5 +1,5 @@
-"""A user's own photographs as a round: only with the switch, said everywhere, trained on nowhere
-else. The folder is a stand-in: pictures of noise that are claimed to be people."""
+"""A user's own photographs as a round: only with the switch, said everywhere, and never another
+set's. The folder is a stand-in: pictures of noise that are claimed to be people."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from manifests.core.digests import folder_hashes
 from manifests.core.errors import InputError
 from manifests.settings.params import Params, read_yaml
 from manifests.settings.presets import merged
+from manifests.settings.real_faces import ROUND, RealFaces
 from manifests.stores.rounds import open_round
-from manifests.studies.fair_distillation import NAME, REAL, RealFaces
 from pipeline import adopt_photographs as real_faces
 from pipeline.adopt_photographs import make_round
 from pipeline.building.workers import Workers
 from tests.networks import write_network
-from tests.pipeline.adoption.toys import PEOPLE, SET
+from tests.pipeline.adoption.toys import PEOPLE, SET, adopted
 from train.engine.supervised import open_plan
 
 STATEMENT = "volunteers of the test suite, who agreed"
@@ -43,36 +43,47 @@ def test_every_paper_of_the_round_says_that_people_are_on_it(
     params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = make_round(NAMED, params, Workers(1))
-    assert said == f"real-faces: 143 usable photographs of real people: {STATEMENT}"
-    files = open_round(REAL, "toy")
+    assert said == f"143 usable photographs of real people: {STATEMENT}"
+    files = open_round(ROUND, "toy")
     assert (files.real_faces, files.synthetic_source) == (STATEMENT, None)
     assert files.num_imported == 143 and files.manifest is not None
     assert len(set(files.manifest.table["identity_id"].to_pylist())) == PEOPLE
     assert files.faces.passport.licences == {STATEMENT: "this test alone"}
     assert files.teacher.passport.lineage["faces"]["real_faces"] == STATEMENT
-    assert layout.marks(REAL, "toy").exists()
-    assert not find_faults(layout.faces(REAL)) and not find_faults(layout.teacher(REAL, "toy"))
-    monkeypatch.setattr(sys, "argv", ["card", REAL])
+    assert layout.marks(ROUND, "toy").exists()
+    assert not find_faults(layout.faces(ROUND)) and not find_faults(layout.teacher(ROUND, "toy"))
+    monkeypatch.setattr(sys, "argv", ["card", ROUND])
     card()
-    text = "".join(path.read_text() for path in layout.card(REAL).iterdir())
+    text = "".join(path.read_text() for path in layout.card(ROUND).iterdir())
     assert f"they are photographs of real people: {STATEMENT}" in text
     assert "may be photographs" not in text
 
 
 def test_ordinary_training_refuses_the_round(params: Params) -> None:
     make_round(NAMED, params, Workers(1))
-    message = f"round real-faces: photographs of real people \\({STATEMENT}\\); only the study"
+    message = f"round real-faces: photographs of real people \\({STATEMENT}\\); nothing is trained"
     with pytest.raises(InputError, match=message):
-        open_plan("start", [REAL], None, params)
+        open_plan("start", [ROUND], None, params)
+
+
+def test_the_same_photographs_are_no_synthetic_set(params: Params) -> None:
+    """Whoever calls them synthetic is told where they lie as what they are."""
+    make_round(NAMED, params, Workers(1))
+    with pytest.raises(InputError, match="143 of its images are photographs of people in round r"):
+        adopted(params)
+    for path in sorted(SET.rglob("*.png"))[1:]:
+        path.unlink()
+    with pytest.raises(InputError, match="1 of its images are photographs of people"):
+        adopted(params)
 
 
 def test_without_a_folder_there_is_a_round_without_faces(params: Params) -> None:
-    assert make_round(ABSENT, params, Workers(1)) == "real-faces: no faces; no folder is named"
-    files = open_round(REAL, "toy")
+    assert make_round(ABSENT, params, Workers(1)) == "no faces; no folder is named"
+    files = open_round(ROUND, "toy")
     assert len(files.faces) == 0 and files.manifest is not None and len(files.manifest) == 0
-    before = folder_hashes(layout.faces(REAL).parent)
+    before = folder_hashes(layout.faces(ROUND).parent)
     make_round(ABSENT, params, Workers(1))
-    assert folder_hashes(layout.faces(REAL).parent) == before
+    assert folder_hashes(layout.faces(ROUND).parent) == before
 
 
 def test_a_folder_in_which_nobody_is_told_apart_is_refused(params: Params) -> None:
@@ -104,9 +115,9 @@ def test_bad_input_is_said_before_anything_is_made(
     message: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path = layout.study_params(NAME)
+    path = Path("params.yaml")
     path.write_text(yaml.safe_dump(merged(read_yaml(path), {"real_faces": changes})))
     monkeypatch.setattr(sys, "argv", ["real_faces"])
     with pytest.raises(InputError, match=message):
         real_faces.main()
-    assert not layout.faces(REAL).exists() and not layout.manifest(REAL).exists()
+    assert not layout.faces(ROUND).exists() and not layout.manifest(ROUND).exists()

@@ -46,6 +46,20 @@ def trained(params: Params) -> str:
     return load_student(OUT).sha256
 
 
+def test_a_student_with_dropout_resumes_to_the_same_bits(params: Params) -> None:
+    """What it drops is a function of seed and step, whoever drew from torch before."""
+    student = replace(params.train.student, name="iresnet-50-dropout", width=0.01)
+    own = with_train(params, student=student)
+    straight = trained(own)
+    plan = open_plan("start", ["pool"], None, own)
+    (plan.work / LOG).unlink()
+    with interrupted(trainer, "train_steps", at=7):
+        train_run(plan, OUT)
+    torch.rand(100)
+    train_run(plan, OUT)
+    assert load_student(OUT).sha256 == straight
+
+
 ENGINES: list[dict[str, Any]] = [
     {"optimizer": "sgd", "schedule": "cosine", "ema": 0.9, "precision": "bfloat16"},
     {"optimizer": "adamw", "schedule": "step", "clip_norm": 0.1, "channels_last": False,

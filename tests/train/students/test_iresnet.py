@@ -25,6 +25,19 @@ def test_they_have_the_published_numbers_of_parameters(depth: int, params: int) 
     assert count(f"iresnet-{depth}") == params
 
 
+@pytest.mark.parametrize("depth", [50, 100])
+def test_dropout_is_of_training_alone_and_has_no_weights(depth: int) -> None:
+    plain, dropping = (
+        build(f"iresnet-{depth}", width=0.01),
+        build(f"iresnet-{depth}-dropout", width=0.01),
+    )
+    dropping.load_state_dict(plain.state_dict())
+    seen = pictures(2)
+    assert torch.equal(plain.eval()(seen), dropping.eval()(seen))
+    torch.manual_seed(0)
+    assert not torch.equal(plain.train()(seen), dropping.train()(seen))
+
+
 @pytest.mark.parametrize(("size", "side"), [(64, 4), (80, 5), (96, 6), (100, 7), (112, 7)])
 def test_the_linear_layer_sees_the_whole_map(size: int, side: int) -> None:
     assert build("iresnet-18", size, width=0.25)[1].fc.in_features == 128 * side**2

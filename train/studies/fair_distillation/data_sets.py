@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from manifests.core import layout
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
 from manifests.records.attributes import MEASURED, AttributeTable
-from manifests.studies.fair_distillation import ALL, SOME, WHERE, DataSet, Group
-from train.batching.mixing import Portion, mix
+from manifests.records.groups import Factor
+from manifests.studies.fair_distillation import ALL, SOME, WHERE, DataSet, Group, Part
+from train.batching.mixing import Portion, groups_of_faces, mix
 from train.batching.sources import NO_IDENTITY, Source, num_usable
 
 
@@ -23,16 +24,6 @@ class Chosen:
 
     sources: Sequence[Source]
     tables: Mapping[str, str]  # {relative path: digest} of those that told groups
-
-    @property
-    def real_faces(self) -> dict[str, int]:
-        """{what is stated of photographs of people: how many of them there are}."""
-        found: dict[str, int] = {}
-        for source in self.sources:
-            stated = source.faces.passport.fingerprint.identity.get("real_faces")
-            if stated is not None and len(source.usable):
-                found[str(stated)] = found.get(str(stated), 0) + len(source.usable)
-        return found
 
 
 def choose_faces(
@@ -47,31 +38,46 @@ def choose_faces(
     for at, part in enumerate(data.parts):
         rows = {}
         for place in map(data.rounds.index, part.rounds):
-            rows[place] = sources[place].usable
-            if part.group is not None:
-                values = group_values(data.rounds[place], sources[place], part.group, tables)
-                rows[place] = rows[place][inside(values[rows[place]], part.group)]
-        title = f"{WHERE}: data: {name}: part {at + 1} ({', '.join(part.rounds)})"
+            rows[place] = rows_of(part, data.rounds[place], sources[place], tables)
+        people = f", {part.people.group}" if part.people else ""
+        title = f"{WHERE}: data: {name}: part {at + 1} ({', '.join(part.rounds)}{people})"
         portions.append(Portion(title, part.share, rows))
     chosen = Chosen(mix(sources, portions, total, seed), tables)
     check_labels(f"{WHERE}: data: {name}", data.labels, chosen.sources)
     return chosen
 
 
-def group_values(
-    name: str, source: Source, group: Group, tables: dict[str, str]
-) -> Float[np.ndarray, " face"]:
-    """The attribute of every face of a round; its table's digest goes into `tables`.
+def rows_of(
+    part: Part, name: str, source: Source, tables: dict[str, str]
+) -> Int[np.ndarray, " row"]:
+    """The usable rows of a round that a part may take, ascending; digests of what told its groups
+    go into `tables`."""
+    rows = source.usable
+    if part.group is not None:
+        values = measured_table(name, source, MEASURED, tables).column(part.group.attribute)
+        rows = rows[inside(values[rows], part.group)]
+    if part.people is not None:
+        table = measured_table(name, source, part.people.annotator, tables)
+        factors = [Factor.parsed(text) for text in part.people.by]
+        groups = np.array(groups_of_faces(factors, table, source), dtype=object)
+        rows = rows[groups[rows] == part.people.group]
+    return rows
+
+
+def measured_table(
+    name: str, source: Source, annotator: str, tables: dict[str, str]
+) -> AttributeTable:
+    """What was measured on a round's faces; its digest goes into `tables`.
 
     Raises InputError for a table that is not there, or was measured on other faces.
     """
-    path = layout.attributes(name, MEASURED)
+    path = layout.attributes(name, annotator)
     if not path.exists():
         raise InputError(f"{path}: no such file; run `facestill annotate {name}`")
     table = AttributeTable.read(path)
     table.require_faces(source.face_ids, source.faces.root)
     tables[path.as_posix()] = sha256_file(path)
-    return table.column(group.attribute)
+    return table
 
 
 def inside(values: Float[np.ndarray, " face"], group: Group) -> Bool[np.ndarray, " face"]:

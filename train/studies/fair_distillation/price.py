@@ -23,7 +23,7 @@ from manifests.core import layout
 from manifests.core.errors import InputError, Parser, pick, run_command
 from manifests.core.files import read_json, require_new, write_json
 from manifests.core.parsing import parse
-from manifests.settings.params import read_yaml
+from manifests.settings.params import load_params, read_yaml
 from manifests.settings.presets import merged
 from manifests.settings.training import Student
 from manifests.studies.fair_distillation import (
@@ -85,9 +85,13 @@ def load_size(size: str | None) -> Study:
     return study
 
 
-def prices(study: Study, stated: Mapping[str, float], device: str) -> list[Price]:
-    """By student, in the order of the grid. Raises InputError for a rate of no student of it."""
-    cells = [cell for cell in expand(study) if cell.why_not in (None, NO_FOLDER)]
+def prices(
+    study: Study, stated: Mapping[str, float], device: str, *, real_faces: bool
+) -> list[Price]:
+    """By student, in the order of the grid; `real_faces`: as in `expand`. Raises InputError for a
+    rate of no student of it."""
+    grid = expand(study, real_faces=real_faces)
+    cells = [cell for cell in grid if cell.why_not in (None, NO_FOLDER)]
     students = list(dict.fromkeys(cell.student for cell in cells))
     for name in stated:
         pick("student of the grid", name, dict.fromkeys(students))
@@ -181,7 +185,7 @@ def table(found: Sequence[Price], study: Study) -> Iterator[str]:
     waiting = sum(own.waiting for own in found)
     if waiting:
         yield (
-            f"{waiting} of them wait for a folder of real faces (real_faces in {WHERE}); the "
+            f"{waiting} of them wait for a folder of real faces (real_faces in params.yaml); the "
             f"others take {sum(own.hours_now for own in found):,.1f} hours"
         )
 
@@ -211,8 +215,8 @@ def main() -> None:
     if args.json:
         require_new(args.json, force=args.force)
     study, rates = load_size(args.size), parse_rates(args.rate)
-    device = str(read_yaml(Path("params.yaml")).get("device", "auto"))
-    found = prices(study, rates, device)
+    params = load_params()
+    found = prices(study, rates, params.device, real_faces=params.real_faces.allow)
     print("\n".join(table(found, study)))
     if args.json:
         write_json(args.json, [asdict(own) | {"hours": own.hours} for own in found])

@@ -12,7 +12,7 @@ an interrupted one goes on where it stopped, to the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -63,8 +63,9 @@ def recipe_params(
     run: str, seed: int, params: Params, student: Student, loss: Losses, recipe: Recipe
 ) -> Params:
     """params.yaml for a study's run from random weights, by a recipe of its own."""
+    seen = Run(recipe.faces_seen, rate_from=1.0, rate_to=0.0, own=recipe.own)
     train = replace(
-        params.train,
+        params.train.of(seen),
         student=student,
         loss=loss,
         teachers={},
@@ -77,7 +78,7 @@ def recipe_params(
         round_weights={},
         seed=seed,
         leave_out=recipe.leave_out,
-        runs={run: Run(recipe.faces_seen, rate_from=1.0, rate_to=0.0)},
+        runs={run: replace(seen, own={})},
     )
     return replace(params, train=train)
 
@@ -103,7 +104,7 @@ def open_cell(cell: Cell, seed: int, params: Params, study: Study) -> Supervised
         marks=marks | dict(chosen.tables),
         centred_by=pool,
         chosen=facts_of(chosen.sources),
-        training=training_words(cell, own, chosen),
+        training=training_words(cell, own),
     )
     check_objective(own, plan.sources, plan.targets, plan.num_epochs)
     return plan
@@ -112,10 +113,7 @@ def open_cell(cell: Cell, seed: int, params: Params, study: Study) -> Supervised
 def open_data_set(name: str, params: Params, study: Study) -> tuple[Chosen, dict[str, str]]:
     """Its faces, and {path: digest} of the marks that some were left out by."""
     data = study.data[name]
-    sources, marks = open_sources(
-        data.rounds, teachers_of(params), params, {}, real_faces=study.real_faces.allow
-    )
-    _check_real_faces(sources, study)
+    sources, marks = open_sources(data.rounds, teachers_of(params), params, {})
     total = study.faces if data.faces is None else data.faces
     chosen = choose_faces(name, data, sources, total, study.choice_seed)
     if (count := num_usable(chosen.sources)) < study.recipe.batch:
@@ -126,38 +124,24 @@ def open_data_set(name: str, params: Params, study: Study) -> tuple[Chosen, dict
     return chosen, marks
 
 
-def _check_real_faces(sources: Sequence[Source], study: Study) -> None:
-    """Raises InputError if the round of photographs is not the one that the study speaks of."""
-    for source in sources:
-        stated = source.faces.passport.fingerprint.identity.get("real_faces")
-        if stated not in (None, study.real_faces.statement):
-            raise InputError(
-                f"{source.faces.path}: photographs of {stated}; the study names those of "
-                f"{study.real_faces.statement or 'nobody'}: run `facestill adopt-photographs`"
-            )
-
-
 def pool_of(params: Params) -> Source:
     """The pool with its teacher's embeddings; no face of it is left out of the mean."""
     whole = replace(params, train=replace(params.train, leave_out=()))
     return open_sources([POOL], teachers_of(params), whole, {})[0][0]
 
 
-def training_words(cell: Cell, params: Params, chosen: Chosen) -> str:
-    """How a student was trained and on whom, for its card."""
+def training_words(cell: Cell, params: Params) -> str:
+    """How a student was trained, for its card."""
     margin = params.train.loss.margin
     labels = "" if margin is None else f"identity labels ({margin.name})"
     words = DISTILLED if cell.distilled else f"on {labels}, by no teacher"
-    if cell.distilled and labels:
-        words += f", and on {labels}"
-    for stated, count in chosen.real_faces.items():
-        words += f"; trained on real faces: {count:,} photographs of {stated}"
-    return words
+    return f"{words}, and on {labels}" if cell.distilled and labels else words
 
 
 def train_data_set(name: str, only: str | None, params: Params, study: Study) -> None:
     """Trains, or relinks, every student of a data set; what cannot be is refused before."""
-    cells = [cell for cell in expand(study) if cell.data == name]
+    grid = expand(study, real_faces=params.real_faces.allow)
+    cells = [cell for cell in grid if cell.data == name]
     places = {cell.name.removeprefix(f"{name}/"): cell for cell in cells}
     if only is not None:
         pick(f"place in the grid of {name}", only, places)

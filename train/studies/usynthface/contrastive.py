@@ -55,6 +55,7 @@ class Contrastive(Plan):
             "params": self.settings,
             "stores": list(self.stores.items()),
             "arithmetic": [numerics(self.params.device), torch.get_num_threads()],
+            **({"real_faces": self.people} if self.people else {}),  # no root holds a statement
         }
 
     @property

@@ -60,7 +60,7 @@ def open_contrastive(arm: str, params: Params, study: Study) -> Contrastive:
 
     Raises InputError if the data are too few for the queue, or have no identities to pair.
     """
-    sources = [_faces_alone(name) for name in study.rounds]
+    sources = [_faces_alone(name, params) for name in study.rounds]
     _check_queue(sources, study)
     if arm == UNTRAINED:
         settling = replace(study.descent, learning_rate=0.0)
@@ -76,10 +76,10 @@ def open_contrastive(arm: str, params: Params, study: Study) -> Contrastive:
     return Contrastive(name, with_study(params, study, name), sources, study, by_identity, recipe)
 
 
-def _faces_alone(name: str) -> Source:
+def _faces_alone(name: str, params: Params) -> Source:
     """A round without its teacher's embeddings, and so without the marks made from them."""
     manifest, faces = open_faces(name)
-    return open_source(faces, {}, manifest=manifest)
+    return open_source(faces, {}, manifest=manifest, allowed=params.real_faces.allowed)
 
 
 def _check_queue(sources: Sequence[Source], study: Study) -> None:

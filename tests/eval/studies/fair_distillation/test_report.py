@@ -34,8 +34,9 @@ from manifests.core.errors import InputError
 from manifests.core.files import write_json
 from manifests.records.attributes import PHOTOGRAPHS, AttributeTable, Source
 from manifests.settings.params import Params, load_params
+from manifests.settings.real_faces import RealFaces
 from manifests.settings.study import load_study
-from manifests.studies.fair_distillation import NAME, Block, Cell, RealFaces, Study, expand
+from manifests.studies.fair_distillation import NAME, Block, Cell, Study, expand
 from pipeline.arrays.align import Face
 from pipeline.arrays.frames import ARCFACE112
 from pipeline.arrays.landmarks import ARCFACE5
@@ -106,7 +107,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         params = yaml.safe_load(Path("params.yaml").read_text())
         params["verify"]["pairs"] = "photos"
         Path("params.yaml").write_text(yaml.safe_dump(params))
-        for cell in expand(small(load_study(NAME, Study), real_faces=ALLOWED)):
+        for cell in expand(small(load_study(NAME, Study)), real_faces=True):
             for seed in SEEDS if cell.why_not is None else ():
                 train(cell, seed)
         without_networks(patch)
@@ -146,7 +147,7 @@ def reports(workspace: Path) -> Mapping[str, dict[str, Any]]:
     """Without real faces, and with the stand-in folder."""
     found = {}
     for name, real in (("without", {}), ("with", {"real_faces": ALLOWED})):
-        report(load_params(), small(load_study(NAME, Study), **real)).write()
+        report(replace(load_params(), **real), small(load_study(NAME, Study))).write()
         found[name] = json.loads(layout.study_report(NAME).read_text())
     return found
 
@@ -231,7 +232,7 @@ def test_a_missing_student_is_named(workspace: Path, study: Study) -> None:
 def test_a_student_of_another_length_is_no_comparison(workspace: Path, study: Study) -> None:
     longer = replace(study, recipe=replace(study.recipe, faces_seen=1280))
     with pytest.raises(InputError, match="640 faces seen, the others 1280; run `make study"):
-        load_students(expand(longer), longer)
+        load_students(expand(longer, real_faces=False), longer)
 
 
 def test_rfw_brings_its_own_groups(params: Params, study: Study, tmp_path: Path) -> None:
@@ -312,4 +313,5 @@ def test_measurements_of_other_photographs_are_refused(
 def test_the_report_repeats_the_parameters(reports: Mapping[str, Any], study: Study) -> None:
     said = reports["without"]["params"]
     assert said["seeds"] == list(SEEDS) and said["grid"][0]["data"] == list(SETS)
-    assert said["real_faces"] == asdict(study.real_faces)
+    assert said["real_faces"] == asdict(RealFaces())
+    assert reports["with"]["params"]["real_faces"] == asdict(ALLOWED)

@@ -40,7 +40,7 @@ def smoke() -> Study:
 
 def test_the_full_size_is_a_plan_of_33_models_a_seed() -> None:
     study = load_size("full")
-    found = prices(study, RATES, "cpu")
+    found = prices(study, RATES, "cpu", real_faces=False)
     assert sum(own.num_models for own in found) == 33 * len(study.seeds)
     assert sum(own.waiting for own in found) == (33 - 6) * len(study.seeds)
     first = found[0]
@@ -54,7 +54,7 @@ def test_the_full_size_is_a_plan_of_33_models_a_seed() -> None:
 def test_without_a_rate_it_is_measured_or_taken_from_runs(smoke: Study) -> None:
     student = smoke.students["small-resnet"]
     assert recorded_rate(student) is None
-    measured = {own.student: own for own in prices(smoke, {}, "cpu")}
+    measured = {own.student: own for own in prices(smoke, {}, "cpu", real_faces=False)}
     assert measured["small-resnet"].source.startswith("measured now, 3 steps of 16 faces on cpu")
     assert measured["small-resnet"].faces_a_second > 0
     for number, seconds in enumerate((10.0, 20.0, 40.0)):
@@ -68,8 +68,11 @@ def test_without_a_rate_it_is_measured_or_taken_from_runs(smoke: Study) -> None:
 
 
 def test_what_is_trained_is_what_is_priced_less_what_waits(smoke: Study) -> None:
-    found = prices(smoke, dict.fromkeys(smoke.students, 100.0), "cpu")
-    assert sum(own.num_models - own.waiting for own in found) == len(models(smoke))
+    for allowed in (False, True):
+        rates = dict.fromkeys(smoke.students, 100.0)
+        found = prices(smoke, rates, "cpu", real_faces=allowed)
+        trained = models(smoke, real_faces=allowed)
+        assert sum(own.num_models - own.waiting for own in found) == len(trained)
 
 
 def test_the_command_says_it_and_merges_nothing(
@@ -94,6 +97,6 @@ def test_a_rate_is_a_number_above_0(text: str) -> None:
 
 def test_unknown_names_are_answered_with_the_valid_ones(smoke: Study) -> None:
     with pytest.raises(InputError, match=r"unknown student of the grid 'r100'; valid names: sm"):
-        prices(smoke, {"r100": 1.0}, "cpu")
+        prices(smoke, {"r100": 1.0}, "cpu", real_faces=False)
     with pytest.raises(InputError, match="unknown size of fair-distillation 'huge'; valid names:"):
         load_size("huge")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from eval.annotators.measured import ATTRIBUTES
 from manifests.core import layout
 from manifests.core.errors import InputError
-from manifests.records.attributes import FACES, AttributeTable, Source
+from manifests.core.parsing import parse
+from manifests.records.attributes import FACES, Attribute, AttributeTable, Source
 from manifests.settings.objectives import Losses
-from manifests.settings.params import Params, load_params
+from manifests.settings.params import Params, load_params, read_yaml
+from manifests.settings.real_faces import RealFaces
 from manifests.settings.study import load_study
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import FaceStore
@@ -26,13 +29,24 @@ from manifests.studies.fair_distillation import (
     DataSet,
     Group,
     Part,
-    RealFaces,
+    People,
+    Recipe,
     Study,
+    expand,
 )
 from tests.study_students import lay_out_params
 from tests.toys import EMBEDDING_WIDTH, make_round
 from train.checkpoint import DISTILLED, FILE, LOG, load_student
-from train.studies.fair_distillation.train import GRID, open_cell, train_data_set
+from train.engine.optimizers import learning_rate
+from train.engine.record import card_of
+from train.students import build_student
+from train.studies.fair_distillation.price import load_size
+from train.studies.fair_distillation.train import (
+    GRID,
+    cell_params,
+    open_cell,
+    train_data_set,
+)
 
 ALLOWED = RealFaces("photographs", True, "volunteers", "own", None)
 SETS = {
@@ -160,14 +174,16 @@ def test_another_choice_of_faces_is_another_run(params: Params, study: Study) ->
 def test_empty_places_leave_their_reason(params: Params, study: Study) -> None:
     train_data_set("people", None, params, study)
     grid = json.loads((layout.study_run(NAME, "people") / GRID).read_text())
-    reason = "no folder of real faces is named under real_faces"
+    reason = "no folder of real faces is named under real_faces in params.yaml"
     assert {own["why_not"] for own in grid.values()} == {reason}
     assert all(not own["runs"] for own in grid.values())
 
 
 def test_real_faces_are_written_on_the_card(params: Params, study: Study) -> None:
-    plan = open_cell(place("people"), 1, params, replace(study, real_faces=ALLOWED))
-    assert plan.training.endswith("; trained on real faces: 20 photographs of volunteers")
+    plan = open_cell(place("people"), 1, replace(params, real_faces=ALLOWED), study)
+    card = card_of(plan, 1)
+    assert card.training.endswith("; trained on real faces: 20 photographs of volunteers")
+    assert card.people == ["volunteers"]
 
 
 def test_real_faces_without_the_switch_are_refused(params: Params, study: Study) -> None:
@@ -175,12 +191,12 @@ def test_real_faces_without_the_switch_are_refused(params: Params, study: Study)
         open_cell(place("people"), 1, params, study)
 
 
-def test_photographs_of_others_than_the_study_names_are_refused(
-    params: Params, study: Study
-) -> None:
-    others = replace(study, real_faces=replace(ALLOWED, statement="somebody else"))
-    with pytest.raises(InputError, match="photographs of volunteers; the study names those of som"):
-        open_cell(place("people"), 1, params, others)
+def test_photographs_of_others_than_params_name_are_refused(params: Params, study: Study) -> None:
+    others = replace(params, real_faces=replace(ALLOWED, statement="somebody else"))
+    with pytest.raises(
+        InputError, match=r"photographs of volunteers; real_faces in params\.yaml al"
+    ):
+        open_cell(place("people"), 1, others, study)
 
 
 def grouped(*groups: Group) -> DataSet:
@@ -234,6 +250,74 @@ def test_data_sets_that_cannot_be_are_refused(
     measure("pool", np.linspace(-60, 60, 60))
     with pytest.raises(InputError, match=message):
         open_cell(place("prior", None), 1, params, replace(study, data={"prior": data}))
+
+
+def test_shares_are_of_groups_of_people_and_an_identity_is_of_one(
+    params: Params, study: Study
+) -> None:
+    """As the paper mixes by ethnicity: 70/30 within each group, by heads that were trained."""
+    rng = np.random.default_rng(0)
+    for name, count in (("real-faces", 60), ("identities", 100)):
+        person = LatentManifest.read(layout.manifest(name)).table["identity_id"].to_numpy()
+        north = np.clip(person % 2 * 0.6 + 0.2 + rng.normal(0, 0.05, count), 0, 1)
+        likely(name, {"north": north, "south": 1 - north})
+    groups = ("north", "south")
+    parts = [
+        Part((name,), share / 2, people=People(("north,south",), group, "heads-toy"))
+        for group in groups
+        for name, share in (("real-faces", 0.7), ("identities", 0.3))
+    ]
+    mixed = replace(study, data={"people": DataSet("all", tuple(parts))})
+    plan = open_cell(place("people"), 1, replace(params, real_faces=ALLOWED), mixed)
+    for source, share in zip(plan.sources, (0.7, 0.3), strict=True):
+        person = source.identities[source.usable]
+        counts = np.bincount(person % 2, minlength=2)
+        assert counts.tolist() == [share / 2 * FACES_OF_A_SET] * 2
+    assert "data/attributes/heads-toy/real-faces.parquet" in plan.stores
+
+
+def likely(name: str, columns: dict[str, np.ndarray]) -> None:
+    """The round's table of probabilities."""
+    ids = LatentManifest.read(layout.manifest(name)).face_id
+    source = Source(FACES, name, FaceStore.open(layout.faces(name)).root)
+    kinds = tuple(
+        Attribute(each, "probability", 0.0, 1.0, (0.0, 0.5, 1.0), f"that it is {each}")
+        for each in columns
+    )
+    values = np.stack([*columns.values()], axis=1).astype(np.float32)
+    annotator = {"name": "heads-toy", "version": "1"}
+    table = AttributeTable(annotator, source, kinds, values, ids, None, ("",) * len(ids))
+    table.write(layout.attributes(name, "heads-toy"))
+
+
+def test_the_full_size_learns_by_the_authors_recipe(params: Params) -> None:
+    """SGD at 0.025, down to a tenth before epochs 7, 13, 19 and 24 of 26, clipped at 5, mirrored
+    and no more; the ResNet-50 with its dropout."""
+    study = load_size("full")
+    cell = next(cell for cell in expand(study, real_faces=True) if cell.student == "iresnet-50")
+    own = cell_params(cell, 1, params, study)
+    train, (run,) = own.train, own.train.runs.values()
+    engine = (train.engine.optimizer, train.engine.momentum, train.engine.clip_norm)
+    assert (*engine, train.weight_decay, train.batch) == ("sgd", 0.9, 5.0, 5e-4, 128)
+    assert run.faces_seen == 26 * 1_248_932
+    off = {name: value for name, value in asdict(train.noise).items() if name != "strongest"}
+    assert not any(off.values())
+    steps = run.faces_seen // train.batch
+    rates = [learning_rate(int((e + 0.5) * steps / 26), steps, run, train) for e in range(26)]
+    drops = [e for e in range(1, 26) if rates[e] < rates[e - 1]]
+    assert drops == [7, 13, 19, 24]
+    assert rates[0] == pytest.approx(0.025) and rates[-1] == pytest.approx(2.5e-6)
+    network = build_student(train.student.name, input_size=112, width=0.1, embedding_width=8)
+    assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.4]
+
+
+def test_what_differs_between_students_is_no_part_of_the_recipe() -> None:
+    recipe = read_yaml(layout.study_params(NAME))["recipe"]
+    assert parse(Recipe, recipe | {"weight_decay": 0.1}, "r").own == {"weight_decay": 0.1}
+    with pytest.raises(InputError, match="r: seed: the study itself says it; leave it out here"):
+        parse(Recipe, recipe | {"seed": 3}, "r")
+    with pytest.raises(InputError, match="r: unknown key 'sed'"):
+        parse(Recipe, recipe | {"sed": 3}, "r")
 
 
 def test_a_table_of_groups_must_be_there(params: Params, study: Study) -> None:
