@@ -32,9 +32,7 @@ def main() -> None:
     parser.add_argument(
         "--model", type=layout.run_folder, required=True, help="a run with a quality head"
     )
-    parser.add_argument(
-        "--benchmark", required=True, help="orl, or pairs:, lfw:, templates: or folder:DIR, …"
-    )
+    parser.add_argument("--benchmark", required=True, help="orl, pairs:DIR, … (docs/EVALUATION.md)")
     parser.add_argument("--out", type=Path, required=True, help="a Parquet file")
     add_options(parser)
     parser.add_force()

@@ -64,7 +64,9 @@ class Asking:
 
 def opened(check: Leakage, options: Asked, params: Params) -> Asking:
     """Raises InputError for whatever can be told before a face is embedded."""
-    check.check("--no-identities")
+    check.check("--no-identities", "--threshold-from")
+    if check.show_photographs and not may_show(check.real):
+        raise InputError(f"show_photographs: those of {check.real} are not the user's own")
     names = check.teachers or (params.teacher,)
     if len(set(names)) < len(names):
         raise InputError(f"--teacher {' '.join(names)}: one is named twice")
@@ -180,14 +182,11 @@ def _measure(args: argparse.Namespace) -> None:
     for out in filter(None, (args.out, args.page)):
         require_file_place(out)
         require_new(out, force=args.force)
-    if args.show_photographs:
-        if args.page is None:
-            raise InputError("--show-photographs: on no page; name one with --page FILE.html")
-        if not may_show(args.real):
-            raise InputError(f"--show-photographs: those of {args.real} are not the user's own")
+    if args.show_photographs and args.page is None:
+        raise InputError("--show-photographs: on no page; name one with --page FILE.html")
     check = Leakage(
         args.real, tuple(args.rounds), tuple(args.teacher), not args.no_identities,
-        tuple(args.threshold_from), args.frame, args.pairs,
+        tuple(args.threshold_from), args.frame, args.pairs, args.show_photographs,
     )  # fmt: skip
     asking = opened(check, asked(args), load_params())
     report = measure(check, asking)

@@ -20,7 +20,7 @@ from eval.photos.models import Model, load_model
 from eval.suites.formats import FORMS, as_json, markdown, text_table, with_table
 from eval.suites.page import suite_page
 from eval.suites.rules import Entry, by_rules, check_entry, entrant, write_submission
-from eval.suites.running import Measured, check_kinds, measure, open_all, require_unlike
+from eval.suites.running import Measured, check_kinds, measure_all, open_all, require_unlike
 from eval.suites.table import Table, make_table
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, conclude, run_command
@@ -81,13 +81,13 @@ def run_suite(
     params: Params,
 ) -> tuple[Table, dict[str, Measured]]:
     """The table of a suite, measured where no result is there."""
-    opened = open_all(suite, data, params)
-    measured = {each: measure(each, found, models) for each, found in opened.items()}
+    measured = measure_all(open_all(suite, data, params), models)
     if not any(found.results for found in measured.values()):
         reasons = {why for found in measured.values() for why in found.why_not.values()}
+        broken = all(found.broken for found in measured.values())
+        hint = "" if broken else "; name the folder that its benchmarks lie in with --data"
         raise InputError(
-            f"suite {name}: nothing could be measured ({'; '.join(sorted(reasons))}); name the "
-            "folder that its benchmarks lie in with --data"
+            f"suite {name}: nothing could be measured ({'; '.join(sorted(reasons))}){hint}"
         )
     return make_table(name, suite, [model.name for model in models], measured), measured
 

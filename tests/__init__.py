@@ -14,6 +14,7 @@ tests of several packages are made of:
     packed           a round with all that one may have, packed, and packed files with one lie each
     hostile_stores    stores as a stranger with bad intentions would make them
     fabricated_runs   finished runs of which no network was trained
+    study_students    students of a study, of which no network was trained either
     exports           runs to export, and records of exports
     protocols         benchmarks whose figures are known beforehand
     results           verifications of made-up people

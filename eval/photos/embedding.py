@@ -1,14 +1,17 @@
 """Photographs to embeddings, in memory that does not grow with their number.
 
 An image is decoded once: a few at a time their faces are found, cut to every model's frame and
-forgotten. Models work on blocks of crops; what is kept of an image is its embedding.
+forgotten. Models work on blocks of crops; what is kept of an image is its embedding. What several
+benchmarks have is looked at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +38,59 @@ class Embedded:
     views: Views
 
 
+Look = tuple[str, str]  # an image's sha256, and what says where its face is
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Faces and embeddings of images that several benchmarks have, from one to the next."""
+
+    wanted: Collection[Look] = ()
+    made: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+
+    @classmethod
+    def among(cls, protocols: Iterable[Protocol]) -> Kept:
+        """Empty yet, for models that are to be measured on all of these."""
+        counts = Counter(look for protocol in protocols for look in set(_looks(protocol)))
+        return cls({look for look, count in counts.items() if count > 1})
+
+    def holds(self, look: Look, asked: Sequence[tuple[str, str]]) -> bool:
+        """Whether nothing of what is asked for, (model's sha256, view), is still to be made."""
+        return all((look, *each) in self.made for each in asked)
+
+    def completed(
+        self,
+        looks: Sequence[Look],
+        is_held: Sequence[bool],
+        made: Sequence[Any] | np.ndarray,
+        *what: str,
+    ) -> Sequence[Any] | np.ndarray:
+        """`made` of the images that are not held, in turn, and between them what is held of the
+        others; of all that are wanted it is kept."""
+        if not self.wanted:
+            return made
+        new = iter(made)
+        every = [
+            self.made[look, *what] if held else next(new)
+            for look, held in zip(looks, is_held, strict=True)
+        ]
+        self.made.update(
+            ((look, *what), own)
+            for look, own in zip(looks, every, strict=True)
+            if look in self.wanted
+        )
+        return every
+
+
+def _looks(protocol: Protocol) -> list[Look]:
+    """Of its images. Listed points are of a name, and two may lie in one picture."""
+    own, listed = protocol.benchmark, protocol.points is not None
+    return [
+        (own.sha256[name], f"{own.alignment}; {name}" if listed else own.alignment)
+        for name in own.images
+    ]
+
+
 def frame_coverage(source: Frame, wanted: Frame) -> float:
     """The share of the wanted frame's area that lies in the source's; crops repeat the edge for
     the rest."""
@@ -46,32 +102,41 @@ def frame_coverage(source: Frame, wanted: Frame) -> float:
 
 
 def embed_protocol(
-    protocol: Protocol, models: Sequence[Model], views: Sequence[str]
+    protocol: Protocol, models: Sequence[Model], views: Sequence[str], kept: Kept | None = None
 ) -> tuple[list[Embedded], list[Face]]:
     """Every model's embeddings of all images, and the faces that they are of, in the order of the
-    images' names. `views` names the view that each model is measured by.
+    images' names. `views` names the view that each model is measured by; what `kept` holds is not
+    made again.
 
     Raises InputError naming the first image with an embedding that is not finite, and where no
     image has a face.
     """
-    names = protocol.benchmark.images
+    kept = kept or Kept()
+    names, looks = protocol.benchmark.images, _looks(protocol)
     passes = [_passes(use, len(names)) for use in views]
+    asked = [(m.sha256, view) for m, wanted in zip(models, passes, strict=True) for view in wanted]
+    is_held = [kept.holds(look, asked) for look in looks]
+    fresh = [name for name, held in zip(names, is_held, strict=True) if not held]
     parts: list[list[Views]] = [[] for _ in models]
-    found: list[Face] = []
-    for block, faces, crops in _blocks(protocol, models):
-        found += faces
+    new: list[Face] = []
+    for block, faces, crops in _blocks(protocol, fresh, models):
+        new += faces
         for model, wanted, part, cut in zip(models, passes, parts, crops, strict=True):
             part.append(model.outputs(torch.stack(cut), wanted))
             _require_finite(model, block, part[-1])
+    found = list(kept.completed(looks, is_held, new))
     if not any(face.detected for face in found):
         raise InputError(
             f"benchmark {protocol.benchmark.name}: no face was found in any of {len(found)} "
             "images; bring photographs of upright faces, of at least 40 pixels across"
         )
-    done = [
-        Embedded(model, {view: np.concatenate([each[view] for each in part]) for view in wanted})
-        for model, wanted, part in zip(models, passes, parts, strict=True)
-    ]
+    done = []
+    for model, wanted, part in zip(models, passes, parts, strict=True):
+        rows = {}
+        for view in wanted:
+            made = np.concatenate([own[view] for own in part]) if part else ()
+            rows[view] = np.asarray(kept.completed(looks, is_held, made, model.sha256, view))
+        done.append(Embedded(model, rows))
     return done, found
 
 
@@ -81,13 +146,13 @@ def _passes(used: str, num_images: int) -> tuple[str, ...]:
 
 
 def _blocks(
-    protocol: Protocol, models: Sequence[Model]
+    protocol: Protocol, names: Sequence[str], models: Sequence[Model]
 ) -> Iterator[tuple[list[str], list[Face], list[list[Tensor]]]]:
     """Names, faces, and the crops for each model, BLOCK images at a time."""
-    names = protocol.benchmark.images
-    with tqdm(total=len(names), desc=f"embed {protocol.benchmark.name}", unit="image") as bar:
+    title = f"embed {protocol.benchmark.name}"
+    with tqdm(total=len(names), desc=title, unit="image", disable=not names) as bar:
         for at in range(0, len(names), BLOCK):
-            block = names[at : at + BLOCK]
+            block = list(names[at : at + BLOCK])
             faces: list[Face] = []
             crops: list[list[Tensor]] = [[] for _ in models]
             for pictures in at_once(protocol.images.picture(name) for name in block):

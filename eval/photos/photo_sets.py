@@ -71,8 +71,10 @@ def is_photographs(text: str) -> bool:
 
 def may_show(text: str) -> bool:
     """Whether photographs are the user's own: those of a benchmark that comes with Facestill are
-    never shown."""
-    return text.startswith(("pairs:", "folder:"))
+    never shown, by whatever name."""
+    kind, argument = split_kind(text)
+    ours = Path(argument).resolve().is_relative_to(layout.WEIGHTS.resolve())
+    return kind in ("pairs", "folder") and bool(argument) and not ours
 
 
 def open_photographs(text: str, *, square: bool = False, strangers: bool = False) -> PhotographSet:

@@ -18,7 +18,7 @@ from jaxtyping import Bool
 
 from eval.alignment import meant, usual_aligner
 from eval.benchmarks.base import Protocol
-from eval.photos.embedding import Embedded, embed_protocol, frame_coverage
+from eval.photos.embedding import Embedded, Kept, embed_protocol, frame_coverage
 from eval.photos.models import BOTH, Model, Views
 from eval.scoring.allpairs import figures_among
 from eval.scoring.fairness import by_group
@@ -127,12 +127,16 @@ def check_replaced(
 
 
 def verify_models(
-    models: Sequence[Model], protocol: Protocol, views: str | None = None
+    models: Sequence[Model],
+    protocol: Protocol,
+    views: str | None = None,
+    kept: Kept | None = None,
 ) -> list[Verification]:
-    """Every model on the same found faces, by its own views unless others are named."""
+    """Every model on the same found faces, by its own views unless others are named; `kept`: of
+    images that other benchmarks have too."""
     used = [views or model.views for model in models]
     warn_of_frames(protocol, models)
-    embedded, faces = embed_protocol(protocol, models, used)
+    embedded, faces = embed_protocol(protocol, models, used, kept)
     done = [verify(protocol, each, faces, use) for each, use in zip(embedded, used, strict=True)]
     doubt = doubt_of_people(protocol.benchmark.name, [own.metrics["auc"] for own in done])
     if doubt is not None:

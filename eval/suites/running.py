@@ -13,6 +13,7 @@ from pathlib import Path
 
 from eval.benchmarks import open_benchmark, open_pairs, require_kind
 from eval.benchmarks.base import Protocol
+from eval.photos.embedding import Kept
 from eval.photos.models import Model
 from eval.photos.verification import METRICS, identity_of, verify_models
 from eval.scoring.results import read_result
@@ -24,6 +25,7 @@ from manifests.settings.params import Params
 from manifests.settings.suite import Places, Suite
 
 PAIRS = "pairs"  # without an argument: the folder under verify: pairs in params.yaml
+ALONE = ("orl", PAIRS)  # kinds that need no argument
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,15 @@ class AbsentError(InputError):
 
 
 def check_kinds(suite: Suite, where: Path) -> None:
-    """Raises InputError for a benchmark of a kind that does not exist."""
+    """Raises InputError for a benchmark of a kind that does not exist, and for one that says not
+    where it lies."""
     for name, places in suite.benchmarks.items():
         for text in places.texts:
             try:
                 require_kind(text)
+                kind, argument = split_kind(text)
+                if not argument and kind not in ALONE:
+                    raise InputError(f"{text}: lies where? {kind}:PATH, relative to --data")
             except InputError as error:
                 raise InputError(f"{where}: benchmarks: {name}: {error}") from None
 
@@ -77,12 +83,13 @@ def locate(places: Places, data: Path) -> str:
     raise AbsentError(f"nothing lies at {' or '.join(missed)}")
 
 
-def open_all(
-    suite: Suite, data: Path, params: Params
-) -> dict[str, tuple[str, Protocol] | InputError]:
+Opened = tuple[str, Protocol] | InputError  # KIND:ARGUMENT and what lies there, or why not
+
+
+def open_all(suite: Suite, data: Path, params: Params) -> dict[str, Opened]:
     """Every benchmark opened, with what was opened, or why not: all that can be refused is known
     before anything is measured."""
-    found: dict[str, tuple[str, Protocol] | InputError] = {}
+    found: dict[str, Opened] = {}
     for name, places in suite.benchmarks.items():
         try:
             found[name] = _open(locate(places, data), params)
@@ -101,8 +108,13 @@ def _open(text: str, params: Params) -> tuple[str, Protocol]:
     return f"{PAIRS}:{folder}", open_pairs(folder, params.verify.protocol)
 
 
+def measure_all(opened: Mapping[str, Opened], models: Sequence[Model]) -> dict[str, Measured]:
+    kept = Kept.among(own[1] for own in opened.values() if not isinstance(own, InputError))
+    return {name: measure(name, own, models, kept) for name, own in opened.items()}
+
+
 def measure(
-    name: str, opened: tuple[str, Protocol] | InputError, models: Sequence[Model]
+    name: str, opened: Opened, models: Sequence[Model], kept: Kept | None = None
 ) -> Measured:
     """Of one benchmark; what is finished is on disk, so that a run that was stopped goes on."""
     if isinstance(opened, InputError):
@@ -114,7 +126,7 @@ def measure(
     results = find_results(models, protocol)
     missing = [model for model in models if model.name not in results]
     _say(f"{name}: {len(results)} of {len(models)} results are there")
-    made, why_not = _made(name, missing, protocol)
+    made, why_not = _made(name, missing, protocol, kept)
     every = results | made
     ordered = {model.name: every[model.name] for model in models if model.name in every}
     return Measured(text, ordered, why_not, bool(why_not))
@@ -160,14 +172,14 @@ def _holds(folder: Path, asked: Mapping[str, str]) -> bool:
 
 
 def _made(
-    name: str, models: Sequence[Model], protocol: Protocol
+    name: str, models: Sequence[Model], protocol: Protocol, kept: Kept | None
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """Results, and why there is none: of all at once, each image decoded once; where that fails
     one by one, so that a model that cannot be measured costs no other one its result."""
     if not models:
         return {}, {}
     try:
-        return _verified(models, protocol), {}
+        return _verified(models, protocol, kept), {}
     except InputError as error:
         if len(models) == 1:
             _say(f"error: {name}: {_line(error)}")
@@ -175,15 +187,16 @@ def _made(
     results: dict[str, Path] = {}
     why_not: dict[str, str] = {}
     for model in models:
-        made, failed = _made(name, [model], protocol)
+        made, failed = _made(name, [model], protocol, kept)
         results |= made
         why_not |= failed
     return results, why_not
 
 
-def _verified(models: Sequence[Model], protocol: Protocol) -> dict[str, Path]:
+def _verified(models: Sequence[Model], protocol: Protocol, kept: Kept | None) -> dict[str, Path]:
     done = {}
-    for model, verification in zip(models, verify_models(models, protocol), strict=True):
+    made = verify_models(models, protocol, None, kept)
+    for model, verification in zip(models, made, strict=True):
         asked = identity_of(model, protocol)
         out = layout.suite_result(asked["protocol_sha256"], asked["model_sha256"])
         verification.write(out)

@@ -35,10 +35,11 @@ class Leakage:
             raise InputError(f"{where}: no limit; give most_above or most_alike, shares of faces")
         return found
 
-    def check(self, where: str) -> None:
-        """Raises InputError for photographs without identities and no other scale."""
+    def check(self, where: str, option: str = "threshold_from") -> None:
+        """Raises InputError for photographs without identities and no other scale, which `option`
+        names."""
         if not self.identities and not self.threshold_from:
             raise InputError(
                 f"{where}: without identities nobody can say how alike two people are; name "
-                "labelled photographs, or a result of facestill verify, with threshold_from"
+                f"labelled photographs, or a result of facestill verify, with {option}"
             )

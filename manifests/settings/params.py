@@ -291,7 +291,9 @@ class Params:
     def gate(self, name: str) -> Leakage:
         """A search for repeated people, in the rounds that runs learn from where it names none.
         Raises InputError for an unknown one."""
-        found = pick("leakage", name, self.leakage)
+        if not self.leakage:
+            raise InputError("params.yaml has no gate under leakage; write one: docs/LEAKAGE.md")
+        found = pick("gate", name, self.leakage)
         return replace(found, rounds=found.rounds or tuple(self.trained_rounds))
 
     def teacher_text(self, name: str) -> str:

@@ -10,6 +10,7 @@ from manifests.core import layout
 from manifests.core.bounds import PositiveInt, Seed
 from manifests.core.errors import InputError, pick
 from manifests.settings.objectives import Losses
+from manifests.settings.suite import find_suite, load_suite
 from manifests.settings.training import Student, check_training_rounds
 from manifests.studies.fair_distillation import TITLE, Recipe
 
@@ -35,6 +36,8 @@ class Study:
     recipe: Recipe
     seeds: tuple[Seed, ...]
     choice_seed: Seed  # of the faces drawn, the same for all students of a set
+    suite: str  # whose benchmarks the students are measured on: a name, or a file SUITE.yaml
+    data: str  # the folder that those lie in
     leakage: tuple[str, ...]  # reports of `facestill leakage` to set beside, each of one set
 
     @property
@@ -58,6 +61,7 @@ def check_study(study: Study, of: str = NAME) -> None:
     if not study.seeds or len({*study.seeds}) < len(study.seeds):
         raise InputError(f"{where}: seeds {list(study.seeds)}: name at least one, and none twice")
     _check_numbers(study, where)
+    load_suite(find_suite(study.suite))
     if study.loss.on_top is not None:
         raise InputError(f"{where}: loss: on_top trains no student; leave it out")
 

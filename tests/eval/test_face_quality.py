@@ -27,11 +27,11 @@ from manifests.photographs.lists import read_qualities
 from pipeline.arrays.align import Face, crop_photograph
 from pipeline.arrays.frames import ARCFACE112
 from tests.references import sharpness
+from tests.study_students import CARD
 from train.checkpoint import (
     FILE,
     QUALITY,
     QualityCard,
-    StudentCard,
     load_quality,
     save_quality,
     save_student,
@@ -40,11 +40,6 @@ from train.checkpoint import (
 from train.students import build_student
 
 RUN, BLANK = Path("runs/rated"), "s4/1.png"
-CARD = StudentCard(
-    name="small-resnet", input_size=16, width=0.125, embedding_width=8, frame="arcface112",
-    metric="cosine", views="plain+flip", stores="{}", params_sha256="0" * 64,
-    git_commit="unknown", faces_seen=640,
-)  # fmt: skip
 
 
 def make_rated(folder: Path, *, seed: int = 0) -> None:

@@ -265,9 +265,11 @@ class TestSeveralTeachers:
 
 
 class TestGate:
-    def gated(self, built: Params, monkeypatch: pytest.MonkeyPatch, limit: float) -> int:
+    def gated(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch, limit: float, **more: object
+    ) -> int:
         check = {"real": "folder:real", "rounds": list(ROUNDS), "frame": "arcface112",
-                 "most_alike": limit}  # fmt: skip
+                 "most_alike": limit, **more}  # fmt: skip
         gates = {"album": Leakage.parsed(check, "params.yaml")}
         monkeypatch.setattr(leakage, "load_params", lambda: replace(built, leakage=gates))
         monkeypatch.setattr(sys, "argv", ["leakage", "--gate", "album"])
@@ -287,6 +289,13 @@ class TestGate:
         assert self.gated(built, monkeypatch, 1.0) == 0
         assert read_json(layout.leakage("album") / "leakage.json")["broken"] == []
 
+    def test_it_shows_no_photographs_of_a_benchmark_by_whatever_name(
+        self, built: Params, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for real in ("orl", "folder:data/weights/orl", "pairs:data/../data/weights"):
+            with pytest.raises(InputError, match=f"{real} are not the user's own"):
+                self.gated(built, monkeypatch, 1.0, real=real, show_photographs=True)
+
 
 class TestRefusals:
     @pytest.mark.parametrize(
@@ -302,14 +311,14 @@ class TestRefusals:
             (["--real", "folder:single"], "photographs: 0 pairs of different people"),
             (["--real", "folder:strangers"], "at most 1 of one person, expected more than 10"),
             (["--real", "folder:years"], r"years: its folders are no people: .*0\.\d\d over 4"),
-            (["--no-identities"], "without identities nobody can say how alike .* threshold_from"),
+            (["--no-identities"], "without identities nobody can say .* --threshold-from"),
             (["--threshold-from", "here"], r"here/scores\.parquet is not there; expected a result"),
             (["--threshold-from", "orl", "folder:real"], "one set of photographs serves all"),
             (["--threshold-from", "folder:strangers"], "folder:strangers: .* at most 1 of one per"),
             (["--show-photographs"], "on no page; name one with --page"),
             (["--page", "a.html", "--show-photographs", "--real", "orl"], "not the user's own"),
             (["--teacher", "toy", "toy"], "--teacher toy toy: one is named twice"),
-            (["--gate", "ffhq"], "unknown leakage 'ffhq'"),
+            (["--gate", "ffhq"], r"params\.yaml has no gate under leakage; write one"),
             (["--real", "folder:broken"], r"broken/p6/3\.png: not a readable image"),
             (
                 ["--real", "folder:oblong"],

@@ -87,6 +87,10 @@ def test_a_broken_benchmark_ends_it_with_two(run: Run, capsys: pytest.CaptureFix
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert len(said) == 1 and said[0].startswith("error: gone: data/gone.bin: ")
     assert Path("reports/suites/toy/table.md").exists()
+    shutil.copy("data/gone.bin", "data/lfw.bin")
+    with pytest.raises(InputError) as caught:  # where they lie is not the matter
+        run(*ASKED)
+    assert "nothing could be measured" in str(caught.value) and "--data" not in str(caught.value)
 
 
 def test_a_page_shows_the_table_between_its_marks(run: Run) -> None:

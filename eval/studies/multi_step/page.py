@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from eval.reporting.style import data_uri
-from eval.studies.training_sets.page import NAMES, leaderboard
+from eval.studies.fair_distillation.page import NAMES
+from eval.studies.training_sets.page import leaderboard
 
 
 def content_of(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eval.benchmarks import open_protocols
 from eval.photos.models import load_model
 from eval.studies.fair_distillation.report import NO_PAIRS, student_facts
 from eval.studies.fair_distillation.spreads import difference
@@ -79,7 +80,7 @@ def report_of(arms: Arms, params: Params, study: Study) -> StudyReport:
     """Students and the teachers that were trained for them, on the same photographs."""
     trained: Students = load_arms(arms, study.seeds)
     measured = load_model(f"{TEACHER}:{params.teacher_text(params.teacher)}", layout.WEIGHTS)
-    verified = verify_all(arms.study, trained, measured, params)
+    verified = verify_all(arms.study, trained, measured, open_protocols(params))
     runs = [own for by in trained.values() for own in by.values()]
     stores = {path: root for own in runs for path, root in json.loads(own.card.stores).items()}
     return StudyReport(

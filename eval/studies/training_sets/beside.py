@@ -82,7 +82,8 @@ def leakage_of(
     """({set: by teacher the shares of faces that match a photograph above the report's threshold,
     and of photographs that match another person's so}, {report: digest}).
 
-    Raises InputError for a report of none of the sets, and for one of other faces than are here.
+    Raises InputError for a report of none of the sets, for a second one of a set, and for one of
+    other faces than are here.
     """
     found: dict[str, Any] = {}
     digests = {}
@@ -90,6 +91,8 @@ def leakage_of(
         report = read_foreign_json(path, LARGEST, "run `facestill leakage` again")
         try:
             name = _set_of(path, report["rounds"], sets)
+            if name in found:
+                raise InputError(f"{path}: a second report on {name}; name one under leakage")
             teachers = report.get("teachers") or {report["teacher"]["name"]: report}
             found[name] = {
                 "photographs": str(report["photographs"]),

@@ -11,7 +11,6 @@ from matplotlib.ticker import PercentFormatter
 
 from eval.reporting.style import BEFORE, INK, MUTED, STUDENT, bare, canvas, data_uri, name_rows
 
-NAMES = {"orl": "ORL", "pairs": "Photograph pairs"}
 ROW_HEIGHT, MARGIN = 0.36, 0.85  # inches
 
 
@@ -27,8 +26,9 @@ def content_of(found: Mapping[str, Any]) -> dict[str, Any]:
         "places": places,
         "changes": _changes(found),
         "benchmarks": {
-            NAMES.get(name, name): {**own, "image": data_uri(leaderboard(own))}
-            for name, own in found["benchmarks"].items()
+            name: {**own, "image": data_uri(leaderboard(own))}
+            for name in found.get("order", found["benchmarks"])  # of before, without the order
+            for own in [found["benchmarks"][name]]
         },
     }
 
@@ -63,8 +63,7 @@ def _changes(found: Mapping[str, Any]) -> list[dict[str, Any]]:
                     if place in earlier
                 },
                 "accuracy": {
-                    NAMES.get(bench, bench): each["less_before"][name]
-                    for bench, each in found["benchmarks"].items()
+                    bench: each["less_before"][name] for bench, each in found["benchmarks"].items()
                 },
             }
         )
@@ -72,14 +71,15 @@ def _changes(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def leaderboard(own: Mapping[str, Any]) -> Figure:
-    """A row a set, the best on top: the mean over seeds with its interval over people, the seeds
-    as small marks, and the teacher as a dashed line."""
+    """A row a set, the best on top: the mean over seeds with its interval over people, where they
+    are known, the seeds as small marks, and the teacher as a dashed line."""
     order = own["order"]
     figure = canvas(MARGIN + ROW_HEIGHT * len(order))
     axes = bare(figure.subplots(), "10-fold accuracy")
     for row, name in enumerate(order):
         accuracy = own["sets"][name]["accuracy"]
-        axes.hlines(row, *accuracy["ci95_identity"], color=STUDENT, linewidth=2)
+        if accuracy["ci95_identity"] is not None:
+            axes.hlines(row, *accuracy["ci95_identity"], color=STUDENT, linewidth=2)
         seeds = accuracy["by_seed"]
         axes.plot(seeds, [row] * len(seeds), "|", color=BEFORE, markersize=11)
         axes.plot(accuracy["value"], row, "o", color=STUDENT, markersize=6, markeredgecolor=INK)

@@ -14,10 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from eval.attributes.coverage import FaceSet
-from eval.benchmarks import open_protocols
+from eval.benchmarks.base import Protocol
+from eval.photos.embedding import Kept
 from eval.photos.models import Model, load_model
-from eval.photos.verification import Verification, verify_models
+from eval.photos.verification import Verification, people_known, verify_models
 from eval.studies.fair_distillation.report import student_facts
 from eval.studies.fair_distillation.spreads import Figures, difference, over_seeds
 from eval.studies.training_sets.beside import (
@@ -29,6 +32,7 @@ from eval.studies.training_sets.beside import (
     quality_of,
 )
 from eval.studies.training_sets.page import content_of
+from eval.suites.running import AbsentError, check_kinds, open_all
 from manifests.core import layout
 from manifests.core.costs import read_costs, timed
 from manifests.core.digests import sha256_file
@@ -36,13 +40,13 @@ from manifests.core.errors import InputError, Parser, run_command
 from manifests.records.attributes import MEASURED, AttributeTable
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import StudyReport, load_study
+from manifests.settings.suite import MEAN, find_suite, load_suite
 from manifests.studies.training_sets import NAME, Study, check_study, run_of
 from train.checkpoint import Student, load_student, read_log
 
 TITLE = "Training sets: one student on each"
 TEACHER = "teacher"
 FIGURES = ("accuracy", "auc", "eer")
-NO_PAIRS = "no folder of photographs is named under verify: pairs in params.yaml"
 
 Students = Mapping[str, Mapping[int, Student]]  # {set: {seed: student}}
 
@@ -64,17 +68,43 @@ def load_students(study: Study, of: str = NAME) -> dict[str, dict[int, Student]]
     return found
 
 
+def open_suite(study: Study, params: Params, of: str) -> tuple[dict[str, Protocol], dict[str, str]]:
+    """({benchmark: its protocol}, {benchmark that is not here: why}) of the study's suite.
+
+    Raises InputError for one that is broken, and where none is here."""
+    path = find_suite(study.suite)
+    suite = load_suite(path)
+    check_kinds(suite, path)
+    here, absent = {}, {}
+    for name, found in open_all(suite, Path(study.data).expanduser(), params).items():
+        if isinstance(found, AbsentError):
+            absent[name] = str(found)
+        elif isinstance(found, InputError):
+            raise InputError(f"{name}: {found}")
+        else:
+            here[name] = found[1]
+    if not here:
+        raise InputError(
+            f"{layout.study_params(of)}: suite {study.suite}: nothing of it is here "
+            f"({'; '.join(absent.values())}); name the folder of its benchmarks under data"
+        )
+    return here, absent
+
+
 def figures_of(found: Verification) -> Figures:
-    """Each with its interval over people."""
-    own = found.metrics
+    """Each with its interval over people, where it is known who is who."""
+    own, known = found.metrics, people_known(found.metrics)
     return {
-        name: {"value": own[name], "ci95_identity": own[f"{name}_ci95_identity"]}
+        name: {
+            "value": own[name],
+            **({"ci95_identity": own[f"{name}_ci95_identity"]} if known else {}),
+        }
         for name in FIGURES
     }
 
 
 def verify_all(
-    study: str, students: Students, teacher: Model, params: Params
+    study: str, students: Students, teacher: Model, protocols: Mapping[str, Protocol]
 ) -> dict[str, dict[str, Any]]:
     """{benchmark: its protocol, and the figures of every run and of the teacher}, on the same
     found faces; every verification in full goes below the study's results."""
@@ -83,17 +113,36 @@ def verify_all(
         **{run: load_model(own.folder.as_posix(), layout.WEIGHTS) for run, own in runs.items()},
         TEACHER: teacher,
     }
-    found = {}
-    for name, protocol in open_protocols(params).items():
-        done = dict(zip(models, verify_models(list(models.values()), protocol), strict=True))
+    found, kept = {}, Kept.among(protocols.values())
+    for name, protocol in protocols.items():
+        made = verify_models([*models.values()], protocol, None, kept)
+        done = dict(zip(models, made, strict=True))
+        digest = protocol.benchmark.protocol_sha256
         for run, verification in done.items():
-            verification.write(layout.study_results(study) / name / run.replace("/", "-"))
+            verification.write(layout.study_results(study) / digest[:16] / run.replace("/", "-"))
         found[name] = {
-            "protocol_sha256": protocol.benchmark.protocol_sha256,
+            "protocol_sha256": digest,
             "num_pairs": len(done[TEACHER].pairs),
             "figures": {run: figures_of(verification) for run, verification in done.items()},
         }
     return found
+
+
+def mean_over(boards: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A board of the plain means over these; without an interval over people, whom lists of one
+    family share."""
+    every = [own["figures"] for own in boards.values()]
+    return {
+        "protocol_sha256": None,
+        "num_pairs": sum(own["num_pairs"] for own in boards.values()),
+        "figures": {
+            run: {
+                name: {"value": float(np.mean([own[run][name]["value"] for own in every]))}
+                for name in FIGURES
+            }
+            for run in every[0]
+        },
+    }
 
 
 def benchmark_report(own: Mapping[str, Any], study: Study) -> dict[str, Any]:
@@ -150,13 +199,14 @@ def all_drifts(study: Study) -> tuple[dict[str, Any], dict[str, str]]:
 
 def report(params: Params, study: Study, of: str = NAME) -> StudyReport:
     students = load_students(study, of)
+    protocols, absent = open_suite(study, params, of)
     stores = {name: Stores.of(chosen.rounds) for name, chosen in study.sets.items()}
     drift, tables = all_drifts(study)
     leakage, leaks = leakage_of(map(Path, study.leakage), stores)
     quality, judged = quality_of(layout.quality_report(), stores)
     costs = list(read_costs())
     teacher = load_model(f"{TEACHER}:{params.teacher_text(params.teacher)}", layout.WEIGHTS)
-    verified = verify_all(of, students, teacher, params)
+    verified = verify_all(of, students, teacher, protocols)
     sets = {
         name: {
             "rounds": list(chosen.rounds),
@@ -169,7 +219,10 @@ def report(params: Params, study: Study, of: str = NAME) -> StudyReport:
         }
         for name, chosen in study.sets.items()
     }
-    benchmarks = {name: benchmark_report(own, study) for name, own in verified.items()}
+    boards = dict(verified)
+    if len(verified) > 1 and not absent and load_suite(find_suite(study.suite)).mean:
+        boards[MEAN] = mean_over(verified)
+    benchmarks = {name: benchmark_report(own, study) for name, own in boards.items()}
     runs = {own.folder.as_posix(): own for by in students.values() for own in by.values()}
     used = {
         path: root for own in runs.values() for path, root in json.loads(own.card.stores).items()
@@ -184,8 +237,8 @@ def report(params: Params, study: Study, of: str = NAME) -> StudyReport:
             **used, **tables, **leaks, **judged,
         },
         found={"seeds": list(study.seeds), "faces": study.faces, "identities": study.identities,
-               "sets": sets, "benchmarks": benchmarks},
-        not_measured=not_measured(sets, benchmarks),
+               "sets": sets, "order": [*benchmarks], "benchmarks": benchmarks},
+        not_measured=not_measured(sets, absent),
     )  # fmt: skip
 
 
@@ -200,7 +253,7 @@ MISSING = {
 }
 
 
-def not_measured(sets: Mapping[str, Any], benchmarks: Mapping[str, Any]) -> dict[str, str]:
+def not_measured(sets: Mapping[str, Any], absent: Mapping[str, str]) -> dict[str, str]:
     """{what stands empty: why}."""
     missing = {}
     for kind, text in MISSING.items():
@@ -208,9 +261,7 @@ def not_measured(sets: Mapping[str, Any], benchmarks: Mapping[str, Any]) -> dict
         if names:
             what, _, why = text.format(", ".join(names)).partition(": ")
             missing[what] = why
-    if "pairs" not in benchmarks:
-        missing["Photograph pairs of your own"] = NO_PAIRS
-    return missing
+    return missing | {f"Benchmark {name}": why for name, why in absent.items()}
 
 
 def section(found: Mapping[str, Any]) -> dict[str, Any]:

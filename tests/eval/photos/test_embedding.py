@@ -14,7 +14,7 @@ from PIL import Image
 from eval.alignment import Alignment
 from eval.benchmarks.base import Protocol
 from eval.photos import embedding
-from eval.photos.embedding import embed_protocol, frame_coverage
+from eval.photos.embedding import Kept, embed_protocol, frame_coverage
 from eval.photos.models import Model
 from eval.photos.verification import verify, verify_models
 from manifests.core.errors import InputError
@@ -56,8 +56,47 @@ def test_no_more_than_a_block_of_crops_is_held(
     protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedding, "BLOCK", 64)
-    seen = [len(block) for block, *_ in embedding._blocks(protocol, [SIDES])]
+    names = protocol.benchmark.images
+    seen = [len(block) for block, *_ in embedding._blocks(protocol, names, [SIDES])]
     assert seen == [64, 64, 12]
+
+
+def test_images_of_several_benchmarks_are_looked_at_once(
+    protocol: Protocol,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And give what they give alone, under any name and in any order."""
+    mine = tmp_path_factory.mktemp("others")
+    for at, path in enumerate(sorted(tmp_path.glob("p0[0-3]/*.png"))):
+        other = mine / f"q{at // 7}/{30 - at}.png"
+        other.parent.mkdir(exist_ok=True)
+        Image.open(path).rotate(90 * (at // 7)).save(other)
+    some = opened(f"folder:{mine}")
+    alone = [embed_protocol(own, [colours(), SIDES], ["plain"] * 2) for own in (protocol, some)]
+    kept, looked = Kept.among([protocol, some]), list[str]()
+    read = embedding.crop_photograph
+    monkeypatch.setattr(
+        embedding, "crop_photograph", lambda *given: (looked.append(""), read(*given))[1]
+    )
+    assert len(kept.wanted) == 7  # of the others the pictures were turned
+    for own, (rows, faces) in zip((protocol, some), alone, strict=True):
+        again, found = embed_protocol(own, [colours(), SIDES], ["plain"] * 2, kept)
+        for new, old in zip(found, faces, strict=True):
+            np.testing.assert_array_equal(new.landmarks, old.landmarks)
+        for a, b in zip(again, rows, strict=True):
+            for view in b.views:
+                np.testing.assert_allclose(a.views[view], b.views[view], rtol=1e-6)
+    assert len(looked) == 2 * (140 + 21)
+
+
+def test_all_images_may_have_been_looked_at(protocol: Protocol) -> None:
+    kept = Kept.among([protocol, protocol])
+    first, second = (embed_protocol(protocol, [SIDES], ["plain"], kept) for _ in range(2))
+    np.testing.assert_array_equal(first[0][0].views["plain"], second[0][0].views["plain"])
+    other = replace(protocol, benchmark=replace(protocol.benchmark, alignment="another"))
+    assert Kept.among([protocol, other]).wanted == set()
 
 
 def test_rows_are_those_of_the_model_itself(protocol: Protocol) -> None:

@@ -19,7 +19,7 @@ from eval.suites.running import (
     AbsentError,
     Measured,
     locate,
-    measure,
+    measure_all,
     open_all,
     require_unlike,
 )
@@ -66,8 +66,7 @@ def other(name: str = "other", *, finite: bool = True) -> Model:
 
 
 def run(suite: Suite, params: Params, models: Sequence[Model]) -> dict[str, Measured]:
-    opened = open_all(suite, Path("data"), params)
-    return {name: measure(name, found, models) for name, found in opened.items()}
+    return measure_all(open_all(suite, Path("data"), params), models)
 
 
 def suite_named(benchmarks: dict[str, object]) -> Suite:
@@ -122,6 +121,27 @@ def test_a_suite_that_was_stopped_goes_on_behind_what_is_finished(
         run(suite, params, [colours()])
     measured = run(suite, params, [colours()])
     assert len(calls) == 3 and all(found.results for found in measured.values())
+
+
+def test_images_that_benchmarks_share_are_embedded_once(
+    here: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(here / "data/lfw.bin", here / "data/two.bin")
+    images, labels = bin_lists()
+    (here / "data/three.bin").write_bytes(pickle.dumps((images[::-1], labels[::-1])))
+    network, faces = colours().network, list[int]()
+
+    def counted(batch: torch.Tensor) -> torch.Tensor:
+        faces.append(len(batch))
+        return network(batch)
+
+    model = replace(colours(), network=counted)
+    suite = suite_named({"one": "bin:lfw.bin", "two": "bin:two.bin", "three": "bin:three.bin"})
+    run(suite_named({"one": "bin:lfw.bin"}), params, [replace(model, sha256="a" * 64)])
+    alone, faces = sum(faces), []
+    table = make_table("t", suite, ["colours"], run(suite, params, [model]))
+    assert sum(faces) == alone
+    assert values(table.measured[0]) == pytest.approx([100 * ACCURACY] * 4)
 
 
 def test_the_flow_s_results_are_taken_and_those_of_other_views_not(

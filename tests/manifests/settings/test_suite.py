@@ -86,6 +86,9 @@ def test_a_kind_that_there_is_not_is_refused_by_its_benchmark(tmp_path: Path) ->
     suite = load(tmp_path, GOOD.replace("lfw:lfw", "lwf:lfw"))
     with pytest.raises(InputError, match="benchmarks: LFW: unknown benchmark 'lwf'; valid names:"):
         check_kinds(suite, tmp_path / "toy.yaml")
+    nowhere = load(tmp_path, GOOD.replace("lfw:lfw", "lfw"))
+    with pytest.raises(InputError, match=r"LFW: lfw: lies where\? lfw:PATH, relative to --data"):
+        check_kinds(nowhere, tmp_path / "toy.yaml")
 
 
 def test_a_suite_is_found_by_name_or_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from eval import study_page
 from eval.benchmarks.base import Protocol, as_benchmark
@@ -30,35 +29,32 @@ from manifests.settings.study import load_study
 from manifests.stores.rounds import open_faces
 from manifests.studies.cr_fiqa import Study
 from pipeline.arrays.frames import ARCFACE112
-from tests.conftest import ROOT
-from tests.eval.test_face_quality import CARD, make_rated
+from tests.eval.test_face_quality import make_rated
 from tests.results import made_result, people_table
+from tests.study_students import CARD, lay_out_params, make_student
 from tests.toys import make_round
-from train.checkpoint import FILE, LOG, load_quality, load_student, save_student
-from train.students import build_student
+from train.checkpoint import FILE, LOG, load_quality, load_student
 
 PEOPLE, PHOTOS = 25, 4
 NAMES = [f"s{person}/{photo}.pgm" for person in range(PEOPLE) for photo in range(PHOTOS)]
 LOG_TEXT = {"student": {"num_params": 1000}, "num_faces": 90, "train_seconds": 2.5, "history": []}
+STORES = json.dumps({"data/pool/faces.zarr": "ef" * 32})
 
 
-def make_student(folder: Path, seed: int) -> None:
-    torch.manual_seed(seed)
-    network = build_student("small-resnet", input_size=16, width=0.125, embedding_width=8)
-    stores = json.dumps({"data/pool/faces.zarr": "ef" * 32})
-    save_student(folder / FILE, network, replace(CARD, stores=stores, training=f"like {seed}"))
-    write_json(folder / LOG, LOG_TEXT)
+def train(folder: Path, seed: int) -> None:
+    """As it looks afterwards."""
+    card = replace(CARD, stores=STORES, training=f"like {seed}")
+    make_student(folder, card, seed=seed, num_faces=90, history=[])
 
 
 def lay_out() -> None:
-    shutil.copytree(ROOT / "params", "params")
-    shutil.copy(ROOT / "params.yaml", "params.yaml")
-    make_student(layout.study_run("cr-fiqa", "backbone"), 1)
+    lay_out_params()
+    train(layout.study_run("cr-fiqa", "backbone"), 1)
     for seed, arm in enumerate(RATED, 2):
         make_rated(layout.study_run("cr-fiqa", arm), seed=seed)
         write_json(layout.study_run("cr-fiqa", arm) / LOG, LOG_TEXT)
     for seed, arm in enumerate(STUDENTS, 20):
-        make_student(layout.study_run("cr-fiqa", arm) / "0", seed)
+        train(layout.study_run("cr-fiqa", arm) / "0", seed)
     for name in ("pool", "identities"):
         make_round(name, 60, seed=len(name))
         manifest, faces = open_faces(name)

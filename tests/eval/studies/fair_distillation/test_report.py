@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from PIL import Image
 
@@ -41,19 +40,14 @@ from manifests.studies.fair_distillation import NAME, Block, Cell, Study, expand
 from pipeline.arrays.align import Face
 from pipeline.arrays.frames import ARCFACE112
 from pipeline.arrays.landmarks import ARCFACE5
-from tests.conftest import ROOT
 from tests.protocols import bin_lists, make_rfw
-from train.checkpoint import FILE, LOG, StudentCard, load_student, save_student
-from train.students import build_student
+from tests.study_students import CARD, lay_out_params, make_student
+from train.checkpoint import load_student
 
 PEOPLE, EACH, SEEDS = 24, 4, (1, 2)
 SETS = ("prior", "identities", "real")
 ALLOWED = RealFaces("photographs", True, "volunteers", "own", None)
-CARD = StudentCard(
-    name="small-resnet", input_size=16, width=0.125, embedding_width=8, frame="arcface112",
-    metric="cosine", views="plain+flip", stores=json.dumps({"data/pool/faces.zarr": "ef" * 32}),
-    params_sha256="0" * 64, git_commit="unknown", faces_seen=640,
-)  # fmt: skip
+STORES = json.dumps({"data/pool/faces.zarr": "ef" * 32})
 
 
 def small(study: Study, **changes: Any) -> Study:
@@ -64,18 +58,16 @@ def small(study: Study, **changes: Any) -> Study:
     return replace(study, grid=(block,), recipe=recipe, fairness=fairness, seeds=SEEDS, **changes)
 
 
-def make_student(cell: Cell, seed: int, **changes: Any) -> None:
-    folder = layout.study_run(NAME, cell.run(seed))
-    torch.manual_seed(seed + len(cell.name))
-    network = build_student("small-resnet", input_size=16, width=0.125, embedding_width=8)
+def train(cell: Cell, seed: int) -> None:
+    """As it looks afterwards."""
     words = "distilled from a teacher"
     if cell.data == "real":
         words += "; trained on real faces: 29 photographs of volunteers"
-    save_student(folder / FILE, network, replace(CARD, training=words, **changes))
     chosen = {"rounds": {"pool": {"faces": 29, "identities": 7}}, "rows_sha256": "ab" * 32}
-    made = {"sha256": load_student(folder).sha256, "num_params": 1000}
-    log = {"student": made, "params": {"chosen": chosen}, "train_seconds": 2.5}
-    write_json(folder / LOG, log)
+    make_student(
+        layout.study_run(NAME, cell.run(seed)), replace(CARD, stores=STORES, training=words),
+        seed=seed + len(cell.name), params={"chosen": chosen},
+    )  # fmt: skip
 
 
 def make_photographs(folder: Path) -> None:
@@ -110,15 +102,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Every student of the grid, real faces' too, and photographs to measure them on."""
     root = tmp_path_factory.mktemp("fair")
     with chdir(root), pytest.MonkeyPatch.context() as patch:
-        shutil.copytree(ROOT / "params", "params")
-        shutil.copy(ROOT / "params.yaml", "params.yaml")
+        lay_out_params()
         make_photographs(Path("photos"))
         params = yaml.safe_load(Path("params.yaml").read_text())
         params["verify"]["pairs"] = "photos"
         Path("params.yaml").write_text(yaml.safe_dump(params))
         for cell in expand(small(load_study(NAME, Study)), real_faces=True):
             for seed in SEEDS if cell.why_not is None else ():
-                make_student(cell, seed)
+                train(cell, seed)
         without_networks(patch)
         yield root
 

@@ -120,6 +120,8 @@ def test_a_report_of_leakage_is_of_the_set_whose_rounds_it_names() -> None:
     two = found["two"]["teachers"]
     assert {name: own["synthetic"]["value"] for name, own in two.items()} == {"a": 0.1, "b": 0.2}
     assert set(digests) == {"one.json", "two.json"}
+    with pytest.raises(InputError, match=r"one\.json: a second report on one; name one under leak"):
+        leakage_of([Path("one.json")] * 2, SETS)
 
 
 @pytest.mark.parametrize(

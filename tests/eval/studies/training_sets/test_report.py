@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import pickle
 from collections.abc import Iterator
 from contextlib import chdir
 from dataclasses import asdict, replace
@@ -17,54 +17,59 @@ import yaml
 from eval import study_page
 from eval.photos.models import Model
 from eval.studies.training_sets import report as training_sets
-from eval.studies.training_sets.report import benchmark_report, load_students, report
+from eval.studies.training_sets.report import (
+    benchmark_report,
+    load_students,
+    not_measured,
+    open_suite,
+    report,
+    verify_all,
+)
 from manifests.core import layout
 from manifests.core.errors import InputError
-from manifests.core.files import write_json, write_text
+from manifests.core.files import write_text
 from manifests.settings.params import load_params, read_yaml
 from manifests.settings.study import load_study, read_report
 from manifests.studies.training_sets import NAME, Study, TrainingSet, check_study, run_of
 from pipeline.arrays.frames import ARCFACE112
 from tests.conftest import ROOT
+from tests.protocols import ACCURACY as KNOWN
+from tests.protocols import bin_lists, colours
+from tests.study_students import CARD, lay_out_params, make_student
 from tests.toys import make_round
-from train.checkpoint import FILE, LOG, StudentCard, load_student, save_student
-from train.students import build_student
+from train.checkpoint import StudentCard, load_student
 
-CARD = StudentCard(
-    name="small-resnet", input_size=16, width=0.125, embedding_width=8, frame="arcface112",
-    metric="cosine", views="plain+flip", stores="{}", params_sha256="0" * 64,
-    git_commit="unknown", faces_seen=640,
-)  # fmt: skip
 SETS = {
     "drawn": {"rounds": ["pool"]},
     "turned": {"rounds": ["more"], "before": "drawn"},
 }
+SUITE = "title: T\nbenchmarks: {orl: orl, packed: bin:packed.bin}\n"
 ACCURACY = {"drawn": (0.70, 0.74), "turned": (0.80, 0.82)}
 
 
-def make_student(name: str, seed: int, card: StudentCard = CARD, num_faces: int = 100) -> None:
-    folder = layout.study_run(NAME, run_of(name, seed))
-    network = build_student(card.name, input_size=16, width=card.width, embedding_width=8)
+def train(name: str, seed: int, card: StudentCard = CARD, num_faces: int = 100) -> None:
+    """As it looks afterwards."""
     (round,) = SETS[name]["rounds"]
     stores = json.dumps({layout.faces(round).as_posix(): "ef" * 32})
-    save_student(folder / FILE, network, replace(card, stores=stores))
     drawn = {"rounds": {round: {"faces": num_faces, "identities": 0}}, "rows_sha256": "12" * 32}
-    made = {"sha256": load_student(folder).sha256, "num_params": 1000}
-    log = {"student": made, "num_faces": num_faces, "train_seconds": 2.5}
-    write_json(folder / LOG, {**log, "params": {"chosen": drawn}})
+    make_student(
+        layout.study_run(NAME, run_of(name, seed)), replace(card, stores=stores), seed=seed,
+        num_faces=num_faces, params={"chosen": drawn},
+    )  # fmt: skip
 
 
 def lay_out() -> None:
-    shutil.copytree(ROOT / "params", "params")
-    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    lay_out_params()
     values = read_yaml(layout.study_params(NAME))
     recipe = {**values["recipe"], "faces_seen": 650, "batch": 64}
     own = {**values, "sets": SETS, "faces": 100, "seeds": [1, 2], "recipe": recipe}
+    own |= {"suite": "toy.yaml", "data": "data"}
+    write_text(Path("toy.yaml"), SUITE)
     write_text(layout.study_params(NAME), yaml.safe_dump(own))
     for at, name in enumerate(SETS):
         make_round(SETS[name]["rounds"][0], 40, seed=at)
         for seed in (1, 2):
-            make_student(name, seed)
+            train(name, seed)
 
 
 def figures(accuracy: float) -> dict[str, Any]:
@@ -81,7 +86,12 @@ def verified() -> dict[str, Any]:
         for seed, value in zip((1, 2), values, strict=True)
     }
     own = {"protocol_sha256": "ab" * 32, "num_pairs": 1200}
-    return {"orl": {**own, "figures": {**runs, "teacher": figures(0.9)}}}
+    runs["teacher"] = figures(0.9)
+    nobody = {
+        run: {name: {"value": each["value"] - 0.2} for name, each in all_of.items()}
+        for run, all_of in runs.items()
+    }
+    return {"orl": {**own, "figures": runs}, "packed": {**own, "figures": nobody}}
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +100,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     teacher = Model("teacher:toy", "cd" * 32, ARCFACE112, "cosine", False, lambda x: x)
     with chdir(root), pytest.MonkeyPatch.context() as patch:
         lay_out()
+        patch.setattr(training_sets, "open_suite", lambda *_: ({}, {}))
         patch.setattr(training_sets, "verify_all", lambda *_: verified())
         patch.setattr(training_sets, "load_model", lambda *_: teacher)
         report(load_params(), load_study(NAME, Study)).write()
@@ -127,7 +138,43 @@ def test_what_stands_empty_says_why(found: dict[str, Any]) -> None:
     missing = found["not_measured"]
     for name in ("Drift", "Leakage", "Quality of the identities", "Cost"):
         assert missing[f"{name} of drawn, turned"]
-    assert "verify: pairs" in missing["Photograph pairs of your own"]
+    assert not_measured({}, {"LFW": "nothing lies at lfw"}) == {
+        "Benchmark LFW": "nothing lies at lfw"
+    }
+
+
+def test_the_mean_is_of_all_benchmarks_and_has_no_interval_over_people(
+    found: dict[str, Any],
+) -> None:
+    own = found["found"]["benchmarks"]
+    assert found["found"]["order"] == ["orl", "packed", "mean"]  # of the suite, and of the page
+    mean, alone = own["mean"]["sets"]["turned"]["accuracy"], own["orl"]["sets"]["turned"]
+    assert mean["by_seed"] == pytest.approx([0.70, 0.72])
+    assert mean["ci95_identity"] is None and alone["accuracy"]["ci95_identity"] is not None
+    assert "protocol of mean" not in found["made_from"]
+
+
+def test_a_suite_says_what_they_are_measured_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lay_out_params()
+    monkeypatch.setattr("eval.benchmarks.bin.PUBLIC", {}, raising=False)
+    write_text(Path("toy.yaml"), SUITE.replace("orl: orl", "gone: bin:gone.bin"))
+    study, params = replace(_study(), suite="toy.yaml", data="data"), load_params()
+    with pytest.raises(
+        InputError, match=r"nothing of it is here .*data/gone\.bin; nothing lies at"
+    ):
+        open_suite(study, params)
+    Path("data").mkdir()
+    Path("data/packed.bin").write_bytes(pickle.dumps(bin_lists()))
+    here, absent = open_suite(study, params)
+    assert [*here] == ["packed"] and absent == {"gone": "nothing lies at data/gone.bin"}
+    figures = verify_all({}, colours(), here)["packed"]["figures"]["teacher"]
+    assert figures["accuracy"] == {"value": pytest.approx(KNOWN)}  # nobody knows who is who
+    Path("data/gone.bin").write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"^gone: data/gone\.bin"):
+        open_suite(study, params)
 
 
 @pytest.mark.parametrize(("card", "num_faces"), [(replace(CARD, faces_seen=320), 100), (CARD, 90)])
@@ -136,7 +183,7 @@ def test_unlike_students_are_not_compared(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     lay_out()
-    make_student("turned", 2, card, num_faces)
+    train("turned", 2, card, num_faces)
     with pytest.raises(InputError, match=r"turned/2: \d+ faces seen of \d+, .* 640 of 100"):
         load_students(load_study(NAME, Study))
 
@@ -188,6 +235,7 @@ def _study() -> Study:
         ({"sets": {"a/b": TrainingSet(("more",)), "b": TrainingSet(("pool",))}}, "'a/b': a set"),
         ({"seeds": (1, 1)}, "seeds"),
         ({"faces": 100, "identities": 30}, "100 faces of 30 identities.* say 90 faces"),
+        ({"suite": "one"}, "unknown suite 'one'; valid names: frcsyn"),
         ({"faces": 10}, "10 faces, 32000 of them seen: both must fill a batch of 64"),
     ],
 )

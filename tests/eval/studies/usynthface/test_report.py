@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import chdir
 from dataclasses import replace
@@ -11,40 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from eval import study_page
 from eval.studies.usynthface import report as usynthface
 from eval.studies.usynthface.report import ARMS, apart, load_arms, report
 from manifests.core import layout
 from manifests.core.errors import InputError
-from manifests.core.files import write_json
 from manifests.settings.params import load_params
 from manifests.settings.study import load_study
 from manifests.studies.usynthface import Study
-from tests.conftest import ROOT
 from tests.results import PROTOCOL, people_table, write_result
-from train.checkpoint import FILE, LOG, StudentCard, load_student, save_student
-from train.students import build_student
+from tests.study_students import CARD, lay_out_params, make_student
+from train.checkpoint import FILE, StudentCard, load_student
 
-CARD = StudentCard(
-    name="small-resnet", input_size=16, width=0.125, embedding_width=8, frame="arcface112",
-    metric="cosine", views="plain+flip", stores="{}", params_sha256="0" * 64,
-    git_commit="unknown", faces_seen=640,
-)  # fmt: skip
 # How noisy the fabricated scores of an arm are.
 NOISE = {"untrained": 1.5, "augmentation": 0.45, "identities": 0.45, "distilled": 0.05}
 
 
 def make_arm(arm: str, card: StudentCard) -> None:
     folder = layout.study_run("usynthface", arm)
-    torch.manual_seed(len(arm))
-    network = build_student(
-        card.name, input_size=16, width=card.width, embedding_width=card.embedding_width
-    )
-    save_student(folder / FILE, network, card)
-    log = {"student": {"num_params": 1000}, "num_faces": 90, "train_seconds": 2.5, "history": []}
-    write_json(folder / LOG, log)
+    make_student(folder, card, seed=len(arm), num_faces=90, history=[])
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +50,7 @@ def found(workspace: Path) -> dict[str, Any]:
 
 
 def lay_out() -> None:
-    shutil.copytree(ROOT / "params", "params")
-    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    lay_out_params()
     for arm in ARMS:
         seen = 0 if arm == "untrained" else 640
         make_arm(arm, replace(CARD, faces_seen=seen, training=f"like {arm}"))

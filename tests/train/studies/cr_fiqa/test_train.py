@@ -22,6 +22,7 @@ from manifests.settings.study import load_study
 from manifests.stores.rounds import open_round
 from manifests.studies.cr_fiqa import Study
 from tests.conftest import ROOT
+from tests.study_students import lay_out_params
 from tests.toys import EMBEDDING_WIDTH, make_round
 from train.checkpoint import load_quality, load_student
 from train.engine.supervised import Supervised
@@ -56,8 +57,7 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two rounds, marks of one, and the networks backbone and joint with the tables of joint."""
     root = tmp_path_factory.mktemp("study")
     with chdir(root):
-        shutil.copytree(ROOT / "params", "params")
-        shutil.copy(ROOT / "params.yaml", "params.yaml")
+        lay_out_params()
         make_round("pool", 60, seed=1)
         make_round("identities", 80, seed=2, origin="boundary", identity_id=np.arange(80) // 8)
         files = open_round("identities", "toy")

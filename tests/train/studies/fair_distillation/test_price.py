@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json, write_json
 from manifests.studies.fair_distillation import NAME, Study, models
-from tests.conftest import ROOT
+from tests.study_students import lay_out_params
 from train.checkpoint import LOG
 from train.studies.fair_distillation.price import (
     load_size,
@@ -28,8 +27,7 @@ RATES = {"iresnet-50": 1000.0, "iresnet-34": 1500.0, "mobilefacenet": 2000.0}
 @pytest.fixture(autouse=True)
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(ROOT / "params", "params")
-    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    lay_out_params()
 
 
 @pytest.fixture

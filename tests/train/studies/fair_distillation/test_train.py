@@ -34,7 +34,7 @@ from manifests.studies.fair_distillation import (
     Study,
     expand,
 )
-from tests.conftest import ROOT
+from tests.study_students import lay_out_params
 from tests.toys import EMBEDDING_WIDTH, make_round
 from train.checkpoint import DISTILLED, FILE, LOG, load_student
 from train.engine.optimizers import learning_rate
@@ -65,8 +65,7 @@ def rounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("fair")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        shutil.copytree(ROOT / "params", "params")
-        shutil.copy(ROOT / "params.yaml", "params.yaml")
+        lay_out_params()
         make_round("pool", 60, seed=1)
         make_round("identities", 100, seed=2, identity_id=np.arange(100) // 10)
         people = np.arange(60) // 6

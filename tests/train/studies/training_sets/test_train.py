@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from manifests.settings.objectives import Losses
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import load_study
 from manifests.studies.training_sets import NAME, Study, TrainingSet, check_study, run_of
-from tests.conftest import ROOT
+from tests.study_students import lay_out_params
 from tests.toys import EMBEDDING_WIDTH, make_round
 from train.checkpoint import DISTILLED, LABELLED, LOG, load_student
 from train.studies.training_sets.train import open_run, train_set
@@ -32,8 +31,7 @@ def rounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sets")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        shutil.copytree(ROOT / "params", "params")
-        shutil.copy(ROOT / "params.yaml", "params.yaml")
+        lay_out_params()
         make_round("pool", 60, seed=1)
         for seed, name in enumerate(("identities", "more"), 2):
             make_round(name, 60, seed=seed, failed=0.0, identity_id=np.arange(60) // 10)

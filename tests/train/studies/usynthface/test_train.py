@@ -21,7 +21,7 @@ from manifests.settings.params import Params, load_params
 from manifests.settings.study import load_study
 from manifests.studies.usynthface import Study
 from pipeline.arrays.frames import ARCFACE112, Frame
-from tests.conftest import ROOT
+from tests.study_students import lay_out_params
 from tests.toys import EMBEDDING_WIDTH, make_round
 from tests.train.toys import interrupted
 from train.checkpoint import DISTILLED, FILE, LOG, load_student, weights_sha256
@@ -47,8 +47,7 @@ OUT = Path("runs/studies/usynthface/augmentation")
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     """150 faces, of which 100 are of ten identities, some without a face."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(ROOT / "params", "params")
-    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    lay_out_params()
     make_round("pool", 50, seed=1)
     owners = np.arange(100) // 10
     make_round("identities", 100, seed=2, origin="boundary", identity_id=owners)
