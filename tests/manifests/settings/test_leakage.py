@@ -41,7 +41,7 @@ def test_it_is_of_the_rounds_that_runs_learn_from_unless_it_names_some() -> None
     params = replace(params, leakage=gates)
     assert params.gate("all").rounds == tuple(params.trained_rounds)
     assert params.gate("some").rounds == ("pool",)
-    with pytest.raises(InputError, match="unknown leakage 'none'; valid names: all, some"):
+    with pytest.raises(InputError, match="unknown gate 'none'; valid names: all, some"):
         params.gate("none")
 
 

@@ -184,7 +184,7 @@ def test_a_key_that_is_there_twice_is_named(
 ) -> None:
     Path("params/twice.yaml").write_text("mine: {count: 1, count: 2}")
     monkeypatch.setattr("sys.argv", ["params", "twice"])
-    with pytest.raises(InputError, match=r"params/twice\.yaml: cannot be merged in"):
+    with pytest.raises(InputError, match=r"params/twice\.yaml: .*key 'count' on lines 1 and 1"):
         main()
     assert Path("params.yaml").read_text() == TEXT
 

@@ -192,9 +192,9 @@ NUMBERS = st.sampled_from(
 )
 OTHERS = st.sampled_from([None, True, "", "ridge", "adamw", [], [1], ["pool"], {}, {"name": "mse"}])
 # The parser alone sees two values at once: a rule and its value, a part and how many there are,
-# losses that do not go together, rounds and runs that name each other.
+# losses that do not go together, rounds and runs that name each other, a folder and its switch.
 TOGETHER = {("boundaries", "threshold"), ("train", "runs"), ("train", "loss"), ("fuse", "loss")}
-NAMES = {"sample", "mined", "report"}
+NAMES = {"sample", "mined", "report", "real_faces"}
 
 
 def seen_together(place: Place) -> bool:

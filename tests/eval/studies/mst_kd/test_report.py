@@ -56,6 +56,7 @@ def test_it_sets_specialists_beside_their_control(
                 make_run(NAME, role, arm, seed)
     teacher = Model("teacher:toy", "cd" * 32, ARCFACE112, "cosine", False, lambda x: x)
     accuracy = {arm: (0.6 + 0.01 * at, 0.62 + 0.01 * at) for at, arm in enumerate(arms)}
+    monkeypatch.setattr(shared, "open_protocols", lambda *_: {})
     monkeypatch.setattr(shared, "verify_all", lambda *_: verified(accuracy))
     monkeypatch.setattr(shared, "load_model", lambda *_: teacher)
     monkeypatch.setattr(mst_kd, "biases", lambda *_: bias(study))

@@ -85,6 +85,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             make_run(NAME, TEACHERS, TEACHER, seed, 900)  # its own faces are its own affair
             for arm in ARMS:
                 make_run(NAME, STUDENTS, arm, seed)
+        patch.setattr(shared, "open_protocols", lambda *_: {})
         patch.setattr(shared, "verify_all", lambda *_: verified())
         patch.setattr(shared, "load_model", lambda *_: teacher)
         report_of(OF, load_params(), study_of()).write()

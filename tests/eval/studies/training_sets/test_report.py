@@ -170,7 +170,7 @@ def test_a_suite_says_what_they_are_measured_on(
     Path("data/packed.bin").write_bytes(pickle.dumps(bin_lists()))
     here, absent = open_suite(study, params)
     assert [*here] == ["packed"] and absent == {"gone": "nothing lies at data/gone.bin"}
-    figures = verify_all({}, colours(), here)["packed"]["figures"]["teacher"]
+    figures = verify_all(NAME, {}, colours(), here)["packed"]["figures"]["teacher"]
     assert figures["accuracy"] == {"value": pytest.approx(KNOWN)}  # nobody knows who is who
     Path("data/gone.bin").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"^gone: data/gone\.bin"):
