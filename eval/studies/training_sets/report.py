@@ -68,7 +68,9 @@ def load_students(study: Study, of: str = NAME) -> dict[str, dict[int, Student]]
     return found
 
 
-def open_suite(study: Study, params: Params, of: str) -> tuple[dict[str, Protocol], dict[str, str]]:
+def open_suite(
+    study: Study, params: Params, of: str = NAME
+) -> tuple[dict[str, Protocol], dict[str, str]]:
     """({benchmark: its protocol}, {benchmark that is not here: why}) of the study's suite.
 
     Raises InputError for one that is broken, and where none is here."""
