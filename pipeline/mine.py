@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int, UInt64
@@ -25,6 +25,7 @@ from manifests.core.errors import InputError, Parser, conclude, pick, run_comman
 from manifests.core.files import read_json, write_json
 from manifests.core.layout import POOL, PROBE
 from manifests.core.locks import writing
+from manifests.core.parsing import told
 from manifests.records.gaps import GapTable
 from manifests.settings.params import Params, load_params
 from manifests.stores.latents import LatentManifest, build, empty
@@ -211,7 +212,7 @@ def manifest_of(
 ) -> LatentManifest:
     """The round's rows with their lineage; none where mining stopped."""
     links = [pool.table.student_digest, pool.table.teacher_root, probe.table.teacher_root]
-    key = canonical_json([asdict(params.mine), asdict(params.boundaries), links])
+    key = canonical_json([told(params.mine), told(params.boundaries), links])
     recipe = recipe_for(name, params)
     found = mined.proposals
     if found is None:
