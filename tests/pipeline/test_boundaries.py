@@ -319,7 +319,7 @@ class TestOnARealPool:
     def test_the_stage_says_how_many_were_kept(
         self, small: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr("pipeline.boundaries.load_params", lambda: small)
+        monkeypatch.setattr("pipeline.boundaries.params_by", lambda _: small)
         monkeypatch.setattr("sys.argv", ["boundaries"])
         main()
         said = capsys.readouterr().out

@@ -269,12 +269,15 @@ def test_fewer_faces_than_a_batch_do_not_pass_for_a_run(params: Params) -> None:
 
 
 @pytest.mark.parametrize(
-    "run",
-    [Run(0, 1.0, 0.1), Run(160, 1.0, 0.1, IdentityPart(0, 4))],
+    ("run", "line"),
+    [
+        (Run(0, 1.0, 0.1), r"run start: no faces to see .* no --after"),
+        (Run(160, 1.0, 0.1, IdentityPart(0, 4)), r"none of 0 identities is in it; ask for fewer"),
+    ],
     ids=["none asked for", "none with an identity"],
 )
-def test_a_first_run_without_faces_is_refused(params: Params, run: Run) -> None:
-    with pytest.raises(InputError, match=r"run start: no faces to see .* no --after"):
+def test_a_first_run_without_faces_is_refused(params: Params, run: Run, line: str) -> None:
+    with pytest.raises(InputError, match=line):
         open_plan("start", ["pool"], None, with_runs(params, run))
 
 
