@@ -36,12 +36,14 @@ def open_adapted(run: Path) -> tuple[Block, Backbone]:
 
 def declaration_of(block: Block, behind: Backbone) -> dict[str, str]:
     """How the file is fed and compared: as the network behind the block."""
-    licence = behind.licence
+    licence, people = behind.licence, [block.card.pictures] if block.card.real_faces else []
     if not licence:  # a student's is that of all that it was made with
         student = load_student(layout.run_folder(behind.name))
         licence = facts.licence_of(facts.store_facts(facts.trained_on(student)))
+        people = student.card.people + people
     values = in_graph(behind.frame, behind.metric, behind.views, behind.embedding_width)
-    return values | {"name": f"adapted-{block.sha256[:8]}", "licence": licence}
+    values |= {"name": f"adapted-{block.sha256[:8]}", "licence": licence}
+    return values | ({"real_faces": "; ".join(people)} if people else {})
 
 
 def main() -> None:

@@ -388,9 +388,7 @@ class TestRefusals:
             run(monkeypatch)
 
 
-def test_faces_of_an_identity_or_a_parent_count_together(
-    workspace: Path,
-) -> None:
+def test_faces_of_an_identity_or_a_parent_count_together(workspace: Path) -> None:
     identity = np.ma.masked_less(np.array([5, 5, -1, -1, -1, 5]), 0)
     parent = np.ma.masked_less(np.array([9, 8, 8, 8, -1, -1]), 0)
     columns = {"identity_id": identity, "parent_id": parent}

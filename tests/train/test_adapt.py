@@ -159,7 +159,9 @@ def test_photographs_are_named_wherever_the_block_goes(capsys: pytest.CaptureFix
     adapt("start", *ASKED, *said, "--settings", "once.yaml", "--out", "runs/real")
     assert read_json(Path("runs/real") / LOG)["real_faces"] is True
     run_stage("train.export_adapted", ["runs/real", "--out", "real"])
-    licence = load_declared(Path("real") / ADAPTED)["facestill.licence"]
+    found = load_declared(Path("real") / ADAPTED)
+    assert found["facestill.real_faces"] == whose
+    licence = found["facestill.licence"]
     assert licence.endswith(f"block: photographs of people, {whose}: ours")
 
 
