@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import read_json, write_json
 from manifests.core.locks import writing
+from manifests.core.progress import Bar
 from manifests.settings.adaptation import Adaptation, Origin, load_adaptation
 from manifests.settings.params import load_params
 from pipeline.arrays.frames import FRAMES
@@ -48,7 +48,7 @@ def adapt(
     adapted = Adapted(PrependedBlock(), backbone.network).to(place)
     before = weights_sha256(backbone.network)
     epochs = fit_block(adapted, pairs.source, pairs.target, settings)
-    bar = tqdm(epochs, total=settings.epochs, desc="adapt", unit="epoch")
+    bar = Bar(epochs, total=settings.epochs, desc="adapt", unit="epoch")
     history = []
     for found in bar:
         bar.set_postfix(loss=f"{found['loss']:.4f}")
