@@ -175,7 +175,7 @@ def measure(likeness: str, frame: Frame, params: Params, plan: Plan) -> dict[str
     (before,) = verify_models([model], protocol)
     before.write(out / "before")
     pairs = read_pairs(SCRATCH / TAUGHT, likeness, frame, backbone.frame)
-    origin = Origin(f"round {IDENTITIES} of this project, {likeness}", None, False, "as its faces'")
+    origin = Origin(f"round {IDENTITIES} of this project, {likeness}", "as its faces'")
     by_seed = {}
     for seed in plan.seeds:
         run, settings = out / f"run-{seed}", replace(plan.adaptation, seed=seed)
