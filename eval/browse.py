@@ -54,13 +54,18 @@ def place_of(shelf: Shelf, out: Path | None, *, force: bool) -> Path:
             "folder with --out"
         )
     folder = out or layout.browsed(shelf.files.name)
-    data = folder / DATA
-    ours = data.is_file() and data.open("rb").read(len(BEGINS)) == BEGINS.encode()
-    require_new(folder, force=force or ours)
+    require_new(folder, force=force or _is_page(folder / DATA))
     if folder.is_file():
         raise InputError(f"{folder}: a file; name a folder with --out")
     require_writable(folder)
     return folder
+
+
+def _is_page(data: Path) -> bool:
+    if not data.is_file():
+        return False
+    with data.open("rb") as opened:
+        return opened.read(len(BEGINS)) == BEGINS.encode()
 
 
 def main() -> None:

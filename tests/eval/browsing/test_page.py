@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,8 @@ def walk_of(round: str) -> Walk:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Walk, Path]:
-    """A round of a stranger's texts, and the folder of its page."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Walk, Path]]:
+    """A round of a stranger's texts, and the folder of its page; in the folder of both."""
     folder = tmp_path_factory.mktemp("browsed")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -48,7 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Walk, Path]:
         own.write(layout.marks("pool", "toy"))
         walk = walk_of("pool")
         write_page(walk, folder / "page")
-    return walk, folder / "page"
+        yield walk, folder / "page"
 
 
 def unpacked(text: str, kind: str) -> np.ndarray:
@@ -64,7 +64,9 @@ def test_the_data_are_the_rounds_in_the_pages_order(made: tuple[Walk, Path]) -> 
     np.testing.assert_array_equal(rows, walk.shelf.rows[walk.order])
     ids = walk.shelf.files.require_manifest().face_id[rows]
     np.testing.assert_array_equal(unpacked(data["ids"]["face_id"], "<i8"), ids)
-    np.testing.assert_array_equal(unpacked(data["ids"]["parent_id"], "<i8"), rows + (1 << 61))
+    np.testing.assert_array_equal(
+        unpacked(data["ids"]["parent_id"], "<i8"), rows.astype(np.int64) + (1 << 61)
+    )
     x = unpacked(data["x"], "<u2") / 65535
     np.testing.assert_allclose(x, walk.places[walk.order, 0], atol=1e-5)
     ((place, said),) = data["marks"].items()

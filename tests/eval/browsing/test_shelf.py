@@ -57,7 +57,8 @@ def test_only_usable_faces_stand_there_and_only_chosen_ones(files: RoundFiles) -
 
 
 def test_lineage_marks_gaps_and_regions_are_those_of_the_rows(files: RoundFiles) -> None:
-    marks = (Mark(4, LOW_QUALITY, 0.1), Mark(4, NEAR_DUPLICATE, 0.9, "pool", 7))
+    own = int(np.flatnonzero(files.faces.ok())[5])
+    marks = (Mark(own, LOW_QUALITY, 0.1), Mark(own, NEAR_DUPLICATE, 0.9, "pool", 7))
     Marks(marks, files.faces.root, files.teacher.root, {}).write(layout.marks("mined-1", "toy"))
     gap_table(files).write(layout.gap_table("start", "mined-1"))
     gap_table(files).write(layout.regions("mined-1"))
@@ -66,9 +67,8 @@ def test_lineage_marks_gaps_and_regions_are_those_of_the_rows(files: RoundFiles)
     said, measured = kinds(shelf), amounts(shelf)
     assert said["identity"] == [str(row // 20) for row in shelf.rows]
     assert set(said["law"]) == {"a law"} and set(said["origin"]) == {"mined"}
-    marked = [label != "none" for label in said["mark"]]
-    assert marked == [row == 4 for row in shelf.rows]
-    assert not any(marked) or "low_quality, near_duplicate" in said["mark"]
+    both = "low_quality, near_duplicate"
+    assert said["mark"] == [both if row == own else "none" for row in shelf.rows]
     for name in ("gap of start", "gap of whom it was mined for"):
         expected = [row / 100 if row % 2 == 0 else np.nan for row in shelf.rows]
         np.testing.assert_allclose(measured[name], expected, atol=1e-7)
