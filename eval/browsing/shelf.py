@@ -97,7 +97,9 @@ def grouped(name: str, values: Sequence[object]) -> Kind | None:
 
 
 def _kinds(manifest: LatentManifest | None, rows: np.ndarray) -> Iterator[Kind]:
-    for name in GROUPED if manifest else ():
+    if manifest is None:
+        return
+    for name in GROUPED:
         kind = grouped(name.removesuffix("_id"), manifest.table[name].take(rows).to_pylist())
         if kind is not None:
             yield kind
