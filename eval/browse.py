@@ -1,4 +1,4 @@
-"""Write a round as a page to walk through: its faces, the map of the teacher's space.
+"""Write a round as a page: its faces, their lineage, the teacher's space as a map.
 
     facestill browse ROUND [--teacher NAME] [--rows START:STOP:STEP] [--out DIR]
 
