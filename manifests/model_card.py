@@ -1,7 +1,9 @@
-"""Write an exported student's model card: MODEL_CARD.md and model_card.json.
+"""Write an exported student's model card, and make its folder one for the hub.
 
     facestill model-card runs/exports/mined-2 [--results DIR ...]
 
+MODEL_CARD.md and model_card.json; README.md, the same behind the front matter that the Hugging
+Face hub reads; config.json, which says how the files are fed; LICENSE.md, the terms.
 `--results` name folders that `facestill verify` wrote for this student or one of its files; by
 default those under reports/verify. `facestill export` writes the card too: write it again after
 verifying.
@@ -12,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from manifests.cards import model
+from manifests.cards import hub, model
+from manifests.cards.front_matter import LICENCE, terms
 from manifests.cards.markdown import render
 from manifests.cards.model import ModelCard
 from manifests.cards.verifications import METRICS, model_of, read_verification
@@ -22,6 +25,7 @@ from manifests.core.files import write_json, write_text
 from manifests.records.exports import FLOAT, Export
 
 JSON, MARKDOWN = "model_card.json", "MODEL_CARD.md"
+FILES = (JSON, MARKDOWN, hub.README, hub.CONFIG, LICENCE)
 TEMPLATE = "model_card.md.jinja"
 
 
@@ -45,10 +49,14 @@ def gather(folder: Path, results: Iterable[Path] | None) -> ModelCard:
 
 
 def write_card(folder: Path, results: Iterable[Path] | None = None) -> ModelCard:
-    """Writes both files beside the networks; `results`: by default those under reports/verify."""
+    """Writes FILES beside the networks; `results`: by default those under reports/verify."""
     card = gather(folder, results)
+    text = render(TEMPLATE, card=card, say=model)
     write_json(folder / JSON, model.as_json(card))
-    write_text(folder / MARKDOWN, render(TEMPLATE, card=card, say=model))
+    write_text(folder / MARKDOWN, text)
+    write_text(folder / hub.README, hub.readme(card, text))
+    write_json(folder / hub.CONFIG, hub.config(card.export))
+    write_text(folder / LICENCE, terms(f"student {card.export.run}", card.licences))
     return card
 
 

@@ -48,7 +48,7 @@ MATTERS = {  # tests of what a folder does as a whole, not of one file
     "pipeline/identities": {"identities_in_w"},
     "pipeline/mining": {"hardness", "stopping"},
     "train": {"distilling", "objective_runs", "quality_runs", "real_faces", "runs_of_students"},
-    "train/exporting": {"bad_input", "exports", "files"},
+    "train/exporting": {"bad_input", "exports", "files", "hub"},
 }
 
 

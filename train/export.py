@@ -3,8 +3,9 @@
     facestill export runs/mined-2 [--out DIR] [--pixels uint8] [--int8 static|dynamic|none]
 
 Into DIR (default runs/exports/RUN) go student.safetensors, student.onnx, student.int8.onnx, their
-record export.json, latency.json, MODEL_CARD.md and model_card.json: docs/MODELS.md. The 8-bit
-network is calibrated on faces that the student was trained on; its cost is measured on the probe.
+record export.json, latency.json, and what `facestill model-card` writes: a folder that can be put
+on the Hugging Face hub as it stands (docs/MODELS.md). The 8-bit network is calibrated on faces
+that the student was trained on; its cost is measured on the probe.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import deliver, forget_others, require_writable
 from manifests.core.locks import only_writer, writing
-from manifests.model_card import JSON, MARKDOWN, write_card
+from manifests.model_card import FILES, write_card
 from manifests.records.exports import FLOAT, RECORD, Export
 from train.exporting.graph import DTYPES
 from train.exporting.making import make
@@ -50,11 +51,11 @@ def in_words(export: Export) -> str:
 
 
 def check_output(output: Path) -> None:
-    """Raises InputError where anything but an earlier export stands, or its card alone, which is
-    left where DVC removes the rest before it exports again."""
+    """Raises InputError where anything but an earlier export stands, or its card's files alone,
+    which are left where DVC removes the rest before it exports again."""
     require_writable(output)
     names = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    if RECORD not in names and names - {JSON, MARKDOWN}:
+    if RECORD not in names and names - set(FILES):
         raise InputError(f"{output}: holds other files, and no export; name another folder")
     if not output.is_dir() and output.exists():
         raise InputError(f"{output}: a file; name a folder with --out")

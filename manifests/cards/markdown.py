@@ -24,7 +24,7 @@ def inline(value: Any) -> Any:
     """Any value as plain text within one line of Markdown, also of a table."""
     if hasattr(value, "__html__"):  # Markdown, or the template's own macro
         return value
-    text = _one_line(f"{value:,}" if type(value) is int else str(value))
+    text = one_line(f"{value:,}" if type(value) is int else str(value))
     return Markdown(MEANINGFUL.sub(_escape, html.escape(text, quote=False)))
 
 
@@ -34,11 +34,11 @@ def _escape(found: re.Match[str]) -> str:
 
 def code(value: Any) -> Any:
     """A name or digest as code; what cannot stand between backticks, as plain text."""
-    text = _one_line(str(value))
+    text = one_line(str(value))
     return inline(text) if set(text) & set("`|") or not text else Markdown(f"`{text}`")
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Without line breaks, control characters and marks that turn the direction of text."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 

@@ -156,6 +156,11 @@ def card(round: str) -> Path:
     return DATA / _checked(round) / "card"
 
 
+def browsed(round: str) -> Path:
+    """Where `facestill browse` puts a round's page."""
+    return REPORTS / "browse" / _checked(round)
+
+
 def attributes(round: str, annotator: str) -> Path:
     return DATA / "attributes" / annotator / f"{_checked(round)}.parquet"
 

@@ -69,13 +69,14 @@ def disagreement(
     count = min(count, len(left) - 1)
     if count < 1:
         return np.zeros(len(left), np.float32)
-    mine, theirs = (_others(rows, count) for rows in (left, right))
+    mine, theirs = (others(rows, count) for rows in (left, right))
     shared = np.array([len(np.intersect1d(a, b)) for a, b in zip(mine, theirs, strict=True)])
     return (1.0 - shared / count).astype(np.float32)
 
 
-def _others(rows: np.ndarray, count: int) -> np.ndarray:
-    """The nearest of each row without itself, which may not come first where two are equal."""
+def others(rows: Float[np.ndarray, "row width"], count: int) -> Int[np.ndarray, "row k"]:
+    """The `count` nearest of each row, fewer than there are, without itself; it may not come
+    first where two are equal."""
     hits = nearest(rows, rows, count + 1)[1]
     own = hits == np.arange(len(rows))[:, None]
     own[~own.any(axis=1), -1] = True  # twins pushed it out: the farthest goes

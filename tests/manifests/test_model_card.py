@@ -28,7 +28,7 @@ from tests.results import people_table, scores_table, write_result
 
 FOLDER = Path("runs/exports/start")
 SECTIONS = [
-    "Intended use", "Network", "Alignment", "Training", "Measured", "Operating thresholds",
+    "Intended use", "Network", "Use", "Alignment", "Training", "Measured", "Operating thresholds",
     "Eight bits", "Limits", "Privacy", "Terms", "Made with",
 ]  # fmt: skip
 INT8_SHA256 = sha256_text(INT8)

@@ -10,7 +10,8 @@ from manifests.records.exports import FLOAT, INT8, LATENCY, RECORD, WEIGHTS
 from train.export import main
 
 OUT = Path("runs/exports/start")
-FILES = {WEIGHTS, FLOAT, INT8, RECORD, LATENCY, "MODEL_CARD.md", "model_card.json"}
+CARD = {"MODEL_CARD.md", "model_card.json", "README.md", "config.json", "LICENSE.md"}
+FILES = {WEIGHTS, FLOAT, INT8, RECORD, LATENCY, *CARD}
 
 
 def command(*arguments: str) -> None:
