@@ -11,32 +11,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from manifests.cards import statements
 from manifests.cards.croissant import Publication, describe
-from manifests.cards.facts import RoundFacts, leaves, read_round
-from manifests.cards.markdown import render
+from manifests.cards.datasheets import datasheet
+from manifests.cards.facts import RoundFacts, read_round
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import require_new, write_json, write_text
 from manifests.stores.rounds import leftover
 
 CROISSANT, DATASHEET = "croissant.json", "DATASHEET.md"
-TEMPLATE = "datasheet.md.jinja"
-
-
-def stated(record: Any) -> Iterator[tuple[str, Any]]:
-    """(dotted path, value) of all that a passport or recipe holds."""
-    return leaves(asdict(record))
-
-
-def datasheet(facts: RoundFacts, publication: Publication) -> str:
-    """The Markdown datasheet; every value that the template shows is escaped."""
-    return render(TEMPLATE, round=facts, publication=publication, say=statements, stated=stated)
 
 
 def place_of(out: Path) -> str:

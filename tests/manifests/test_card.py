@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from manifests.card import datasheet, main
+from manifests.card import main
 from manifests.cards.croissant import Publication
+from manifests.cards.datasheets import datasheet
 from manifests.cards.facts import RoundFacts, leaves, read_round
 from manifests.cards.markdown import code, inline
 from manifests.core import layout
