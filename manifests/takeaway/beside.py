@@ -36,6 +36,7 @@ from manifests.takeaway.pictures import ENCODER
 
 RECORD, SUMS = "pack.json", "SHA256SUMS"
 SCHEMA = "facestill-pack-1"
+PICTURE = pa.binary()  # of an encoded one, to those who are told of columns
 COUNTED = (10**3, 10**4, 10**5, 10**6, 10**7, 10**8)  # the borders of Hugging Face's size classes
 SAID = COLUMNS | {
     "image": "The picture, a PNG file.",
@@ -57,6 +58,8 @@ def write_beside(
     all files there, relative to it. `table`: what is known of the chosen faces."""
     facts = read_round(chosen.name, list(chosen.teachers))
     schema = next(blocks(chosen, table, Part(0, 1, 0, 1))).table.schema
+    if kind.layout.picture:
+        schema = schema.insert(0, pa.field(kind.layout.picture, PICTURE))
     record = _record(name, kind, chosen, schema, num_asked)
     write_json(place.finished / RECORD, record)
     write_json(place.finished / "croissant.json", _croissant(facts, kind, schema, record))
@@ -213,13 +216,16 @@ def _field(field: pa.Field, table: str) -> Json:
     kind, array = field.type, {}
     if pa.types.is_fixed_size_list(kind):
         kind, array = kind.value_type, {"isArray": True, "arrayShape": str(kind.list_size)}
-    known: Any = DATA_TYPES | {"halffloat": "cr:Float16"}
+    known: Any = DATA_TYPES | {"halffloat": "cr:Float16", str(PICTURE): "sc:ImageObject"}
+    source: Json = {"fileSet": {"@id": table}, "extract": {"column": field.name}}
+    if kind == PICTURE:
+        source["transform"] = {"jsonPath": "bytes"}
     return {
         "@type": "cr:Field",
         "@id": f"rows/{field.name}",
         "name": field.name,
         "description": meaning,
         "dataType": known[str(kind)],
-        "source": {"fileSet": {"@id": table}, "extract": {"column": field.name}},
+        "source": source,
         **array,
     }

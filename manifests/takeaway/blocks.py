@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import UInt8
 
+from manifests.cards.statements import type_name
 from manifests.core import layout
 from manifests.core.digests import table_digest
 from manifests.core.errors import InputError
@@ -64,10 +65,10 @@ class Block:
         return table_digest(self.table, {IMAGES: pixels})
 
 
-def plan_parts(count: int, part_rows: int = PART_ROWS) -> list[Part]:
-    starts = range(0, count, part_rows)
+def plan_parts(count: int) -> list[Part]:
+    starts = range(0, count, PART_ROWS)
     return [
-        Part(at, len(starts), start, min(start + part_rows, count))
+        Part(at, len(starts), start, min(start + PART_ROWS, count))
         for at, start in enumerate(starts)
     ]
 
@@ -77,8 +78,10 @@ def known(chosen: Chosen) -> pa.Table:
 
     Raises InputError if marks are of other faces than are here.
     """
-    table = chosen.manifest.table.take(pa.array(chosen.rows)).combine_chunks()
-    table = table.replace_schema_metadata(None).add_column(0, "row", pa.array(chosen.rows))
+    table = chosen.manifest.table.replace_schema_metadata(None)
+    if len(chosen) < table.num_rows:
+        table = table.take(pa.array(chosen.rows))
+    table = table.add_column(0, "row", pa.array(chosen.rows))
     for name in ("step", "score"):
         at = table.schema.get_field_index(name)
         table = table.set_column(at, table.schema.field(at), _one_nan(table[name]))
@@ -182,4 +185,4 @@ def meanings(schema: pa.Schema, said: Mapping[str, str]) -> Iterator[tuple[str, 
             NORM: f"Norm of that teacher's raw embedding of the {view} view.",
             MARKS: f"Why the face is suspect, by teacher {rest}; empty: it is not.",
         }
-        yield field.name, str(field.type), said.get(field.name) or words.get(prefix, "")
+        yield field.name, type_name(field), said.get(field.name) or words.get(prefix, "")

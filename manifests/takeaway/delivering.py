@@ -17,7 +17,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from manifests.core import layout
-from manifests.core.digests import canonical_json, sha256_file, sha256_text
+from manifests.core.digests import canonical_json, sha256_file, sha256_text, table_digest
 from manifests.core.errors import InputError, pick
 from manifests.core.files import deliver, require_writable, write_json
 from manifests.core.locks import only_writer
@@ -92,7 +92,7 @@ def pack_round(
     size = sum((out / file).stat().st_size for file in files)
     counts = len(chosen), len(chosen.manifest)
     missing = len(asked) - len(chosen)
-    following = told(kind.layout.following, str(out), len(chosen))
+    following = told(kind.layout.following, _spelled(out), len(chosen))
     return Packed(
         *counts, [*chosen.teachers], missing, len(files), size, following, chosen.left_out
     )
@@ -107,6 +107,11 @@ def _require_place(out: Path) -> None:
     require_writable(out)
 
 
+def _spelled(out: Path) -> str:
+    """As a folder: `datasets` takes parquet for the name of a format, ./parquet for one of ours."""
+    return str(out) if out.is_absolute() else f"./{out}"
+
+
 def _request(kind: str, chosen: Chosen, table: pa.Table) -> str:
     """A name that two requests share only if their bytes would be the same."""
     asked = {
@@ -115,18 +120,18 @@ def _request(kind: str, chosen: Chosen, table: pa.Table) -> str:
         "faces": chosen.faces.root,
         "manifest": chosen.manifest.digest,
         "teachers": {name: store.root for name, store in chosen.teachers.items()},
-        "rows": sha256_text(canonical_json(chosen.rows.tolist())),
-        "columns": table.schema.names,
-        "marks": [table[name].to_pylist() for name in table.schema.names if name[:6] == "marks_"],
+        "known": table_digest(table, {}),  # which rows they are, and their marks
         "encoder": ENCODER,
         "arrow": pa.__version__,
     }
-    return sha256_text(canonical_json(asked))[:32]
+    return sha256_text(canonical_json(asked))[:16]
 
 
 def _make(kind: Kind, chosen: Chosen, table: pa.Table, place: Place) -> None:
     parts = plan_parts(len(chosen))
     place.scratch.mkdir(parents=True, exist_ok=True)
+    for stray in place.finished.rglob(".*.tmp"):  # of a killed process
+        stray.unlink()
     with tqdm(total=len(chosen), unit=" faces", desc="pack") as bar:
         for part in parts:
             if not _is_there(part, place):

@@ -30,6 +30,7 @@ class Layout:
     rows: str  # a selection, unless the user asks for another
     data: tuple[str, ...]  # patterns of the files that hold pictures
     table: str | None  # pattern of the Parquet files that have the columns; none has them
+    picture: str | None  # their column that holds pictures, as {bytes, path}
     loads_as: Mapping[str, Any]  # `configs` of a card on Hugging Face; empty: it does not load
     loses: tuple[str, ...]  # sentences
     reading: str  # lines of Markdown for the card; OUT stands for the folder

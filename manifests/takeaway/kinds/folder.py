@@ -41,6 +41,7 @@ class Folder(Kind):
         rows=USABLE,
         data=("images/**/*.png", "unlabelled/*.png"),
         table=METADATA,
+        picture=None,
         loads_as={
             "data_files": [
                 {"split": "train", "path": ["images/**", "unlabelled/**", METADATA]},

@@ -46,6 +46,7 @@ class Parquet(Kind):
         rows=ALL,
         data=(PATTERN,),
         table=PATTERN,
+        picture=IMAGE,
         loads_as={"data_files": [{"split": "train", "path": PATTERN}]},
         loses=("Readers but Arrow's may see lists of any length where a row has a fixed one.",),
         reading=READING,
@@ -106,7 +107,12 @@ def write_table(path: Path, tables: Iterable[pa.Table]) -> None:
     with (
         replacing(path) as scratch,
         pq.ParquetWriter(
-            scratch, schema, compression=packed, use_dictionary=texts, write_page_index=True
+            scratch,
+            schema,
+            compression=packed,
+            use_dictionary=texts,
+            write_page_index=True,
+            write_page_checksum=True,
         ) as writer,
     ):
         writer.write_table(first)

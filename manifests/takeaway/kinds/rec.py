@@ -50,6 +50,7 @@ class Rec(Kind):
         rows=USABLE,
         data=("train.rec",),
         table=METADATA,
+        picture=None,
         loads_as={"data_files": [{"split": "train", "path": METADATA}]},
         loses=("Faces without an identity: arcface_torch has no place for them.",),
         reading=READING,

@@ -64,7 +64,7 @@ def read_record(file: BinaryIO) -> bytes | None:
             return MAGIC.join(pieces)
 
 
-def pack(number: int, label: float | Sequence[float], picture: bytes = b"") -> bytes:
+def pack(number: int, label: int | Sequence[int], picture: bytes = b"") -> bytes:
     """What InsightFace keeps as record `number`: one label as such, several before the picture."""
     if isinstance(label, Sequence):
         header = HEADER.pack(len(label), 0, number, 0)

@@ -48,6 +48,7 @@ class WebDataset(Kind):
         rows=USABLE,
         data=("faces-*.tar",),
         table=None,
+        picture=None,
         loads_as={"data_files": [{"split": "train", "path": "faces-*.tar"}]},
         loses=("JSON has no types: 0.5 of float32 is read as a float of 64 bits, of equal value.",),
         reading=READING,
