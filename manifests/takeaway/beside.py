@@ -96,6 +96,7 @@ def _record(name: str, kind: Kind, chosen: Chosen, schema: pa.Schema, num_asked:
         "num_rows": len(chosen),
         "num_ok": int(chosen.faces.ok()[chosen.rows].sum()),
         "num_source_rows": len(chosen.manifest),
+        "num_source_ok": chosen.faces.passport.num_ok,
         "num_without_place": num_asked - len(chosen),
         "face_ids_sha256": hashlib.sha256(ids.tobytes()).hexdigest(),
         "frame": chosen.faces.frame,
