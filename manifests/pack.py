@@ -19,8 +19,8 @@ from manifests.core.errors import Parser, conclude, run_command
 from manifests.core.files import require_new
 from manifests.stores.rounds import leftover
 from manifests.takeaway.choosing import ALL, HELP
-from manifests.takeaway.delivering import KINDS, pack_round
-from manifests.takeaway.packing import export_round
+from manifests.takeaway.delivering import KINDS, Packed, pack_round
+from manifests.takeaway.packing import Summary, export_round
 
 HDF5 = "hdf5"
 
@@ -40,12 +40,14 @@ def main() -> None:
     parser.add_force()
     args = parser.parse_args()
     require_new(args.out, force=args.force)
-    asked = {"selection": args.rows, "teachers": args.teacher}
+    found: Summary | Packed
     if args.to == HDF5:
-        found = export_round(args.round, args.out, **asked | {"selection": args.rows or ALL})
+        rows = args.rows or ALL
+        found = export_round(args.round, args.out, selection=rows, teachers=args.teacher)
         following = f"facestill unpack {args.out} {args.round}, elsewhere"
     else:
-        found = pack_round(args.round, args.out, args.to, **asked)
+        rows = args.rows
+        found = pack_round(args.round, args.out, args.to, selection=rows, teachers=args.teacher)
         following = found.following
     for path in found.left_out:
         print(leftover(path), file=sys.stderr)

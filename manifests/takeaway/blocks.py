@@ -61,7 +61,7 @@ class Block:
     @property
     def digest(self) -> str:
         """Over every pixel and every value."""
-        pixels = hashlib.sha256(np.ascontiguousarray(self.images)).hexdigest()
+        pixels = hashlib.sha256(np.ascontiguousarray(self.images).data).hexdigest()
         return table_digest(self.table, {IMAGES: pixels})
 
 

@@ -47,7 +47,7 @@ def _piece(kind: int, data: bytes) -> bytes:
 
 def read_record(file: BinaryIO) -> bytes | None:
     """The next record; None at the end of the file. Raises InputError for what is no record."""
-    pieces = []
+    pieces: list[bytes] = []
     while True:
         head = file.read(8)
         if not head and not pieces:
