@@ -3,7 +3,7 @@
 README.md          a card as Hugging Face reads it, then the round's datasheet
 croissant.json     the same for machines
 passports/         of the stores that the faces and embeddings come from
-marks/             the tables that the columns marks_TEACHER are a summary of
+marks/             of the faces here, one a line: more than the columns marks_TEACHER say
 pack.json          round, rows, columns, and what this kind loses
 SHA256SUMS         of every other file: `sha256sum -c SHA256SUMS`
 """
@@ -11,6 +11,7 @@ SHA256SUMS         of every other file: `sha256sum -c SHA256SUMS`
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -25,9 +26,9 @@ from manifests.cards.datasheets import datasheet
 from manifests.cards.facts import RoundFacts, read_round
 from manifests.cards.markdown import code, inline
 from manifests.cards.statements import COLUMNS
-from manifests.core import layout
-from manifests.core.digests import folder_hashes
+from manifests.core.digests import canonical_json, folder_hashes
 from manifests.core.files import write_json, write_text
+from manifests.records.marks import Mark
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.takeaway.blocks import Part, blocks, marks_of, meanings, plan_parts
 from manifests.takeaway.choosing import Chosen
@@ -75,10 +76,19 @@ def _copy_papers(chosen: Chosen, out: Path) -> None:
     stores = {"faces": chosen.faces.path}
     stores |= {f"teachers/{name}": store.path for name, store in chosen.teachers.items()}
     papers = {f"passports/{name}.json": path / PASSPORT for name, path in stores.items()}
-    papers |= {f"marks/{t}.parquet": layout.marks(chosen.name, t) for t in marks_of(chosen)}
     for name, path in papers.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, out / name)
+    here = set(chosen.rows.tolist())
+    for teacher, marks in marks_of(chosen).items():
+        lines = (_marked(mark) for mark in marks.marks if mark.row in here)
+        write_text(out / f"marks/{teacher}.jsonl", "".join(lines))
+
+
+def _marked(mark: Mark) -> str:
+    """A line of JSON, which has no NaN."""
+    value = mark.value if math.isfinite(mark.value) else None
+    return canonical_json({**asdict(mark), "value": value}) + "\n"
 
 
 def _record(name: str, kind: Kind, chosen: Chosen, schema: pa.Schema, num_asked: int) -> Json:
@@ -105,6 +115,7 @@ def _record(name: str, kind: Kind, chosen: Chosen, schema: pa.Schema, num_asked:
             {"name": column, "type": kind_of, "meaning": meaning}
             for column, kind_of, meaning in meanings(schema, SAID)
         ],
+        "marks": {teacher: dict(marks.rule) for teacher, marks in marks_of(chosen).items()},
         "pictures": ENCODER,
         "loses": list(kind.layout.loses),
     }

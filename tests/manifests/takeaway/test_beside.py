@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.packed import ROUND, TEACHERS, checkout, make_round
 pytestmark = pytest.mark.filterwarnings(  # of libraries that mlcroissant calls
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:.*:ResourceWarning"
 )
-COUNT = 40
+COUNT, MARKED = 40, 5  # a row that every kind takes
 each_kind = pytest.mark.parametrize("kind", sorted(KINDS))
 
 
@@ -34,8 +35,9 @@ def source() -> Iterator[None]:
     with checkout():
         make_round(COUNT)
         files = open_round(ROUND, TEACHERS[0])
-        marks = Marks((Mark(3, LOW_QUALITY, 0.1),), files.faces.root, files.teacher.root, {})
-        marks.write(layout.marks(ROUND, TEACHERS[0]))
+        marks = (Mark(MARKED, LOW_QUALITY, 0.5, "other", 9),)
+        table = Marks(marks, files.faces.root, files.teacher.root, {"quality": "0.6"})
+        table.write(layout.marks(ROUND, TEACHERS[0]))
         for kind in KINDS:
             pack_round(ROUND, Path(kind), kind)
         yield
@@ -70,8 +72,8 @@ def test_sums_passports_and_marks(kind: str) -> None:
     for name, store in names.items():
         passport = (store / "passport.json").read_bytes()
         assert (Path(kind) / f"passports/{name}.json").read_bytes() == passport
-    marks = (Path(kind) / f"marks/{TEACHERS[0]}.parquet").read_bytes()
-    assert marks == layout.marks(ROUND, TEACHERS[0]).read_bytes()
+    (mark,) = (Path(kind) / f"marks/{TEACHERS[0]}.jsonl").read_text().splitlines()
+    assert Mark(**json.loads(mark)) == Mark(MARKED, LOW_QUALITY, 0.5, "other", 9)
 
 
 @each_kind
