@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image, features
 
 from manifests.core.errors import InputError
+from manifests.photographs.images import BROKEN
 
 # zlib's: as small as 6, the default, to 0.4 %, and written in half the time (docs/FORMATS.md).
 LEVEL = 4
@@ -43,6 +44,6 @@ def decode(pictures: Sequence[bytes], size: int) -> UInt8[np.ndarray, "face size
                 if (opened.mode, opened.size) != ("RGB", (size, size)):
                     raise ValueError(f"{opened.mode} {opened.size}")
                 image[:] = np.asarray(opened)
-        except (OSError, ValueError, SyntaxError) as error:
+        except BROKEN as error:
             raise InputError(f"not a PNG file of {size} × {size} pixels ({error})") from None
     return images
