@@ -47,7 +47,7 @@ class Packed:
     num_rows: int
     num_source_rows: int
     teachers: Sequence[str]
-    not_taken: int  # that were asked for, and have no place in this kind
+    nobody: str  # how many have no identity, and what became of them; "" where it does not matter
     num_files: int
     num_bytes: int
     following: str  # what to do next
@@ -55,9 +55,8 @@ class Packed:
 
     def __str__(self) -> str:
         teachers = ", ".join(self.teachers) or "none"
-        less = f", {self.not_taken} without an identity left out" if self.not_taken else ""
         return (
-            f"{self.num_rows} of {self.num_source_rows} rows{less}; teachers: {teachers}; "
+            f"{self.num_rows} of {self.num_source_rows} rows{self.nobody}; teachers: {teachers}; "
             f"{self.num_files} files, {self.num_bytes / 1e6:,.1f} MB"
         )
 
@@ -81,7 +80,8 @@ def pack_round(
     asked = choose(name, kind.layout.rows if selection is None else selection, teachers)
     if not len(asked):
         raise InputError(f"round {name}: the rows chosen are none; see --rows")
-    chosen, table = kind.arrange(asked, known(asked))
+    told_of = known(asked)
+    chosen, table = kind.arrange(asked, told_of)
     work = layout.WORK / "pack" / _request(kind_name, chosen, table)
     with only_writer(work, of=out):
         place = Place(work / "finished", work / "scratch", int(chosen.faces.frame["size"]))
@@ -89,12 +89,22 @@ def pack_round(
         files = write_beside(kind_name, kind, chosen, table, len(asked), place)
         deliver(place.finished, out)
         shutil.rmtree(work)
-    size = sum((out / file).stat().st_size for file in files)
-    counts = len(chosen), len(chosen.manifest)
-    missing = len(asked) - len(chosen)
-    following = told(kind.layout.following, _spelled(out), len(chosen))
+    return _summary(kind, chosen, told_of["identity_id"].null_count, out, files)
+
+
+def _summary(
+    kind: Kind, chosen: Chosen, num_nobody: int, out: Path, files: Sequence[str]
+) -> Packed:
+    words = kind.layout.nobody
     return Packed(
-        *counts, [*chosen.teachers], missing, len(files), size, following, chosen.left_out
+        num_rows=len(chosen),
+        num_source_rows=len(chosen.manifest),
+        nobody=f", {num_nobody} without an identity {words}" if num_nobody and words else "",
+        teachers=[*chosen.teachers],
+        num_files=len(files),
+        num_bytes=sum((out / file).stat().st_size for file in files),
+        following=told(kind.layout.following, _spelled(out), len(chosen)),
+        left_out=chosen.left_out,
     )
 
 

@@ -32,6 +32,7 @@ class Layout:
     table: str | None  # pattern of the Parquet files that have the columns; none has them
     picture: str | None  # their column that holds pictures, as {bytes, path}
     loads_as: Mapping[str, Any]  # `configs` of a card on Hugging Face; empty: it does not load
+    nobody: str  # what becomes of faces without an identity, in words; "": nothing special
     loses: tuple[str, ...]  # sentences
     reading: str  # lines of Markdown for the card; OUT stands for the folder
     following: str  # a line for who has just packed

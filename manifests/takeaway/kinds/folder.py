@@ -47,9 +47,10 @@ class Folder(Kind):
                 {"split": "train", "path": ["images/**", "unlabelled/**", METADATA]},
             ]
         },
+        nobody="in unlabelled/",
         loses=("Nothing, but a file system stores a million small files slowly.",),
         reading=READING,
-        following='torchvision.datasets.ImageFolder("OUT/images") reads it',
+        following='datasets.load_dataset("OUT") reads it, and ImageFolder("OUT/images") identities',
     )
 
     def arrange(self, chosen: Chosen, table: pa.Table) -> tuple[Chosen, pa.Table]:

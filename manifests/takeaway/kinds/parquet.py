@@ -48,6 +48,7 @@ class Parquet(Kind):
         table=PATTERN,
         picture=IMAGE,
         loads_as={"data_files": [{"split": "train", "path": PATTERN}]},
+        nobody="",
         loses=("Readers but Arrow's may see lists of any length where a row has a fixed one.",),
         reading=READING,
         following='datasets.load_dataset("OUT") reads it',

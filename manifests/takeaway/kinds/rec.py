@@ -52,6 +52,7 @@ class Rec(Kind):
         table=METADATA,
         picture=None,
         loads_as={"data_files": [{"split": "train", "path": METADATA}]},
+        nobody="left out",
         loses=("Faces without an identity: arcface_torch has no place for them.",),
         reading=READING,
         following='arcface_torch reads it: config.rec = "OUT"',

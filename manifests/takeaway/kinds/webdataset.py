@@ -50,6 +50,7 @@ class WebDataset(Kind):
         table=None,
         picture=None,
         loads_as={"data_files": [{"split": "train", "path": "faces-*.tar"}]},
+        nobody="",
         loses=("JSON has no types: 0.5 of float32 is read as a float of 64 bits, of equal value.",),
         reading=READING,
         following='webdataset.WebDataset("OUT/faces-{000000..LAST}.tar") reads it',

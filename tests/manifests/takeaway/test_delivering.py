@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,6 @@ from manifests.core import layout
 from manifests.core.digests import folder_hashes
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
-from manifests.pack import main
 from manifests.stores.latents import LatentManifest
 from manifests.stores.rounds import open_faces
 from manifests.takeaway import blocks, delivering
@@ -185,19 +185,26 @@ def _known(chosen: Any, manifest: LatentManifest) -> Any:
     return blocks.known(replace(chosen, manifest=manifest))
 
 
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
+    """The command's exit status."""
+    monkeypatch.setattr(sys, "argv", ["pack", ROUND, *words])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("manifests.pack", run_name="__main__")
+    return ended.value.code
+
+
 def test_the_command_says_what_to_do_next(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["pack", ROUND, "--to", "parquet", "--rows", "0:20", "--out", "out"]
-    monkeypatch.setattr(sys, "argv", asked)
-    main()
+    asked = ["--to", "parquet", "--rows", "0:20", "--out", "out"]
+    assert run(monkeypatch, *asked) == 0
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith("out: 20 of 100 rows; teachers: arc-2, toy; 9 files, ")
     assert last == 'next: datasets.load_dataset("./out") reads it'
-    with pytest.raises(InputError, match="is there already"):
-        main()
-    monkeypatch.setattr(sys, "argv", [*asked, "--force"])
-    main()
-    monkeypatch.setattr(sys, "argv", ["pack", ROUND, "--out", "out.h5"])
-    main()
+    assert run(monkeypatch, *asked) == 2
+    assert "out: is there already; name another place" in capsys.readouterr().err
+    assert run(monkeypatch, *asked, "--force") == 0
+    assert run(monkeypatch, "--to", "mp3", "--out", "out") == 2
+    assert "invalid choice: 'mp3'" in capsys.readouterr().err
+    assert run(monkeypatch, "--out", "out.h5") == 0
     assert f"facestill unpack out.h5 {ROUND}" in capsys.readouterr().out

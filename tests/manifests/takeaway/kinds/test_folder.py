@@ -85,6 +85,7 @@ def test_datasets_reads_pictures_and_table_as_one(
 def test_a_round_of_no_identities_is_unlabelled(truth: list[dict[str, Any]]) -> None:
     nobody = [str(face["face_id"]) for face in truth if face["identity_id"] is None][:20]
     Path("nobody.txt").write_text("\n".join(nobody))
-    pack_round(ROUND, Path("nobodies"), "folder", selection="nobody.txt")
+    found = pack_round(ROUND, Path("nobodies"), "folder", selection="nobody.txt")
+    assert "20 of 700 rows, 20 without an identity in unlabelled/;" in str(found)
     assert not Path("nobodies/images").exists()
     assert len(list(Path("nobodies/unlabelled").iterdir())) == 20
