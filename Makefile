@@ -7,7 +7,7 @@ PAIRS ?=
 NAME ?=
 SIZE ?=
 
-.PHONY: help setup repro toy study test kernels check bench scale campaign mining identities speedrun objectives clean
+.PHONY: help setup repro toy study test kernels check docs bench scale campaign mining identities speedrun objectives clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ check: setup ## lint, format, types
 	ruff check .
 	ruff format --check .
 	mypy
+
+docs: setup ## the book of docs/ as a site -> reports/docs/index.html
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 
 bench: setup ## performance as ratios within one run -> reports/bench.json
 	python -m tests.bench

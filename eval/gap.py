@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch.nn import functional
-from tqdm import tqdm
 
 from manifests.core import layout
 from manifests.core.costs import timed
@@ -25,6 +24,7 @@ from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import write_json
 from manifests.core.layout import POOL, PROBE, round_name
 from manifests.core.locks import writing
+from manifests.core.progress import Bar
 from manifests.records.gaps import GapTable
 from manifests.settings.params import Params, load_params
 from manifests.stores.latents import LatentManifest
@@ -56,7 +56,7 @@ def student_embeddings(student: Student, faces: FaceStore) -> Float[np.ndarray, 
 
     parts = [np.empty((0, 2, student.card.embedding_width), np.float32)]
     starts = range(0, len(faces), READ_ROWS)
-    with tqdm(starts, desc=f"gap {faces.passport.round}", unit="block") as blocks:
+    with Bar(starts, desc=f"gap {faces.passport.round}", unit="block") as blocks:
         for at in blocks:
             images = torch.from_numpy(faces.images(at, min(at + READ_ROWS, len(faces))))
             parts.append(in_fixed_batches(both_views, images).numpy())

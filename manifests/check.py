@@ -15,13 +15,13 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from manifests.building.ledger import NAME as LEDGER
 from manifests.building.ledger import read_ledger
 from manifests.core import layout
 from manifests.core.digests import merkle_root, sha256_file
 from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.progress import Bar
 from manifests.stores.latents import LatentManifest
 from manifests.stores.metadata import (
     array_form,
@@ -76,7 +76,7 @@ def _file_faults(store: Path, root: str) -> Iterator[Fault]:
     except InputError as error:
         yield Fault(LEDGER, str(error))
         return
-    found = {name: sha256_file(store / name) for name in tqdm(names, leave=False, unit="file")}
+    found = {name: sha256_file(store / name) for name in Bar(names, leave=False, unit="file")}
     faults = list(_unlike(ledger.sha256, found))
     if ledger.files:  # of version 2 on it names every file
         strays = set(found) - set(ledger.sha256) - {LEDGER}
@@ -208,10 +208,10 @@ def main() -> int:
     stores = list(chain.from_iterable(parser.parse_args().stores))
     damaged: list[Path] = []
     apart: dict[str, None] = {}  # what brings together what does not belong together
-    for store in tqdm(stores, unit="store", desc="check", leave=False):
+    for store in Bar(stores, unit="store", desc="check", leave=False):
         faults = find_faults(store)
         for text in [f"{store}: {fault.text}" for fault in faults] or [describe(store)]:
-            tqdm.write(text)
+            Bar.write(text)
         remedies = {fault.remedy for fault in faults}
         if "" in remedies:
             damaged.append(store)

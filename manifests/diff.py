@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from tqdm import tqdm
 
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.progress import Bar
 from manifests.stores.differences import Difference, compare_rows, describe, unequal
 from manifests.stores.latents import LatentManifest
 from manifests.stores.metadata import array_form, array_names, row_bytes
@@ -123,7 +123,7 @@ def _compare_array(a: Store, b: Store, name: str) -> Difference:
     num_rows = min(len(a), len(b))
     step = _block_rows(a, name)
     total = Difference()
-    with tqdm(total=num_rows, unit="row", desc=name, leave=False) as bar:
+    with Bar(total=num_rows, unit="row", desc=name, leave=False) as bar:
         for start in range(0, num_rows, step):
             rows = slice(start, min(start + step, num_rows))
             x, y = (read_rows(store.path, store.group, name, rows) for store in (a, b))

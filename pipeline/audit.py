@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from tqdm import tqdm
 
 from manifests.building.writing import Task
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import require_new, write_json
+from manifests.core.progress import Bar
 from manifests.settings.params import Params, load_params
 from manifests.stores.passport import Passport
 from manifests.stores.reading import FaceStore, TeacherStore
@@ -134,7 +134,7 @@ def audit(store: Path, params: Params, workers: Workers, *, rows: int, seed: int
     job = AuditJob(store, build.job, passport.num_rows, rows, seed)
     tasks = [task for task in build.tasks if _any_drawn(job, task)]
     title = f"audit {store}"
-    found = tqdm(workers.run(job, tasks), total=len(tasks), desc=title, unit="shard", leave=False)
+    found = Bar(workers.run(job, tasks), total=len(tasks), desc=title, unit="shard", leave=False)
     return sum(found, Agreement())
 
 

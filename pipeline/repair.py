@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import zarr
-from tqdm import tqdm
 
 from manifests.building.ledger import NAME as LEDGER
 from manifests.building.ledger import LedgerLine, read_ledger, write_ledger
@@ -29,6 +28,7 @@ from manifests.core import layout
 from manifests.core.digests import canonical_json, sha256_file
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import link_or_copy
+from manifests.core.progress import Bar
 from manifests.settings.params import Params, load_params
 from manifests.stores.passport import Passport, Provenance
 from manifests.stores.reading import COLUMN_SHARD_TASKS
@@ -155,7 +155,7 @@ def take_over(build: Build, store: Path, bad: Collection[str] | None) -> int:
         return 0
     arrays = [_readable(build, store, bad, column) for column in build.columns]
     lines = []
-    for task in tqdm(build.tasks, desc="take over", unit="shard", leave=False):
+    for task in Bar(build.tasks, desc="take over", unit="shard", leave=False):
         line = _taken(build, store, bad, task, arrays)
         if line is not None:
             lines.append(line)

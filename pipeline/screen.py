@@ -16,12 +16,12 @@ from pathlib import Path
 import faiss
 import numpy as np
 from jaxtyping import Float, Int
-from tqdm import tqdm
 
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.layout import IDENTITIES
+from manifests.core.progress import Bar
 from manifests.records.marks import (
     LOW_QUALITY,
     LOW_UTILITY,
@@ -63,7 +63,7 @@ def near_duplicates(
     index.add(everything)
     first, found = len(earlier), []
     marked: set[int] = set()
-    for at in tqdm(range(0, len(rows), QUERIES), desc="duplicates", unit="block", leave=False):
+    for at in Bar(range(0, len(rows), QUERIES), desc="duplicates", unit="block", leave=False):
         ends, cosines, hits = index.range_search(everything[first + at :][:QUERIES], least_cosine)
         for row in range(at, min(at + QUERIES, len(rows))):
             span = slice(int(ends[row - at]), int(ends[row - at + 1]))

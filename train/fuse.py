@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from manifests.core import layout
 from manifests.core.costs import timed
@@ -26,6 +25,7 @@ from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import read_json, write_json
 from manifests.core.locks import writing
 from manifests.core.parsing import told
+from manifests.core.progress import Bar
 from manifests.settings.params import Params, load_params
 from manifests.settings.training import Fuse, check_training_rounds
 from train.batching.sources import (
@@ -115,7 +115,7 @@ def make_adaptor(sources: Sequence[Source], settings: Fuse) -> tuple[Adaptor, li
     flat = np.concatenate([own[rows] for own, rows in zip(labels, known, strict=True)])
     own = torch.from_numpy(flat).repeat_interleave(views)
     epochs = fit_adaptor(adaptor, head, joined, own, settings)
-    losses = list(tqdm(epochs, total=settings.epochs, desc="fuse", unit="epoch"))
+    losses = list(Bar(epochs, total=settings.epochs, desc="fuse", unit="epoch"))
     fused = adaptor.fused(embeddings_of(sources[:1], [sources[0].usable]))
     adaptor.centre.copy_(fused.mean(dim=0))
     adaptor.spread.copy_((fused - adaptor.centre).std(correction=0))

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from tqdm import tqdm
 
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
 from manifests.core.files import require_new, require_writable
 from manifests.core.locks import writing
+from manifests.core.progress import Bar
 from manifests.records.qualities import QualityTable, table_of
 from manifests.settings.params import load_params
 from manifests.stores.latents import LatentManifest
@@ -41,7 +41,7 @@ def rate_faces(rated: RatedStudent, faces: FaceStore) -> Float[np.ndarray, " fac
         return rated(to_frame(pixels, stored, rated.student.card.input_frame))[0].cpu()
 
     parts = [np.empty(0, np.float32)]
-    for at in tqdm(range(0, len(faces), READ_ROWS), desc="rate faces", unit="block"):
+    for at in Bar(range(0, len(faces), READ_ROWS), desc="rate faces", unit="block"):
         images = torch.from_numpy(faces.images(at, min(at + READ_ROWS, len(faces))))
         parts.append(in_fixed_batches(qualities, images).numpy())
     return np.where(faces.ok(), np.concatenate(parts), np.float32(np.nan))

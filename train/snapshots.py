@@ -14,12 +14,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tqdm import tqdm
-
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import put, require_new
 from manifests.core.locks import writing
+from manifests.core.progress import Bar
 from train.checkpoint import FILE, SNAPSHOTS, Student, load_student
 from train.exporting.facts import licence_of, store_facts
 from train.exporting.graph import declaration, declared, to_onnx
@@ -53,7 +52,7 @@ def export_snapshots(
     folders = snapshots_of(run)[-1 if last else 0 :]
     files = []
     with writing(output):
-        for folder in tqdm(folders, desc=f"export {run.name}", unit="snapshot"):
+        for folder in Bar(folders, desc=f"export {run.name}", unit="snapshot"):
             name = f"{run.name}-{folder.name}"
             files.append(output / f"{name}.onnx")
             data = as_teacher(load_student(folder), name)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from tqdm import tqdm
 
 from eval.alignment import Alignment, alignment_by
 from eval.annotators.base import ROWS, AlignedFaces, Annotator, EmbeddingAnnotator
@@ -17,6 +16,7 @@ from eval.photos.photo_sets import PhotographSet, found_faces, is_photographs, o
 from manifests.core import layout
 from manifests.core.backends import find_backend, split_kind
 from manifests.core.errors import InputError
+from manifests.core.progress import Bar
 from manifests.records.attributes import FACES, PHOTOGRAPHS, AttributeTable, Source
 from manifests.stores.latents import LatentManifest
 from manifests.stores.reading import CHUNK_ROWS, FaceStore
@@ -75,7 +75,7 @@ def annotate_store(
     stored = Frame(**faces.frame)
     matrix = between(stored, annotator.frame)
     starts = range(0, len(faces), READ_ROWS)
-    for at in tqdm(starts, desc=f"annotate {name}", unit="block"):
+    for at in Bar(starts, desc=f"annotate {name}", unit="block"):
         rows = at + np.flatnonzero(ok[at : at + READ_ROWS])
         images = faces.images(at, min(at + READ_ROWS, len(faces)))[rows - at]
         unknown = np.full((len(rows), 5, 2), np.nan)
@@ -94,7 +94,7 @@ def annotate_embeddings(annotator: EmbeddingAnnotator, files: RoundFiles) -> Att
     require_teacher(files.teacher, annotator.teacher_identity)
     values = np.full((len(files.faces), len(annotator.attributes)), np.nan, np.float32)
     starts = range(0, len(values), READ_ROWS)
-    for at in tqdm(starts, desc=f"annotate {files.name}", unit="block"):
+    for at in Bar(starts, desc=f"annotate {files.name}", unit="block"):
         stop = min(at + READ_ROWS, len(values))
         plain = files.teacher.embeddings(at, stop)[:, 0].astype(np.float32)
         values[at:stop] = annotator.annotate_embeddings(plain)
@@ -164,7 +164,7 @@ def annotate_photographs(
     def usable() -> Iterator[AlignedFaces]:
         title, count = f"annotate {photographs.name}", len(photographs.images)
         faces = found_faces(photographs, alignment)
-        with tqdm(faces, title, count, unit="image") as found:
+        with Bar(faces, desc=title, total=count, unit="image") as found:
             for picture, face in found:
                 detected.append(face.detected)
                 if face.detected:

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Bool, Float, Int8
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from manifests.core.errors import pick
+from manifests.core.progress import Bar
 from manifests.settings.heads import HeadSettings
 from pipeline.arrays.numerics import in_fixed_batches
 
@@ -113,7 +113,7 @@ def _train(heads: Heads, embeddings: Tensor, labels: Tensor, settings: HeadSetti
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps * settings.epochs)
     heads.train()
-    for epoch in tqdm(range(settings.epochs), desc="heads", unit="epoch", leave=False):
+    for epoch in Bar(range(settings.epochs), desc="heads", unit="epoch", leave=False):
         order = np.random.default_rng([settings.seed, epoch]).permutation(len(labels))
         for rows in map(torch.from_numpy, np.array_split(order, steps)):
             optimizer.zero_grad()

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from tqdm import tqdm
 
 from eval.attributes.divergence import numbered
 from eval.attributes.head_files import HeadsPassport, require_teacher
@@ -19,6 +18,7 @@ from eval.attributes.labels import FACE_ID, Labels, read_labels
 from eval.photos.photo_sets import PhotographSet, found_faces, is_photographs, open_photographs
 from manifests.core import layout
 from manifests.core.errors import InputError
+from manifests.core.progress import Bar
 from manifests.records.attributes import FACES, PHOTOGRAPHS
 from manifests.settings.heads import HeadSettings
 from manifests.stores.rounds import open_round
@@ -48,7 +48,7 @@ def embed_photographs(
 
     def crops() -> Iterator[torch.Tensor]:
         total = len(photographs.images)
-        faces = tqdm(found_faces(photographs), "embed photographs", total, unit="image")
+        faces = Bar(found_faces(photographs), desc="embed photographs", total=total, unit="image")
         for picture, face in faces:
             detected.append(face.detected)
             if face.detected:

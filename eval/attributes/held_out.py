@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int8
-from tqdm import tqdm
 
 from eval.attributes.divergence import QUANTILES
+from manifests.core.progress import Bar
 
 LEAST = 10  # held-out faces with either answer; of fewer an accuracy says nothing
 NUM_DRAWS = 1000
@@ -76,7 +76,7 @@ def _balanced_draws(
     flat = by_person.reshape(count, -1)
     drawn = [
         np.bincount(rng.integers(0, count, count), minlength=count) @ flat
-        for _ in tqdm(range(NUM_DRAWS if count else 0), desc="held out", unit="draw", leave=False)
+        for _ in Bar(range(NUM_DRAWS if count else 0), desc="held out", unit="draw", leave=False)
     ]
     sums = np.reshape(drawn, (-1, *by_person.shape[1:]))
     with np.errstate(invalid="ignore"):

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from eval.benchmarks.base import Protocol
 from eval.photos.models import BOTH, PLAIN, VIEWS, Model, Views
 from manifests.core.errors import InputError
+from manifests.core.progress import Bar
 from manifests.photographs.images import at_once
 from pipeline.arrays.align import Face, crop_photograph
 from pipeline.arrays.frames import Frame
@@ -150,7 +150,7 @@ def _blocks(
 ) -> Iterator[tuple[list[str], list[Face], list[list[Tensor]]]]:
     """Names, faces, and the crops for each model, BLOCK images at a time."""
     title = f"embed {protocol.benchmark.name}"
-    with tqdm(total=len(names), desc=title, unit="image", disable=not names) as bar:
+    with Bar(total=len(names), desc=title, unit="image", disable=not names) as bar:
         for at in range(0, len(names), BLOCK):
             block = list(names[at : at + BLOCK])
             faces: list[Face] = []

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from tqdm import tqdm
 
 from eval.alignment import Alignment
 from eval.photos.models import Model
 from eval.photos.photo_sets import open_photographs
 from manifests.core.errors import Faults, InputError
+from manifests.core.progress import Bar
 from manifests.core.tables import write_table
 from manifests.photographs.images import ImageFolder, at_once, check_readable, read_photograph
 from pipeline.aligners.base import Picture
@@ -57,7 +57,7 @@ def embed_folder(folder: Path, model: Model, alignment: Alignment) -> pa.Table:
     """
     names = open_photographs(f"folder:{folder}").images
     rows: list[dict[str, Any]] = []
-    with tqdm(total=len(names), desc=f"embed {folder.name}", unit="image") as bar:
+    with Bar(total=len(names), desc=f"embed {folder.name}", unit="image") as bar:
         for at in range(0, len(names), BATCH):
             rows += _embed_some(folder, names[at : at + BATCH], model, alignment)
             bar.update(len(rows) - bar.n)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from tqdm import tqdm
 
 from eval.alignment import Alignment, usual_aligner
 from eval.photos.photo_sets import PhotographSet
 from eval.scoring.folders import LEAST, Folders, folders_of, spaced
 from eval.scoring.similarity import Faces, prepared
 from manifests.core.errors import Faults, InputError
+from manifests.core.progress import Bar
 from manifests.photographs.images import ImageFolder, at_once
 from pipeline.aligners.base import misplaced
 from pipeline.arrays.align import crop_photograph
@@ -109,7 +109,7 @@ def embed_real(
     images = ImageFolder(photographs.folder)
     if alignment.frame is not None:
         _require_cut(photographs, images, alignment.frame)
-    with tqdm(total=len(photographs.images), desc="embed photographs", unit="image") as bar:
+    with Bar(total=len(photographs.images), desc="embed photographs", unit="image") as bar:
         for at in range(0, len(photographs.images), BLOCK):
             crops, number = [], at
             for pictures in at_once(map(images.picture, photographs.images[at : at + BLOCK])):

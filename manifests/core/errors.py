@@ -23,6 +23,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, description: str | None = None, prog: str | None = None) -> None:
         raw = argparse.RawDescriptionHelpFormatter
         super().__init__(prog, description=description, formatter_class=raw)
+        self.add_argument("--quiet", action=_Quiet, nargs=0, help="show no progress")
 
     def add_force(self) -> None:
         """For a command whose result may take the place of another one."""
@@ -30,6 +31,13 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see --help")
+
+
+class _Quiet(argparse.Action):
+    def __call__(self, *_: object, **__: object) -> None:
+        from manifests.core.progress import be_silent  # the overview of commands needs no bars
+
+        be_silent()
 
 
 def plain(text: str) -> str:

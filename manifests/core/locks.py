@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from manifests.core import layout
 from manifests.core.digests import sha256_text
 from manifests.core.errors import InputError
 from manifests.core.files import write_json
+from manifests.core.progress import Bar
 
 
 def writing(output: Path) -> AbstractContextManager[None]:
@@ -47,7 +47,7 @@ def only_writer(folder: Path, *, of: Path | None = None) -> Iterator[None]:
         for stray in note.parent.glob(f".{note.name}.*.tmp"):  # of a killed process
             stray.unlink(missing_ok=True)
         if note.exists():
-            tqdm.write(f"{named}: {_holder(note)} ended before it was done")
+            Bar.write(f"{named}: {_holder(note)} ended before it was done")
         now = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(note, {"pid": os.getpid(), "host": socket.gethostname(), "since": now})
         try:

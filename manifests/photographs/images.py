@@ -19,9 +19,9 @@ import numpy as np
 import PIL
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
-from tqdm import tqdm
 
 from manifests.core.errors import Faults, InputError
+from manifests.core.progress import Bar
 from manifests.photographs.names import Spellings
 
 FORMATS = {  # none that starts a program, and how files of them end
@@ -274,7 +274,7 @@ def checked_images(
 ) -> Iterator[tuple[str, str, tuple[int, int]]]:
     """Name, sha256, width and height of every image that `decode` would read; of others, the
     fault is noted."""
-    for name in tqdm(names, desc="check images", unit="image", leave=False, delay=2):
+    for name in Bar(names, desc="check images", unit="image", leave=False, delay=2):
         size = None
         with faults:
             data = source.read(name)

@@ -17,6 +17,7 @@ from manifests.core.bounds import Count, InnerShare, NotNegative, Positive, Seed
 from manifests.core.errors import InputError
 from manifests.core.parsing import parse
 from manifests.settings.params import read_yaml
+from manifests.settings.real_faces import WHERE, RealFaces
 
 STATEMENT = re.compile(r"\S[^\x00-\x1f\x7f]{0,199}")
 
@@ -55,34 +56,41 @@ def load_adaptation(path: Path | None) -> Adaptation:
 
 @dataclass(frozen=True)
 class Origin:
-    """What whoever brings pictures of people states of them; logs, files and cards repeat it.
+    """What is stated of the pictures; logs, files and cards repeat it. Raises InputError for what
+    is no line."""
 
-    Either they are synthetic, and it is said what made them; or they are photographs, and both are
-    said: the switch, and whose they are and who agreed. Raises InputError for anything else.
-    """
-
-    synthetic_source: str | None
-    real_faces: str | None
-    allow_real_faces: bool
+    statement: str  # what made them; of photographs, whose they are and who agreed
     licence: str
+    of_people: bool = False
 
     def __post_init__(self) -> None:
-        if (self.synthetic_source is None) == (self.real_faces is None):
-            raise InputError(
-                "say what made the pictures with --synthetic-source TEXT; photographs of people "
-                "are trained on only where --allow-real-faces and --real-faces TEXT both say so"
-            )
-        if self.allow_real_faces != (self.real_faces is not None):
-            raise InputError(
-                "--real-faces TEXT and --allow-real-faces go together: whose faces they are and "
-                "who agreed, and that photographs of people may train here"
-            )
-        for option, text in (("statement", self.statement), ("--licence", self.licence)):
+        for option, text in (("statement", self.statement), ("licence", self.licence)):
             if not STATEMENT.fullmatch(text):
                 raise InputError(
                     f"{option} {text[:80]!a}: expected one line of up to 200 characters"
                 )
 
-    @property
-    def statement(self) -> str:
-        return self.synthetic_source or self.real_faces or ""
+
+def origin_of(
+    pairs: Path, synthetic_source: str | None, licence: str | None, real: RealFaces
+) -> Origin:
+    """Of pictures below `pairs`: synthetic ones by what is said on the command line, photographs
+    of people by the double switch of params.yaml, whose folder then is `pairs`, or holds it.
+
+    Raises InputError where neither says it, or both do.
+    """
+    inside = real.folder is not None and pairs.resolve().is_relative_to(
+        Path(real.folder).expanduser().resolve()
+    )
+    if inside and synthetic_source is not None:
+        raise InputError(f"{pairs}: photographs of people by {WHERE}; leave --synthetic-source out")
+    if inside:
+        real.check()
+        return Origin(real.statement or "", real.licence or "", of_people=True)
+    if synthetic_source is None or licence is None:
+        raise InputError(
+            "say what made the pictures with --synthetic-source TEXT and --licence TEXT; "
+            f"photographs of people are trained on only where {WHERE} names their folder and "
+            "allows it"
+        )
+    return Origin(synthetic_source, licence)

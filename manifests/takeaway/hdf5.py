@@ -20,11 +20,11 @@ from typing import Any
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
 from manifests.core.bounds import Count
 from manifests.core.digests import canonical_json, sha256_file
 from manifests.core.errors import InputError
+from manifests.core.progress import Bar
 from manifests.stores.latents import Recipe
 
 SCHEMA = "facestill-takeaway-1"
@@ -121,7 +121,7 @@ def write_file(
     size = sum(part.form.num_bytes for part in parts)
     with (
         h5py.File(path, "w", libver=FORMAT) as file,
-        tqdm(total=size, unit="B", unit_scale=True, desc="export") as bar,
+        Bar(total=size, unit="B", unit_scale=True, desc="export") as bar,
     ):
         for part in parts:
             _write(file, part, bar)
@@ -136,7 +136,7 @@ def fits(name: str, form: Form) -> bool:
     return bool(known) and 0 < len(form.shape) <= MOST_DIMENSIONS
 
 
-def _write(file: h5py.File, part: Part, bar: tqdm) -> None:
+def _write(file: h5py.File, part: Part, bar: Bar) -> None:
     text = part.dtype.kind == "S"
     dtype = h5py.string_dtype("utf-8", part.dtype.itemsize) if text else part.dtype
     kept: dict[str, Any] = {"track_times": False}

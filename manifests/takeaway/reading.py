@@ -15,11 +15,11 @@ from typing import Any
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
 from manifests.core.errors import InputError
 from manifests.core.files import parse_json
 from manifests.core.parsing import parse
+from manifests.core.progress import Bar
 from manifests.takeaway.hdf5 import (
     BLOCK_BYTES,
     CHUNK_BYTES,
@@ -41,7 +41,7 @@ class Reader:
 
     contents: Contents
     datasets: Mapping[str, h5py.Dataset]
-    bar: tqdm
+    bar: Bar
 
     def rows(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start..stop, by default all."""
@@ -77,7 +77,7 @@ def open_file(path: Path) -> Iterator[Reader]:
             with _reading():
                 contents, found = _read_form(file, path.stat().st_size)
             size = sum(form.num_bytes for form in contents.datasets.values())
-            with tqdm(total=size, unit="B", unit_scale=True, desc="import") as bar:
+            with Bar(total=size, unit="B", unit_scale=True, desc="import") as bar:
                 yield Reader(contents, found, bar)
     except InputError as error:
         text = "".join(letter if letter.isprintable() else "?" for letter in str(error))

@@ -24,7 +24,7 @@ from pipeline.arrays.numerics import in_fixed_batches, weights_path
 
 FACES = 8  # that O-Net sees at once
 # O-Net looks at a square of this share of the longer side of YuNet's box: of 0.9, 1.0, 1.1 and 1.2
-# it gave the least jitter under known warps (docs/LOG.md).
+# it gave the least jitter under known warps (docs/log/faces.md).
 SHARE = 0.9
 
 

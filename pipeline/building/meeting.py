@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from manifests.core import layout
 from manifests.core.errors import InputError
+from manifests.core.progress import Bar
 from manifests.core.sources import Loaded, loaded
 from manifests.stores.passport import Fingerprint
 
@@ -103,7 +102,7 @@ def wait_for(ready: Callable[[], bool], client: Any) -> None:
             alone = None
         elif alone is None:
             alone = now
-            tqdm.write(f"no worker is there; waiting {PATIENCE:g} s for one", file=sys.stderr)
+            Bar.write(f"no worker is there; waiting {PATIENCE:g} s for one", file=sys.stderr)
         elif now > alone + PATIENCE:
             raise InputError(
                 f"no worker has come in {PATIENCE:g} s; start some: {START} "

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from manifests.building.ledger import NAME as LEDGER
 from manifests.building.ledger import LedgerLine, append_line, read_ledger, write_ledger
@@ -37,6 +36,7 @@ from manifests.core.digests import canonical_json, sha256_file, sha256_text
 from manifests.core.errors import InputError
 from manifests.core.files import deliver, forget_others, require_writable, write_json
 from manifests.core.locks import only_writer
+from manifests.core.progress import Bar
 from manifests.core.sources import Loaded, loaded
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.stores.passport import Passport, Provenance
@@ -147,7 +147,7 @@ def run_tasks(build: Build, workers: Workers) -> list[LedgerLine]:
     done = build.num_rows - sum(task.stop - task.start for task in todo)
     job = ShardJob(build.job, build.count, build.work, build.task_rows)
     title = f"{build.verb} {build.name}"
-    with tqdm(total=build.num_rows, initial=done, unit="face", desc=title, smoothing=0.1) as bar:
+    with Bar(total=build.num_rows, initial=done, unit="face", desc=title, smoothing=0.1) as bar:
         for line in workers.run(job, todo):
             append_line(build.ledger, line)
             lines[line.shard] = line
@@ -162,7 +162,7 @@ def finished_lines(build: Build) -> dict[int, LedgerLine]:
     before = Loaded.read(build.work / LOADED)
     unlike = loaded().unlike(before) if before else "code that is not recorded"
     if lines and unlike:
-        tqdm.write(f"{build.work}: begun with {unlike}; {len(lines)} shards are made again")
+        Bar.write(f"{build.work}: begun with {unlike}; {len(lines)} shards are made again")
         return {}
     return {line.shard: line for line in lines if _intact(build.work, line)}
 

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import DTypeLike
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
-from tqdm import tqdm
 
 from manifests.core.errors import InputError
+from manifests.core.progress import Bar
 from manifests.settings.params import BoundaryParams
 from manifests.stores.latents import DISSIMILAR, SIMILAR
 from pipeline.identities.labels import BLOCK_ROWS
@@ -184,7 +184,7 @@ def linear_svc(
 
     def solve(labels: Float[np.ndarray, "fit reference"]) -> Planes:
         weights, offsets = np.zeros((labels.shape[1], x.shape[1])), np.zeros(labels.shape[1])
-        columns = enumerate(tqdm(labels.T, desc="linear_svc", unit="boundary", leave=False))
+        columns = enumerate(Bar(labels.T, desc="linear_svc", unit="boundary", leave=False))
         for at, column in columns:
             if abs(column.mean()) < 1.0:
                 svc = LinearSVC(dual=False, class_weight="balanced", random_state=settings.seed)

@@ -47,7 +47,7 @@ def main() -> None:
 
 def in_a_process_of_its_own(name: str) -> object:
     """So that no figure depends on the order: a heap that an earlier benchmark has grown spares
-    the teacher a third of its time (docs/LOG.md)."""
+    the teacher a third of its time (docs/log/training.md)."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
         return executor.submit(importlib.import_module(f"tests.bench.{name}").measure).result()
 

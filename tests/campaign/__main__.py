@@ -18,10 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tqdm import tqdm
-
 from manifests.core.errors import InputError, pick, run_command
 from manifests.core.files import write_json
+from manifests.core.progress import Bar
 from pipeline.building.workers import num_cores
 from pipeline.weights import CACHE, FILES, gather
 from tests.campaign import builds, corruptions, kills, limits, writers
@@ -74,7 +73,7 @@ def parse_cases(words: Sequence[str]) -> list[tuple[str, int]]:
 
 def run_cases(ground: Ground, cases: Sequence[tuple[str, int]]) -> list[Outcome]:
     outcomes = []
-    with tqdm(cases, unit="case", desc="campaign", smoothing=0.05) as bar:
+    with Bar(cases, unit="case", desc="campaign", smoothing=0.05) as bar:
         for name, index in bar:
             bar.set_postfix_str(f"{name}:{index}")
             outcomes.append(_run_case(ground, name, index))

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from eval.photos.models import Model, load_model
 from eval.quality import require_independent
@@ -26,6 +25,7 @@ from manifests.core import layout
 from manifests.core.errors import Parser, run_command
 from manifests.core.files import write_json
 from manifests.core.layout import IDENTITIES, POOL
+from manifests.core.progress import Bar
 from manifests.records.boundaries import Boundaries
 from manifests.settings.params import Identities, Params, load_params
 from manifests.stores.rounds import open_round
@@ -111,7 +111,7 @@ class Studio:
         teacher = load_teacher(self.params.teacher, layout.WEIGHTS)
         frame = WIDE.at(self.params.render.frame_size)
         ok, by_teacher, by_judge = [], [], []
-        for at in tqdm(range(0, len(columns["latents"]), BLOCK), unit="block", leave=False):
+        for at in Bar(range(0, len(columns["latents"]), BLOCK), unit="block", leave=False):
             faces = self.faces_of(columns["latents"][at : at + BLOCK])
             ok.append(faces.ok)
             images = faces.images[faces.ok]

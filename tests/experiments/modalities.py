@@ -24,7 +24,6 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from eval.alignment import crops_in
 from eval.benchmarks import open_benchmark
@@ -36,6 +35,7 @@ from manifests.core import layout
 from manifests.core.errors import Parser, conclude, run_command
 from manifests.core.files import write_json
 from manifests.core.layout import IDENTITIES
+from manifests.core.progress import Bar
 from manifests.settings.adaptation import Adaptation, Origin, load_adaptation
 from manifests.settings.params import Params, load_params
 from pipeline.arrays.frames import FRAMES, Frame
@@ -139,7 +139,7 @@ def write_people(images: Images, people: Sequence[Sequence[int]], plan: Plan) ->
     """Half of each person's faces visible, the other half in every likeness: to learn from, and
     ten folds of unlike people with as many impostor as genuine pairs."""
     count = int(plan.share * len(people))
-    for number, rows in enumerate(tqdm(people[:count], desc=TAUGHT, unit="person")):
+    for number, rows in enumerate(Bar(people[:count], desc=TAUGHT, unit="person")):
         half = len(rows) // 2
         write(images, rows[:half], SCRATCH / TAUGHT / VISIBLE / f"{number}", None)
         for likeness in plan.likenesses:
@@ -152,7 +152,7 @@ def _write_unseen(
     images: Images, people: Sequence[Sequence[int]], folder: Path, likeness: str
 ) -> None:
     rng, lines, sides = np.random.default_rng(SEED), ["fold,left,right,same"], []
-    for number, rows in enumerate(tqdm(people, desc=likeness, unit="person")):
+    for number, rows in enumerate(Bar(people, desc=likeness, unit="person")):
         half, own = len(rows) // 2, folder / "images" / f"{number}"
         both = write(images, rows[:half], own, None), write(images, rows[half:], own, likeness)
         sides.append([[f"{number}/{name}" for name in names] for names in both])
@@ -175,7 +175,7 @@ def measure(likeness: str, frame: Frame, params: Params, plan: Plan) -> dict[str
     (before,) = verify_models([model], protocol)
     before.write(out / "before")
     pairs = read_pairs(SCRATCH / TAUGHT, likeness, frame, backbone.frame)
-    origin = Origin(f"round {IDENTITIES} of this project, {likeness}", None, False, "as its faces'")
+    origin = Origin(f"round {IDENTITIES} of this project, {likeness}", "as its faces'")
     by_seed = {}
     for seed in plan.seeds:
         run, settings = out / f"run-{seed}", replace(plan.adaptation, seed=seed)

@@ -22,6 +22,8 @@ from eval.photos.verification import METRICS, verify_models
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
+from manifests.settings.params import load_params
+from manifests.settings.real_faces import RealFaces
 from tests.flow import run_stage, workspace
 from tests.protocols import opened, write_rows
 from train.checkpoint import (
@@ -146,17 +148,18 @@ def test_the_same_again_is_made_anew_to_the_same_bits_and_another_is_not_lost() 
         adapt(*again, "--out", str(RUN))
 
 
-@pytest.mark.parametrize("said", [[], ["--real-faces", "ours"], ["--allow-real-faces"]])
-def test_nothing_trains_on_pictures_of_which_nothing_is_said(said: list[str]) -> None:
-    with pytest.raises(InputError, match="--real-faces TEXT"):
-        adapt("start", *ASKED, *said, "--licence", "CC0-1.0", "--out", "runs/none")
+def test_nothing_trains_on_pictures_of_which_nothing_is_said() -> None:
+    with pytest.raises(InputError, match="real_faces names their folder"):
+        adapt("start", *ASKED, "--licence", "CC0-1.0", "--out", "runs/none")
     assert not Path("runs/none").exists()
 
 
-def test_photographs_are_named_wherever_the_block_goes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_photographs_are_named_wherever_the_block_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     whose = "photographs of the authors, who agreed"
-    said = ["--real-faces", whose, "--allow-real-faces", "--licence", "ours"]
-    adapt("start", *ASKED, *said, "--settings", "once.yaml", "--out", "runs/real")
+    real = RealFaces("pairs", True, whose, "ours")
+    params = replace(load_params(), real_faces=real)
+    monkeypatch.setattr("train.adapt.load_params", lambda: params)
+    adapt("start", *ASKED, "--settings", "once.yaml", "--out", "runs/real")
     assert read_json(Path("runs/real") / LOG)["real_faces"] is True
     run_stage("train.export_adapted", ["runs/real", "--out", "real"])
     found = load_declared(Path("real") / ADAPTED)

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from tqdm import tqdm
 
 from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.errors import Faults, InputError
+from manifests.core.progress import Bar
 from manifests.photographs.images import ImageFolder, decode
 from manifests.photographs.listing import list_images, say_left_out
 from pipeline.arrays.frames import Frame, to_frame
@@ -101,7 +101,7 @@ def _read(
         )
     source, faults, hashes = ImageFolder(root), Faults(str(root)), []
     pictures = torch.empty(len(names), 3, seen.size, seen.size, dtype=torch.uint8)
-    for row, name in enumerate(tqdm(names, desc=f"read {root.name}", unit="image")):
+    for row, name in enumerate(Bar(names, desc=f"read {root.name}", unit="image")):
         with faults:
             data = source.read(name)
             picture = decode(data, source.where(name))

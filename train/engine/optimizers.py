@@ -18,7 +18,7 @@ from train.losses.margin_heads import MarginHead
 BETA1 = 0.9  # of AdamW
 MOMENTUM = 0.95  # of Muon
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of x, x³ and x⁵: steepest at 0 (Jordan et al. 2024)
-NUM_ITERATIONS = 3  # five train no better here, and take twice as long (docs/LOG.md)
+NUM_ITERATIONS = 3  # five train no better here, and take twice as long (docs/log/training.md)
 COLOURS = 3  # channels of a picture: filters of so few see no features yet
 Group = dict[str, Any]
 

@@ -7,8 +7,8 @@ SyncBatchNorm takes them over all shares.
 
 Memory that a process frees is kept for its next step. A step allocates and frees the same
 hundreds of megabytes again and again. By default glibc gives blocks of that size back at once and
-gets them anew, page by page, zeroed: on a CPU a tenth of a step (docs/LOG.md). No bit of a result
-depends on it.
+gets them anew, page by page, zeroed: on a CPU a tenth of a step (docs/log/training.md). No
+bit of a result depends on it.
 """
 
 from __future__ import annotations

@@ -8,13 +8,12 @@ from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
-from tqdm import tqdm
-
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.errors import InputError
 from manifests.core.files import deliver, forget_others, read_json, write_json
 from manifests.core.locks import writing
+from manifests.core.progress import Bar
 from manifests.core.sources import loaded
 from train.checkpoint import FILE, LOG, SNAPSHOTS, load_student, save_student
 from train.engine.plan import Plan
@@ -145,7 +144,7 @@ def _steps(plan: Plan, learner: Learner, first: int, processes: Processes) -> It
     total, done, off = steps.stop * train.batch, first * train.batch, not processes.first
     with (
         closing(plan.batches(learner, first)) as batches,
-        tqdm(total=total, initial=done, unit="face", desc=f"train {plan.name}", disable=off) as bar,
+        Bar(total=total, initial=done, unit="face", desc=f"train {plan.name}", disable=off) as bar,
     ):
         lines = train_steps(
             learner,

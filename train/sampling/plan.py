@@ -10,11 +10,11 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from manifests.core.digests import canonical_json
 from manifests.core.errors import InputError
 from manifests.core.files import read_json, write_json
+from manifests.core.progress import Bar
 from manifests.records.exports import Maker
 from manifests.settings.params import Params
 from pipeline.arrays.numerics import BATCH, numerics
@@ -122,7 +122,7 @@ class OnlinePlan(Plan):
         if not path.exists():
             fresh = FreshFaces(self.studio, (self.seed, CENTRE))
             parts = []
-            with tqdm(total=count, unit="face", desc=f"centre {self.name}") as bar:
+            with Bar(total=count, unit="face", desc=f"centre {self.name}") as bar:
                 for at in range(0, count, BATCH):
                     parts.append(fresh.take(min(BATCH, count - at)).targets)
                     bar.update(len(parts[-1]))

@@ -28,7 +28,7 @@ def vote(
     """The faces of each picture, best first: of candidates (score, box, five points) above
     `least` that overlap, one, at the mean of those that are close, weighted by score (box voting:
     Gidaris and Komodakis, ICCV 2015). It makes points jitter less than the best candidate's own
-    do (docs/LOG.md). A picture's faces are the same bits in any company."""
+    do (docs/log/faces.md). A picture's faces are the same bits in any company."""
     owners, places = np.nonzero(candidates[:, :, 0] > least)
     rows = candidates[owners, places].astype(np.float64)
     order = np.lexsort((-rows[:, 0], owners))

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
+from manifests.core.progress import Bar
 from manifests.settings.params import Detection
 from pipeline.aligners import load_aligner
 from pipeline.aligners.base import Aligner
@@ -90,7 +90,7 @@ def find(contender: Contender, pictures: Pictures, what: str = "generated") -> S
     """As rendering looks: pictures in which an attempt finds no face are shown to the next."""
     faces: list[Face | None] = []
     attempts: list[int] = []
-    for batch in tqdm(batches(pictures), desc=f"{contender.name}: {what}", unit="batch"):
+    for batch in Bar(batches(pictures), desc=f"{contender.name}: {what}", unit="batch"):
         seen = _attempts(contender, batch)
         faces += seen.faces
         attempts += seen.attempt

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from manifests.core import layout
+from manifests.core.progress import Bar
 from manifests.settings.params import load_params
 from pipeline.arrays.align import Face
 from pipeline.arrays.frames import WIDE
@@ -37,7 +37,7 @@ def in_turns(works: Mapping[K, Callable[[], object]], label: str) -> dict[K, lis
     for work in works.values():
         work()
     seconds = defaultdict(list)
-    for _ in tqdm(range(TURNS), desc=label, unit="turn"):
+    for _ in Bar(range(TURNS), desc=label, unit="turn"):
         for name, work in works.items():
             start = time.perf_counter()
             work()

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from eval.benchmarks import open_benchmark
 from eval.benchmarks.base import Protocol
@@ -24,6 +23,7 @@ from eval.scoring.results import difference
 from eval.scoring.scored import ScoredPairs
 from eval.scoring.similarity import score_pairs
 from manifests.core import layout
+from manifests.core.progress import Bar
 from manifests.photographs.images import AT_ONCE
 from pipeline.aligners.base import LOOKED_AT, offsets
 from pipeline.arrays.align import Face, crop_photograph
@@ -97,7 +97,7 @@ def _scored(one: Contender, protocol: Protocol, teacher: Teacher) -> tuple[list[
     """The face of every image, and all pairs by the teacher's embeddings of their crops."""
     names, faces, rows = protocol.benchmark.images, [], []
     label = f"{one.name}: {protocol.benchmark.name}"
-    with tqdm(total=len(names), desc=label, unit="image") as bar:
+    with Bar(total=len(names), desc=label, unit="image") as bar:
         for part in _parts(names, BATCH):
             crops = []
             for some in _parts(part, AT_ONCE):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from manifests.core.errors import InputError
-from manifests.settings.adaptation import Adaptation, Origin, load_adaptation
+from manifests.settings.adaptation import Adaptation, Origin, load_adaptation, origin_of
+from manifests.settings.real_faces import RealFaces
 
 WHOSE = "our own faces, all of us agreed"
 
@@ -35,30 +36,48 @@ def test_what_no_run_can_have_is_refused(tmp_path: Path, text: str, message: str
         load_adaptation(path)
 
 
-def test_pictures_are_stated_to_be_synthetic_or_real() -> None:
-    assert Origin("DCGAN", None, False, "CC0").statement == "DCGAN"
-    assert Origin(None, WHOSE, True, "ours").statement == WHOSE
+PEOPLE = RealFaces("own", True, WHOSE, "ours")
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own" / "thermal-pairs").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "own")
+    return Path("own")
+
+
+def test_pictures_are_stated_to_be_synthetic(own: Path) -> None:
+    for real in (RealFaces(), PEOPLE):
+        assert origin_of(Path("made"), "DCGAN", "CC0", real) == Origin("DCGAN", "CC0")
+
+
+@pytest.mark.parametrize("pairs", ["own", "own/thermal-pairs", "linked", "own/../own"])
+def test_photographs_are_those_of_the_switchs_folder(own: Path, pairs: str) -> None:
+    found = origin_of(Path(pairs), None, None, PEOPLE)
+    assert found == Origin(WHOSE, "ours", of_people=True)
+    with pytest.raises(InputError, match="leave --synthetic-source out"):
+        origin_of(Path(pairs), "DCGAN", "CC0", PEOPLE)
 
 
 @pytest.mark.parametrize(
-    ("source", "real", "allow"),
+    ("pairs", "real"),
     [
-        (None, None, False),  # nothing is said
-        (None, None, True),  # the switch alone
-        (None, WHOSE, False),  # whose they are alone
-        ("DCGAN", WHOSE, True),  # both
-        ("DCGAN", None, True),
-        (None, " ", True),
+        ("own", RealFaces()),  # nothing is said
+        ("elsewhere", PEOPLE),  # of another folder
+        ("own/..", PEOPLE),
+        ("own", RealFaces("own", False, WHOSE, "ours")),  # without the switch
+        ("own", RealFaces("own", True, None, "ours")),  # nobody knows whose
     ],
 )
-def test_photographs_need_both_switches_and_nothing_else(
-    source: str | None, real: str | None, allow: bool
+def test_nothing_trains_on_pictures_of_which_nothing_is_said(
+    own: Path, pairs: str, real: RealFaces
 ) -> None:
     with pytest.raises(InputError):
-        Origin(source, real, allow, "CC0")
+        origin_of(Path(pairs), None, "CC0", real)
 
 
 @pytest.mark.parametrize("licence", ["", "two\nlines", "x" * 201])
 def test_a_licence_is_one_line(licence: str) -> None:
-    with pytest.raises(InputError, match=r"--licence .* expected one line"):
-        Origin("DCGAN", None, False, licence)
+    with pytest.raises(InputError, match=r"licence .* expected one line"):
+        Origin("DCGAN", licence)

@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from manifests.core import layout
 from manifests.core.files import put
+from manifests.core.progress import Bar
 from manifests.settings.objectives import IdentityPart, Losses
 from manifests.settings.params import Params
 from manifests.settings.training import Student
@@ -122,5 +121,5 @@ def train_lessons(
 
 def hand_over(study: str, seed: int, teachers: Mapping[str, Path]) -> None:
     """Writes a file for each teacher, {name: run, or snapshot of one}."""
-    for name, run in tqdm(teachers.items(), desc=f"export {study}", unit="teacher"):
+    for name, run in Bar(teachers.items(), desc=f"export {study}", unit="teacher"):
         put(files_of(study, seed) / f"{name}.onnx", as_teacher(load_student(run), name))

@@ -1,0 +1,57 @@
+"""How far long work is: a bar on a terminal, and in a log whole lines, ever fewer."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+SILENT = "TQDM_DISABLE"  # tqdm's own: worker processes inherit it
+FIRST, LONGEST = 2.0, 60.0  # seconds between two lines of a log: twice as long after each
+LINE = "{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {elapsed} gone, {remaining} to go{postfix}"
+
+
+class Bar(tqdm):
+    """tqdm, but that nothing draws over a line of a log."""
+
+    def __init__(self, iterable: Iterable[Any] | None = None, **settings: Any) -> None:
+        file: Any = settings.setdefault("file", sys.stderr)
+        settings["disable"] = bool(settings.get("disable") or os.environ.get(SILENT))
+        self.in_lines = not file.isatty()
+        if self.in_lines:
+            log = {"file": _Lines(file), "mininterval": FIRST, "delay": FIRST, "bar_format": LINE}
+            settings |= log | {"maxinterval": LONGEST}
+        super().__init__(iterable, **settings)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        if self.in_lines:
+            self.mininterval: float = min(LONGEST, 2 * self.mininterval)
+        shown: bool = super().display(msg, pos)
+        return shown
+
+
+class _Lines:
+    """Writes what tqdm draws as lines; what only moves a cursor is nothing here."""
+
+    encoding = "utf-8"
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def write(self, text: str) -> None:
+        if line := text.replace("\r", "").replace("\x1b[A", "").strip():
+            self.file.write(line + "\n")
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+
+def be_silent() -> None:
+    """No bar of this process and of those that it begins is shown from now on."""
+    os.environ[SILENT] = "1"
