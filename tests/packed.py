@@ -85,7 +85,7 @@ def make_round(
 def mixed_manifest(count: int, rng: np.random.Generator, name: str = ROUND) -> LatentManifest:
     """Nullable columns with nulls here and there; every seventh face is imported."""
     latents = rng.standard_normal((count, WIDTH), np.float32)
-    holes = rng.random((4, count)) < 0.5
+    holes = rng.random((5, count)) < 0.5
     key = str(rng.integers(1 << 30))
     made = build(replace(RECIPE, round=name, psi=0.7), latents, origin="mined", key=key)
     imported = np.arange(count) % 7 == 3
@@ -99,6 +99,7 @@ def mixed_manifest(count: int, rng: np.random.Generator, name: str = ROUND) -> L
         "score": pa.array(_with_nan(rng.random(count, np.float32), holes[0]), mask=holes[1]),
         "parent_id": pa.array(rng.integers(-(1 << 62), 1 << 62, count), mask=holes[2]),
         "side": pa.array(rng.choice([-1, 1], count).astype(np.int8), mask=holes[3]),
+        "identity_id": pa.array(rng.choice([0, 7, 10, 213], count), mask=holes[4]),
     }
     names = made.table.schema.names
     columns = [new.get(column, made.table[column]) for column in names]

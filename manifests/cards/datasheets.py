@@ -24,5 +24,9 @@ def datasheet(
     facts: RoundFacts, publication: Publication, more: Mapping[str, Any] | None = None
 ) -> str:
     """The whole file; every value that it shows is escaped. `more`: keys of the front matter."""
-    text = render(TEMPLATE, round=facts, publication=publication, say=statements, stated=stated)
-    return f"{of_round(facts, more)}\n{text}"
+    return f"{of_round(facts, more)}\n{body(facts, publication)}"
+
+
+def body(facts: RoundFacts, publication: Publication) -> str:
+    """It without its front matter."""
+    return render(TEMPLATE, round=facts, publication=publication, say=statements, stated=stated)

@@ -137,7 +137,7 @@ def listed(values: Mapping[str, Any]) -> str:
 
 def type_name(column: pa.Field) -> str:
     if pa.types.is_fixed_size_list(column.type):
-        return f"{column.type.value_type} × {column.type.list_size}"
+        return f"{column.type.value_type} × {column.type.list_size}".replace("half", "16-bit ")
     return str(column.type)
 
 

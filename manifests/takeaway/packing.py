@@ -11,8 +11,6 @@ Row i of every data set is the same face. The file depends on round, rows and te
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,86 +19,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Shaped
 
 from manifests.building.ledger import NAME as LEDGER
-from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import replacing
 from manifests.stores.latents import REQUIRED, LatentManifest, Recipe, schema
-from manifests.stores.metadata import array_form, array_names
+from manifests.stores.metadata import array_names
 from manifests.stores.passport import NAME as PASSPORT
-from manifests.stores.reading import FaceStore, TeacherStore, read_rows
-from manifests.stores.rounds import embedded_by, open_faces
-from manifests.takeaway.hdf5 import TEACHER, Form, Part, array_part, text_part, write_file
-
-ALL, USABLE = "all", "ok"
-NUMBER = r"(-?\d{1,18})?"  # of a row
-SLICE = re.compile(rf"{NUMBER}:{NUMBER}(?::(\d{{1,18}})?)?")
-HELP = (
-    "which rows, written in row order: all (default) · ok: the usable ones · a slice as in Python "
-    "(0:1000, -500:, ::10) · FILE: a text file with a face_id a line, or a Parquet file with a "
-    "column face_id; a face that is named twice is taken once"
-)
-
-
-def select_rows(
-    selection: str, face_id: Int[np.ndarray, " face"], ok: Bool[np.ndarray, " face"]
-) -> Int[np.ndarray, " row"]:
-    """Strictly increasing row numbers; there may be none.
-
-    Raises InputError if the selection cannot be understood, or names a face that is not there.
-    """
-    if selection == ALL:
-        return np.arange(len(face_id))
-    if selection == USABLE:
-        return np.flatnonzero(ok)
-    found = SLICE.fullmatch(selection)
-    if found:
-        start, stop, step = (int(part) if part else None for part in found.groups())
-        if step == 0:
-            raise InputError(f"rows {selection!r}: its step is 0, expected at least 1")
-        return np.arange(len(face_id))[start:stop:step]
-    if not os.path.isfile(selection):  # also for what is too long for a name
-        raise InputError(
-            f"rows {selection[:200]!r}: no such file, and not all, ok or a slice as 0:1000; "
-            "see --help"
-        )
-    return _rows_of(Path(selection), _read_ids(Path(selection)), face_id)
-
-
-def _read_ids(path: Path) -> Int[np.ndarray, " face"]:
-    """The face ids of a Parquet or text file, in any order."""
-    try:
-        if path.suffix == ".parquet":
-            column = pq.read_table(path, columns=["face_id"])["face_id"]
-            if column.null_count:
-                raise ValueError(f"{column.null_count} empty cells")
-            return column.cast(pa.int64()).to_numpy()
-        lines = path.read_text(encoding="utf-8-sig").split()
-        return np.array([int(line) for line in lines], np.int64)
-    except (ValueError, KeyError, OverflowError, OSError, pa.ArrowException) as error:
-        raise InputError(
-            f"{path}: no list of faces ({str(error)[:200]}); expected a whole number a line, or a "
-            "Parquet file (.parquet) with a column face_id"
-        ) from None
-
-
-def _rows_of(
-    path: Path, wanted: Int[np.ndarray, " wanted"], face_id: Int[np.ndarray, " face"]
-) -> Int[np.ndarray, " row"]:
-    """Rows of the wanted faces among the sorted ids of a manifest."""
-    wanted = np.unique(wanted)
-    rows = np.searchsorted(face_id, wanted)
-    known = rows < len(face_id)
-    known[known] = face_id[rows[known]] == wanted[known]
-    if not known.all():
-        raise InputError(
-            f"{path}: {int((~known).sum())} of its {len(wanted)} faces are not in this round, the "
-            f"first is {wanted[~known][0]}; take the list of another round out"
-        )
-    return rows
+from manifests.stores.reading import FaceStore, TeacherStore
+from manifests.takeaway.choosing import ALL, Chosen, choose, picked
+from manifests.takeaway.hdf5 import Form, Part, array_part, text_part, write_file
 
 
 def to_numpy(column: pa.Array) -> Shaped[np.ndarray, "face ..."]:
@@ -188,39 +117,26 @@ def export_round(
     """
     if out.is_dir():
         raise InputError(f"{out}: a folder, expected the name of the file to write")
-    manifest, faces = open_faces(name)
-    if manifest is None:
-        raise InputError(f"{layout.manifest(name)}: no such file; bring it, its rows go with them")
-    ok = faces.ok()
-    rows = select_rows(selection, manifest.face_id, ok)
-    chosen, left = embedded_by(name, faces) if teachers is None else (teachers, [])
-    chosen = list(dict.fromkeys(chosen))
-    stores: dict[str, Store] = {FACES: faces}
-    for teacher in chosen:
-        stores[f"teachers/{teacher}"] = _open_teacher(name, teacher, faces)
-    _write(out, manifest, rows, stores)
-    return Summary(len(rows), int(ok[rows].sum()), len(manifest), chosen, left)
+    chosen = choose(name, selection, teachers)
+    _write(out, chosen)
+    num_ok = int(chosen.faces.ok()[chosen.rows].sum())
+    return Summary(len(chosen), num_ok, len(chosen.manifest), [*chosen.teachers], chosen.left_out)
 
 
-def _open_teacher(name: str, teacher: str, faces: FaceStore) -> TeacherStore:
-    if not re.fullmatch(TEACHER, teacher):
-        raise InputError(f"teacher {teacher[:80]!r}: a name has letters, digits, dots and dashes")
-    return TeacherStore.open(layout.teacher(name, teacher), expect={"faces": faces.root})
-
-
-def _write(
-    out: Path, manifest: LatentManifest, rows: np.ndarray, stores: Mapping[str, Store]
-) -> None:
+def _write(out: Path, chosen: Chosen) -> None:
+    manifest, rows = chosen.manifest, chosen.rows
     whole = len(rows) == len(manifest)
     table = manifest.table if whole else manifest.table.take(pa.array(rows))
-    chosen = LatentManifest(manifest.recipe, table)
-    parts = list(_manifest_parts(chosen))
+    taken = LatentManifest(manifest.recipe, table)
+    stores: dict[str, Store] = {FACES: chosen.faces}
+    stores |= {f"teachers/{teacher}": store for teacher, store in chosen.teachers.items()}
+    parts = list(_manifest_parts(taken))
     for store, opened in stores.items():
         parts += [*_array_parts(store, opened, rows), *_papers(store, opened, whole)]
     task_rows = {store: opened.passport.shard_rows for store, opened in stores.items()}
     check_size({part.name: part.form for part in parts})
     with replacing(out) as scratch:
-        write_file(scratch, parts, chosen.recipe, chosen.digest, task_rows)
+        write_file(scratch, parts, taken.recipe, taken.digest, task_rows)
 
 
 def check_size(forms: Mapping[str, Form]) -> None:
@@ -245,26 +161,8 @@ def _array_parts(store: str, opened: Store, rows: np.ndarray) -> Iterator[Part]:
     for name in array_names(opened.path):
         array: Any = opened.group[name]
         part = Part(f"{store}/{name}", array.dtype, (len(rows), *array.shape[1:]), [])
-        blocks = _picked(opened, name, rows, part.form.block_rows)
+        blocks = picked(opened, name, rows, part.form.block_rows)
         yield replace(part, blocks=blocks)
-
-
-def _picked(opened: Store, name: str, rows: np.ndarray, block: int) -> Iterator[np.ndarray]:
-    """These rows of an array, `block` at a time; as many are read at once.
-
-    Neighbours are read in one go, rows that lie more than a chunk apart are not.
-    """
-    chunk = array_form(opened.path, name)[2]
-    for at in range(0, len(rows), block):
-        wanted = rows[at : at + block]
-        cuts = (np.diff(wanted // block) > 0) | (np.diff(wanted) > chunk)
-        runs = np.split(wanted, np.flatnonzero(cuts) + 1)
-        yield np.concatenate([_read(opened, name, run) for run in runs])
-
-
-def _read(opened: Store, name: str, run: np.ndarray) -> np.ndarray:
-    first = int(run[0])
-    return read_rows(opened.path, opened.group, name, slice(first, int(run[-1]) + 1))[run - first]
 
 
 def _papers(store: str, opened: Store, whole: bool) -> Iterator[Part]:
