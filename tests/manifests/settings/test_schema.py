@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
 from manifests.core.parsing import parse
-from manifests.params import SCHEMA, main
+from manifests.params import main
 from manifests.settings.objectives import TERMS
 from manifests.settings.params import Params, read_yaml
 from manifests.settings.presets import merged
