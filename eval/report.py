@@ -26,8 +26,8 @@ from eval.reporting.benchmarks import (
 )
 from eval.reporting.curves import read_roc, roc_csv, training_csv, training_curve
 from eval.reporting.drift_section import read_drift
+from eval.reporting.gathered import Results
 from eval.reporting.page import page_content, render_page
-from eval.reporting.sections import Results
 from eval.reporting.summary import (
     check_trained_on,
     key_figures,

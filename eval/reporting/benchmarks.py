@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from eval.photos.verification import people_known
 from eval.scoring.folds import insightface_accuracy
 from eval.scoring.intervals import PairSubjects, identity_bootstrap
-from eval.scoring.metrics import PLACE, verification_statistic
+from eval.scoring.metrics import PLACE, people_known, verification_statistic
 from eval.scoring.results import difference
 from eval.scoring.scored import ScoredPairs, read_scores
 from manifests.core import layout

@@ -7,7 +7,7 @@ from typing import Any
 
 from eval.reporting.benchmarks import ROLES, Benchmarks, drawn_over, interval_of
 from eval.reporting.drift_section import number, ranked
-from eval.reporting.sections import Results
+from eval.reporting.gathered import Results
 
 MOST_TOLD = 2  # attributes
 CLEAR = 2.0  # standard errors by which the last run lowered the gap, if it was still falling

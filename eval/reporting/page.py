@@ -11,10 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from eval.reporting import sections
 from eval.reporting.benchmarks import ORL, PAIRS, drawn_over, interval_of
 from eval.reporting.drift_section import drift_section
+from eval.reporting.gathered import Results
 from eval.reporting.opening import opening
 from eval.reporting.published import published_section
 from eval.reporting.recipe import recipe_section
-from eval.reporting.sections import Results
 from eval.reporting.style import COLOURS
 from manifests.core.layout import PROBE
 from manifests.settings.params import Params

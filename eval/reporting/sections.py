@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from eval.alignment import alignment_by
@@ -11,7 +10,8 @@ from eval.benchmarks import open_benchmark
 from eval.reporting import figures
 from eval.reporting.benchmarks import PAIRS, ROLES
 from eval.reporting.break_even import BreakEven, break_even, measured_rates
-from eval.reporting.curves import Roc, mean_gaps, region_gaps, training_curve
+from eval.reporting.curves import mean_gaps, region_gaps, training_curve
+from eval.reporting.gathered import Results
 from eval.reporting.mistakes import find_mistakes, mistake_strips
 from eval.reporting.pictures import identity_rows, mined_pairs, region_rows
 from eval.reporting.style import data_uri, lossless
@@ -27,43 +27,6 @@ from manifests.settings.params import Params
 from manifests.stores.rounds import RoundFiles
 
 BOUNDARY = "boundary"  # the origin of identities' latents
-
-
-@dataclass(frozen=True)
-class Results:
-    """All that the report is written from."""
-
-    chain: Sequence[RunLog]
-    rounds: Mapping[str, RoundFiles]  # those of the last run, in order, and the probe
-    curves: Sequence[Roc]
-    summary: Mapping[str, Any]
-    drift: Mapping[str, Any] | None = None  # reports/drift.json
-
-    @property
-    def mined(self) -> list[RoundFiles]:
-        """Of the rounds that came later than the pool, those that mining made."""
-        later = self.summary["gap_by_round"]
-        return [self.rounds[name] for name in later if layout.regions(name).exists()]
-
-    @property
-    def first_mined(self) -> RoundFiles | None:
-        """The first of those that holds a face; if none does, the first."""
-        return next((files for files in self.mined if len(files.faces)), None) or next(
-            iter(self.mined), None
-        )
-
-    @property
-    def empty(self) -> dict[str, str]:
-        """{mined round without a face: why}."""
-        return {files.name: why_empty(files.name) for files in self.mined if not len(files.faces)}
-
-    def added_by(self, name: str) -> int:
-        """The place in the chain of the run that a round was made for."""
-        return next(at for at, run in enumerate(self.chain) if name in run.rounds)
-
-    @property
-    def pool(self) -> RoundFiles:
-        return self.rounds[self.chain[0].rounds[0]]
 
 
 def training_section(results: Results) -> dict[str, str]:
@@ -143,9 +106,7 @@ def region_section(results: Results) -> dict[str, Any] | None:
         "before": earlier.name,
         "after": last,
         "seen": results.summary["student"]["faces_seen"] - int(earlier.student["faces_seen"]),
-        "empty": {
-            files.name: why_empty(files.name) for files in results.mined if not len(files.faces)
-        },
+        "empty": results.empty,
         "image": data_uri(figures.region_figure(regions, earlier.name, last)),
         "mined": mined,
         "others": others,
@@ -158,13 +119,6 @@ def region_section(results: Results) -> dict[str, Any] | None:
 def fall(gaps: tuple[float, float]) -> float:
     """From before to after."""
     return gaps[0] - gaps[1]
-
-
-def why_empty(name: str) -> str:
-    """Of a mined round without a face, as mining said it."""
-    path = layout.manifest_summary(name)
-    facts = read_json(path).get("mining", {}) if path.exists() else {}
-    return facts.get("stopped") or "why is not recorded"
 
 
 def regions_mined(files: RoundFiles) -> set[int]:
