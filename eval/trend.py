@@ -54,10 +54,13 @@ def entry_of(commit: str, day: str, subject: str, text: str) -> Entry | None:
         accuracy, gaps = found["accuracy"], found.get("probe_gap", {})
         orl, photographs = (accuracy.get(name, {}) for name in ("orl", "pairs"))
         seen = found.get("student", {}).get("faces_seen")
-        figures = (orl.get("student"), orl.get("teacher"), photographs.get("student"))
-        numbers = [None if own is None else float(own) for own in figures]
+        student, teacher, own = (
+            None if value is None else float(value)
+            for value in (orl.get("student"), orl.get("teacher"), photographs.get("student"))
+        )
         least = min(map(float, gaps.values()), default=None)
-        return Entry(commit, day, subject, *numbers, least, None if seen is None else int(seen))
+        seen = None if seen is None else int(seen)
+        return Entry(commit, day, subject, student, teacher, own, least, seen)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -109,7 +112,7 @@ def _percent(share: float | None) -> str:
     return _shown(None if share is None else 100 * share, ".2f")
 
 
-def _shown(value: float | None, form: str) -> str:
+def _shown(value: float | int | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 

@@ -81,7 +81,9 @@ def test_summary_and_page_of_a_whole_chain(toy_params: Params) -> None:
     }
     assert summary["orl"]["student"]["accuracy"] == summary["pairs"]["student"]["accuracy"]
     assert page.count("data:image/") > 20
-    left_out = {TITLES[name] for name in ("drift", "mistakes", "costs")}  # nothing to show
+    left_out = {
+        TITLES[name] for name in ("published", "drift", "mistakes", "costs")
+    }  # nothing to show
     for title in TITLES.values():
         assert (f">{title}</h2>" in page) == (title not in left_out)
     assert summary["sizes"]["student"]["macs"] > 100_000
