@@ -31,6 +31,7 @@ from manifests.core.errors import InputError, Parser, run_command
 
 METRICS = layout.REPORTS / "metrics.json"
 HERE = "not committed"
+MOST_NAMED = 12  # commits below a figure
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,9 @@ def trend_figure(entries: Sequence[Entry]) -> Figure:
     legend(upper, "best")
     gaps = [float("nan") if own.gap is None else own.gap for own in entries]
     framed(lower, "", "least gap, probe").plot(gaps, color=STUDENT, marker="o", markersize=4)
-    names = [f"{own.commit or 'now'}\n{own.day}" for own in entries]
-    lower.set_xticks(range(len(entries)), names, fontsize=7)
+    named = range(len(entries) - 1, -1, -(1 + len(entries) // MOST_NAMED))  # the latest is one
+    names = [f"{entries[at].commit or 'now'}\n{entries[at].day}" for at in named]
+    lower.set_xticks(list(named), names, fontsize=7)
     return figure
 
 

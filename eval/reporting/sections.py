@@ -111,7 +111,7 @@ def region_section(results: Results) -> dict[str, Any] | None:
         "mined": mined,
         "others": others,
         "more": fall(mined) - fall(others) if mined and others else 0.0,
-        "mostly_steps": bool(mined and others) and fall(others) > fall(mined) / 2,
+        "mostly_steps": fall(others) > fall(mined) / 2 if mined and others else False,
         "faces": region_rows(regions, before, probe),
     }
 
