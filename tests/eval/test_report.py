@@ -225,6 +225,7 @@ def test_empty_mined_rounds_and_missing_pairs(toy_params: Params) -> None:
     assert "pairs" not in summary
     assert summary["num_faces"]["mined-1"]["rows"] == 0
     assert 'id="mined"' not in page and page.count("mined-1 is empty") == 3
+    assert "This is not mining." in page and "Mining found nothing to gain" in first_screen(page)
     rows = table("training.csv")
     assert {row["run"] for row in rows} == {"start"}
 
