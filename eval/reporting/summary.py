@@ -22,6 +22,7 @@ from manifests.stores.reading import TeacherStore
 from manifests.stores.rounds import RoundFiles
 from train.checkpoint import LOG
 
+REPORT = "report"  # the stage
 PHOTOGRAPHS = "photographs"  # what `annotate` calls them
 
 
@@ -196,10 +197,13 @@ def digests(rounds: Sequence[RoundFiles]) -> dict[str, dict[str, str]]:
 
 def costs(items: Collection[str]) -> dict[str, float]:
     """Seconds by stage and their total, of work on these rounds and runs and of stages that have
-    no such thing; a total of 0 where everything came from a cache."""
+    no such thing; a total of 0 where everything came from a cache. Not of the report itself: what
+    is on record is what the one before cost, and would make this one another page."""
     mine = {"", PHOTOGRAPHS, *items}
     seconds = {
-        name: spent for name, spent in seconds_by_stage().items() if name.partition("@")[2] in mine
+        name: spent
+        for name, spent in seconds_by_stage().items()
+        if name != REPORT and name.partition("@")[2] in mine
     }
     return {**seconds, "total": round(sum(seconds.values(), 0.0), 2)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -228,6 +229,17 @@ def test_empty_mined_rounds_and_missing_pairs(toy_params: Params) -> None:
     assert "This is not mining." in page and "Mining found nothing to gain" in first_screen(page)
     rows = table("training.csv")
     assert {row["run"] for row in rows} == {"start"}
+
+
+def test_a_second_report_is_the_same_page(toy_params: Params) -> None:
+    make_everything()
+    make_costs()
+    first = written(toy_params)
+    for stage in ("report", "embed@elsewhere"):  # its own cost, and what this run is not made of
+        line = json.dumps({"stage": stage, "seconds": 9.0, "rows": None})
+        (layout.COSTS / f"{stage}.jsonl").write_text(line + "\n")
+    assert written(toy_params) == first
+    assert set(first[0]["seconds"]) == {"render@pool", "embed@pool", "gap@pool", "total"}
 
 
 def test_curves_as_files(toy_params: Params) -> None:
