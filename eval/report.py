@@ -16,18 +16,22 @@ from typing import Any
 
 from torch import nn
 
-from eval.reporting.curves import read_roc, roc_csv, training_csv, training_curve
-from eval.reporting.page import page_content, render_page
-from eval.reporting.sections import Results
-from eval.reporting.summary import (
+from eval.reporting.benchmarks import (
     ORL,
     PAIRS,
     ROLES,
+    drawn_over,
+    interval_of,
+    read_benchmarks,
+)
+from eval.reporting.curves import read_roc, roc_csv, training_csv, training_curve
+from eval.reporting.drift_section import read_drift
+from eval.reporting.gathered import Results
+from eval.reporting.page import page_content, render_page
+from eval.reporting.summary import (
     check_trained_on,
     key_figures,
-    read_benchmarks,
     read_chain,
-    read_drift,
     summarise,
 )
 from manifests.core import layout
@@ -92,7 +96,7 @@ def gather(run: str, params: Params) -> Results:
         chain, rounds, benchmarks, sizes, teacher=params.teacher, student_sha256=student.sha256
     )
     curves = [
-        read_roc(layout.verification(name, role), name, role)
+        read_roc(layout.verification(name, role), name, role, with_band=True)
         for name in benchmarks
         for role in ROLES
     ]
@@ -112,10 +116,11 @@ def write_reports(results: Results, params: Params, folder: Path) -> None:
 def headline(summary: Mapping[str, Any]) -> str:
     """The figures that a run is known by, with the interval that holds for other people."""
     student, measured = (summary[ORL][role] for role in ROLES)
-    low, high = student["accuracy_ci95_identity"]
+    low, high = interval_of(student)
     run = summary["student"]["run"]
     return (
-        f"{run} has {student['accuracy']:.1%} on ORL (95 % over people [{low:.1%}, {high:.1%}]), "
+        f"{run} has {student['accuracy']:.1%} on ORL (95 % {drawn_over(student)} "
+        f"[{low:.1%}, {high:.1%}]), "
         f"its teacher {measured['accuracy']:.1%}; mean gap on the probe "
         f"{summary['gap'][run]['mean']:.3f} (1 - cosine); all figures: summary.json"
     )

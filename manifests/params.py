@@ -9,15 +9,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from manifests.core.errors import Parser, conclude, run_command
 from manifests.core.files import write_json
 from manifests.settings.params import PATH, Params, load_params
 from manifests.settings.presets import merge_preset
-from manifests.settings.schema import schema_of
-
-SCHEMA = Path("params/schema.json")
+from manifests.settings.schema import SCHEMA, schema_of
 
 
 def main() -> None:
@@ -26,8 +22,8 @@ def main() -> None:
     parser.add_argument("--schema", action="store_true", help=f"write {SCHEMA} and end")
     args = parser.parse_args()
     if args.schema:
-        write_json(SCHEMA, schema_of(Params))
-        conclude(SCHEMA, "the types and bounds of params.yaml, for editors")
+        write_json(SCHEMA, schema_of(Params) | {"default": load_params().recipe})
+        conclude(SCHEMA, "types, bounds and defaults of params.yaml, for editors and the report")
         return
     load_params()
     if args.preset:

@@ -23,7 +23,7 @@ from eval.photos.models import BOTH, Model, Views
 from eval.scoring.allpairs import figures_among
 from eval.scoring.fairness import by_group
 from eval.scoring.folders import LEAST
-from eval.scoring.metrics import MIN_PEOPLE, figures_in_short, figures_of_pairs
+from eval.scoring.metrics import figures_in_short, figures_of_pairs, people_known
 from eval.scoring.pooling import pool_templates, undetected
 from eval.scoring.ranking import identification_figures, over_galleries
 from eval.scoring.scored import ScoredPairs
@@ -53,11 +53,6 @@ class Verification:
         self.pairs.write(out / "scores.parquet", facts)
         write_json(out / METRICS, metrics)
         print(in_words(metrics))
-
-
-def people_known(metrics: Mapping[str, Any]) -> bool:
-    """Whether intervals over people can be quoted: it is known who is who, and they are enough."""
-    return metrics["subject_rule"] != "image" and metrics["num_subjects"] >= MIN_PEOPLE
 
 
 def in_words(metrics: Mapping[str, Any]) -> str:

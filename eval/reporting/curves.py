@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from eval.reporting.benchmarks import subjects_of
 from eval.reporting.summary import RunLog
-from eval.scoring.roc import roc
-from eval.scoring.scored import read_scores
+from eval.scoring.intervals import PairSubjects, at_least, identity_bootstrap, wilson
+from eval.scoring.roc import RankedPairs, roc
+from eval.scoring.scored import ScoredPairs, read_scores
 from manifests.core.errors import InputError
 from manifests.records.gaps import GapTable
 
 ROC_POINTS = 400
+BAND_RESAMPLES = 400
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Roc:
     far: Float[np.ndarray, " point"]
     tar: Float[np.ndarray, " point"]
     num_impostors: int
+    band: Float[np.ndarray, "2 point"] | None = None  # the 95 % interval of every TAR at its FAR
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,36 @@ def roc_points(
     return far[chosen], tar[chosen]
 
 
-def read_roc(folder: Path, benchmark: str, model: str) -> Roc:
-    """The curve of the scores.parquet in `folder`."""
-    pairs, _ = read_scores(folder / "scores.parquet")
+def read_roc(folder: Path, benchmark: str, model: str, *, with_band: bool = False) -> Roc:
+    """The curve of the scores.parquet in `folder`; a band takes as long as all other figures."""
+    pairs, facts = read_scores(folder / "scores.parquet")
     far, tar = roc_points(pairs.score, pairs.same)
-    return Roc(benchmark, model, far, tar, int((~pairs.same).sum()))
+    rule = facts.get("subject_rule", "image")
+    band = tar_band(pairs, subjects_of(pairs, rule), far, tar) if with_band else None
+    return Roc(benchmark, model, far, tar, int((~pairs.same).sum()), band)
+
+
+def tar_band(
+    pairs: ScoredPairs,
+    subjects: PairSubjects,
+    far: Float[np.ndarray, " point"],
+    tar: Float[np.ndarray, " point"],
+) -> Float[np.ndarray, "2 point"]:
+    """The 95 % interval of the TAR at each FAR, the threshold moving with the people drawn; never
+    narrower than Wilson's."""
+    ranked = RankedPairs.of(pairs.score, pairs.same)
+
+    def statistic(weights: Float[np.ndarray, " pair"]) -> Float[np.ndarray, " point"]:
+        curve = ranked.curve(weights)
+        return curve.tar[[curve.at_far(rate) for rate in far.tolist()]]
+
+    resampled = identity_bootstrap(statistic, subjects, resamples=BAND_RESAMPLES)
+    genuine = int(pairs.same.sum())
+    ends = [
+        at_least(resampled.interval(place), wilson(round(value * genuine), genuine))
+        for place, value in enumerate(tar.tolist())
+    ]
+    return np.array(ends).T
 
 
 def region_gaps(before: GapTable, after: GapTable, mined: Collection[int]) -> list[RegionGap]:
@@ -117,11 +146,16 @@ def training_csv(points: Iterable[TrainingPoint]) -> str:
 
 def roc_csv(curves: Iterable[Roc]) -> str:
     rows = (
-        (curve.benchmark, curve.model, f"{far:.6g}", f"{tar:.6g}")
+        (curve.benchmark, curve.model, *(f"{value:.6g}" for value in point))
         for curve in curves
-        for far, tar in zip(curve.far, curve.tar, strict=True)
+        for point in zip(curve.far, curve.tar, *_ends(curve), strict=True)
     )
-    return _csv(["benchmark", "model", "far", "tar"], rows)
+    return _csv(["benchmark", "model", "far", "tar", "tar_low", "tar_high"], rows)
+
+
+def _ends(curve: Roc) -> Float[np.ndarray, "2 point"]:
+    """Of its band; the curve itself where it has none."""
+    return np.stack([curve.tar, curve.tar]) if curve.band is None else curve.band
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

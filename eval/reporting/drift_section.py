@@ -13,6 +13,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from eval.reporting.pictures import face_strip, row_of, showable
 from eval.reporting.style import INK, MUTED, STUDENT, TEACHER, canvas, data_uri, framed, legend
+from manifests.core import layout
+from manifests.core.errors import InputError
+from manifests.core.files import read_json
 from manifests.stores.rounds import RoundFiles
 
 MOST_SHOWN = 4  # lacking bins of a real set
@@ -26,6 +29,28 @@ LINES: tuple[dict[str, Any], ...] = (
     {"color": MUTED, "linestyle": (0, (1, 1))},
 )
 WIDE_RANGE = 100.0  # edges that span more are drawn on a logarithmic axis
+
+
+def read_drift(rounds: Sequence[RoundFiles]) -> dict[str, Any] | None:
+    """reports/drift.json; None where drift was not measured, or of other rounds than these.
+
+    Raises InputError where it was measured on other faces of these rounds than those at hand.
+    """
+    path = layout.REPORTS / "drift.json"
+    if not path.exists():
+        return None
+    report: dict[str, Any] = read_json(path)
+    roots = {files.name: files.faces.root for files in rounds}
+    sources = report["synthetic"]["sources"]
+    if any(source["name"] not in roots for source in sources):
+        return None
+    for source in sources:
+        if source["digest"] != roots[source["name"]]:
+            raise InputError(
+                f"{path}: of a store {source['name']} with root {source['digest'][:12]}, which is "
+                "not at hand; run drift again"
+            )
+    return report
 
 
 def drift_section(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter
 from scipy.special import ndtri
 
 from eval.reporting.curves import RegionGap, Roc, TrainingPoint
@@ -32,24 +32,35 @@ from eval.scoring.metrics import MIN_FALSE_ACCEPTS
 from eval.scoring.separability import Measured
 
 DET_TICKS, DET_MOST = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.4), 0.5
+FLOORS = (0.8, 0.5, 0.0)  # of a ROC: the highest that is below all of its lines
 SMOOTHED = 7  # logged losses in a running mean
 
 
 def roc_figure(curves: Sequence[Roc]) -> Figure:
-    """TAR over FAR (log) of one benchmark, a line a model."""
+    """TAR over FAR (log) of one benchmark, a line a model, with its band; from where the lowest
+    lies."""
     figure = canvas(3.9, 5.0)
     axes = framed(figure.add_subplot(), "false accept rate", "true accept rate")
     most = max(curve.num_impostors for curve in curves)
     smallest = min(0.5, MIN_FALSE_ACCEPTS / most)  # what the impostors bear
+    lowest = 1.0
     for place, curve in enumerate(curves):
         inside = curve.far > 0  # FAR 0 lies outside a log axis
+        lowest = min(lowest, float(np.interp(smallest, curve.far, curve.tar)))
         colour, dashes = line_of(curve.model, place)
+        if curve.band is not None:
+            axes.fill_between(
+                curve.far[inside], *curve.band[:, inside], step="post", color=colour, alpha=0.16,
+                linewidth=0,
+            )  # fmt: skip
         axes.step(
             curve.far[inside], curve.tar[inside], where="post", color=colour,
             label=label_of(curve.model), linestyle=dashes, linewidth=1.8,
         )  # fmt: skip
-    axes.set(xscale="log", xlim=(smallest, 1.0), ylim=(0.0, 1.02))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    floor = next(end for end in FLOORS if end <= lowest)
+    axes.set(xscale="log", xlim=(smallest, 1.0), ylim=(floor, 1.0 + (1.0 - floor) / 50))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:g}%"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{round(100 * rate, 1):g}%"))
     legend(axes, "lower right")
     return figure
 
@@ -164,11 +175,11 @@ def _draw_gaps(axes: Axes, ends: Mapping[str, int], gaps: Mapping[str, Mapping[s
     axes.margins(y=0.35)
 
 
-def region_figure(regions: Sequence[RegionGap]) -> Figure:
-    """Mean gap of the probe's faces region by region, before and after, in the given order."""
+def region_figure(regions: Sequence[RegionGap], before_run: str, after_run: str) -> Figure:
+    """Mean gap of the probe's faces region by region, by two students, in the given order."""
     figure = canvas(3.9)
     axes = framed(
-        figure.add_subplot(), "region, largest gap before mining first", "mean gap, probe"
+        figure.add_subplot(), f"region, largest gap of {before_run} first", "mean gap, probe"
     )
     places = np.arange(len(regions))
     before, after = ([getattr(item, name) for item in regions] for name in ("before", "after"))
@@ -177,9 +188,10 @@ def region_figure(regions: Sequence[RegionGap]) -> Figure:
             axes.axvspan(place - 0.5, place + 0.5, color=SHADE, linewidth=0, zorder=0)
     axes.vlines(places, before, after, color=RULE, linewidth=1.6, zorder=1)
     axes.plot(places, before, "o", color=BEFORE, markerfacecolor="white", markersize=5.5,
-              label="before mining")  # fmt: skip
-    axes.plot(places, after, "o", color=STUDENT, markersize=5.5, label="after mining")
-    axes.plot([], [], "s", color=SHADE, markersize=10, label="mined from, first round")
+              label=label_of(before_run))  # fmt: skip
+    axes.plot(places, after, "o", color=STUDENT, markersize=5.5, label=label_of(after_run))
+    if any(item.mined for item in regions):
+        axes.plot([], [], "s", color=SHADE, markersize=10, label="mined from")
     axes.set_xticks(places, [str(item.region) for item in regions])
     axes.tick_params(axis="x", labelsize=7 if len(regions) > 24 else 9, length=0)
     axes.set_xlim(-0.6, len(regions) - 0.4)

@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eval.reporting import sections
+from eval.reporting.benchmarks import ORL, PAIRS, drawn_over, interval_of
 from eval.reporting.drift_section import drift_section
-from eval.reporting.sections import Results
+from eval.reporting.gathered import Results
+from eval.reporting.opening import opening
+from eval.reporting.published import published_section
+from eval.reporting.recipe import recipe_section
 from eval.reporting.style import COLOURS
-from eval.reporting.summary import ORL, PAIRS
 from manifests.core.layout import PROBE
 from manifests.settings.params import Params
 
 TEMPLATE = "page.html.jinja"
-ASIDE = {"verify", "leakage"}  # name folders of the user's own
 NAMES = {ORL: "ORL", PAIRS: "Photograph pairs"}
 # In the page's order: their addresses and titles. Those without content are left out.
 TITLES = {
@@ -26,6 +27,7 @@ TITLES = {
     "curves": "ROC and DET curves",
     "folds": "Spread over the folds",
     "models": "Student beside teacher",
+    "published": "Published networks",
     "mistakes": "Worst mistakes",
     "training": "Training",
     "regions": "Where the student is weak",
@@ -36,16 +38,18 @@ TITLES = {
     "costs": "Costs",
     "provenance": "Provenance",
 }
+NOT_ALWAYS = ("published", "regions", "drift", "identities", "mined")
 
 
 def page_content(results: Results, params: Params) -> dict[str, Any]:
     """What the template shows."""
     summary = results.summary
     measured = {name: summary[name] for name in (ORL, PAIRS) if name in summary}
-    recipe = {name: value for name, value in params.recipe.items() if name not in ASIDE}
     runs = [run.name for run in results.chain]
     items = [*(name for name in results.rounds if name not in runs), *runs]
+    regions = sections.region_section(results)
     content = {
+        "opening": opening(results, measured, regions),
         "summary": summary,
         "exported": summary["exported"],
         "benchmarks": measured,
@@ -56,7 +60,8 @@ def page_content(results: Results, params: Params) -> dict[str, Any]:
         "folds": sections.fold_section(measured),
         "mistakes": sections.mistake_section(results, params),
         "training": sections.training_section(results),
-        "regions": sections.region_section(results),
+        "regions": regions,
+        "empty": results.empty,
         "drift": results.drift and drift_section(results.drift, results.rounds, NAMES),
         "identities": sections.identity_section(results),
         "mined": sections.mined_section(results),
@@ -64,11 +69,13 @@ def page_content(results: Results, params: Params) -> dict[str, Any]:
         "costs": sections.cost_table(summary["seconds"], items),
         "break_even": sections.break_even_section(results),
         "licences": sections.licences(results.rounds.values()),
-        "params": yaml.safe_dump(recipe, sort_keys=False),
+        "published": published_section(),
+        "recipe": recipe_section(params),
         "probe": PROBE,
     }
-    empty = {name for name in ("regions", "drift", "identities") if not content[name]}
-    empty |= set() if results.mined else {"mined"}
+    empty = {name for name in NOT_ALWAYS if not content[name]}
+    empty |= set() if content["mistakes"]["found"] else {"mistakes"}
+    empty |= set() if content["costs"]["rows"] or content["break_even"] else {"costs"}
     titles = {name: title for name, title in TITLES.items() if name not in empty}
     return {**content, "titles": titles}
 
@@ -95,6 +102,11 @@ def count(number: int | float | None) -> str:
     return f"{number:,.0f}"
 
 
+def commit(described: str) -> str:
+    """Of `git describe --dirty=+`, short: the mark of what was not committed stays."""
+    return described[:12] + ("+" if described[12:].endswith("+") else "")
+
+
 def render_page(content: Mapping[str, Any], template: str = TEMPLATE) -> str:
     """HTML without a reference to anything outside itself."""
     environment = Environment(
@@ -104,5 +116,8 @@ def render_page(content: Mapping[str, Any], template: str = TEMPLATE) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, duration=duration, count=count)
+    environment.filters.update(
+        percent=percent, duration=duration, count=count, commit=commit, interval_of=interval_of,
+        drawn_over=drawn_over,
+    )  # fmt: skip
     return environment.get_template(template).render(content)

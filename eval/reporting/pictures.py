@@ -88,7 +88,7 @@ def strip(faces: UInt8[np.ndarray, "face size size 3"], slots: int) -> str:
         canvas[:, left : left + size, 3] = 255
     buffer = io.BytesIO()
     Image.fromarray(canvas).save(buffer, "WEBP", quality=90)
-    return data_uri(buffer.getvalue(), "image/webp")
+    return data_uri(buffer.getvalue())
 
 
 def face_strip(faces: FaceStore, rows: Int[np.ndarray, " face"], slots: int) -> str:

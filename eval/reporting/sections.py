@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from eval.alignment import alignment_by
 from eval.benchmarks import open_benchmark
 from eval.reporting import figures
+from eval.reporting.benchmarks import PAIRS, ROLES
 from eval.reporting.break_even import BreakEven, break_even, measured_rates
-from eval.reporting.curves import Roc, mean_gaps, region_gaps, training_curve
+from eval.reporting.curves import mean_gaps, region_gaps, training_curve
+from eval.reporting.gathered import Results
 from eval.reporting.mistakes import find_mistakes, mistake_strips
 from eval.reporting.pictures import identity_rows, mined_pairs, region_rows
-from eval.reporting.style import data_uri
-from eval.reporting.summary import PAIRS, ROLES, RunLog
+from eval.reporting.style import data_uri, lossless
+from eval.reporting.summary import RunLog
 from eval.scoring.scored import read_scores
 from manifests.core import layout
 from manifests.core.errors import InputError
@@ -26,27 +27,6 @@ from manifests.settings.params import Params
 from manifests.stores.rounds import RoundFiles
 
 BOUNDARY = "boundary"  # the origin of identities' latents
-
-
-@dataclass(frozen=True)
-class Results:
-    """All that the report is written from."""
-
-    chain: Sequence[RunLog]
-    rounds: Mapping[str, RoundFiles]  # those of the last run, in order, and the probe
-    curves: Sequence[Roc]
-    summary: Mapping[str, Any]
-    drift: Mapping[str, Any] | None = None  # reports/drift.json
-
-    @property
-    def mined(self) -> list[RoundFiles]:
-        """Of the rounds that came later than the pool, those that mining made."""
-        later = self.summary["gap_by_round"]
-        return [self.rounds[name] for name in later if layout.regions(name).exists()]
-
-    @property
-    def pool(self) -> RoundFiles:
-        return self.rounds[self.chain[0].rounds[0]]
 
 
 def training_section(results: Results) -> dict[str, str]:
@@ -77,18 +57,19 @@ def fold_section(benchmarks: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def mistake_section(results: Results, params: Params) -> dict[str, Any]:
-    """The worst mistakes on the user's own photographs, or `why_not` there are none to show."""
+    """The worst mistakes on the user's own photographs as `found`, or `why_not`; neither where no
+    folder is named."""
     folder = params.verify.pairs
     if PAIRS not in results.summary or folder is None:
-        return {"why_not": "no folder of photographs is named under verify: pairs in params.yaml"}
+        return {"found": None, "why_not": folder and "its pairs were not measured"}
     alignment = alignment_by(params.aligner)
     try:
         protocol = open_benchmark(f"{PAIRS}:{folder}", alignment)
     except InputError:
-        return {"why_not": "the folder under verify: pairs cannot be opened"}
+        return {"found": None, "why_not": "it cannot be opened"}
     measured = results.summary[PAIRS]["student"]["protocol_sha256"]
     if protocol.benchmark.protocol_sha256 != measured:
-        return {"why_not": "the folder under verify: pairs, or aligner, was changed since"}
+        return {"found": None, "why_not": "it, or aligner, was changed since it was measured"}
     student, teacher = (
         read_scores(layout.verification(PAIRS, role) / "scores.parquet")[0] for role in ROLES
     )
@@ -97,15 +78,17 @@ def mistake_section(results: Results, params: Params) -> dict[str, Any]:
         kind: list(zip(pairs, mistake_strips(protocol, pairs), strict=True))
         for kind, pairs in (("match", found.false_matches), ("non", found.false_non_matches))
     }
-    return {"why_not": "", "found": found, **shown}
+    return {"why_not": None, "found": found, **shown}
 
 
 def region_section(results: Results) -> dict[str, Any] | None:
-    """Gaps by the first mined round's regions before it and after the last run, and faces of
-    the hardest; None where nothing was mined."""
-    if not results.mined:
+    """Gaps by the regions of the first mined round that is not empty, of the run that it was mined
+    for and of the last one, and faces of the hardest; None where nothing was mined."""
+    first = results.first_mined
+    if first is None:
         return None
-    first, last, probe = results.mined[0], results.chain[-1].name, results.rounds[PROBE]
+    last, probe = results.chain[-1].name, results.rounds[PROBE]
+    earlier = results.chain[results.added_by(first.name) - 1]
     root = probe.teacher.root
     before = GapTable.read(layout.regions(first.name), expect_teacher=root)
     path = layout.gap_table(last, PROBE)
@@ -115,13 +98,27 @@ def region_section(results: Results) -> dict[str, Any] | None:
     regions = region_gaps(before, after, regions_mined(first))
     if not regions:
         return None
+    mined, others = (
+        mean_gaps(region for region in regions if region.mined == own) for own in (True, False)
+    )
     return {
         "round": first.name,
-        "image": data_uri(figures.region_figure(regions)),
-        "mined": mean_gaps(region for region in regions if region.mined),
-        "others": mean_gaps(region for region in regions if not region.mined),
+        "before": earlier.name,
+        "after": last,
+        "seen": results.summary["student"]["faces_seen"] - int(earlier.student["faces_seen"]),
+        "empty": results.empty,
+        "image": data_uri(figures.region_figure(regions, earlier.name, last)),
+        "mined": mined,
+        "others": others,
+        "more": fall(mined) - fall(others) if mined and others else 0.0,
+        "mostly_steps": fall(others) > fall(mined) / 2 if mined and others else False,
         "faces": region_rows(regions, before, probe),
     }
+
+
+def fall(gaps: tuple[float, float]) -> float:
+    """From before to after."""
+    return gaps[0] - gaps[1]
 
 
 def regions_mined(files: RoundFiles) -> set[int]:
@@ -132,17 +129,20 @@ def regions_mined(files: RoundFiles) -> set[int]:
 
 
 def identity_section(results: Results) -> dict[str, Any] | None:
-    """Faces of a few boundaries; None where no round was sampled from boundaries."""
+    """Faces of a few boundaries, and what the gate found; None where no round was sampled from
+    boundaries, or there is neither."""
     for files in results.rounds.values():
         manifest = files.manifest
         if manifest is not None and BOUNDARY in manifest.table["origin"].unique().to_pylist():
             boundaries = Boundaries.read(layout.boundaries(results.pool.name))
-            rows = identity_rows(files, results.pool, boundaries)
+            rows, quality = identity_rows(files, results.pool, boundaries), quality_of(files)
+            if not rows and quality is None:
+                return None
             return {
                 "rows": rows,
                 "kept": int(boundaries.kept.sum()),
                 "tried": len(boundaries.face_id),
-                "quality": quality_of(files),
+                "quality": quality,
             }
     return None
 
@@ -156,7 +156,7 @@ def quality_of(files: RoundFiles) -> dict[str, Any] | None:
     report = read_json(path)
     if (report["faces_root"], report["teacher_root"]) != (files.faces.root, files.teacher.root):
         return None
-    image = data_uri(layout.quality_figure().read_bytes())
+    image = data_uri(lossless(layout.quality_figure().read_bytes()))
     return {**report, "image": image}
 
 
@@ -171,8 +171,7 @@ def mined_section(results: Results) -> dict[str, Any] | None:
 
 def mined_gaps(results: Results, files: RoundFiles) -> tuple[RunLog, GapTable, GapTable]:
     """The run that a round was mined for, and its gaps on the pool and on that round."""
-    first = next(at for at, run in enumerate(results.chain) if files.name in run.rounds)
-    run = results.chain[first - 1]
+    run = results.chain[results.added_by(files.name) - 1]
     paths = layout.gap_table(run.name, results.pool.name), layout.children_gaps(files.name)
     roots = results.pool.teacher.root, files.teacher.root
     tables = [GapTable.read(p, expect_teacher=r) for p, r in zip(paths, roots, strict=True)]

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from manifests.core.errors import InputError
 from manifests.core.files import put, require_file_place, require_new, write_json
@@ -107,10 +108,18 @@ def picture(figure: Figure, suffix: str = ".png") -> bytes:
     return buffer.getvalue()
 
 
-def data_uri(content: bytes | Figure, kind: str = "image/png") -> str:
-    """A file, or a figure's, as the address of itself."""
-    held = content if isinstance(content, bytes) else picture(content)
-    return f"data:{kind};base64,{b64encode(held).decode()}"
+def data_uri(content: bytes | Figure) -> str:
+    """A WebP, or a figure as one, as the address of itself."""
+    held = content if isinstance(content, bytes) else lossless(picture(content))
+    return f"data:image/webp;base64,{b64encode(held).decode()}"
+
+
+def lossless(png: bytes) -> bytes:
+    """The same pixels on white as a WebP: a third of the bytes."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as opened:
+        opened.convert("RGB").save(buffer, "WEBP", lossless=True, method=6)
+    return buffer.getvalue()
 
 
 def check_outputs(paths: Sequence[Path], *, force: bool = False) -> None:

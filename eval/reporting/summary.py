@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
+from eval.reporting.benchmarks import ORL, PAIRS, ROLES, Benchmarks, behind_teacher
+from eval.reporting.exported import read_exported
 from manifests.core import layout
 from manifests.core.costs import seconds_by_stage
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
-from manifests.core.layout import PROBE
-from manifests.records.exports import INT8, LATENCY, RECORD, Export
+from manifests.core.layout import POOL, PROBE
 from manifests.stores.reading import TeacherStore
 from manifests.stores.rounds import RoundFiles
 from train.checkpoint import LOG
 
-ORL, PAIRS = "orl", "pairs"
-ROLES = ("student", "teacher")
-METRICS = (
-    "accuracy", "accuracy_ci95", "accuracy_ci95_identity", "accuracy_std", "accuracy_by_fold",
-    "auc", "eer", "tar_at_far", "rank_1", "num_pairs", "num_failed", "protocol_sha256",
-)  # fmt: skip
-Benchmarks = Mapping[str, Mapping[str, Mapping[str, Any]]]  # benchmark, role, figure
+REPORT = "report"  # the stage
+PHOTOGRAPHS = "photographs"  # what `annotate` calls them
 
 
 @dataclass(frozen=True)
@@ -75,40 +70,8 @@ def check_trained_on(run: RunLog, rounds: Sequence[RoundFiles]) -> None:
                 )
 
 
-def read_benchmarks(
-    student_sha256: str, asked: Sequence[str]
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """{benchmark: {role: figures}}; `pairs` only where it was measured. One that is not among
-    those asked for, and is of another student, is left out: an earlier run left it there.
-
-    Raises InputError for figures of another student, or of two unlike protocols.
-    """
-    found = {}
-    for name in (ORL, PAIRS):
-        folder = layout.verification(name, ROLES[0]).parent
-        if name == PAIRS and not folder.exists():
-            continue
-        files = {role: layout.verification(name, role) / "metrics.json" for role in ROLES}
-        metrics = {role: read_json(path) for role, path in files.items()}
-        measured = metrics["student"]["model_sha256"]
-        if measured != student_sha256 and name not in asked:
-            continue
-        if measured != student_sha256:
-            raise InputError(
-                f"{folder}: measured on student {measured[:12]}, the student at hand is "
-                f"{student_sha256[:12]}; run verify again"
-            )
-        if len({metrics[role]["protocol_sha256"] for role in ROLES}) > 1:
-            raise InputError(f"{folder}: student and teacher were measured on unlike protocols")
-        found[name] = {
-            role: {key: metrics[role][key] for key in METRICS if key in metrics[role]}
-            for role in ROLES
-        }
-    return found
-
-
 def read_gaps(chain: Sequence[RunLog]) -> dict[str, dict[str, Any]]:
-    """Each run's figures on the probe.
+    """Each run's figures {round: …} on the probe and, where it was measured there, on the pool.
 
     Raises InputError for figures of another student than the run's.
     """
@@ -120,7 +83,7 @@ def read_gaps(chain: Sequence[RunLog]) -> dict[str, dict[str, Any]]:
             raise InputError(
                 f"{path}: of another student than {layout.run(run.name)}; run gap again"
             )
-        found[run.name] = report[PROBE]
+        found[run.name] = {PROBE: report[PROBE], POOL: report.get(POOL)}
     return found
 
 
@@ -232,9 +195,16 @@ def digests(rounds: Sequence[RoundFiles]) -> dict[str, dict[str, str]]:
     }
 
 
-def costs() -> dict[str, float]:
-    """Seconds by stage and their total; a total of 0 where everything came from a cache."""
-    seconds = seconds_by_stage()
+def costs(items: Collection[str]) -> dict[str, float]:
+    """Seconds by stage and their total, of work on these rounds and runs and of stages that have
+    no such thing; a total of 0 where everything came from a cache. Not of the report itself: what
+    is on record is what the one before cost, and would make this one another page."""
+    mine = {"", PHOTOGRAPHS, *items}
+    seconds = {
+        name: spent
+        for name, spent in seconds_by_stage().items()
+        if name != REPORT and name.partition("@")[2] in mine
+    }
     return {**seconds, "total": round(sum(seconds.values(), 0.0), 2)}
 
 
@@ -248,7 +218,9 @@ def summarise(
     student_sha256: str,
 ) -> dict[str, Any]:
     """Everything in reports/summary.json."""
-    gaps = read_gaps(chain)
+    both = read_gaps(chain)
+    gaps = {run: own[PROBE] for run, own in both.items()}
+    items = [*(run.name for run in chain), *(files.name for files in rounds)]
     return {
         "student": student_facts(chain, rounds, student_sha256),
         "exported": read_exported(chain[-1].name, student_sha256, benchmarks),
@@ -256,9 +228,13 @@ def summarise(
         "sizes": sizes,
         "stores": store_tree(rounds, teacher),
         "num_faces": face_counts(rounds),
-        "seconds": costs(),
+        "seconds": costs(items),
         **benchmarks,
+        "behind_teacher": {
+            name: behind_teacher(layout.verification(name, ROLES[0]).parent) for name in benchmarks
+        },
         "gap": gaps,
+        "gap_on_pool": both[chain[-1].name][POOL],
         "gap_by_round": gap_by_round(chain, gaps),
         "digests": digests(rounds),
     }
@@ -277,68 +253,3 @@ def key_figures(summary: Mapping[str, Any]) -> dict[str, Any]:
         "probe_gap": {run: round(own["mean"], 4) for run, own in summary["gap"].items()},
         "student": {name: student[name] for name in ("num_params", "num_faces", "faces_seen")},
     }
-
-
-def read_drift(rounds: Sequence[RoundFiles]) -> dict[str, Any] | None:
-    """reports/drift.json; None where drift was not measured, or of other rounds than these.
-
-    Raises InputError where it was measured on other faces of these rounds than those at hand.
-    """
-    path = layout.REPORTS / "drift.json"
-    if not path.exists():
-        return None
-    report: dict[str, Any] = read_json(path)
-    roots = {files.name: files.faces.root for files in rounds}
-    sources = report["synthetic"]["sources"]
-    if any(source["name"] not in roots for source in sources):
-        return None
-    for source in sources:
-        if source["digest"] != roots[source["name"]]:
-            raise InputError(
-                f"{path}: of a store {source['name']} with root {source['digest'][:12]}, which is "
-                "not at hand; run drift again"
-            )
-    return report
-
-
-ROLE = "student-int8"  # of the 8-bit file under reports/verify
-
-
-def read_exported(
-    run: str, student_sha256: str, benchmarks: Iterable[str]
-) -> dict[str, Any] | None:
-    """The files of the run's export; None where it was not exported.
-
-    Raises InputError for the export of another student, and for a measurement of another 8-bit
-    file than the one that is there.
-    """
-    folder = layout.export(run)
-    if not (folder / RECORD).exists():
-        return None
-    export = Export.read(folder)
-    if export.student.sha256 != student_sha256:
-        raise InputError(
-            f"{folder}: of student {export.student.sha256[:12]}, the student at hand is "
-            f"{student_sha256[:12]}; export the run again"
-        )
-    return {
-        "folder": folder.as_posix(),
-        "files": {name: asdict(export.files[name]) for name in export.names},
-        "int8": export.int8 and asdict(export.int8),
-        "int8_accuracy": _int8_accuracy(folder, export, benchmarks),
-        "latency": read_json(folder / LATENCY),
-    }
-
-
-def _int8_accuracy(folder: Path, export: Export, benchmarks: Iterable[str]) -> dict[str, float]:
-    """{benchmark: accuracy} of the 8-bit file, where it was measured."""
-    found = {}
-    for name in benchmarks:
-        path = layout.verification(name, ROLE) / "metrics.json"
-        if INT8 not in export.files or not path.exists():
-            continue
-        metrics = read_json(path)
-        if metrics["model_sha256"] != export.files[INT8].sha256:
-            raise InputError(f"{path}: of another file than {folder / INT8}; run verify again")
-        found[name] = float(metrics["accuracy"])
-    return found

@@ -5,6 +5,7 @@ A pair is accepted where its score is above the threshold. docs/EVALUATION.md de
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -202,6 +203,11 @@ def _complement(rate: dict[str, Any] | None) -> dict[str, Any] | None:
         return None
     flipped = {name: [1.0 - end for end in rate[name][::-1]] for name in ("ci95", "ci95_identity")}
     return {**rate, "value": 1.0 - rate["value"], **flipped}
+
+
+def people_known(metrics: Mapping[str, Any]) -> bool:
+    """Whether intervals over people can be quoted: it is known who is who, and they are enough."""
+    return metrics["subject_rule"] != "image" and metrics["num_subjects"] >= MIN_PEOPLE
 
 
 def enough_impostors(count: int, far: float) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from eval.photos.verification import METRICS, people_known
-from eval.scoring.metrics import MIN_PEOPLE
+from eval.photos.verification import METRICS
+from eval.scoring.metrics import MIN_PEOPLE, people_known
 from eval.scoring.results import Result, paired, read_result
 from eval.suites.running import Measured
 from manifests.core.files import read_json

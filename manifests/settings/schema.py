@@ -12,13 +12,16 @@ import io
 import textwrap
 import tokenize
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from manifests.core.bounds import limits_of
+from manifests.core.files import read_json
 from manifests.core.parsing import forms_of, required_of
 
+SCHEMA = Path("params/schema.json")
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 KEYWORDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 PLAIN = {int: "integer", float: "number", str: "string", bool: "boolean"}
@@ -30,6 +33,11 @@ def schema_of(kind: type) -> Schema:
     """Of a file that holds one `kind`."""
     defs: Schema = {}
     return {"$schema": DRAFT} | section_of(kind, defs) | {"$defs": defs}
+
+
+def default_params() -> Mapping[str, Any] | None:
+    """`Params.recipe` of params.yaml as it came with Facestill; None where no schema lies here."""
+    return read_json(SCHEMA).get("default") if SCHEMA.exists() else None
 
 
 def form_of(kind: Any, defs: Schema) -> Schema:

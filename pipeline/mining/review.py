@@ -72,9 +72,13 @@ def review(summary: Mapping[str, Any]) -> str:
         f"{facts['near_duplicates_rejected']} near-duplicates rejected; spread "
         f"{drift['spread']:.3f}, shift {drift['shift']:.3f} of the pool's"
     )
-    lines.append("region  probe faces  gap    95 % interval   p        children")
+    lines.append(
+        f"regions of {summary['round']}, by their gap pulled towards the mean of all (shrinkage "
+        f"{facts['settings']['shrinkage']:g}):"
+    )
+    lines.append("region  probe faces  mean gap  pulled  95 % interval   p        children")
     lines += [
-        f"{row['region']:6d}  {row['num_faces']:11d}  {row['gap']:.3f}  "
+        f"{row['region']:6d}  {row['num_faces']:11d}  {row['mean_gap']:8.3f}  {row['gap']:6.3f}  "
         f"[{row['ci95'][0]:.3f}, {row['ci95'][1]:.3f}]  {row['p_value']:.1e}  "
         f"{row['children']:8d}{'  hard' * row['hard']}"
         for row in facts["hardest_regions"]
@@ -86,6 +90,7 @@ def _row(region: Region, children: int) -> dict[str, Any]:
     return {
         "region": region.region,
         "num_faces": region.num_faces,
+        "mean_gap": _short(region.mean_gap),
         "gap": _short(region.shrunken_gap),
         "ci95": [_short(bound) for bound in region.ci95],
         "p_value": float(f"{region.p_value:.3g}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -17,19 +18,30 @@ from hypothesis import strategies as st
 from eval.quality import judge_round, open_identities, report_of, write
 from eval.report import check_replaced, gather, write_reports
 from eval.reporting.break_even import BENCH, Rates, break_even, measured_rates
+from eval.reporting.exported import ROLE
 from eval.reporting.mistakes import NUM_SHOWN
-from eval.reporting.page import TITLES, count, duration
+from eval.reporting.page import TITLES, commit, count, duration
 from eval.reporting.sections import cost_table, mistake_section
-from eval.reporting.summary import ROLE, lost_faces
+from eval.reporting.summary import lost_faces
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json, write_json
 from manifests.core.layout import IDENTITIES
 from manifests.records.exports import FLOAT, INT8, LATENCY, WEIGHTS, Export
 from manifests.settings.params import Params, Verify
+from manifests.settings.schema import SCHEMA
+from manifests.stores.rounds import open_round
 from pipeline.screen import screen_round
+from tests.conftest import ROOT
 from tests.exports import toy_export
-from tests.fabricated_runs import TRAINED, make_costs, make_drift, make_everything, make_run
+from tests.fabricated_runs import (
+    TRAINED,
+    make_costs,
+    make_drift,
+    make_everything,
+    make_rounds,
+    make_run,
+)
 from train.checkpoint import LOG, load_student
 
 
@@ -70,10 +82,91 @@ def test_summary_and_page_of_a_whole_chain(toy_params: Params) -> None:
     }
     assert summary["orl"]["student"]["accuracy"] == summary["pairs"]["student"]["accuracy"]
     assert page.count("data:image/") > 20
-    for title in set(TITLES.values()) - {TITLES["drift"]}:
-        assert f">{title}</h2>" in page
+    left_out = {
+        TITLES[name] for name in ("published", "drift", "mistakes", "costs")
+    }  # nothing to show
+    for title in TITLES.values():
+        assert (f">{title}</h2>" in page) == (title not in left_out)
     assert summary["sizes"]["student"]["macs"] > 100_000
     assert summary["sizes"]["teacher"]["macs"] is None  # nobody has a teacher called toy
+
+
+def first_screen(page: str) -> str:
+    """Its text, without the space between words."""
+    start, end = page.index("<header"), page.index("<nav")
+    return " ".join(re.sub(r"<[^>]+>", " ", page[start:end]).split())
+
+
+def test_the_first_screen_says_how_far_it_is_and_why(toy_params: Params) -> None:
+    make_everything()
+    summary, page = written(toy_params)
+    text = first_screen(page)
+    roles = summary["orl"]
+    behind = roles["teacher"]["accuracy"] - roles["student"]["accuracy"]
+    assert summary["behind_teacher"]["orl"]["value"] == pytest.approx(behind)
+    low, high = sorted(100 * end for end in summary["behind_teacher"]["orl"]["ci95"])
+    word = "below" if behind >= 0 else "above"
+    assert f"{abs(100 * behind):.1f} points {word} its teacher [" in text
+    assert low <= 100 * behind <= high
+    assert "is 0.300 on the probe , 40 generated faces that nothing trains on" in text
+    assert "0.300 on the pool" in text
+    assert "0.500 → 0.400 → 0.300" in text
+    assert "on no photograph of anyone" in text
+
+
+def test_figures_of_papers_stand_in_folded_parts_alone(toy_params: Params) -> None:
+    make_everything()
+    layout.SUITES.mkdir(parents=True)
+    for path in (ROOT / layout.SUITES).glob("*.yaml"):
+        (layout.SUITES / path.name).write_bytes(path.read_bytes())
+    page = written(toy_params)[1]
+    assert "LFW 99.52" in page
+    assert "LFW 99.52" not in re.sub(r"<details>.*?</details>", "", page, flags=re.S)
+    assert "That cannot be said of these figures" in first_screen(page)
+    assert "facestill suite NAME --data DIR --models runs/mined-2" in page
+
+
+def test_a_fall_between_runs_is_not_called_mining(toy_params: Params) -> None:
+    make_everything()
+    summary, page = written(toy_params)
+    seen = summary["student"]["faces_seen"] - 640  # of start
+    assert f"Between the two the student saw {seen:,} faces more" in page
+    assert "what is left for mining is the difference" in page
+    assert "<code>facestill mine summary mined-1</code>" in page
+
+
+def test_the_first_round_that_is_not_empty_gives_the_regions(toy_params: Params) -> None:
+    make_everything()
+    results = gather("mined-2", toy_params)
+    make_rounds(0)
+    empty = open_round("mined-1", "toy")
+    results = replace(results, rounds={**results.rounds, "mined-1": empty})
+    assert results.first_mined is results.rounds["mined-2"]
+    assert results.empty == {"mined-1": "why is not recorded"}
+    stopped = {"mining": {"stopped": "no region is significantly worse than the rest"}}
+    write_json(layout.manifest_summary("mined-1"), stopped)
+    assert results.empty == {"mined-1": stopped["mining"]["stopped"]}
+
+
+def test_uncommitted_code_is_told(toy_params: Params) -> None:
+    make_everything()
+    path = layout.run("mined-2") / LOG
+    log = read_json(path)
+    write_json(path, {**log, "student": {**log["student"], "git_commit": "c0ffee" * 6 + "beef+"}})
+    assert "code c0ffeec0ffee+ (+: with changes that were not committed)" in written(toy_params)[1]
+    assert [commit(text) for text in ("unknown", "c0ffee" * 7)] == ["unknown", "c0ffeec0ffee"]
+
+
+def test_parameters_that_differ_come_first_and_all_are_folded(toy_params: Params) -> None:
+    make_everything()
+    SCHEMA.parent.mkdir(exist_ok=True)
+    write_json(SCHEMA, {"default": {**toy_params.recipe, "teacher": "dlib-resnet"}})
+    page = written(toy_params)[1]
+    assert re.search(r'<th scope="row">teacher</th><td>&#34;toy&#34;</td>', page)
+    unfolded = re.sub(r"<details>.*?</details>", "", page, flags=re.S)
+    assert "shrinkage" in page and "shrinkage" not in unfolded
+    write_json(SCHEMA, {"default": toy_params.recipe})
+    assert "All are as they come with Facestill." in written(toy_params)[1]
 
 
 def test_photographs_of_people_are_told_on_the_page(toy_params: Params) -> None:
@@ -85,7 +178,7 @@ def test_photographs_of_people_are_told_on_the_page(toy_params: Params) -> None:
     write_json(path, {**log, "student": {**log["student"], "real_faces": "staff, who agreed"}})
     summary, page = written(toy_params)
     assert summary["student"]["real_faces"] == {"staff, who agreed": 0}
-    assert "none, but others before it did" in page
+    assert "runs before it saw photographs of people, too" in page
     assert "<b>Trained on photographs of real people</b>, as params.yaml allows: staff, who" in page
 
 
@@ -132,9 +225,21 @@ def test_empty_mined_rounds_and_missing_pairs(toy_params: Params) -> None:
     summary, page = written(toy_params)
     assert "pairs" not in summary
     assert summary["num_faces"]["mined-1"]["rows"] == 0
-    assert "no mined face to show" in page
+    assert 'id="mined"' not in page and page.count("mined-1 is empty") == 3
+    assert "This is not mining." in page and "Mining found nothing to gain" in first_screen(page)
     rows = table("training.csv")
     assert {row["run"] for row in rows} == {"start"}
+
+
+def test_a_second_report_is_the_same_page(toy_params: Params) -> None:
+    make_everything()
+    make_costs()
+    first = written(toy_params)
+    for stage in ("report", "embed@elsewhere"):  # its own cost, and what this run is not made of
+        line = json.dumps({"stage": stage, "seconds": 9.0, "rows": None})
+        (layout.COSTS / f"{stage}.jsonl").write_text(line + "\n")
+    assert written(toy_params) == first
+    assert set(first[0]["seconds"]) == {"render@pool", "embed@pool", "gap@pool", "total"}
 
 
 def test_curves_as_files(toy_params: Params) -> None:
@@ -226,16 +331,15 @@ def test_photographs_are_shown_only_of_the_folder_that_was_measured(
     def shown(folder: str | None) -> dict[str, Any]:
         return mistake_section(results, replace(toy_params, verify=Verify(folder, None)))
 
-    assert "no folder of photographs is named" in shown(None)["why_not"]
+    assert shown(None) == {"found": None, "why_not": None}
     assert "cannot be opened" in shown("elsewhere")["why_not"]
     section = shown("album")
     assert not section["why_not"]
     assert all(len(section[kind]) == NUM_SHOWN for kind in ("match", "non"))
     assert all(uri.startswith("data:image/webp") for _, uri in section["match"])
     Path("album/images/30.png").write_bytes(Path("album/images/31.png").read_bytes())
-    assert shown("album") == {
-        "why_not": "the folder under verify: pairs, or aligner, was changed since"
-    }
+    changed = "it, or aligner, was changed since it was measured"
+    assert shown("album") == {"found": None, "why_not": changed}
 
 
 def test_drift_of_other_faces_is_refused(toy_params: Params) -> None:

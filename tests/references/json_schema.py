@@ -14,7 +14,7 @@ LIMITS = {
     "minimum": operator.ge, "exclusiveMinimum": operator.gt, "maximum": operator.le,
     "exclusiveMaximum": operator.lt,
 }  # fmt: skip
-NO_RULE = {"description", "$defs", "$schema"}
+NO_RULE = {"description", "default", "$defs", "$schema"}
 
 
 def fits(value: Any, schema: dict[str, Any], root: dict[str, Any] | None = None) -> bool:

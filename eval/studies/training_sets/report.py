@@ -20,7 +20,8 @@ from eval.attributes.coverage import FaceSet
 from eval.benchmarks.base import Protocol
 from eval.photos.embedding import Kept
 from eval.photos.models import Model, load_model
-from eval.photos.verification import Verification, people_known, verify_models
+from eval.photos.verification import Verification, verify_models
+from eval.scoring.metrics import people_known
 from eval.studies.fair_distillation.report import student_facts
 from eval.studies.fair_distillation.spreads import Figures, difference, over_seeds
 from eval.studies.training_sets.beside import (

@@ -18,6 +18,7 @@ from tests.conftest import ROOT
 from tests.fabricated_runs import make_costs, make_drift, make_everything
 
 PHONE, DESK = 360, 1280
+MOST_BYTES = 1 << 20  # of a page whose faces are noise, which takes the most
 LEAST_CONTRAST = 4.5  # WCAG 2.2, 1.4.3
 
 # The contrast of every text with the nearest opaque background behind it; the worst first.
@@ -64,6 +65,13 @@ FACTS = {
     "stuck": "[...document.querySelectorAll('main *')].filter(e => e.tabIndex < 0 && "
     "getComputedStyle(e).overflowX === 'auto' && e.scrollWidth > e.clientWidth + 1).length",
     "contrasts": CONTRASTS,
+    # A reader meets these before the first section.
+    "first": "['behind', 'why'].map(id => document.getElementById(id).getBoundingClientRect().top)",
+    # What a face strip shows: by the heads above it, or by its own caption.
+    "captions": "[...document.querySelectorAll('.sides figcaption')].filter("
+    "c => c.checkVisibility()).length",
+    "heads": "[...document.querySelectorAll('.sides.head span')].filter("
+    "s => s.checkVisibility()).length",
     "language": "document.documentElement.lang",
 }
 
@@ -100,6 +108,7 @@ def test_the_page_reads_well(page: Path, tmp_path: Path, width: int, dark: bool)
     assert {url.partition(":")[0] for url in found["requests"]} <= {"file", "data"}
     assert [url for url in found["requests"] if url.startswith("file:")] == [page.as_uri()]
     assert found["width"] <= width  # nothing to scroll to on the right
+    assert page.stat().st_size < MOST_BYTES
     assert found["images"] > 30 and found["broken"] == []
     assert (found["mute"], found["scopeless"], found["nowhere"], found["twice"]) == (0, 0, 0, 0)
     assert found["stuck"] == 0
@@ -109,6 +118,8 @@ def test_the_page_reads_well(page: Path, tmp_path: Path, width: int, dark: bool)
     assert found["landmarks"] == ["header", "nav", "main", "footer"]
     assert found["contrasts"][0][0] >= LEAST_CONTRAST, found["contrasts"]
     assert found["language"] == "en"
+    assert max(found["first"][: 1 if width == PHONE else 2]) < 800
+    assert (found["captions"] > 0, found["heads"] > 0) == (width == PHONE, width == DESK)
 
 
 @needs_chromium

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
 from manifests.core.parsing import parse
-from manifests.params import SCHEMA, main
+from manifests.params import main
 from manifests.settings.objectives import TERMS
 from manifests.settings.params import Params, read_yaml
 from manifests.settings.presets import merged
-from manifests.settings.schema import comments_of, schema_of
+from manifests.settings.schema import SCHEMA, comments_of, schema_of
 from tests.conftest import ROOT
 from tests.references.json_schema import fits
 

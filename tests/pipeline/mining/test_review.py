@@ -14,7 +14,8 @@ from pipeline.mining.regions import Decision
 from pipeline.mining.review import LISTED, mining_facts, review
 from tests.pipeline.mining.toys import SETTINGS, pool, region
 
-REGIONS = [region(0, 0.2), region(1, 0.5, faces=25, hard=True), region(2, 0.3)]
+HARD = replace(region(1, 0.5, faces=25, hard=True), shrunken_gap=0.45)
+REGIONS = [region(0, 0.2), HARD, region(2, 0.3)]
 LINKS = {"gaps": "start", "student_sha256": "ab" * 32}
 ROUND = {"round": "mined-1", "rows": 5, "digest": "0123456789abcdef" * 4}
 
@@ -58,10 +59,11 @@ def test_text_of_a_mined_round() -> None:
         "1 of 3 regions are significantly worse: gap 0.500, all 0.300; expected gain 0.0500",
         "3 mined of 2 parents, 2 of the prior, 3 near-duplicates rejected; spread 0.988, "
         "shift 0.123 of the pool's",
-        "region  probe faces  gap    95 % interval   p        children",
-        "     1           25  0.500  [0.480, 0.520]  1.0e-03         3  hard",
-        "     2           50  0.300  [0.280, 0.320]  5.0e-01         0",
-        "     0           50  0.200  [0.180, 0.220]  5.0e-01         0",
+        "regions of mined-1, by their gap pulled towards the mean of all (shrinkage 4):",
+        "region  probe faces  mean gap  pulled  95 % interval   p        children",
+        "     1           25     0.500   0.450  [0.480, 0.520]  1.0e-03         3  hard",
+        "     2           50     0.300   0.300  [0.280, 0.320]  5.0e-01         0",
+        "     0           50     0.200   0.200  [0.180, 0.220]  5.0e-01         0",
     ]
 
 
