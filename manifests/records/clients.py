@@ -70,6 +70,12 @@ class ClientRecord:
         if not path.is_file():
             raise InputError(f"{path}: no such file; make it with `facestill export RUN --for …`")
         values = read_foreign_json(path, LARGEST, "export the run again")
+        version = values.get("schema_version") if isinstance(values, dict) else None
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"{path}: schema version {str(version)[:20]}, this code reads {SCHEMA_VERSION}; "
+                "export the run again"
+            )
         record: ClientRecord = parse(cls, values, str(path))
         for name, file in record.files.items():
             own = folder / name

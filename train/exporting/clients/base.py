@@ -41,7 +41,7 @@ class Feed:
     layout: str = "nchw"  # or nhwc
     open_batch: bool = False  # any number of faces, or one
 
-    def of(self, crops: Crops) -> list[Float[np.ndarray, "face _ _ _"]]:
+    def of(self, crops: Crops) -> list[Float[np.ndarray, "_ _ _ _"]]:
         """Crops as the client hands them on: all at once, or face by face."""
         numbers = (crops.astype(np.float32) - self.mean) / self.scale
         laid_out = numbers.transpose(0, 3, 1, 2) if self.layout == "nchw" else numbers
@@ -82,7 +82,9 @@ class Fed(nn.Module):
         self.register_buffer("down", taken)
         self.register_buffer("across", torch.cat(views, dim=1))
 
-    def forward(self, fed: Float[Tensor, "face _ _ _"]) -> Float[Tensor, "face width"]:
+    def forward(self, fed: Tensor) -> Tensor:
+        """Embeddings (face x width) of crops as the client hands them on. No shapes are checked:
+        they are no numbers while the network is traced."""
         pictures = fed if self.feed.layout == "nchw" else fed.permute(0, 3, 1, 2)
         beside = self.down @ (pictures @ self.across)  # views side by side
         views = torch.cat(beside.split(self.size, dim=3)) if self.num_views > 1 else beside

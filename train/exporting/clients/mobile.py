@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import io
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -65,9 +66,10 @@ def files(fed: Fed, quantise: Quantise | None, _: Declare) -> Files:
 
 
 def run(path: Path) -> Embed:
-    module = importlib.import_module("ai_edge_litert.interpreter")
-    interpreter = module.Interpreter(str(path), num_threads=1)
-    interpreter.allocate_tensors()
+    with _quiet():
+        module = importlib.import_module("ai_edge_litert.interpreter")
+        interpreter = module.Interpreter(str(path), num_threads=1)
+        interpreter.allocate_tensors()
     (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def embedded(fed: np.ndarray) -> np.ndarray:
@@ -84,15 +86,18 @@ def run(path: Path) -> Embed:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The converter draws its progress, and its libraries warn of each other."""
-    disabled = logging.root.manager.disable
+    """The converter draws its progress, and its libraries in C++ warn of each other."""
+    disabled, stderr = logging.root.manager.disable, os.dup(2)
     logging.disable(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            with contextlib.redirect_stderr(io.StringIO()):
-                yield
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+            yield
     finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
         logging.disable(disabled)
 
 
