@@ -33,6 +33,7 @@ from manifests.records.exports import FLOAT, INT8, LATENCY, Export
 from pipeline.arrays.frames import ARCFACE112
 from pipeline.arrays.landmarks import ARCFACE5
 from tests.clients import picture, rows_of_the_student
+from tests.conftest import ROOT
 from tests.exports import RUN
 from tests.train.exporting.toys import FILES, OUT, command
 from train.checkpoint import load_student
@@ -257,3 +258,9 @@ def test_the_page_lays_eyes_where_the_student_has_them() -> None:
     (eyes,) = re.findall(r"EYES = (\[.*?\]\]);", web.CLIENT.page.read_text())
     wanted = ARCFACE5.inside(ARCFACE112)[:2]
     np.testing.assert_allclose(json.loads(eyes), wanted, atol=1e-3)
+
+
+def test_the_page_asks_for_the_runtime_that_it_is_tried_with() -> None:
+    assert web.CLIENT.page is not None
+    (version,) = re.findall("npm/(onnxruntime-web@[0-9.]+)/dist", web.CLIENT.page.read_text())
+    assert version in (ROOT / "Makefile").read_text()

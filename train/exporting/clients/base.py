@@ -69,8 +69,8 @@ class Fed(nn.Module):
         if card.frame != ARCFACE112.name or card.metric != COSINE:
             raise InputError(
                 f"the student looks at {card.frame} and compares by {card.metric}; clients cut "
-                f"{ARCFACE112.name} and compare by cosine: train one that does, or take {PICTURES} "
-                "as student.onnx does"
+                f"{ARCFACE112.name} and compare by cosine: train one that does, or feed "
+                "student.onnx as docs/MODELS.md says"
             )
         self.network, self.feed = contiguous(network), feed
         self.width, self.size, self.num_views = card.embedding_width, card.input_size, 1

@@ -16,6 +16,7 @@ import numpy as np
 from train.exporting.clients.base import Client, Crops, Embed, Feed
 
 SNIPPET = """\
+import cv2
 from insightface.app import FaceAnalysis
 from insightface.model_zoo import get_model
 

@@ -16,15 +16,17 @@ from train.exporting.clients.base import Client, Crops, Embed, Feed
 SNIPPET = """\
 import cv2
 
+image = cv2.imread("photograph.jpg")
+detector = cv2.FaceDetectorYN.create("yunet.onnx", "", image.shape[1::-1])  # of OpenCV's zoo
 recognizer = cv2.FaceRecognizerSF.create("student.onnx", "")
-_, faces = detector.detect(image)  # cv2.FaceDetectorYN, with OpenCV's YuNet
-one = recognizer.feature(recognizer.alignCrop(image, faces[0])).copy()
-score = recognizer.match(one, other, cv2.FaceRecognizerSF_FR_COSINE)
+_, faces = detector.detect(image)
+embedding = recognizer.feature(recognizer.alignCrop(image, faces[0])).copy()
 """
 NOTES = """\
 Without FaceRecognizerSF: `cv2.dnn.readNetFromONNX`, fed by `cv2.dnn.blobFromImage(crop, 1,
 (112, 112), (0, 0, 0), swapRB=True)`. `feature` may hand out memory that its next call writes to:
-keep a copy. The threshold of OpenCV's SFace (0.363) means nothing here."""
+keep a copy. `recognizer.match(one, other)` is the cosine. The threshold of OpenCV's SFace (0.363)
+means nothing here."""
 
 
 def run(path: Path) -> Embed:
