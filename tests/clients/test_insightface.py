@@ -50,6 +50,7 @@ def write_detector(path: Path, points: np.ndarray) -> None:
     write_constant(path, outputs, (1, 3, SIDE, SIDE), of_pictures=False)
 
 
+@pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning")  # its own, by skimage
 def test_face_analysis_gives_faces_the_students_embedding(inside: Path, tmp_path: Path) -> None:
     app = pytest.importorskip("insightface.app")
     align = pytest.importorskip("insightface.utils.face_align")

@@ -63,6 +63,9 @@ class Feed:
 class Fed(nn.Module):
     """A student behind what a client does to a face's crop."""
 
+    down: Tensor  # target x source pixels
+    across: Tensor  # source x target pixels of each view
+
     def __init__(self, network: nn.Module, card: StudentCard, feed: Feed) -> None:
         """Raises InputError for a student that is aligned or compared otherwise than by clients."""
         super().__init__()
@@ -87,7 +90,7 @@ class Fed(nn.Module):
         they are no numbers while the network is traced."""
         pictures = fed if self.feed.layout == "nchw" else fed.permute(0, 3, 1, 2)
         beside = self.down @ (pictures @ self.across)  # views side by side
-        views = torch.cat(beside.split(self.size, dim=3)) if self.num_views > 1 else beside
+        views = torch.cat(torch.split(beside, self.size, dim=3)) if self.num_views > 1 else beside
         if self.feed.normalisation != "in-graph":  # weights of a pixel sum to 1: the order is free
             views = views * self.feed.scale + self.feed.mean
         rows: Tensor = self.network(views)

@@ -32,9 +32,8 @@ NOTES = """\
 Kotlin above; in Python: `ai_edge_litert.interpreter.Interpreter`. The face is cut as everywhere
 here: five points, or two eyes, brought to the template of the model card."""
 FEED = Feed(layout="nhwc")
-
-
-NO_QUANTISING = [  # what has no kernel of 8 bits as it is used here, and what others hand over
+# What has no kernel of 8 bits as it is used here, and what others hand over.
+NO_QUANTISING: list[dict[str, object]] = [
     {"regex": ".*", "operation": name, "algorithm_key": "no_quantize", "op_config": {}}
     for name in ("BATCH_MATMUL", "INPUT", "OUTPUT")
 ]
