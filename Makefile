@@ -7,7 +7,7 @@ PAIRS ?=
 NAME ?=
 SIZE ?=
 
-.PHONY: help setup repro toy study test kernels check docs bench scale campaign mining identities speedrun objectives clean
+.PHONY: help setup repro toy study test clients kernels check docs bench scale campaign mining identities speedrun objectives clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,20 @@ study: setup ## a study beside the flow -> reports/studies/NAME.json, index.html
 PYTEST := python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: setup ## every test
 	OMP_NUM_THREADS=1 $(PYTEST)
+
+# What runs a student elsewhere, a gigabyte: in an environment of its own, which stands on .venv.
+# Without npm the page for browsers is not tried.
+clients: .venv-clients/.installed ## an exported student by InsightFace, LiteRT and a browser themselves
+	OMP_NUM_THREADS=1 .venv-clients/bin/python -m pytest tests/clients
+
+.venv-clients/.installed: requirements-clients.lock .venv/.installed
+	$(PYTHON) -m venv .venv-clients
+	.venv/bin/python -c "import site; print('import site; site.addsitedir(%r)' % site.getsitepackages()[0])" \
+		> "$$(.venv-clients/bin/python -c 'import site; print(site.getsitepackages()[0])')/below.pth"
+	.venv-clients/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-clients.lock
+	if command -v npm >/dev/null; then npm install --silent --no-save --ignore-scripts \
+		--prefix .venv-clients onnxruntime-web@1.30.0; fi
+	touch $@
 
 # Tolerances must hold with the arithmetic of other CPUs. A CPU without AVX-512 runs the second as
 # the third.

@@ -27,7 +27,8 @@ tests of several packages are made of:
     teams             teams with a git and DVC repository each
     process_costs     commands in processes of their own, and the time and memory they took
 
-bench/ measures, campaign/ kills and damages, experiments/ takes hours; `make help` names them.
+clients/ asks other runtimes for a student's embeddings, bench/ measures, campaign/ kills and
+damages, experiments/ takes hours; `make help` names them.
 """
 
 from manifests.core.waiting import wait_briefly

@@ -6,11 +6,12 @@ No driver is needed: the protocol is JSON over a websocket, which tornado speaks
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import json
 import shutil
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Tab:
         self.complaints: list[str] = []  # of the console, and exceptions
         self.requests: list[str] = []
         self.loaded = False
+        self.stands_for: Mapping[str, Path] = {}  # {beginning of an address: folder}
 
     async def send(self, method: str, **params: Any) -> Any:
         """The result of a command."""
@@ -66,8 +68,9 @@ class Tab:
                 "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code
             )
 
-    async def open(self, page: Path, *, width: int, dark: bool) -> None:
-        """Loads a file at this width in CSS pixels."""
+    async def open(self, page: Path | str, *, width: int, dark: bool) -> None:
+        """Loads a file, or an address of `serve`, at this width in CSS pixels."""
+        address = page if isinstance(page, str) else page.resolve().as_uri()
         for domain in ("Page", "Runtime", "Log", "Network"):
             await self.send(f"{domain}.enable")
         await self.send(
@@ -77,9 +80,33 @@ class Tab:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.send("Emulation.setEmulatedMedia", features=[scheme])
         self.complaints, self.requests, self.loaded = [], [], False
-        await self.send("Page.navigate", url=page.resolve().as_uri())
+        await self.send("Page.navigate", url=address)
         while not self.loaded:
             await self._message()
+
+    async def serve(self, folders: Mapping[str, Path]) -> None:
+        """From now on files of `folders`, {beginning of an address: folder}, are what the network
+        gives, and it gives nothing else."""
+        self.stands_for = folders
+        await self.send("Fetch.enable", patterns=[{"urlPattern": "http*"}])
+
+    async def _answer(self, request: str, address: str) -> None:
+        """To a request that waits for it; what the browser says to that is not waited for."""
+        plain = address.partition("?")[0]
+        found = [
+            folder / plain.removeprefix(start)
+            for start, folder in self.stands_for.items()
+            if plain.startswith(start)
+        ]
+        answer: dict[str, Any] = {"requestId": request, "errorReason": "AddressUnreachable"}
+        if found and found[0].is_file():
+            header = {"name": "Access-Control-Allow-Origin", "value": "*"}
+            body = base64.b64encode(found[0].read_bytes()).decode()
+            answer = {"requestId": request, "responseCode": 200, "responseHeaders": [header]}
+            answer["body"] = body
+        method = "Fetch.fulfillRequest" if "body" in answer else "Fetch.failRequest"
+        command = {"id": next(self.numbers), "method": method, "params": answer}
+        await self.socket.write_message(json.dumps(command))
 
     async def close(self) -> None:
         self.socket.close()
@@ -92,6 +119,9 @@ class Tab:
             raise RuntimeError("the browser has gone")
         message: dict[str, Any] = json.loads(raw)
         self._note(message.get("method", ""), message.get("params", {}))
+        if message.get("method") == "Fetch.requestPaused":
+            asked = message["params"]
+            await self._answer(asked["requestId"], asked["request"]["url"])
         return message
 
     def _note(self, method: str, params: dict[str, Any]) -> None:

@@ -82,28 +82,33 @@ def to_onnx(network: nn.Module, input_size: int, pixels: str) -> Any:
     Input `pictures`: batch x 3 x height x width, all but the 3 open; `pixels` is its type.
     The proto holds nothing of where and when it was made, so that one network gives one file.
     """
-    require_packages()
     height, width = EXAMPLE_SIDES
     example = torch.zeros(2, 3, height, width, dtype=DTYPES[pixels])
-    open_sides = {
-        0: torch.export.Dim("batch"),
-        2: torch.export.Dim("height"),
-        3: torch.export.Dim("width"),
-    }
-    module = WithPreprocessing(network, input_size).eval()
+    open_lengths = {0: "batch", 2: "height", 3: "width"}
+    model = traced(WithPreprocessing(network, input_size), example, open_lengths)
+    return anonymous(taking_none(model))
+
+
+def traced(module: nn.Module, example: Tensor, open_lengths: Mapping[int, str]) -> Any:
+    """The ModelProto of a module from one tensor to embeddings, as torch's exporter makes it.
+
+    `open_lengths`: {axis of the input: its name}; the others are those of `example`.
+    """
+    require_packages()
+    open_axes = {axis: torch.export.Dim(name) for axis, name in open_lengths.items()}
     with _quiet_exporter():
         program = torch.onnx.export(
-            module,
+            module.eval(),
             (example,),
             dynamo=True,
             external_data=False,
             verbose=False,
             input_names=[PICTURES],
             output_names=[EMBEDDINGS],
-            dynamic_shapes=(open_sides,),
+            dynamic_shapes=(open_axes or None,),
         )
     assert program is not None
-    return anonymous(taking_none(program.model_proto))
+    return program.model_proto
 
 
 def taking_none(model: Any) -> Any:

@@ -67,10 +67,13 @@ def dynamic_int8(model: Any) -> Any:
 
 
 def kept_float(model: Any) -> list[str]:
-    """Names of the nodes that stay float: the first convolution and the last product."""
-    convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
-    products = [node.name for node in model.graph.node if node.op_type in PRODUCTS]
-    return convolutions[:1] + products[-1:]
+    """Names of the nodes that stay float: the first convolution and what stands before it, which
+    are pixels, and the last product."""
+    nodes = list(model.graph.node)
+    first = next((at for at, node in enumerate(nodes) if node.op_type == "Conv"), -1)
+    products = [node.name for node in nodes if node.op_type in PRODUCTS]
+    before = [node.name for node in nodes[: first + 1] if node.op_type in OPERATORS]
+    return list(dict.fromkeys([*before, *products[-1:]]))
 
 
 def _ranges(path: Path, batches: Batches) -> Any:
