@@ -27,6 +27,7 @@ from manifests.stores.rounds import open_round
 from pipeline import adopt
 from pipeline.adopt import adopt_round, main
 from pipeline.adoption.crops import AdoptJob, moved
+from pipeline.adoption.image_sets import Wanted
 from pipeline.arrays.align import Face, crop_photograph
 from pipeline.arrays.frames import ARCFACE112, WIDE, Frame, to_frame
 from pipeline.arrays.landmarks import ARCFACE5, SCHEMES
@@ -120,7 +121,7 @@ class TestBytes:
             adopted(params)
         shutil.copytree(SET, "elsewhere")
         with shards_done(AdoptJob) as done:
-            adopt_round("digi", Path("elsewhere"), ALIGNED, params, Workers(1))
+            adopt_round("digi", Wanted(Path("elsewhere")), ALIGNED, params, Workers(1))
         assert done == [2]
         assert folder_hashes(layout.faces("digi")) == wanted
         with shards_done(AdoptJob) as done:
