@@ -111,7 +111,9 @@ def _require_no_photographs(images: ImageSet) -> None:
 
 def _require_cut(images: ImageSet, frame: Frame, params: Params) -> None:
     aligner = load_aligner(params.aligner, layout.WEIGHTS)
-    reason = misplaced(aligner, frame, images.names, images.source.picture)
+    packed = images.source.places() is None  # they are read quickly in their own order alone
+    names = images.in_their_order if packed else images.names
+    reason = misplaced(aligner, frame, names, images.source.picture)
     if reason is not None:
         raise InputError(f"{images.root}: {reason}; leave the frame out to detect faces")
 

@@ -55,6 +55,12 @@ class ImageSet:
     def root(self) -> Path:
         return self.source.root
 
+    @property
+    def in_their_order(self) -> tuple[str, ...]:
+        """The names in that of their source."""
+        kept = {*self.names}
+        return tuple(filter(kept.__contains__, self.source.names))
+
     @cached_property
     def digest(self) -> str:
         """sha256 over the sorted hashes of all images."""

@@ -31,9 +31,9 @@ def write_listing(images: ImageSet, work: Path) -> None:
 
 def _copied(images: ImageSet, path: Path) -> dict[str, Place]:
     places: dict[str, Place] = {}
-    kept, end = set(images.names), 0
+    end = 0
     with replacing(path) as scratch, scratch.open("wb") as file:
-        for name in filter(kept.__contains__, images.source.names):
+        for name in images.in_their_order:
             data = images.source.read(name)
             file.write(data)
             places[name] = (0, end, len(data))

@@ -13,6 +13,7 @@ from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from manifests.core.errors import Faults, InputError
@@ -28,8 +29,8 @@ from manifests.photographs.sources.base import (
 
 IMAGES = ("image", "img", "face", "picture", "photo", "jpg", "png", "webp")  # the surest first
 BYTES = "bytes"  # of an image, beside its path
-AT_ONCE = 16  # images that are held
-LABELS_AT_ONCE = 4096
+AT_ONCE = 1  # images that are held: few bytes may claim that many large ones
+LABELS_AT_ONCE, MOST_TEXT = 256, 1024  # rows; bytes of a text
 LEAST_BYTES = 16  # of a file, a row: less than any image has
 # Of a stranger's footer, which is taken apart before anything can be looked at.
 MOST_STRING, MOST_ITEMS = 16 << 20, 1 << 20
@@ -50,9 +51,11 @@ class Table:
         return sum(self.groups)
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def _open(path: Path, texts: Sequence[str] = ()) -> pq.ParquetFile:
+    """`texts` are columns whose values are held once each, however many rows have them."""
     return pq.ParquetFile(
         path,
+        read_dictionary=list(texts),
         thrift_string_size_limit=MOST_STRING,
         thrift_container_size_limit=MOST_ITEMS,
         buffer_size=1 << 20,  # else a column's part of a row group is read whole
@@ -88,24 +91,17 @@ class ParquetImages(ImageCollection):
 
     def read(self, name: str) -> bytes:
         table, row = self.rows[name]
-        try:
-            data = self._value(table, row)
-        except BROKEN as error:
-            raise _refused(table.path, error) from None
-        if not isinstance(data, bytes):
+        if self._reading is None or not self._reading.comes_to(table, row):
+            self._reading = _Reading(table, row)
+        value = self._reading.value(row)
+        size = len(value.as_buffer()) if value.is_valid else 0
+        if not size:
             raise InputError(
                 f"{self.where(name)}: it has no bytes; write the set with its images in it"
             )
-        if len(data) > MOST_BYTES:
-            raise InputError(
-                f"{self.where(name)}: {len(data)} bytes, an image may have {MOST_BYTES}"
-            )
-        return data
-
-    def _value(self, table: Table, row: int) -> Any:
-        if self._reading is None or not self._reading.comes_to(table, row):
-            self._reading = _Reading(table, row)
-        return self._reading.value(row)
+        if size > MOST_BYTES:
+            raise InputError(f"{self.where(name)}: {size} bytes, an image may have {MOST_BYTES}")
+        return bytes(value.as_buffer())
 
 
 @final
@@ -116,8 +112,9 @@ class _Reading:
         starts = np.cumsum([0, *table.groups])
         group = int(np.searchsorted(starts, row, "right")) - 1
         self.table, self.start = table, int(starts[group])
-        self.values: list[Any] = []
+        self.values: Sequence[Any] = ()
         self.batches = _batches(table, group)
+        self.fault: InputError | None = None
 
     def comes_to(self, table: Table, row: int) -> bool:
         """Whether a row is here or among the next ones."""
@@ -125,22 +122,28 @@ class _Reading:
         return table is self.table and self.start <= row < end
 
     def value(self, row: int) -> Any:
-        while row >= self.start + len(self.values):
-            self.start += len(self.values)
-            self.values = next(self.batches, [])
-            if not self.values:
-                raise ValueError(f"row {row} is missing")
+        """Raises InputError, and the same from then on: nothing behind a broken page is found."""
+        try:
+            while self.fault is None and row >= self.start + len(self.values):
+                self.start += len(self.values)
+                self.values = next(self.batches)
+        except StopIteration:
+            self.fault = InputError(f"{self.table.path}: ends before row {row}; bring it whole")
+        except BROKEN as error:
+            self.fault = _refused(self.table.path, error)
+        if self.fault is not None:
+            raise self.fault
         return self.values[row - self.start]
 
 
-def _batches(table: Table, group: int) -> Iterator[list[Any]]:
+def _batches(table: Table, group: int) -> Iterator[Sequence[Any]]:
     with _open(table.path) as file:
         groups = [*range(group, len(table.groups))]
         for batch in file.iter_batches(AT_ONCE, groups, [table.image], use_threads=False):
             column = batch.column(0)
             if pa.types.is_struct(column.type):
-                column = column.field(0)  # null where the struct is: its bytes are null then too
-            yield column.to_pylist()
+                column = column.flatten()[0]  # null where the struct is
+            yield column
 
 
 def open_images(path: Path, fields: Fields) -> ParquetImages:
@@ -154,8 +157,8 @@ def open_images(path: Path, fields: Fields) -> ParquetImages:
             try:
                 with _open(own) as file:
                     table = _table(own, prefix, file, fields)
-                    labels += _labels(table, file)
-                    tables.append(table)
+                labels += _labels(table)
+                tables.append(table)
             except BROKEN as error:
                 raise _refused(own, error) from None
     faults.raise_any()
@@ -205,23 +208,33 @@ def _is_image(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
-def _labels(table: Table, file: pq.ParquetFile) -> Iterator[Label]:
+def _labels(table: Table) -> Iterator[Label]:
     """Who is on the image of each row. Raises InputError for what says nobody."""
     if table.identity is None:
         yield from (None for _ in range(table.num_rows))
         return
-    kind = file.schema_arrow.field(table.identity).type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    if not (texts or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        raise InputError(
-            f"{table.path}: column {table.identity} is of type {str(kind)[:40]}; who it is is a "
-            "number or a text: say --identity NAME"
-        )
+    with _open(table.path, [table.identity]) as file:
+        kind = file.schema_arrow.field(table.identity).type
+        texts = pa.types.is_dictionary(kind) and _is_text(kind.value_type)
+        if not (texts or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            raise InputError(
+                f"{table.path}: column {table.identity} is of type {str(kind)[:40]}; who it is is "
+                "a number or a text: say --identity NAME"
+            )
+        yield from _values(table, file, texts=texts)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _values(table: Table, file: pq.ParquetFile, *, texts: bool) -> Iterator[Label]:
     row = 0
     for batch in file.iter_batches(LABELS_AT_ONCE, columns=[table.identity], use_threads=False):
-        for value in batch.column(0).to_pylist():
+        column = batch.column(0)
+        if texts and (pc.max(pc.binary_length(column.dictionary)).as_py() or 0) > MOST_TEXT:
+            raise InputError(f"{table.path}: {table.identity} of more than {MOST_TEXT} bytes")
+        for value in column.to_pylist():
             try:
                 yield parse_label(value)
             except InputError as error:
