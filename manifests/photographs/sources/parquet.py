@@ -157,8 +157,9 @@ def open_images(path: Path, fields: Fields) -> ParquetImages:
             try:
                 with _open(own) as file:
                     table = _table(own, prefix, file, fields)
-                labels += _labels(table)
                 tables.append(table)
+                _require_alike(table, tables[0])
+                labels += _labels(table)
             except BROKEN as error:
                 raise _refused(own, error) from None
     faults.raise_any()
@@ -173,15 +174,24 @@ def _table(path: Path, prefix: str, file: pq.ParquetFile, fields: Fields) -> Tab
     groups = tuple(footer.row_group(at).num_rows for at in range(footer.num_row_groups))
     if min(groups, default=0) < 0 or sum(groups) != footer.num_rows:
         raise InputError(f"{path}: its row groups do not have the rows that it claims")
-    if footer.num_rows > size // LEAST_BYTES:
-        raise InputError(f"{path}: claims {footer.num_rows:,} images in {size:,} bytes")
     schema = file.schema_arrow
     known = [name for name in schema.names if schema.names.count(name) == 1]
     image = _image(path, schema, known, fields)
+    if footer.num_rows > size // LEAST_BYTES:
+        raise InputError(f"{path}: claims {footer.num_rows:,} images in {size:,} bytes")
     identity = pick_identity([name for name in known if name != image], fields.identity, path)
     kind = schema.field(image).type
     column = f"{image}.{BYTES}" if pa.types.is_struct(kind) else image
     return Table(path, prefix, column, identity, groups)
+
+
+def _require_alike(table: Table, first: Table) -> None:
+    if (table.image, table.identity) != (first.image, first.identity):
+        raise InputError(
+            f"{table.path}: images are in {table.image} and who it is in {table.identity}, in "
+            f"{first.path.name} in {first.image} and {first.identity}; adopt them one by one, or "
+            "say --image NAME and --identity NAME"
+        )
 
 
 def _image(path: Path, schema: pa.Schema, known: Sequence[str], fields: Fields) -> str:
@@ -213,19 +223,17 @@ def _labels(table: Table) -> Iterator[Label]:
     if table.identity is None:
         yield from (None for _ in range(table.num_rows))
         return
-    with _open(table.path, [table.identity]) as file:
+    with _open(table.path) as file:
         kind = file.schema_arrow.field(table.identity).type
-        texts = pa.types.is_dictionary(kind) and _is_text(kind.value_type)
-        if not (texts or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-            raise InputError(
-                f"{table.path}: column {table.identity} is of type {str(kind)[:40]}; who it is is "
-                "a number or a text: say --identity NAME"
-            )
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if not (texts or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise InputError(
+            f"{table.path}: column {table.identity} is of type {str(kind)[:40]}; who it is is a "
+            "number or a text: say --identity NAME"
+        )
+    with _open(table.path, [table.identity] if texts else ()) as file:
         yield from _values(table, file, texts=texts)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _values(table: Table, file: pq.ParquetFile, *, texts: bool) -> Iterator[Label]:
