@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, final
 
 from manifests.core.errors import InputError
-from manifests.photographs.images import MOST_BYTES, ImageFolder, ImageSource
+from manifests.photographs.images import MOST_BYTES, ImageSource
 from manifests.photographs.listing import list_files
 from manifests.photographs.names import is_safe
 
@@ -103,8 +103,8 @@ class Bytes:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            if not path.is_file():  # a pipe would be waited for
-                raise InputError(f"{path}: no such file")
+            if not path.is_file():
+                raise InputError(f"{path}: no such file")  # a pipe would be waited for
             self.file = path.open("rb", buffering=0)
             self.size = os.fstat(self.file.fileno()).st_size
         except OSError as error:
@@ -130,12 +130,15 @@ class Bytes:
 
 def open_files(path: Path, ending: str) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """A file, or all below a folder that end so, sorted; and what to put before the names of
-    their images. Raises InputError for none, and as `list_files` does."""
+    their images. They may be links, as in the cache of Hugging Face's hub. Raises InputError for
+    none, and as `list_files` does."""
     if path.is_file():
         return (path,), ("",)
     names = list_files(path, {ending}, f"{ending} files")
-    folder = ImageFolder(path)
-    return tuple(folder.find(name) for name in names), tuple(f"{name}/" for name in names)
+    for name in names:
+        if not (path / name).is_file():  # a pipe would be waited for
+            raise InputError(f"{path / name}: no file, or a link that leads to none; remove it")
+    return tuple(path / name for name in names), tuple(f"{name}/" for name in names)
 
 
 def parse_label(value: Any) -> Label:

@@ -39,7 +39,10 @@ def open_images(path: Path, fields: Fields) -> ImageRanges:
     if fields != AS_FOUND:
         raise InputError(f"rec:{path} has no --image and no --identity: its labels say who it is")
     record = path / "train.rec" if path.is_dir() else path
-    offsets = _offsets(record.with_suffix(".idx"))
+    index = record.with_suffix(".idx")
+    if not index.is_file():
+        raise InputError(f"{index}: no such file; it says where the images of {record} begin")
+    offsets = _offsets(index)
     found, faults = Named(), Faults(str(record))
     with Bytes(record) as file:
         for key in _images(file, offsets):
@@ -103,7 +106,9 @@ def _record(file: Bytes, key: int, offset: int) -> tuple[list[float], list[int]]
     try:
         parts = _parts(file, offset)
         start, size = parts[0], parts[1]
-        flag, label, _, _ = HEAD.unpack(file.at(start, min(size, HEAD.size)))
+        if size < HEAD.size:
+            raise InputError("it ends within its label")
+        flag, label, _, _ = HEAD.unpack(file.at(start, HEAD.size))
         if flag > MOST_LABELS:
             raise InputError(f"{flag} labels, at most {MOST_LABELS}")
         length = HEAD.size + 4 * flag
@@ -111,7 +116,7 @@ def _record(file: Bytes, key: int, offset: int) -> tuple[list[float], list[int]]
             raise InputError("it ends within its labels")
         labels = np.frombuffer(file.at(start + HEAD.size, 4 * flag), "<f4").tolist()
         return labels if flag else [label], [start + length, size - length, *parts[2:]]
-    except (InputError, struct.error) as error:
+    except InputError as error:
         text = str(error).removeprefix(f"{file.path}: ")
         raise InputError(f"{file.path}: record {key} at {offset}: {text}") from None
 

@@ -77,7 +77,7 @@ def members(file: Bytes) -> Iterator[Member]:
         else:
             size = int(fields.get("size", member.size))
             member = Member(fields.get("path", name or member.name), kind, member.offset, size)
-            if "GNU.sparse.major" in fields or "GNU.sparse.size" in fields:
+            if any(key.startswith("GNU.sparse.") for key in fields):
                 member = Member(member.name, b"S", member.offset, size)
             _require_inside(file, member)
             yield member
@@ -115,8 +115,8 @@ def _require_inside(file: Bytes, member: Member) -> None:
 
 def _number(digits: bytes) -> int | None:
     """As headers have them: in eights, or large ones as bytes behind a mark."""
-    if digits[:1] in (b"\x80", b"\xff"):
-        return int.from_bytes(digits, "big", signed=True) & ~(0x80 << 8 * (len(digits) - 1))
+    if digits[0] & 0x80:
+        return int.from_bytes(digits, "big") - (0x80 << 8 * (len(digits) - 1))
     text = digits.partition(b"\0")[0].strip()
     return int(text or b"0", 8) if all(48 <= digit < 56 for digit in text) else None
 
