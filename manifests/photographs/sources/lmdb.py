@@ -232,7 +232,7 @@ def spelled(pickle: bytes) -> tuple[int, int, Any]:
     for code, value, at in pickletools.genops(pickle):
         if code.name in IMAGE and found is None:
             start = (at or 0) + IMAGE[code.name]
-            found = start, len(value)
+            found = start, len(value or b"")
         elif code.name in LABEL:
             label = value
         elif code.name not in PASSED:
