@@ -219,9 +219,14 @@ def _image(file: Bytes, name: str, entry: Entry) -> tuple[int, int, Label]:
     try:
         start, size, label = spelled(file.at(entry.offset, entry.size))
         return entry.offset + start, size, parse_label(label)
-    except (InputError, ValueError) as error:
-        text = str(error).splitlines()[0][:200]
-        raise InputError(f"{file.path}: image {name}: {text}") from None
+    except ValueError as error:
+        text = str(error).splitlines()[0][:80]
+        raise InputError(
+            f"{file.path}: image {name}: no encoded image, and no pickle of one and its label "
+            f"({text}); unpack the set to a folder an identity"
+        ) from None
+    except InputError as error:
+        raise InputError(f"{file.path}: image {name}: {error}") from None
 
 
 def spelled(pickle: bytes) -> tuple[int, int, Any]:

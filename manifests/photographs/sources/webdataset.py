@@ -8,7 +8,7 @@ claims is held to the file's end and to the bounds here before anything is read.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -36,7 +36,7 @@ OTHERS = {b"1": "a hard link", b"2": "a link", b"3": "a device", b"4": "a device
 LABELS = ("cls", "json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """A file in a tar: where its bytes lie in it."""
 
@@ -46,12 +46,7 @@ class Member:
     size: int
 
 
-@dataclass
-class Sample:
-    """The members of one KEY."""
-
-    images: dict[str, Member] = field(default_factory=dict)  # by their endings
-    labels: dict[str, Member] = field(default_factory=dict)
+Sample = dict[str, Member]  # the members of one KEY, by their endings
 
 
 def members(file: Bytes) -> Iterator[Member]:
@@ -177,22 +172,25 @@ def _samples(file: Bytes, faults: Faults) -> dict[str, Sample]:
             folder, slash, base = member.name.removeprefix("./").rpartition("/")
             key, _, ending = base.partition(".")
             ending = ending.lower()
-            is_image = PurePosixPath(f"x.{ending}").suffix in ENDINGS
-            if member.kind == FOLDER or not key or not (is_image or ending in LABELS):
+            known = ending in LABELS or _is_image(ending)
+            if member.kind == FOLDER or not key or not known:
                 continue
             if member.kind != FILE:
                 what = OTHERS.get(member.kind, "of an unknown kind")
                 raise InputError(f"{file.path}: {member.name} is {what}; bring the file itself")
-            sample = samples.setdefault(folder + slash + key, Sample())
-            own = sample.images if is_image else sample.labels
-            if ending in own:
+            sample = samples.setdefault(folder + slash + key, {})
+            if ending in sample:
                 raise InputError(f"{file.path}: {member.name} comes twice; name them apart")
-            own[ending] = member
+            sample[ending] = member
     return samples
 
 
+def _is_image(ending: str) -> bool:
+    return PurePosixPath(f"x.{ending}").suffix in ENDINGS
+
+
 def _image(file: Bytes, key: str, sample: Sample, fields: Fields) -> Member | None:
-    images = sample.images
+    images = {ending: member for ending, member in sample.items() if _is_image(ending)}
     if fields.image is not None:
         return images.get(fields.image.lower())
     if len(images) > 1:
@@ -206,11 +204,11 @@ def _image(file: Bytes, key: str, sample: Sample, fields: Fields) -> Member | No
 def _label(file: Bytes, key: str, sample: Sample, fields: Fields) -> Label:
     wanted = fields.identity
     try:
-        if "cls" in sample.labels and wanted in (None, "cls"):
-            text = _text(file, sample.labels["cls"]).decode("utf-8").strip()
+        if "cls" in sample and wanted in (None, "cls"):
+            text = _text(file, sample["cls"]).decode("utf-8").strip()
             return parse_label(int(text) if text.lstrip("-").isdecimal() else text)
-        if "json" in sample.labels and wanted != "cls":
-            said: Any = parse_json(_text(file, sample.labels["json"]))
+        if "json" in sample and wanted != "cls":
+            said: Any = parse_json(_text(file, sample["json"]))
             known = [*said] if isinstance(said, dict) else []
             name = pick_identity(known, wanted, f"{file.path}: {key}.json")
             if name is not None:
