@@ -32,8 +32,6 @@ class Wanted:
     def open(self) -> ImageCollection:
         """Raises InputError for an unknown kind, and as that kind's `open_images` does."""
         backend = find_backend(sources, "kind of image set", self.kind)
-        if self.path == Path():
-            raise InputError(f"{self.kind}: expected {self.kind}:PATH")
         found: ImageCollection = backend.open_images(self.path, self.fields)
         return found
 

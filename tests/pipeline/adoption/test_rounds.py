@@ -216,7 +216,10 @@ class TestDetection:
         ({"--round": "../up"}, "a name has letters"),
         ({"--round": None}, "required: --round"),
         ({"": "zip:digiface"}, "unknown kind of image set 'zip'; valid names: folder"),
-        ({"": "folder:"}, "expected folder:DIR"),
+        ({"": "folder:"}, "expected KIND:PATH, as in folder:DIR"),
+        ({"": "folder:digiface", "--identity": "who"}, "has no --image and no --identity: folders"),
+        ({"": "hdf5:a.h5"}, "as `facestill unpack a.h5` brings all of it back"),
+        ({"": "parquet:nowhere"}, "nowhere: no such folder; name one with .parquet files"),
     ],
 )
 def test_the_command_asks_for_what_must_be_stated(
