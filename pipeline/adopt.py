@@ -4,12 +4,12 @@
         [--frame arcface112] [--image NAME] [--identity NAME] [--leave-out-twins]
         [--workers N | --scheduler ADDRESS]
 
-Such sets are DigiFace-1M, DCFace, IDiff-Face: folder:DIR, parquet:PATH, webdataset:PATH, rec:PATH
-or lmdb:PATH. Only synthetic faces: whoever adopts a set states
-what made it, and every passport repeats it. Photographs of people are adopted by
-adopt-photographs, for whatever is allowed to train on them. The round has a manifest without
-latents and a face store like any other. Interrupted, it goes on where it was; run again on the
-same images it makes the same bytes.
+Such sets are DigiFace-1M, DCFace, IDiff-Face, as folder:DIR, parquet:PATH, webdataset:PATH,
+rec:PATH or lmdb:PATH. Only synthetic faces: whoever adopts a set states what made it, and every
+passport repeats it. Photographs of people are adopted by adopt-photographs, for whatever is
+allowed to train on them. The round has a manifest without latents and a face store like any
+other. Interrupted, it goes on where it was; run again on the same images, in whichever kind of
+set, it makes the same bytes.
 """
 
 from __future__ import annotations

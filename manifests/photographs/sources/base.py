@@ -19,9 +19,7 @@ from manifests.photographs.listing import list_files
 from manifests.photographs.names import is_safe
 
 Label = int | str | None  # who is on an image, as its set says it; None: it does not
-Place = Sequence[
-    int
-]  # number of a file; offset and bytes of an image in it, and of its other parts
+Place = Sequence[int]  # number of a file; offset and bytes in it, of each part of an image
 IDENTITIES = (  # what sets call it, the surest first
     "identity_id", "identity", "subject_id", "subject", "person_id", "person", "celeb_id",
     "class_id", "class", "label",

@@ -123,6 +123,18 @@ def test_files_of_other_columns_are_not_mixed(tmp_path: Path) -> None:
         open_images(tmp_path, AS_FOUND)
 
 
+def test_links_to_files_are_files(tmp_path: Path) -> None:
+    """As the cache of Hugging Face's hub has them."""
+    (tmp_path / "snapshot/data").mkdir(parents=True)
+    pq.write_table(pa.table({"image": BYTES, "label": PEOPLE}), tmp_path / "blob")
+    (tmp_path / "snapshot/data/a.parquet").symlink_to("../../blob")
+    found = open_images(tmp_path / "snapshot", AS_FOUND)
+    assert (found.names[1], found.read("data/a.parquet/1")) == ("data/a.parquet/1", BYTES[1])
+    (tmp_path / "blob").unlink()
+    with pytest.raises(InputError, match=r"a\.parquet: no file, or a link that leads to none"):
+        open_images(tmp_path / "snapshot", AS_FOUND)
+
+
 def test_a_small_file_does_not_grow_large(tmp_path: Path) -> None:
     """One value that many rows share, of some bytes packed and many unpacked."""
     path = tmp_path / "a.parquet"
