@@ -1,13 +1,15 @@
 """Adopt an existing set of synthetic faces as a round.
 
-    facestill adopt folder:DIR --round NAME --synthetic-source TEXT --licence TEXT
-        [--frame arcface112] [--workers N | --scheduler ADDRESS]
+    facestill adopt KIND:PATH --round NAME --synthetic-source TEXT --licence TEXT
+        [--frame arcface112] [--image NAME] [--identity NAME] [--leave-out-twins]
+        [--workers N | --scheduler ADDRESS]
 
-Such sets are DigiFace-1M, DCFace, IDiff-Face. Only synthetic faces: whoever adopts a set states
-what made it, and every passport repeats it. Photographs of people are adopted by
-adopt-photographs, for whatever is allowed to train on them. The round has a manifest without
-latents and a face store like any other. Interrupted, it goes on where it was; run again on the
-same images it makes the same bytes.
+Such sets are DigiFace-1M, DCFace, IDiff-Face, as folder:DIR, parquet:PATH, webdataset:PATH,
+rec:PATH or lmdb:PATH. Only synthetic faces: whoever adopts a set states what made it, and every
+passport repeats it. Photographs of people are adopted by adopt-photographs, for whatever is
+allowed to train on them. The round has a manifest without latents and a face store like any
+other. Interrupted, it goes on where it was; run again on the same images, in whichever kind of
+set, it makes the same bytes.
 """
 
 from __future__ import annotations
@@ -22,16 +24,16 @@ import pyarrow as pa
 
 from manifests.core import layout
 from manifests.core.backends import split_kind
-from manifests.core.errors import InputError, Parser, conclude, pick, run_command
-from manifests.core.files import write_json
-from manifests.photographs.images import ImageFolder
+from manifests.core.errors import InputError, Parser, conclude, run_command
+from manifests.photographs.sources.base import Fields
 from manifests.settings.params import Params, load_params
 from manifests.settings.real_faces import ROUND
 from manifests.stores.latents import FOLDER, LatentManifest, Recipe
 from manifests.stores.latents import build as build_manifest
 from manifests.stores.passport import Fingerprint, Passport
-from pipeline.adoption.crops import LISTING, AdoptJob, made_here
-from pipeline.adoption.image_sets import ImageSet, read_image_set
+from pipeline.adoption.crops import AdoptJob, made_here
+from pipeline.adoption.image_sets import ImageSet, Wanted, read_image_set
+from pipeline.adoption.listings import COPIES, LISTING, write_listing
 from pipeline.aligners import load_aligner
 from pipeline.aligners.base import Aligner, misplaced
 from pipeline.arrays.frames import FRAMES, WIDE, Frame
@@ -73,7 +75,7 @@ class Adoption:
     build: Build
 
 
-def open_adoption(name: str, folder: Path, origin: Origin, params: Params) -> Adoption:
+def open_adoption(name: str, wanted: Wanted, origin: Origin, params: Params) -> Adoption:
     """Reads all images, and the manifest that follows from them.
 
     Raises InputError as `read_image_set` does, for images that are no crops in the frame that is
@@ -85,7 +87,7 @@ def open_adoption(name: str, folder: Path, origin: Origin, params: Params) -> Ad
     for what, text in ((kind.replace("_", "-"), origin.statement), ("licence", origin.licence)):
         if not STATEMENT.fullmatch(text):
             raise InputError(f"--{what} {text[:80]!r}: expected one line of up to 200 characters")
-    images = read_image_set(folder, aligned=origin.frame is not None)
+    images = read_image_set(wanted, aligned=origin.frame is not None)
     if origin.real_faces is None:
         _require_no_photographs(images)
     if origin.frame is not None:
@@ -109,7 +111,9 @@ def _require_no_photographs(images: ImageSet) -> None:
 
 def _require_cut(images: ImageSet, frame: Frame, params: Params) -> None:
     aligner = load_aligner(params.aligner, layout.WEIGHTS)
-    reason = misplaced(aligner, frame, images.names, ImageFolder(images.root).picture)
+    packed = images.source.places() is None  # they are read quickly in their own order alone
+    names = images.in_their_order if packed else images.names
+    reason = misplaced(aligner, frame, names, images.source.picture)
     if reason is not None:
         raise InputError(f"{images.root}: {reason}; leave the frame out to detect faces")
 
@@ -135,8 +139,7 @@ def _build_of(
     inputs |= {"shard_rows": settings.shard_rows, "licence": origin.licence}
     work = scratch_folder(f"adopt-{name}", inputs)
     job = AdoptJob(
-        listing=work / LISTING,
-        root=images.root.resolve(),
+        listing=(work / LISTING).absolute(),  # workers keep what they read of it
         weights=layout.WEIGHTS,
         aligner=params.aligner,
         source=origin.frame,
@@ -182,9 +185,9 @@ def fingerprint(images: ImageSet, origin: Origin, aligner: Aligner, frame_size: 
     return Fingerprint(identity | dict(here.identity), here.numerics)
 
 
-def adopt_round(name: str, folder: Path, origin: Origin, params: Params, workers: Workers) -> str:
+def adopt_round(name: str, wanted: Wanted, origin: Origin, params: Params, workers: Workers) -> str:
     """Builds, resumes or relinks the face store of round `name`; says what is in it."""
-    adoption = open_adoption(name, folder, origin, params)
+    adoption = open_adoption(name, wanted, origin, params)
     passport = build_adoption(adoption, workers)
     num_identities = len(set(adoption.images.identity.compressed().tolist()))
     return (
@@ -197,9 +200,10 @@ def build_adoption(adoption: Adoption, workers: Workers) -> Passport:
     """Builds, resumes or relinks the face store, and writes the manifest."""
     images, build = adoption.images, adoption.build
     with locked(build):
-        rows = list(zip(images.names, images.sha256, strict=True))
-        write_json(build.work / LISTING, rows)
+        if not build.finished:
+            write_listing(images, build.work)
         passport = finish(build, workers)
+        (build.work / COPIES).unlink(missing_ok=True)
         save(adoption.manifest)
         relink(build)
     return passport
@@ -207,7 +211,10 @@ def build_adoption(adoption: Adoption, workers: Workers) -> Passport:
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument("images", help="folder:DIR, in it a folder an identity")
+    parser.add_argument(
+        "images", metavar="KIND:PATH",
+        help="folder:DIR, in it a folder an identity, or parquet, webdataset, rec, lmdb",
+    )  # fmt: skip
     parser.add_argument("--round", required=True, help="what to call it")
     parser.add_argument(
         "--synthetic-source", required=True, metavar="TEXT",
@@ -217,15 +224,21 @@ def main() -> None:
     parser.add_argument(
         "--frame", choices=sorted(FRAMES), help="that the images are cut to; default: detect faces"
     )
+    parser.add_argument("--image", metavar="NAME", help="column or ending of the images")
+    parser.add_argument("--identity", metavar="NAME", help="column or key that says who it is")
+    parser.add_argument(
+        "--leave-out-twins", action="store_true", help="of images of the same bytes keep the first"
+    )
     add_options(parser)
     args = parser.parse_args()
-    kind, folder = split_kind(args.images)
-    pick("kind of image set", kind, {FOLDER: None})
-    if not folder:
-        raise InputError(f"{args.images}: expected {FOLDER}:DIR")
+    kind, path = split_kind(args.images)
+    if not path:
+        raise InputError(f"{args.images}: expected KIND:PATH, as in {FOLDER}:DIR")
+    fields = Fields(args.image, args.identity)
+    wanted = Wanted(Path(path), kind, fields, args.leave_out_twins)
     frame = FRAMES[args.frame] if args.frame else None
     origin = Origin(args.synthetic_source, args.licence, frame)
-    found = adopt_round(args.round, Path(folder), origin, load_params(), workers_of(args))
+    found = adopt_round(args.round, wanted, origin, load_params(), workers_of(args))
     conclude(layout.faces(args.round), found, f"facestill embed {args.round}")
 
 

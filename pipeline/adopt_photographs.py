@@ -13,16 +13,18 @@ from pathlib import Path
 
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, conclude, pick, run_command
+from manifests.photographs.sources.base import ImageRanges, Places
 from manifests.settings.params import Params, load_params
 from manifests.settings.real_faces import ROUND, WHERE, RealFaces
 from pipeline.adopt import Adoption, Origin, adoption_of, build_adoption, open_adoption
-from pipeline.adoption.image_sets import ImageSet
+from pipeline.adoption.image_sets import ImageSet, Wanted
 from pipeline.arrays.frames import FRAMES
 from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.embed import embed_round
 from pipeline.screen import screen_round
 
 NOBODY = "nobody: no folder is named"
+NONE = ImageSet(ImageRanges(Path(), Places()), (), (), ())
 
 
 def open_real_faces(real: RealFaces, params: Params) -> Adoption:
@@ -32,10 +34,10 @@ def open_real_faces(real: RealFaces, params: Params) -> Adoption:
     """
     if real.folder is None:
         origin = Origin(None, NOBODY, None, NOBODY)
-        return adoption_of(ROUND, ImageSet(Path(), (), ()), origin, params)
+        return adoption_of(ROUND, NONE, origin, params)
     frame = None if real.frame is None else pick("frame", real.frame, FRAMES)
     origin = Origin(None, real.licence or "", frame, real.statement or "")
-    adoption = open_adoption(ROUND, Path(real.folder).expanduser(), origin, params)
+    adoption = open_adoption(ROUND, Wanted(Path(real.folder).expanduser()), origin, params)
     if adoption.images.identity.mask.all():
         raise InputError(
             f"{WHERE}: folder {real.folder} has no folder a person: nobody's "

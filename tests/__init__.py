@@ -3,7 +3,8 @@ the whole (test_flow, test_house, test_docs, test_facestill, test_sharing, test_
 tests of several packages are made of:
 
     conftest          the real weights, and a workspace that stages run in
-    contracts/        suites that every generator, aligner, teacher and annotator inherits
+    contracts/        suites that every generator, aligner, teacher, annotator and kind of image set
+                      inherits
     students          the suite that every student inherits
     references/       slow twins: the same results by the plainest code
     flow              the whole flow in one process
@@ -13,6 +14,7 @@ tests of several packages are made of:
     large_rounds      large rounds without the hours: the faces of a small one, over and over
     packed           a round with all that one may have, packed, and packed files with one lie each
     hostile_stores    stores as a stranger with bad intentions would make them
+    image_packs       the same images in every kind of set, written by others' libraries
     fabricated_runs   finished runs of which no network was trained
     study_students    students of a study, of which no network was trained either
     exports           runs to export, and records of exports

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from manifests.core.errors import Faults, InputError
@@ -28,21 +28,27 @@ def list_images(root: Path) -> tuple[str, ...]:
     Raises InputError for no folder, one without images, and naming all folders that are links or
     cannot be read and all names that are not text of one line.
     """
+    return list_files(root, ENDINGS, "images")
+
+
+def list_files(root: Path, endings: Collection[str], what: str) -> tuple[str, ...]:
+    """The files below `root` that end so, by the same rule; `what` they are, in messages."""
     if not root.is_dir():
-        raise InputError(f"{root}: no such folder; name one with images")
+        raise InputError(f"{root}: no such folder; name one with {what}")
     faults = Faults(str(root))
     names: list[str] = []
     others: list[str] = []
     for name in _files(root, faults):
-        is_image = PurePosixPath(name).suffix.lower() in ENDINGS
-        (names if is_image else others).append(name)
-        if is_image and not is_safe(name):
+        is_one = PurePosixPath(name).suffix.lower() in endings
+        (names if is_one else others).append(name)
+        if is_one and not is_safe(name):
             faults.note(f"{root}: rename {name!r}; a name is UTF-8 text of one line")
     faults.raise_any()
     if others:
-        say_left_out(root, others, len(names) + len(others), "their endings are no image's")
+        why = "their endings are no image's" if endings is ENDINGS else f"they are no {what}"
+        say_left_out(root, others, len(names) + len(others), why)
     if not names:
-        raise InputError(f"{root}: no images ({', '.join(sorted(ENDINGS))}) below it")
+        raise InputError(f"{root}: no {what} ({', '.join(sorted(endings))}) below it")
     return tuple(sorted(names))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,9 +13,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from manifests.core.errors import InputError
-from manifests.photographs.images import DECODER, ImageFolder, at_once, decode
+from manifests.photographs.images import DECODER, ImageSource, at_once, decode
 from manifests.stores.passport import Fingerprint
 from manifests.stores.reading import OK
+from pipeline.adoption.listings import read_listing
 from pipeline.aligners import load_aligner
 from pipeline.aligners.base import Aligner
 from pipeline.arrays.align import Face, crop_photograph, placed
@@ -26,7 +26,6 @@ from pipeline.building.faces import Faces, blank
 from pipeline.building.meeting import require_made_by
 from pipeline.building.shards import Arrays
 
-LISTING = "images.json"  # in the scratch folder: [name, sha256] of every row
 NOWHERE = np.full((5, 2), np.nan)
 
 
@@ -74,8 +73,7 @@ def made_here(aligner: Aligner, source: Frame | None) -> Fingerprint:
 class AdoptJob:
     """Cuts rows of an image set; travels to worker processes."""
 
-    listing: Path  # see LISTING
-    root: Path
+    listing: Path  # see `pipeline.adoption.listings`
     weights: Path
     aligner: str
     source: Frame | None
@@ -89,7 +87,7 @@ class AdoptJob:
         return vars(faces)
 
     def _pictures(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        source, listed = ImageFolder(self.root), _listing(self)
+        source, listed = _listing(self)
         for name, wanted in (listed[row] for row in rows):
             data = source.read(name)
             if sha256(data).hexdigest() != wanted:
@@ -98,6 +96,6 @@ class AdoptJob:
 
 
 @lru_cache(maxsize=1)
-def _listing(job: AdoptJob) -> list[tuple[str, str]]:
+def _listing(job: AdoptJob) -> tuple[ImageSource, list[tuple[str, str]]]:
     require_made_by(job.made_by, made_here(load_aligner(job.aligner, job.weights), job.source))
-    return [(name, sha) for name, sha in json.loads(job.listing.read_bytes())]
+    return read_listing(job.listing)

@@ -4,6 +4,7 @@ from tests.contracts.aligners import AlignerContract, apart
 from tests.contracts.annotators import AnnotatorContract
 from tests.contracts.backends import FileContract
 from tests.contracts.generators import GeneratorContract
+from tests.contracts.image_collections import ImageCollectionContract
 from tests.contracts.teachers import TeacherContract
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "AnnotatorContract",
     "FileContract",
     "GeneratorContract",
+    "ImageCollectionContract",
     "TeacherContract",
     "apart",
 ]

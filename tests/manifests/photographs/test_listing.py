@@ -11,7 +11,7 @@ from eval.photos.photo_sets import open_photographs
 from manifests.core.errors import InputError
 from manifests.photographs.images import ENDINGS, FORMATS
 from manifests.photographs.listing import list_images
-from pipeline.adoption.image_sets import read_image_set
+from pipeline.adoption.image_sets import Wanted, read_image_set
 from tests.protocols import make_folder, opened
 
 DEBRIS = (
@@ -41,7 +41,7 @@ def test_every_command_takes_the_same_photographs(
     assert list_images(album) == expected
     assert open_photographs(f"folder:{album}").images == expected
     assert tuple(opened(f"folder:{album}").benchmark.images) == expected
-    assert tuple(sorted(read_image_set(album, aligned=True).names)) == expected
+    assert tuple(sorted(read_image_set(Wanted(album), aligned=True).names)) == expected
     assert capsys.readouterr().err == ""
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.settings.params import Params
-from pipeline.adoption.image_sets import read_image_set
+from pipeline.adoption.image_sets import Wanted, read_image_set
 from tests.pipeline.adoption.toys import SET, adopted
 from tests.protocols import encoded_bomb
 
@@ -126,7 +126,7 @@ def test_a_folder_that_may_not_be_read_is_not_left_out(
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return scandir(path)
 
-    assert len(read_image_set(SET, aligned=True)) == len(images)
+    assert len(read_image_set(Wanted(SET), aligned=True)) == len(images)
     monkeypatch.setattr(os, "scandir", denied)
     with pytest.raises(InputError, match=r"digiface/2: cannot be read \(Permission denied\)"):
-        read_image_set(SET, aligned=True)
+        read_image_set(Wanted(SET), aligned=True)

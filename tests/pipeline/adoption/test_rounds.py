@@ -27,6 +27,7 @@ from manifests.stores.rounds import open_round
 from pipeline import adopt
 from pipeline.adopt import adopt_round, main
 from pipeline.adoption.crops import AdoptJob, moved
+from pipeline.adoption.image_sets import Wanted
 from pipeline.arrays.align import Face, crop_photograph
 from pipeline.arrays.frames import ARCFACE112, WIDE, Frame, to_frame
 from pipeline.arrays.landmarks import ARCFACE5, SCHEMES
@@ -120,7 +121,7 @@ class TestBytes:
             adopted(params)
         shutil.copytree(SET, "elsewhere")
         with shards_done(AdoptJob) as done:
-            adopt_round("digi", Path("elsewhere"), ALIGNED, params, Workers(1))
+            adopt_round("digi", Wanted(Path("elsewhere")), ALIGNED, params, Workers(1))
         assert done == [2]
         assert folder_hashes(layout.faces("digi")) == wanted
         with shards_done(AdoptJob) as done:
@@ -215,7 +216,10 @@ class TestDetection:
         ({"--round": "../up"}, "a name has letters"),
         ({"--round": None}, "required: --round"),
         ({"": "zip:digiface"}, "unknown kind of image set 'zip'; valid names: folder"),
-        ({"": "folder:"}, "expected folder:DIR"),
+        ({"": "folder:"}, "expected KIND:PATH, as in folder:DIR"),
+        ({"": "folder:digiface", "--identity": "who"}, "has no --image and no --identity: folders"),
+        ({"": "hdf5:a.h5"}, "as `facestill unpack a.h5` brings all of it back"),
+        ({"": "parquet:nowhere"}, "nowhere: no such folder; name one with .parquet files"),
     ],
 )
 def test_the_command_asks_for_what_must_be_stated(

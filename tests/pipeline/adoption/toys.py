@@ -7,6 +7,7 @@ from pathlib import Path
 
 from manifests.settings.params import Params
 from pipeline.adopt import Origin, adopt_round
+from pipeline.adoption.image_sets import Wanted
 from pipeline.arrays.frames import ARCFACE112
 from pipeline.building.workers import Workers
 
@@ -17,4 +18,4 @@ PEOPLE, EACH, SIDE = 11, 13, 32  # three shards of 64 rows
 
 
 def adopted(params: Params, name: str = "digi", origin: Origin = ALIGNED) -> str:
-    return adopt_round(name, SET, origin, params, Workers(1))
+    return adopt_round(name, Wanted(SET), origin, params, Workers(1))
