@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from manifests.core import layout
 from manifests.core.digests import canonical_json, sha256_file, sha256_text, table_digest
 from manifests.core.errors import InputError, pick
 from manifests.core.files import deliver, require_writable, write_json
 from manifests.core.locks import only_writer
+from manifests.core.progress import Bar
 from manifests.takeaway.beside import RECORD, told, write_beside
 from manifests.takeaway.blocks import Block, Part, blocks, known, plan_parts
 from manifests.takeaway.choosing import Chosen, choose
@@ -142,7 +142,7 @@ def _make(kind: Kind, chosen: Chosen, table: pa.Table, place: Place) -> None:
     place.scratch.mkdir(parents=True, exist_ok=True)
     for stray in place.finished.rglob(".*.tmp"):  # of a killed process
         stray.unlink()
-    with tqdm(total=len(chosen), unit=" faces", desc="pack") as bar:
+    with Bar(total=len(chosen), unit=" faces", desc="pack") as bar:
         for part in parts:
             if not _is_there(part, place):
                 _make_part(kind, part, blocks(chosen, table, part), place)
