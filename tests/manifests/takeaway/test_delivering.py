@@ -188,6 +188,7 @@ def _known(chosen: Any, manifest: LatentManifest) -> Any:
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
     """The command's exit status."""
     monkeypatch.setattr(sys, "argv", ["pack", ROUND, *words])
+    monkeypatch.delitem(sys.modules, "manifests.pack", raising=False)  # of another test
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("manifests.pack", run_name="__main__")
     return ended.value.code
