@@ -36,7 +36,7 @@ def run(path: Path) -> Embed:
     zoo = importlib.import_module("insightface.model_zoo")
     model = zoo.get_model(str(path), providers=["CPUExecutionProvider"])
     if getattr(model, "taskname", "") != "recognition":
-        raise InputError(f"{path.name}: InsightFace's router takes it for {type(model)}, no student")
+        raise InputError(f"{path.name}: InsightFace takes it for {type(model)}, no student")
 
     def embed(crops: Crops) -> np.ndarray:
         rows: np.ndarray = model.get_feat([crop[..., ::-1] for crop in crops])
