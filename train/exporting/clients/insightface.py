@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from manifests.core.errors import InputError
 from train.exporting.clients.base import Client, Crops, Embed, Feed
 
 SNIPPET = """\
@@ -34,7 +35,8 @@ another model (buffalo_l's, say) means nothing here."""
 def run(path: Path) -> Embed:
     zoo = importlib.import_module("insightface.model_zoo")
     model = zoo.get_model(str(path), providers=["CPUExecutionProvider"])
-    assert type(model).__name__ == "ArcFaceONNX", f"insightface takes it for {type(model)}"
+    if getattr(model, "taskname", "") != "recognition":
+        raise InputError(f"{path.name}: InsightFace takes it for {type(model)}, no student")
 
     def embed(crops: Crops) -> np.ndarray:
         rows: np.ndarray = model.get_feat([crop[..., ::-1] for crop in crops])
