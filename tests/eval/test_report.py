@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from eval.quality import judge_round, open_identities, report_of, write
@@ -19,7 +18,6 @@ from eval.reporting.exported import ROLE
 from eval.reporting.mistakes import NUM_SHOWN
 from eval.reporting.page import TITLES, commit, count, duration
 from eval.reporting.sections import cost_table, mistake_section
-from eval.reporting.summary import lost_faces
 from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json, write_json
@@ -177,16 +175,6 @@ def test_photographs_of_people_are_told_on_the_page(toy_params: Params) -> None:
     assert summary["student"]["real_faces"] == {"staff, who agreed": 0}
     assert "runs before it saw photographs of people, too" in page
     assert "<b>Trained on photographs of real people</b>, as params.yaml allows: staff, who" in page
-
-
-def test_what_mining_loses_to_faces_that_are_not_found() -> None:
-    with_parent = np.array([True, False, True, False, True])
-    found = lost_faces(with_parent, np.array([True, False, False, True, False]))
-    assert found == {
-        "with_parent": {"rows": 3, "lost": 2},
-        "of_the_prior": {"rows": 2, "lost": 1},
-    }
-    assert lost_faces(with_parent[:1], with_parent[:1]) == {}
 
 
 def test_the_page_shows_the_gate_of_these_identities_only(toy_params: Params) -> None:
