@@ -42,7 +42,7 @@ MATTERS = {  # tests of what a folder does as a whole, not of one file
     "manifests/settings": {"bounds"},
     "manifests/stores": {"hostile", "hostile_arrays"},
     "pipeline": {"mine_commands", "rounds_in_w"},
-    "pipeline/adoption": {"kinds", "photographs", "rounds"},
+    "pipeline/adoption": {"kinds", "photographs", "rounds", "taken_away"},
     "pipeline/generators": {"onnx_generators"},
     "pipeline/generators/stylegan": {"stylegans"},
     "pipeline/identities": {"identities_in_w"},
