@@ -52,7 +52,7 @@ class Folder(Kind):
         nobody="in unlabelled/",
         loses=("Nothing, but a file system stores a million small files slowly.",),
         reading=READING,
-        following='datasets.load_dataset("OUT") reads it; ImageFolder("OUT/images"), if any, people',
+        following='datasets.load_dataset("OUT") reads it; ImageFolder("OUT/images") any people',
     )
 
     def arrange(self, chosen: Chosen, table: pa.Table) -> tuple[Chosen, pa.Table]:
