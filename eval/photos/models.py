@@ -94,6 +94,8 @@ def load_model(text: str, weights: Path) -> Model:
         )
     if name:
         raise InputError(f"unknown model {text!r}; valid: a run, teacher:NAME, or onnx:PATH")
+    if text.endswith(".onnx"):
+        raise InputError(f"{text}: a run is a folder; name this file as onnx:{text}")
     if (layout.run_folder(text) / BLOCK).exists():
         return _adapted(layout.run_folder(text), weights)
     student = load_student(layout.run_folder(text))

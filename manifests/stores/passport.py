@@ -11,7 +11,7 @@ from typing import Any
 from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.errors import InputError
 from manifests.core.files import parse_json, write_text
-from manifests.core.layout import ROUND
+from manifests.core.layout import FACES, ROUND
 
 NAME = "passport.json"
 SCHEMA_VERSION = 3
@@ -108,11 +108,21 @@ class Passport(Provenance):
         path = store / NAME
         if not path.is_file():
             what = "is unfinished (it has no passport)" if store.exists() else "does not exist"
-            raise InputError(f"{store}: this store {what}; run the stage that builds it")
+            raise InputError(
+                f"{store}: this store {what}; run the stage that builds it{_others(store)}"
+            )
         try:
             return _parse(path, _read_bytes(path))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"{path}: not a passport ({error}); build the store again") from None
+
+
+def _others(store: Path) -> str:
+    """Rounds beside one that is not there: its name may be mistyped."""
+    rounds = sorted(own.parent.name for own in store.parent.parent.glob(f"*/{FACES}"))
+    if store.name != FACES or store.exists() or not rounds:
+        return ""
+    return f", or name a round that is here: {', '.join(rounds[:20])}"
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -1,4 +1,8 @@
-"""folder:DIR, image files at any depth; who is on an image is the folder that it lies in."""
+"""folder:DIR, image files at any depth; who is on an image is the folder that it lies in.
+
+The folder `unlabelled` at the top names nobody: `facestill pack --to folder` puts there whose faces
+have no identity.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from manifests.photographs.images import ImageFolder
 from manifests.photographs.listing import list_images
 from manifests.photographs.sources.base import AS_FOUND, Fields, ImageCollection, Label, Places
 
+UNLABELLED = "unlabelled"
+
 
 @final
 class FolderImages(ImageCollection):
@@ -18,7 +24,8 @@ class FolderImages(ImageCollection):
     def __init__(self, root: Path) -> None:
         self.root, self.files = root, ImageFolder(root)
         self.names = list_images(root)
-        self.labels = tuple(map(folder_of, self.names))
+        people = map(folder_of, self.names)
+        self.labels = tuple(None if person == UNLABELLED else person for person in people)
 
     def read(self, name: str) -> bytes:
         return self.files.read(name)

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from manifests.core.errors import InputError
+from manifests.photographs.sources.folder import UNLABELLED
 from manifests.takeaway.blocks import Block, Part
 from manifests.takeaway.choosing import USABLE, Chosen
 from manifests.takeaway.kinds.contract import Kind, Layout, Place
@@ -31,7 +32,8 @@ faces = torchvision.datasets.ImageFolder("OUT/images")  # a face, and the number
 ```
 
 `metadata.parquet` has the embeddings and all else by `file_name`; its `label` is that number.
-`datasets.load_dataset("OUT")` reads both together.
+`datasets.load_dataset("OUT")` reads both together. Faces without an identity lie in `unlabelled`;
+where none has one, there is no `images`.
 """
 
 
@@ -50,7 +52,7 @@ class Folder(Kind):
         nobody="in unlabelled/",
         loses=("Nothing, but a file system stores a million small files slowly.",),
         reading=READING,
-        following='datasets.load_dataset("OUT") reads it, and ImageFolder("OUT/images") identities',
+        following='datasets.load_dataset("OUT") reads it; ImageFolder("OUT/images") any people',
     )
 
     def arrange(self, chosen: Chosen, table: pa.Table) -> tuple[Chosen, pa.Table]:
@@ -58,7 +60,7 @@ class Folder(Kind):
         width = len(str(table["identity_id"].drop_null().to_numpy().max(initial=0)))
         columns = (table[name].to_pylist() for name in ("face_id", "identity_id"))
         names = [
-            f"unlabelled/{face:019d}.png"
+            f"{UNLABELLED}/{face:019d}.png"
             if identity is None
             else f"images/{identity:0{width}d}/{face:019d}.png"
             for face, identity in zip(*columns, strict=True)

@@ -75,3 +75,8 @@ def test_unknown_models_are_answered_with_the_valid_forms(weights: Path) -> None
         load_model("huggingface:me/model", weights)
     with pytest.raises(InputError, match="no such file"):
         load_model("onnx:none.onnx", weights)
+
+
+def test_a_file_without_its_kind_is_answered_with_it(weights: Path) -> None:
+    with pytest.raises(InputError, match=r"name this file as onnx:exports/student\.onnx"):
+        load_model("exports/student.onnx", weights)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from manifests.core.errors import InputError
+from manifests.core.layout import FACES
 from manifests.stores.passport import NAME, SCHEMA_VERSION, Passport
 from tests.toys import PASSPORT
 
@@ -21,6 +22,15 @@ def test_no_store_and_an_unfinished_store_are_told_apart(tmp_path: Path) -> None
         Passport.read(tmp_path / "begun")
     with pytest.raises(InputError, match=r"absent: this store does not exist"):
         Passport.read(tmp_path / "absent")
+
+
+def test_a_mistyped_round_is_answered_with_those_that_are_here(tmp_path: Path) -> None:
+    for name in ("pool", "probe"):
+        (tmp_path / name / FACES).mkdir(parents=True)
+    with pytest.raises(InputError, match=r"name a round that is here: pool, probe$"):
+        Passport.read(tmp_path / "prob" / FACES)
+    with pytest.raises(InputError, match=r"run the stage that builds it$"):
+        Passport.read(tmp_path / "pool/teachers/none.zarr")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"fingerprint": {}}'])

@@ -17,9 +17,10 @@ SNIPPET = """\
 import cv2
 
 image = cv2.imread("photograph.jpg")
-detector = cv2.FaceDetectorYN.create("yunet.onnx", "", image.shape[1::-1])  # of OpenCV's zoo
+yunet = "face_detection_yunet_2023mar.onnx"  # of OpenCV's model zoo, opencv_zoo
+detector = cv2.FaceDetectorYN.create(yunet, "", image.shape[1::-1])
 recognizer = cv2.FaceRecognizerSF.create("student.onnx", "")
-_, faces = detector.detect(image)
+_, faces = detector.detect(image)  # None where no face is found
 embedding = recognizer.feature(recognizer.alignCrop(image, faces[0])).copy()
 """
 NOTES = """\

@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from manifests.photographs.sources.folder import FolderImages
 from manifests.takeaway.delivering import pack_round
+from pipeline.adoption.image_sets import numbered
 from tests.manifests.takeaway.kinds.conftest import check_face
 from tests.packed import ROUND
 
@@ -89,3 +91,13 @@ def test_a_round_of_no_identities_is_unlabelled(truth: list[dict[str, Any]]) -> 
     assert "20 of 700 rows, 20 without an identity in unlabelled/;" in str(found)
     assert not Path("nobodies/images").exists()
     assert len(list(Path("nobodies/unlabelled").iterdir())) == 20
+
+
+def test_adopted_again_nobody_is_still_nobody() -> None:
+    rows = pq.read_table(OUT / "metadata.parquet", columns=["file_name", "label"]).to_pylist()
+    found = FolderImages(OUT)
+    labels = numbered(found.labels)
+    assert -1 in labels
+    assert dict(zip(found.names, labels, strict=True)) == {
+        row["file_name"]: -1 if row["label"] is None else row["label"] for row in rows
+    }
