@@ -109,6 +109,11 @@ class Passport(Provenance):
         if not path.is_file():
             what = "is unfinished (it has no passport)" if store.exists() else "does not exist"
             raise InputError(f"{store}: this store {what}; run the stage that builds it")
+        return cls.read_file(path)
+
+    @classmethod
+    def read_file(cls, path: Path) -> Passport:
+        """One that lies elsewhere, as in a take-away. Raises InputError."""
         try:
             return _parse(path, _read_bytes(path))
         except (ValueError, TypeError, KeyError, AttributeError) as error:

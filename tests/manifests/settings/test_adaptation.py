@@ -60,6 +60,15 @@ def test_photographs_are_those_of_the_switchs_folder(own: Path, pairs: str) -> N
         origin_of(Path(pairs), "DCGAN", "CC0", PEOPLE)
 
 
+def test_what_holds_the_switchs_folder_is_not_synthetic(own: Path) -> None:
+    """Above it, or with a link to it in the place of a modality."""
+    Path("pairs").mkdir()
+    Path("pairs/visible").symlink_to(Path("own").resolve())
+    for pairs in ("own/..", "pairs"):
+        with pytest.raises(InputError, match="photographs of people by params.yaml: real_faces"):
+            origin_of(Path(pairs), "DCGAN", "CC0", PEOPLE)
+
+
 @pytest.mark.parametrize(
     ("pairs", "real"),
     [
