@@ -16,6 +16,7 @@ from annotated_types import Interval
 from manifests.core.bounds import Count, InnerShare, NotNegative, Positive, Seed
 from manifests.core.errors import InputError
 from manifests.core.parsing import parse
+from manifests.photographs.names import is_safe
 from manifests.settings.params import read_yaml
 from manifests.settings.real_faces import WHERE, RealFaces
 
@@ -65,7 +66,7 @@ class Origin:
 
     def __post_init__(self) -> None:
         for option, text in (("statement", self.statement), ("licence", self.licence)):
-            if not STATEMENT.fullmatch(text):
+            if not (STATEMENT.fullmatch(text) and is_safe(text)):
                 raise InputError(
                     f"{option} {text[:80]!a}: expected one line of up to 200 characters"
                 )

@@ -161,7 +161,7 @@ def test_bad_input_is_one_line(options: dict[str, Any], message: str) -> None:
 def test_nothing_takes_the_place_of_what_is_no_take_away() -> None:
     OUT.mkdir()
     (OUT / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="holds thesis.txt, which pack did not make"):
+    with pytest.raises(InputError, match=r"holds thesis.txt, which pack did not make"):
         pack_round(ROUND, OUT, "parquet")
     assert (OUT / "thesis.txt").read_text() == "mine"
     with pytest.raises(InputError, match="a file, expected the name of a folder"):

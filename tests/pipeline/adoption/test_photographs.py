@@ -86,7 +86,7 @@ def test_the_folder_of_the_switch_is_no_synthetic_set(params: Params) -> None:
     Path("linked").mkdir()
     (Path("linked") / "set").symlink_to(SET.resolve())
     for place in (SET, SET / "0", Path(), Path("linked/set"), Path("linked")):
-        with pytest.raises(InputError, match="photographs of people by params.yaml: real_faces"):
+        with pytest.raises(InputError, match=r"photographs of people by params.yaml: real_faces"):
             adopt_round("digi", Wanted(place), ALIGNED, named, Workers(1))
 
 
