@@ -194,7 +194,7 @@ def test_a_file_that_shrinks_is_noticed(tmp_path: Path) -> None:
 def test_one_thing_says_who_is_on_all_images(tmp_path: Path, others: dict[str, bytes]) -> None:
     said = {"1.json": b'{"identity_id": 5, "class": "thermal"}'}
     path = write(tmp_path / "a.tar", {"1.png": IMAGE, **said, "2.png": IMAGE, **others})
-    with pytest.raises(InputError, match="who is on 2 is said by cl.*, on images before by ident"):
+    with pytest.raises(InputError, match=r"who is on 2 is said by cl.*, on images before by ident"):
         open_images(path, AS_FOUND)
 
 
