@@ -27,7 +27,7 @@ from eval.reporting.style import (
     write_outputs,
 )
 from manifests.core import layout
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, plain, run_command
 
 METRICS = layout.REPORTS / "metrics.json"
 HERE = "not committed"
@@ -62,7 +62,7 @@ def entry_of(commit: str, day: str, subject: str, text: str) -> Entry | None:
         least = min(map(float, gaps.values()), default=None)
         seen = None if seen is None else int(seen)
         return Entry(commit, day, subject, student, teacher, own, least, seen)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -71,13 +71,14 @@ def read_trend(path: Path = METRICS) -> list[Entry]:
 
     Raises InputError where there is no git, or nothing on record.
     """
-    lines = _git("log", "--reverse", "--format=%h%x00%cs%x00%s", "--", path.as_posix())
+    form = "--format=%h%x00%cs%x00%s%x00"  # a subject may have any sign but this one
+    told = _git("log", "--reverse", "--no-show-signature", form, "--", path.as_posix())
     found, text = [], None
-    for line in lines.splitlines():
-        commit, day, subject = line.split("\0")
+    cells = [plain(cell) for cell in told.split("\0")[:-1]]
+    for commit, day, subject in zip(cells[::3], cells[1::3], cells[2::3], strict=True):
         text = _git("show", f"{commit}:./{path.as_posix()}", missing="")
         found.append(entry_of(commit, day, subject, text))
-    if path.exists() and (here := path.read_text(encoding="utf-8")) != text:
+    if path.exists() and (here := _decoded(path.read_bytes())) != text:
         found.append(entry_of("", "", HERE, here))
     entries = [entry for entry in found if entry is not None]
     if not entries:
@@ -88,13 +89,17 @@ def read_trend(path: Path = METRICS) -> list[Entry]:
 def _git(*arguments: str, missing: str | None = None) -> str:
     """What git answers; `missing` where it refuses."""
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
     except OSError:
         raise InputError("no git on this machine, which keeps the figures of before") from None
     if done.returncode and missing is None:
-        why = done.stderr.strip().partition("\n")[0]
+        why = _decoded(done.stderr).strip().partition("\n")[0]
         raise InputError(f"{why or 'git fails here'}; run it in a clone of the repository")
-    return missing if done.returncode and missing is not None else done.stdout
+    return missing if done.returncode and missing is not None else _decoded(done.stdout)
+
+
+def _decoded(said: bytes) -> str:
+    return said.decode("utf-8", "replace")
 
 
 def trend_text(entries: Sequence[Entry]) -> str:

@@ -27,10 +27,11 @@ from manifests.core.backends import split_kind
 from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.photographs.sources.base import Fields
 from manifests.settings.params import Params, load_params
-from manifests.settings.real_faces import ROUND
+from manifests.settings.real_faces import ROUND, WHERE, RealFaces
 from manifests.stores.latents import FOLDER, LatentManifest, Recipe
 from manifests.stores.latents import build as build_manifest
 from manifests.stores.passport import Fingerprint, Passport
+from manifests.takeaway.beside import FACES_PAPER
 from pipeline.adoption.crops import AdoptJob, made_here
 from pipeline.adoption.image_sets import ImageSet, Wanted, read_image_set
 from pipeline.adoption.listings import COPIES, LISTING, write_listing
@@ -43,7 +44,7 @@ from pipeline.building.workers import Workers, add_options, workers_of
 from pipeline.sample import save
 
 VERSION = 3  # raise it when the same inputs would give other faces, or other bytes of them
-STATEMENT = re.compile(r"\S[^\x00-\x1f\x7f]{0,199}")
+STATEMENT = re.compile(r"(?=\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}")
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,29 @@ def open_adoption(name: str, wanted: Wanted, origin: Origin, params: Params) -> 
     for what, text in ((kind.replace("_", "-"), origin.statement), ("licence", origin.licence)):
         if not STATEMENT.fullmatch(text):
             raise InputError(f"--{what} {text[:80]!r}: expected one line of up to 200 characters")
+    if origin.real_faces is None:
+        _require_stated_alike(wanted.path, params.real_faces)
     images = read_image_set(wanted, aligned=origin.frame is not None)
     if origin.real_faces is None:
         _require_no_photographs(images)
     if origin.frame is not None:
         _require_cut(images, origin.frame, params)
     return adoption_of(name, images, origin, params)
+
+
+def _require_stated_alike(path: Path, real: RealFaces) -> None:
+    """Raises InputError for a place that is known to hold photographs of people: the folder that
+    params.yaml names, and a take-away whose passport says so."""
+    if real.shares(path):
+        raise InputError(f"{path}: photographs of people by {WHERE}; they are no synthetic set")
+    for folder in (path, *path.resolve().parents[:2]):
+        if (folder / FACES_PAPER).is_file():
+            stated = Passport.read_file(folder / FACES_PAPER).real_faces
+            if stated is not None:
+                raise InputError(
+                    f"{folder}: a take-away of photographs of people ({stated}); they are no "
+                    "synthetic set"
+                )
 
 
 def _require_no_photographs(images: ImageSet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from pipeline.arrays.neighbours import others
 TEMPLATE = "browsing/page.html.jinja"
 PAGE, DATA, SHEETS = "index.html", "data.js", "sheets"
 BEGINS = "const FACESTILL = "
+OURS = re.compile(rf"({SMALL.name}|large)-\d+\.webp")  # sheets
 NEIGHBOURS = 12
 LONGEST = 200  # characters of a name or value that are shown
 FINE = (1 << 16) - 1  # places on the map, and cosines, as 16 bits
@@ -45,8 +47,8 @@ class Walk:
 def write_page(walk: Walk, folder: Path) -> None:
     """Sheets and data first, the page last; sheets of an earlier page go."""
     kept = set(_write_sheets(walk, folder / SHEETS))
-    for path in (folder / SHEETS).glob("*.webp"):
-        if path.name not in kept:
+    for path in (folder / SHEETS).iterdir():
+        if OURS.fullmatch(path.name) and path.name not in kept:
             path.unlink()
     write_text(folder / DATA, f"{BEGINS}{json.dumps(data_of(walk), allow_nan=False)};\n")
     write_text(folder / PAGE, render_page(content_of(walk), TEMPLATE))

@@ -79,7 +79,8 @@ def shelf_of(files: RoundFiles, chosen: slice) -> Shelf:
     faults = Faults("left out")
     marks, marked = _marks(files, rows, faults)
     kinds = [*_regions(files, rows, faults), *_kinds(files.manifest, rows), *marked]
-    amounts = [*_amounts(files, rows), *_gaps(files, rows, faults), *_measured(files, rows, faults)]
+    found = [*_amounts(files, rows), *_gaps(files, rows, faults), *_measured(files, rows, faults)]
+    amounts = [own for own in found if not np.isnan(own.values).all()]  # none has a scale
     return Shelf(
         files, rows, unit_rows(vectors), tuple(kinds), tuple(amounts), marks, tuple(faults.first)
     )
@@ -109,8 +110,7 @@ def _amounts(files: RoundFiles, rows: np.ndarray) -> Iterator[Amount]:
     yield Amount("quality", files.faces.column("quality")[rows])
     for name in COUNTED if files.manifest else ():
         values = files.require_manifest().column(name)[rows]
-        if not np.isnan(values).all():
-            yield Amount("parent's gap" if name == "score" else name, values)
+        yield Amount("parent's gap" if name == "score" else name, values)
 
 
 def _marks(

@@ -19,7 +19,7 @@ from manifests.core.parsing import parse
 from manifests.settings.params import read_yaml
 from manifests.settings.real_faces import WHERE, RealFaces
 
-STATEMENT = re.compile(r"\S[^\x00-\x1f\x7f]{0,199}")
+STATEMENT = re.compile(r"(?=\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}")
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,9 @@ def origin_of(
     inside = real.folder is not None and pairs.resolve().is_relative_to(
         Path(real.folder).expanduser().resolve()
     )
-    if inside and synthetic_source is not None:
-        raise InputError(f"{pairs}: photographs of people by {WHERE}; leave --synthetic-source out")
+    if synthetic_source is not None and real.shares(pairs):
+        remedy = "leave --synthetic-source out" if inside else "name their folder alone"
+        raise InputError(f"{pairs}: photographs of people by {WHERE}; {remedy}")
     if inside:
         real.check()
         return Origin(real.statement or "", real.licence or "", of_people=True)

@@ -8,6 +8,7 @@ other where trainers open a round (manifests.stores.rounds: require_trainable).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from manifests.core.errors import InputError
@@ -52,6 +53,15 @@ class RealFaces:
                 f"{where}: say in statement whose faces those of {self.folder} are and who agreed "
                 "to it, and under which licence; passports and model cards repeat both"
             )
+
+    def shares(self, place: Path) -> bool:
+        """Whether what lies at `place`, or behind a link in it, is of the folder, or holds it."""
+        if self.folder is None:
+            return False
+        own = Path(self.folder).expanduser().resolve()
+        places = [place, *(place.iterdir() if place.is_dir() else ())]
+        found = [each.resolve() for each in places]
+        return any(each.is_relative_to(own) or own.is_relative_to(each) for each in found)
 
     @property
     def allowed(self) -> str | None:

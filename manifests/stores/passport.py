@@ -111,6 +111,11 @@ class Passport(Provenance):
             raise InputError(
                 f"{store}: this store {what}; run the stage that builds it{_others(store)}"
             )
+        return cls.read_file(path)
+
+    @classmethod
+    def read_file(cls, path: Path) -> Passport:
+        """One that lies elsewhere, as in a take-away. Raises InputError."""
         try:
             return _parse(path, _read_bytes(path))
         except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -35,6 +36,7 @@ from manifests.takeaway.kinds.contract import Kind, Place
 from manifests.takeaway.pictures import ENCODER
 
 README, RECORD, SUMS = "README.md", "pack.json", "SHA256SUMS"
+FACES_PAPER = "passports/faces.json"
 SCHEMA = "facestill-pack-1"
 PICTURE = pa.binary()  # of an encoded one, to those who are told of columns
 SAID = COLUMNS | {
@@ -68,6 +70,18 @@ def write_beside(
     lines = (f"{digest}  {file}\n" for file, digest in sorted(sums.items()))
     write_text(place.finished / SUMS, "".join(lines))
     return [*sums, SUMS]
+
+
+def stranger_in(folder: Path) -> str | None:
+    """A file of `folder` that is none of an older take-away's, by its own list; None without."""
+    sums = folder / SUMS
+    lines = sums.read_bytes().split(b"\n") if (folder / RECORD).is_file() and sums.is_file() else []
+    listed = {SUMS, *(os.fsdecode(line[66:]) for line in lines)}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if (path.is_symlink() or not path.is_dir()) and name not in listed:
+            return name
+    return None
 
 
 def _copy_papers(chosen: Chosen, out: Path) -> None:

@@ -21,7 +21,7 @@ from manifests.core.errors import InputError, pick
 from manifests.core.files import deliver, require_writable, write_json
 from manifests.core.locks import only_writer
 from manifests.core.progress import Bar
-from manifests.takeaway.beside import RECORD, told, write_beside
+from manifests.takeaway.beside import stranger_in, told, write_beside
 from manifests.takeaway.blocks import Block, Part, blocks, known, plan_parts
 from manifests.takeaway.choosing import Chosen, choose
 from manifests.takeaway.kinds.contract import Kind, Place
@@ -110,8 +110,13 @@ def _summary(
 
 def _require_place(out: Path) -> None:
     """What lies at `out` would go: so it has to be an older take-away."""
-    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file():
-        raise InputError(f"{out}: a folder that pack did not make; remove it, or name another one")
+    if not out.name:  # nothing takes the place of where one stands
+        raise InputError(f"{out}: name a folder that pack is to make")
+    if out.is_dir() and (stranger := stranger_in(out)):
+        raise InputError(
+            f"{out}: holds {stranger[:80]}, which pack did not make; move it away, or name another "
+            "folder"
+        )
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: a file, expected the name of a folder to write")
     require_writable(out)

@@ -72,10 +72,14 @@ class ImageSet:
 
 def numbered(labels: Sequence[Label]) -> list[int]:
     """Numbers as they are; texts, and numbers that are too large to be rows, by their place in the
-    sorted list of all. -1 for None."""
+    sorted list of all. -1 for None. Raises InputError for 1 beside "1"."""
     known = {label for label in labels if label is not None}
     if all(isinstance(label, int) and label <= MOST for label in known):
         return [label if isinstance(label, int) else -1 for label in labels]
+    numbers = [label for label in known if isinstance(label, int)]
+    if len({*map(str, known)}) < len(known):
+        twice = min({label for label in known if isinstance(label, str)} & {*map(str, numbers)})
+        raise InputError(f"identity {twice} is a number on some images, a text on others; mend it")
     mixed = any(isinstance(label, str) for label in known)
     number = {each: at for at, each in enumerate(sorted(known, key=str if mixed else int))}
     return [-1 if label is None else number[label] for label in labels]

@@ -67,6 +67,16 @@ def test_a_folder_of_other_things_is_left_alone(monkeypatch: pytest.MonkeyPatch)
     assert [path.name for path in Path("mine").iterdir()] == ["data.js"]
 
 
+def test_sheets_of_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_round("pool", 12)
+    Path("mine/sheets").mkdir(parents=True)
+    for name in ("holiday.webp", "large-9.webp"):
+        (Path("mine/sheets") / name).write_text("a picture")
+    run(monkeypatch, "pool", "--out", "mine", "--force")
+    names = {path.name for path in Path("mine/sheets").iterdir()}
+    assert names == {"holiday.webp", "small-0.webp", "large-0.webp"}
+
+
 def test_more_faces_than_a_page_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     make_round("pool", 12, failed=0)
     monkeypatch.setattr("eval.browse.MOST", 5)

@@ -98,3 +98,23 @@ def test_without_a_repository_or_a_record_it_says_so(
 )
 def test_what_holds_no_figures_is_left_out(text: str) -> None:
     assert entry_of("c", "d", "s", text) is None
+
+
+@pytest.mark.parametrize("subject", ["a\u2028b", "a\rb", "a\x0cb", "a\x1b[2Jb"])
+def test_a_subject_is_one_line_whatever_it_says(repository: Path, subject: str) -> None:
+    commit(subject, json.dumps(figures(0.97, 0.2)))
+    assert read_trend()[-1].subject in ("a b", "a [2Jb")
+
+
+def test_what_others_committed_is_no_text(repository: Path) -> None:
+    METRICS.write_bytes(b"\xff")
+    git("add", "-A")
+    git("-c", "i18n.commitEncoding=latin1", "commit", "-q", "-m", "Bytes")
+    assert [entry.subject for entry in read_trend()] == ["First", "Second"]
+    METRICS.write_bytes(b"\xfe")
+    assert len(read_trend()) == 2
+
+
+def test_endless_numbers_are_no_figures() -> None:
+    text = '{"accuracy": {}, "student": {"faces_seen": Infinity}}'
+    assert entry_of("abc", "2026-11-30", "Endless", text) is None

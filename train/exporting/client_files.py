@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from manifests.cards.markdown import inline
 from manifests.core.backends import find_backend
 from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
@@ -168,13 +169,14 @@ def readme(record: ClientRecord, client: Client) -> str:
         f"{file.agreement.measured_by}, {file.agreement.num_faces} {file.agreement.faces} |"
         for name, file in record.files.items()
     )
-    return f"""# {record.run} for {record.client}
+    people = f" Real faces: {inline(record.real_faces)}." if record.real_faces else ""
+    return f"""# {inline(record.run)} for {record.client}
 
 Student `{record.student_sha256}`.
 
 - Input: {record.batch} x {shape}, float32, RGB, {pixels}; the face as in `{record.frame}`.
 - Output: {record.embedding_width} numbers, compared by cosine; views: {record.views}, in one.
-- Licence: {record.licence}.{f" Real faces: {record.real_faces}." if record.real_faces else ""}
+- Licence: {inline(record.licence)}.{people}
 
 | file | | least cosine to the student | by |
 |---|---:|---:|---|

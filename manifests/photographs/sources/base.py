@@ -158,6 +158,13 @@ def parse_label(value: Any) -> Label:
     )
 
 
+def label_of_text(text: str) -> Label:
+    """Of a file of text: digits are a number. Raises InputError as `parse_label` does, and
+    ValueError for too many of them."""
+    text = text.strip()
+    return parse_label(int(text) if text.removeprefix("-").isdecimal() else text)
+
+
 def pick_identity(known: Sequence[str], asked: str | None, where: object) -> str | None:
     """The field that says who it is: the one that is asked for, or one that sets call so.
 
@@ -185,3 +192,14 @@ class Named:
             raise InputError(f"{where}: two images are called {name}; name them apart")
         self.places[name] = place
         self.labels.append(label)
+
+    def ranges(self, root: Path, files: Sequence[Path]) -> ImageRanges:
+        """Raises InputError where images lie in one another: few bytes could claim to be many."""
+        claimed = sum(sum(place[2::2]) for place in self.places.values())
+        there = sum(path.stat().st_size for path in files)
+        if claimed > there:
+            raise InputError(
+                f"{root}: its images claim {claimed:,} bytes of {there:,}, as they lie in one "
+                "another; write the set anew"
+            )
+        return ImageRanges(root, Places(files, self.places), self.labels)

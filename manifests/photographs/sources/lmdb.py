@@ -13,6 +13,7 @@ import pickletools
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from manifests.photographs.sources.base import (
     ImageRanges,
     Label,
     Named,
-    Places,
+    label_of_text,
     parse_label,
 )
 from manifests.photographs.sources.folder import folder_of
@@ -44,6 +45,7 @@ LISTS = ("train.tsv", "train.txt")
 MOST_LIST = 1 << 30  # bytes
 LEAST_BYTES = 32  # of an image; less is a count, or a version
 MOST_OF_PICKLE = 4096  # bytes beside its image
+MOST_CODES = 64  # instructions of a pickle; an image and its label need a dozen
 PICKLED = b"\x80"
 PASSED = {"PROTO", "FRAME", "MARK", "MEMOIZE", "BINPUT", "LONG_BINPUT", "STOP", "TUPLE", "TUPLE2"}
 IMAGE = {  # instructions, and how many bytes of each stand before its own
@@ -191,7 +193,7 @@ def open_images(path: Path, fields: Fields) -> ImageRanges:
     faults.raise_any()
     if not found.places:
         raise InputError(f"{data}: no images in it")
-    return ImageRanges(data, Places((data,), found.places), found.labels)
+    return found.ranges(data, (data,))
 
 
 def _name(key: bytes) -> str:
@@ -234,12 +236,13 @@ def spelled(pickle: bytes) -> tuple[int, int, Any]:
     as text and never run. Raises InputError, and ValueError for what is no pickle."""
     found: tuple[int, int] | None = None
     label = None
-    for code, value, at in pickletools.genops(pickle):
+    labels = 0
+    for code, value, at in islice(pickletools.genops(pickle), MOST_CODES):
         if code.name in IMAGE and found is None:
             start = (at or 0) + IMAGE[code.name]
             found = start, len(value or b"")
         elif code.name in LABEL:
-            label = value
+            label, labels = value, labels + 1
         elif code.name not in PASSED:
             raise InputError(
                 f"its pickle says {code.name}, expected an encoded image and a number; nothing of "
@@ -247,6 +250,8 @@ def spelled(pickle: bytes) -> tuple[int, int, Any]:
             )
     if found is None:
         raise InputError("its pickle has no bytes of an image")
+    if labels > 1:
+        raise InputError("its pickle has several labels; unpack the set to a folder an identity")
     return *found, label
 
 
@@ -266,8 +271,9 @@ def _list(folder: Path) -> dict[str, Label] | None:
         if len(cells) < 2:
             raise InputError(f"{path}, line {number}: expected KEY, a tab, LABEL")
         try:
-            text = cells[1].strip()
-            said[cells[0]] = parse_label(int(text) if text.isdecimal() else text)
+            label = label_of_text(cells[1])
+            if said.setdefault(cells[0], label) != label:
+                raise InputError("its key comes twice, with another label before")
         except (InputError, ValueError) as error:
             raise InputError(f"{path}, line {number}: {error}"[:300]) from None
     return said

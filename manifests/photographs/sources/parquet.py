@@ -42,7 +42,8 @@ class Table:
 
     path: Path
     prefix: str  # of its images' names
-    image: str  # the column's path in the file
+    image: str
+    leaf: str  # the path of its bytes in the file
     identity: str | None
     groups: tuple[int, ...]  # rows
 
@@ -139,8 +140,8 @@ class _Reading:
 def _batches(table: Table, group: int) -> Iterator[Sequence[Any]]:
     with _open(table.path) as file:
         groups = [*range(group, len(table.groups))]
-        for batch in file.iter_batches(AT_ONCE, groups, [table.image], use_threads=False):
-            column = batch.column(0)
+        for batch in file.iter_batches(AT_ONCE, groups, [table.leaf], use_threads=False):
+            column = batch.column(table.image)  # a column called image.bytes comes along
             if pa.types.is_struct(column.type):
                 column = column.flatten()[0]  # null where the struct is
             yield column
@@ -181,12 +182,12 @@ def _table(path: Path, prefix: str, file: pq.ParquetFile, fields: Fields) -> Tab
         raise InputError(f"{path}: claims {footer.num_rows:,} images in {size:,} bytes")
     identity = pick_identity([name for name in known if name != image], fields.identity, path)
     kind = schema.field(image).type
-    column = f"{image}.{BYTES}" if pa.types.is_struct(kind) else image
-    return Table(path, prefix, column, identity, groups)
+    leaf = f"{image}.{BYTES}" if pa.types.is_struct(kind) else image
+    return Table(path, prefix, image, leaf, identity, groups)
 
 
 def _require_alike(table: Table, first: Table) -> None:
-    if (table.image, table.identity) != (first.image, first.identity):
+    if (table.leaf, table.identity) != (first.leaf, first.identity):
         raise InputError(
             f"{table.path}: images are in {table.image} and who it is in {table.identity}, in "
             f"{first.path.name} in {first.image} and {first.identity}; adopt them one by one, or "
@@ -239,7 +240,7 @@ def _labels(table: Table) -> Iterator[Label]:
 def _values(table: Table, file: pq.ParquetFile, *, texts: bool) -> Iterator[Label]:
     row = 0
     for batch in file.iter_batches(LABELS_AT_ONCE, columns=[table.identity], use_threads=False):
-        column = batch.column(0)
+        column = batch.column(table.identity)
         if texts and (pc.max(pc.binary_length(column.dictionary)).as_py() or 0) > MOST_TEXT:
             raise InputError(f"{table.path}: {table.identity} of more than {MOST_TEXT} bytes")
         for value in column.to_pylist():

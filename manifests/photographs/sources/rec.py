@@ -21,7 +21,6 @@ from manifests.photographs.sources.base import (
     ImageRanges,
     Label,
     Named,
-    Places,
     parse_label,
 )
 
@@ -54,7 +53,7 @@ def open_images(path: Path, fields: Fields) -> ImageRanges:
     faults.raise_any()
     if not found.places:
         raise InputError(f"{record}: no images in it")
-    return ImageRanges(record, Places((record,), found.places), found.labels)
+    return found.ranges(record, (record,))
 
 
 def _label(record: Path, key: int, value: float) -> Label:

@@ -21,7 +21,7 @@ from manifests.photographs.sources.base import (
     ImageRanges,
     Label,
     Named,
-    Places,
+    label_of_text,
     open_files,
     parse_label,
     pick_identity,
@@ -149,20 +149,25 @@ def open_images(path: Path, fields: Fields) -> ImageRanges:
     """Raises InputError, naming the file, for what is no tar, for an image that is a link or comes
     twice, for a key of several, and for labels that are none."""
     files, prefixes = open_files(path, ".tar")
-    found, faults = Named(), Faults(str(path))
+    found, faults, said = Named(), Faults(str(path)), ""
     for number, (own, prefix) in enumerate(zip(files, prefixes, strict=True)):
         with faults, Bytes(own) as file:
             for key, sample in _samples(file, faults).items():
                 with faults:
                     member = _image(file, key, sample, fields)
                     if member is not None:
-                        label = _label(file, key, sample, fields)
+                        by, label = _label(file, key, sample, fields)
+                        if label is not None and by != (said := said or by):
+                            raise InputError(
+                                f"{own}: who is on {key} is said by {by}, on images before by "
+                                f"{said}; say --identity NAME"
+                            )
                         place = (number, member.offset, member.size)
                         found.add(own, prefix + member.name, place, label)
     faults.raise_any()
     if not found.places:
         raise InputError(f"{path}: no images ({', '.join(sorted(ENDINGS))}) in it")
-    return ImageRanges(path, Places(files, found.places), found.labels)
+    return found.ranges(path, files)
 
 
 def _samples(file: Bytes, faults: Faults) -> dict[str, Sample]:
@@ -201,18 +206,18 @@ def _image(file: Bytes, key: str, sample: Sample, fields: Fields) -> Member | No
     return next(iter(images.values()), None)
 
 
-def _label(file: Bytes, key: str, sample: Sample, fields: Fields) -> Label:
+def _label(file: Bytes, key: str, sample: Sample, fields: Fields) -> tuple[str, Label]:
+    """What says who it is, which must be one for all images of a set, and who it is."""
     wanted = fields.identity
     try:
         if "cls" in sample and wanted in (None, "cls"):
-            text = _text(file, sample["cls"]).decode("utf-8").strip()
-            return parse_label(int(text) if text.lstrip("-").isdecimal() else text)
+            return "cls", label_of_text(_text(file, sample["cls"]).decode("utf-8-sig"))
         if "json" in sample and wanted != "cls":
             said: Any = parse_json(_text(file, sample["json"]))
             known = [*said] if isinstance(said, dict) else []
             name = pick_identity(known, wanted, f"{file.path}: {key}.json")
             if name is not None:
-                return parse_label(said[name])
+                return name, parse_label(said[name])
     except ValueError as error:  # no UTF-8, no JSON, a number of too many digits
         raise InputError(
             f"{file.path}: the label of {key} cannot be read ({error})"[:300]
@@ -221,4 +226,4 @@ def _label(file: Bytes, key: str, sample: Sample, fields: Fields) -> Label:
         raise InputError(f"{file.path}: {key}: {error}") from None
     if wanted is not None:
         raise InputError(f"{file.path}: --identity {wanted}: {key} has none")
-    return folder_of(key)
+    return "its folder", folder_of(key)

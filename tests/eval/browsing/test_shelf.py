@@ -100,3 +100,10 @@ def test_groups_keep_every_value_and_go_by_size(values: list[object]) -> None:
     named = [own for own, label in zip(sizes, kind.labels, strict=True) if label != "none"]
     assert named == sorted(named, reverse=True)
     assert "none" not in kind.labels[:-1]
+
+
+def test_what_none_of_the_faces_has_is_no_order(files: RoundFiles) -> None:
+    """A gap is of every second face here: the others' page has no scale for it."""
+    gap_table(files).write(layout.gap_table("st", files.name))
+    assert "gap of st" in amounts(shelf_of(files, ALL))
+    assert "gap of st" not in amounts(shelf_of(files, slice(1, None, 2)))

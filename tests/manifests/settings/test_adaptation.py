@@ -60,6 +60,15 @@ def test_photographs_are_those_of_the_switchs_folder(own: Path, pairs: str) -> N
         origin_of(Path(pairs), "DCGAN", "CC0", PEOPLE)
 
 
+def test_what_holds_the_switchs_folder_is_not_synthetic(own: Path) -> None:
+    """Above it, or with a link to it in the place of a modality."""
+    Path("pairs").mkdir()
+    Path("pairs/visible").symlink_to(Path("own").resolve())
+    for pairs in ("own/..", "pairs"):
+        with pytest.raises(InputError, match=r"photographs of people by params.yaml: real_faces"):
+            origin_of(Path(pairs), "DCGAN", "CC0", PEOPLE)
+
+
 @pytest.mark.parametrize(
     ("pairs", "real"),
     [
@@ -77,7 +86,7 @@ def test_nothing_trains_on_pictures_of_which_nothing_is_said(
         origin_of(Path(pairs), None, "CC0", real)
 
 
-@pytest.mark.parametrize("licence", ["", "two\nlines", "x" * 201])
+@pytest.mark.parametrize("licence", ["", "two\nlines", "two\u2028lines", "\udcff", "x" * 201])
 def test_a_licence_is_one_line(licence: str) -> None:
     with pytest.raises(InputError, match=r"licence .* expected one line"):
         Origin("DCGAN", licence)

@@ -161,7 +161,7 @@ def test_bad_input_is_one_line(options: dict[str, Any], message: str) -> None:
 def test_nothing_takes_the_place_of_what_is_no_take_away() -> None:
     OUT.mkdir()
     (OUT / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="a folder that pack did not make; remove it"):
+    with pytest.raises(InputError, match=r"holds thesis.txt, which pack did not make"):
         pack_round(ROUND, OUT, "parquet")
     assert (OUT / "thesis.txt").read_text() == "mine"
     with pytest.raises(InputError, match="a file, expected the name of a folder"):
@@ -209,3 +209,24 @@ def test_the_command_says_what_to_do_next(
     assert "invalid choice: 'mp3'" in capsys.readouterr().err
     assert run(monkeypatch, "--out", "out.h5") == 0
     assert f"facestill unpack out.h5 {ROUND}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "data/thesis.txt", ".git/HEAD"])
+def test_what_pack_did_not_make_stays(name: str) -> None:
+    """A folder may hold a pack.json, even ours, and somebody's work."""
+    for made in (False, True):
+        if made:
+            pack_round(ROUND, OUT, "parquet")
+        (OUT / name).parent.mkdir(parents=True, exist_ok=True)
+        (OUT / name).write_text("years of work")
+        (OUT / "pack.json").touch()
+        with pytest.raises(InputError, match="which pack did not make; move it away"):
+            pack_round(ROUND, OUT, "parquet")
+        assert (OUT / name).read_text() == "years of work"
+        shutil.rmtree(OUT)
+
+
+def test_nothing_takes_the_place_of_where_one_stands() -> None:
+    for here in (Path(), Path("/")):
+        with pytest.raises(InputError, match=r"name a folder that pack is to make|which pack did"):
+            pack_round(ROUND, here, "parquet")

@@ -160,3 +160,9 @@ def turned(item: Item) -> bytes:
 )
 def test_people_are_numbers(labels: list[int | str | None], numbers: list[int]) -> None:
     assert numbered(labels) == numbers
+
+
+def test_a_number_and_its_text_are_not_told_apart() -> None:
+    """Nor taken for one: their order would follow from nothing."""
+    with pytest.raises(InputError, match="identity 9 is a number on some images, a text on others"):
+        numbered([10, "9", 9, "a"])

@@ -20,11 +20,14 @@ from manifests.settings.params import Params, read_yaml
 from manifests.settings.presets import merged
 from manifests.settings.real_faces import ROUND, RealFaces
 from manifests.stores.rounds import open_round
+from manifests.takeaway.delivering import pack_round
 from pipeline import adopt_photographs as real_faces
+from pipeline.adopt import adopt_round
 from pipeline.adopt_photographs import make_round
+from pipeline.adoption.image_sets import Wanted
 from pipeline.building.workers import Workers
 from tests.networks import write_network
-from tests.pipeline.adoption.toys import PEOPLE, SET, adopted
+from tests.pipeline.adoption.toys import ALIGNED, FOUND, PEOPLE, SET, adopted
 from train.engine.supervised import open_plan
 
 STATEMENT = "volunteers of the test suite, who agreed"
@@ -75,6 +78,25 @@ def test_the_same_photographs_are_no_synthetic_set(params: Params) -> None:
         path.unlink()
     with pytest.raises(InputError, match="1 of its images are photographs of people"):
         adopted(params)
+
+
+def test_the_folder_of_the_switch_is_no_synthetic_set(params: Params) -> None:
+    """Also before it is adopted, and behind a link."""
+    named = replace(params, real_faces=NAMED)
+    Path("linked").mkdir()
+    (Path("linked") / "set").symlink_to(SET.resolve())
+    for place in (SET, SET / "0", Path(), Path("linked/set"), Path("linked")):
+        with pytest.raises(InputError, match=r"photographs of people by params.yaml: real_faces"):
+            adopt_round("digi", Wanted(place), ALIGNED, named, Workers(1))
+
+
+def test_a_take_away_of_photographs_is_no_synthetic_set(params: Params) -> None:
+    """Its pictures have other bytes than the photographs."""
+    make_round(NAMED, params, Workers(1))
+    pack_round(ROUND, Path("out"), "parquet")
+    for place in (Path("out"), Path("out/data"), next(Path("out/data").iterdir())):
+        with pytest.raises(InputError, match=f"take-away of photographs of people .{STATEMENT}"):
+            adopt_round("digi", Wanted(place, "parquet"), FOUND, params, Workers(1))
 
 
 def test_without_a_folder_there_is_a_round_without_faces(params: Params) -> None:

@@ -212,6 +212,7 @@ class TestDetection:
         ({"--licence": None}, "required: --licence"),
         ({"--synthetic-source": ""}, "--synthetic-source '': expected one line"),
         ({"--licence": "two\nlines"}, "--licence .* expected one line of up to 200"),
+        ({"--licence": "bytes \udcff"}, "--licence .* expected one line of up to 200"),
         ({"--frame": "ffhq"}, "invalid choice: 'ffhq'"),
         ({"--round": "../up"}, "a name has letters"),
         ({"--round": None}, "required: --round"),

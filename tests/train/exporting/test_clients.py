@@ -38,7 +38,7 @@ from tests.exports import RUN
 from tests.train.exporting.toys import FILES, OUT, command
 from train.checkpoint import load_student
 from train.export import check_output
-from train.exporting.client_files import as_bytes, client_of, cosines
+from train.exporting.client_files import as_bytes, client_of, cosines, readme
 from train.exporting.clients import web
 from train.exporting.clients.base import Fed, Feed, resampling
 from train.exporting.running import some_pictures
@@ -103,9 +103,9 @@ def test_the_record_says_what_is_there(inside: Path, name: str) -> None:
     )  # fmt: skip
     assert record.files[FLOAT].agreement.cosine_least > 0.9999
     assert record.files[INT8].agreement.cosine_mean > 0.995
-    readme = (OUT / name / README).read_text()
-    assert student.sha256 in readme and client_of(name).snippet in readme
-    assert record.files[FLOAT].agreement.measured_by in readme
+    said = (OUT / name / README).read_text()
+    assert student.sha256 in said and client_of(name).snippet in said
+    assert record.files[FLOAT].agreement.measured_by in said
 
 
 def test_opencv_embeds_as_the_student(inside: Path) -> None:
@@ -264,3 +264,13 @@ def test_the_page_asks_for_the_runtime_that_it_is_tried_with() -> None:
     assert web.CLIENT.page is not None
     (version,) = re.findall("npm/(onnxruntime-web@[0-9.]+)/dist", web.CLIENT.page.read_text())
     assert version in (ROOT / "Makefile").read_text()
+
+
+def test_a_readme_repeats_what_strangers_state_as_text() -> None:
+    record = ClientRecord(
+        "web", "mined-2", "ab" * 32, "arcface112", 112, "rgb", "nchw", "in-graph", "1", 512,
+        "cosine", "plain", "<script>x</script>\n# Free", "![](https://a.example/x.png)", {}, {},
+    )  # fmt: skip
+    text = readme(record, client_of("web"))
+    assert "&lt;script&gt;" in text and "<script>" not in text and "\n# Free" not in text
+    assert "![](" not in text

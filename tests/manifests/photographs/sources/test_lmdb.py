@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import pickletools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lmdb
@@ -59,6 +60,10 @@ def found_in(tmp_path: Path, values: dict[bytes, bytes], beside: str | None = No
         (b"\x00\x07", IMAGE, None, ("0007", None)),
         (b"7", IMAGE, "key\tlabel\n7\t12\n", ("7", 12)),
         (b"7", IMAGE, "7 Anna Karenina\n", None),
+        (b"7", IMAGE, "7\t-1\n", ("7", None)),
+        (b"7", IMAGE, "7\t3\n7\t3\n", ("7", 3)),
+        (b"7", IMAGE, "7\t3\n7\t4\n", None),
+        (b"7", pickle.dumps((IMAGE, 3, 4, 5), 4), None, None),
         (b"7", IMAGE, "7\tAnna Karenina\n", ("7", "Anna Karenina")),
         (b"7", pickle.dumps((IMAGE, 12)), None, ("7", 12)),
         (b"7", pickle.dumps([IMAGE, 12], 2), None, None),
@@ -173,3 +178,20 @@ def test_databases_within_one_are_refused(tmp_path: Path) -> None:
             writing.put(b"7", IMAGE)
     with pytest.raises(InputError, match="databases within the database; one is expected"):
         open_images(tmp_path / "a", AS_FOUND)
+
+
+def test_a_pickle_of_many_instructions_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+    told = pickletools.genops
+
+    def counted(pickle: bytes) -> Iterator[object]:
+        for each in told(pickle):
+            read.append(each)
+            yield each
+
+    monkeypatch.setattr(pickletools, "genops", counted)
+    with pytest.raises(InputError, match="its pickle has no bytes of an image"):
+        found_in(tmp_path, {b"7": b"\x80\x02" + b"(" * 10_000 + b"."})
+    assert len(read) < 100

@@ -41,6 +41,8 @@ def labels_of(path: Path, columns: dict[str, Any], fields: Fields = AS_FOUND) ->
         ({"x": BYTES, "label": [-1] * COUNT}, [None] * COUNT),
         ({"mask": BYTES[::-1], "img": BYTES}, [None] * COUNT),
         ({"image": [{"bytes": each, "path": "../../x"} for each in BYTES]}, [None] * COUNT),
+        ({"image.bytes": [1] * COUNT, "image": [{"bytes": each} for each in BYTES]},
+         [None] * COUNT),
     ],
 )  # fmt: skip
 def test_who_is_on_an_image(tmp_path: Path, columns: dict[str, Any], expected: list[Label]) -> None:

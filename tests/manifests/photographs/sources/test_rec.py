@@ -98,3 +98,10 @@ def test_an_index_that_is_none_is_refused(
     spoil(path / "train.idx")
     with pytest.raises(InputError, match=message):
         open_images(path, AS_FOUND)
+
+
+def test_images_that_lie_in_one_another_are_refused(tmp_path: Path) -> None:
+    """A line of the index is some bytes; an image is some work."""
+    path = packed(tmp_path, {1: WHOLE, 2: b"", 3: b""}, {2: 0, 3: 0})
+    with pytest.raises(InputError, match=r"its images claim .* they lie in one another"):
+        open_images(path, AS_FOUND)

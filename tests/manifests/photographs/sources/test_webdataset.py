@@ -182,3 +182,22 @@ def test_a_file_that_shrinks_is_noticed(tmp_path: Path) -> None:
     os.truncate(path, 600)
     with pytest.raises(InputError, match=r"ends within image a\.png; bring it whole"):
         found.read("a.png")
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"2.json": b'{"class": "thermal"}'},  # a class of pictures, where identity_id is empty
+        {"2.cls": b"5"},
+    ],
+)
+def test_one_thing_says_who_is_on_all_images(tmp_path: Path, others: dict[str, bytes]) -> None:
+    said = {"1.json": b'{"identity_id": 5, "class": "thermal"}'}
+    path = write(tmp_path / "a.tar", {"1.png": IMAGE, **said, "2.png": IMAGE, **others})
+    with pytest.raises(InputError, match=r"who is on 2 is said by cl.*, on images before by ident"):
+        open_images(path, AS_FOUND)
+
+
+def test_a_mark_of_order_is_no_letter_of_a_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tar", {"1.png": IMAGE, "1.cls": "\ufeff5".encode()})
+    assert open_images(path, AS_FOUND).labels == [5]
