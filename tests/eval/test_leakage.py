@@ -31,6 +31,7 @@ from manifests.settings.leakage import Leakage
 from manifests.settings.params import Params, load_params
 from manifests.stores.rounds import open_round
 from pipeline.adopt import Origin, adopt_round
+from pipeline.adoption.image_sets import Wanted
 from pipeline.arrays.align import crop_photograph
 from pipeline.arrays.frames import ARCFACE112
 from pipeline.building.workers import Workers
@@ -77,7 +78,9 @@ def built_once(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> tuple
         params = replace(load_params(), teacher=TEACHER, teachers=teachers)
         params = replace(params, render=replace(params.render, frame_size=64, shard_rows=64))
         for name in ROUNDS:
-            adopt_round(name, Path(name), Origin("test", "CC0-1.0", ARCFACE112), params, Workers(1))
+            adopt_round(
+                name, Wanted(Path(name)), Origin("test", "CC0-1.0", ARCFACE112), params, Workers(1)
+            )
             embed_round(name, TEACHER, params, workers=Workers(1))
     return root, params
 

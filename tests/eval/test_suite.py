@@ -63,7 +63,7 @@ def test_every_form_of_the_table_is_written(run: Run, capsys: pytest.CaptureFixt
     assert printed[-1] == "reports/suites/toy/index.html: 2 models on 2 benchmarks"
     assert "– gone: nothing lies at data/gone.bin" in printed
     page = (folder / "index.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png") == 2 and "http" not in page.partition("<style>")[0]
+    assert page.count("data:image/webp") == 2 and "http" not in page.partition("<style>")[0]
 
 
 def test_the_second_time_nothing_is_measured_and_the_files_are_the_same(
@@ -136,8 +136,8 @@ def test_models_are_the_reported_run_its_export_and_its_teacher(
     assert rows[1]["model"] == "onnx:runs/exports/mined-2/student.int8.onnx"
 
 
-def test_readme_s_results_are_a_table_of_the_default_suite() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_results_page_has_a_table_of_the_default_suite() -> None:
+    text = (ROOT / "docs/RESULTS.md").read_text(encoding="utf-8")
     shown = text.partition(BEGIN)[2].partition(END)[0].strip().splitlines()
     assert shown[0] == "| model | ORL | photographs |" and shown[2].startswith("| `runs/")
     assert shown[-2].startswith("- ORL: 3,600 pairs of 40 people, intervals over people; protocol")

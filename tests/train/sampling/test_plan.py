@@ -20,6 +20,7 @@ from manifests.core import layout
 from manifests.core.errors import InputError
 from manifests.core.files import read_json
 from manifests.core.layout import POOL, PROBE
+from manifests.model_card import MARKDOWN
 from manifests.records.exports import Export
 from manifests.settings.objectives import Losses, Tuition
 from manifests.settings.params import Params, PriorRound, load_params
@@ -181,8 +182,7 @@ def test_the_preset_s_loop_in_w_is_exported_measured_and_told(
     assert [line.split()[0] for line in (*told.generators, *told.teachers)] == [
         "small", "dlib-resnet",
     ]  # fmt: skip
-    (page,) = layout.export(RUN).glob("*.md")
-    text = page.read_text(encoding="utf-8")
+    text = (layout.export(RUN) / MARKDOWN).read_text(encoding="utf-8")
     assert "every face that it was trained on was rendered" in text.lower()
     assert "none: no face was stored" in text
 
