@@ -78,9 +78,8 @@ def built_once(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> tuple
         params = replace(load_params(), teacher=TEACHER, teachers=teachers)
         params = replace(params, render=replace(params.render, frame_size=64, shard_rows=64))
         for name in ROUNDS:
-            adopt_round(
-                name, Wanted(Path(name)), Origin("test", "CC0-1.0", ARCFACE112), params, Workers(1)
-            )
+            origin = Origin("test", "CC0-1.0", ARCFACE112)
+            adopt_round(name, Wanted(Path(name)), origin, params, Workers(1))
             embed_round(name, TEACHER, params, workers=Workers(1))
     return root, params
 
