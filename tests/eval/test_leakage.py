@@ -30,14 +30,13 @@ from manifests.core.files import read_json
 from manifests.settings.leakage import Leakage
 from manifests.settings.params import Params, load_params
 from manifests.stores.rounds import open_round
-from pipeline.adopt import Origin, adopt_round
-from pipeline.adoption.image_sets import Wanted
 from pipeline.arrays.align import crop_photograph
 from pipeline.arrays.frames import ARCFACE112
 from pipeline.building.workers import Workers
 from pipeline.embed import embed_round
 from tests.conftest import lay_out
 from tests.networks import write_network
+from tests.pipeline.adoption.toys import adopted
 from tests.toys import make_round
 
 PEOPLE, EACH, SYNTHETIC, SIDE = 7, 4, 90, 32
@@ -78,8 +77,7 @@ def built_once(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> tuple
         params = replace(load_params(), teacher=TEACHER, teachers=teachers)
         params = replace(params, render=replace(params.render, frame_size=64, shard_rows=64))
         for name in ROUNDS:
-            origin = Origin("test", "CC0-1.0", ARCFACE112)
-            adopt_round(name, Wanted(Path(name)), origin, params, Workers(1))
+            adopted(params, name, images=Path(name))
             embed_round(name, TEACHER, params, workers=Workers(1))
     return root, params
 

@@ -17,5 +17,7 @@ FOUND = replace(ALIGNED, frame=None)
 PEOPLE, EACH, SIDE = 11, 13, 32  # three shards of 64 rows
 
 
-def adopted(params: Params, name: str = "digi", origin: Origin = ALIGNED) -> str:
-    return adopt_round(name, Wanted(SET), origin, params, Workers(1))
+def adopted(
+    params: Params, name: str = "digi", origin: Origin = ALIGNED, *, images: Path = SET
+) -> str:
+    return adopt_round(name, Wanted(images), origin, params, Workers(1))
