@@ -30,8 +30,7 @@ from manifests.settings.params import Params, load_params
 from manifests.settings.real_faces import ROUND, WHERE, RealFaces
 from manifests.stores.latents import FOLDER, LatentManifest, Recipe
 from manifests.stores.latents import build as build_manifest
-from manifests.stores.passport import Fingerprint, Passport
-from manifests.takeaway.beside import FACES_PAPER
+from manifests.stores.passport import OF_FACES, Fingerprint, Passport
 from pipeline.adoption.crops import AdoptJob, made_here
 from pipeline.adoption.image_sets import ImageSet, Wanted, read_image_set
 from pipeline.adoption.listings import COPIES, LISTING, write_listing
@@ -104,8 +103,8 @@ def _require_stated_alike(path: Path, real: RealFaces) -> None:
     if real.shares(path):
         raise InputError(f"{path}: photographs of people by {WHERE}; they are no synthetic set")
     for folder in (path, *path.resolve().parents[:2]):
-        if (folder / FACES_PAPER).is_file():
-            stated = Passport.read_file(folder / FACES_PAPER).real_faces
+        if (folder / OF_FACES).is_file():
+            stated = Passport.read_file(folder / OF_FACES).real_faces
             if stated is not None:
                 raise InputError(
                     f"{folder}: a take-away of photographs of people ({stated}); they are no "

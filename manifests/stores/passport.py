@@ -14,6 +14,7 @@ from manifests.core.files import parse_json, write_text
 from manifests.core.layout import FACES, ROUND
 
 NAME = "passport.json"
+OF_FACES = "passports/faces.json"  # in a take-away
 SCHEMA_VERSION = 3
 LARGEST = 1 << 22  # bytes: a stranger's passport must not fill the memory
 MOST_SHARD_ROWS = 1 << 24

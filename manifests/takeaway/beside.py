@@ -36,7 +36,6 @@ from manifests.takeaway.kinds.contract import Kind, Place
 from manifests.takeaway.pictures import ENCODER
 
 README, RECORD, SUMS = "README.md", "pack.json", "SHA256SUMS"
-FACES_PAPER = "passports/faces.json"
 SCHEMA = "facestill-pack-1"
 PICTURE = pa.binary()  # of an encoded one, to those who are told of columns
 SAID = COLUMNS | {
