@@ -264,6 +264,7 @@ def test_a_round_without_its_manifest_stays(source: None) -> None:
 
 def command(monkeypatch: pytest.MonkeyPatch, name: str, *words: str) -> int:
     monkeypatch.setattr(sys, "argv", [name, *words])
+    monkeypatch.delitem(sys.modules, name, raising=False)  # of another test
     with pytest.raises(SystemExit) as ended:
         runpy.run_module(name, run_name="__main__")
     return int(str(ended.value.code))
