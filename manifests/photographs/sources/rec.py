@@ -27,6 +27,7 @@ from manifests.photographs.sources.base import (
 MARK = struct.pack("<I", 0xCED7230A)
 HEAD = struct.Struct("<IfQQ")  # number of labels, the only label, id, second id
 WHOLE, FIRST, MIDDLE, LAST = range(4)
+LENGTH_BITS = 29  # of a record's length; above it stands which piece of the record it is
 MOST_PARTS = 64  # of a record
 MOST_LABELS = 16
 MOST_INDEX = 4 << 30  # bytes
@@ -128,7 +129,7 @@ def _parts(file: Bytes, offset: int) -> list[int]:
         if file.at(offset, 4) != MARK:
             raise InputError("no record begins there; bring the .idx that was made with the .rec")
         (word,) = struct.unpack("<I", file.at(offset + 4, 4))
-        kind, size = word >> 29, word & (1 << 29) - 1
+        kind, size = word >> LENGTH_BITS, word & (1 << LENGTH_BITS) - 1
         if kind not in ((MIDDLE, LAST) if parts else (WHOLE, FIRST)):
             raise InputError("it begins in the middle of another one, or ends there")
         if parts:

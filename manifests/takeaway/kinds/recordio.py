@@ -15,18 +15,23 @@ from typing import BinaryIO
 import numpy as np
 
 from manifests.core.errors import InputError
+from manifests.photographs.sources.rec import (
+    FIRST,
+    HEAD,
+    LAST,
+    LENGTH_BITS,
+    MARK,
+    MIDDLE,
+    WHOLE,
+)
 
-MAGIC = struct.pack("<I", 0xCED7230A)
-WHOLE, FIRST, MIDDLE, LAST = range(4)
-LENGTH_BITS = 29  # of a record's length; above it stands which piece of the record it is
 MOST_EXACT = 1 << 24  # whole numbers that float32 knows one by one: labels are such
-HEADER = struct.Struct("<IfQQ")
 
 
 def frame(data: bytes) -> bytes:
     """A record as it stands in a file."""
     cuts = [at for at in _places(data) if at % 4 == 0 and at + 4 <= len(data) // 4 * 4]
-    starts = [0, *(at + len(MAGIC) for at in cuts)]
+    starts = [0, *(at + len(MARK) for at in cuts)]
     pieces = [data[start:stop] for start, stop in zip(starts, [*cuts, len(data)], strict=True)]
     last = len(pieces) - 1
     kinds = [WHOLE] if not last else [FIRST, *[MIDDLE] * (last - 1), LAST]
@@ -34,15 +39,15 @@ def frame(data: bytes) -> bytes:
 
 
 def _places(data: bytes) -> Iterator[int]:
-    at = data.find(MAGIC)
+    at = data.find(MARK)
     while at >= 0:
         yield at
-        at = data.find(MAGIC, at + (len(MAGIC) if at % 4 == 0 else 1))
+        at = data.find(MARK, at + (len(MARK) if at % 4 == 0 else 1))
 
 
 def _piece(kind: int, data: bytes) -> bytes:
     length = struct.pack("<I", kind << LENGTH_BITS | len(data))
-    return MAGIC + length + data + bytes(-len(data) % 4)
+    return MARK + length + data + bytes(-len(data) % 4)
 
 
 def read_record(file: BinaryIO) -> bytes | None:
@@ -52,7 +57,7 @@ def read_record(file: BinaryIO) -> bytes | None:
         head = file.read(8)
         if not head and not pieces:
             return None
-        if len(head) < 8 or head[:4] != MAGIC:
+        if len(head) < 8 or head[:4] != MARK:
             raise InputError(f"{file.name}: no record at byte {file.tell() - len(head)}")
         (word,) = struct.unpack("<I", head[4:])
         kind, length = word >> LENGTH_BITS, word & (1 << LENGTH_BITS) - 1
@@ -61,21 +66,21 @@ def read_record(file: BinaryIO) -> bytes | None:
             raise InputError(f"{file.name}: a record ends before its end")
         pieces.append(data[:length])
         if kind in (WHOLE, LAST):
-            return MAGIC.join(pieces)
+            return MARK.join(pieces)
 
 
 def pack(number: int, label: int | Sequence[int], picture: bytes = b"") -> bytes:
     """What InsightFace keeps as record `number`: one label as such, several before the picture."""
     if isinstance(label, Sequence):
-        header = HEADER.pack(len(label), 0, number, 0)
+        header = HEAD.pack(len(label), 0, number, 0)
         return header + np.array(label, "<f4").tobytes() + picture
-    return HEADER.pack(0, label, number, 0) + picture
+    return HEAD.pack(0, label, number, 0) + picture
 
 
 def unpack(data: bytes) -> tuple[int, np.ndarray, bytes]:
     """(number, labels, picture): the inverse of `pack`."""
-    flag, label, number, _ = HEADER.unpack_from(data)
-    end = HEADER.size + 4 * flag
+    flag, label, number, _ = HEAD.unpack_from(data)
+    end = HEAD.size + 4 * flag
     if not flag:
         return number, np.array([label], np.float32), data[end:]
-    return number, np.frombuffer(data[HEADER.size : end], "<f4"), data[end:]
+    return number, np.frombuffer(data[HEAD.size : end], "<f4"), data[end:]

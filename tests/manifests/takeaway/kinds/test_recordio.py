@@ -11,21 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests.core.errors import InputError
-from manifests.takeaway.kinds.recordio import MAGIC, frame, pack, read_record, unpack
+from manifests.photographs.sources.rec import MARK
+from manifests.takeaway.kinds.recordio import frame, pack, read_record, unpack
 
-DATA = st.lists(st.one_of(st.binary(max_size=9), st.just(MAGIC)), max_size=8).map(b"".join)
+DATA = st.lists(st.one_of(st.binary(max_size=9), st.just(MARK)), max_size=8).map(b"".join)
 
 
 def dmlc_frame(data: bytes) -> bytes:
     """dmlc-core's RecordIOWriter::WriteRecord, statement by statement."""
     out, begin = b"", 0
     for at in range(0, len(data) >> 2 << 2, 4):
-        if data[at : at + 4] == MAGIC:
+        if data[at : at + 4] == MARK:
             kind = 1 if begin == 0 else 2
-            out += MAGIC + struct.pack("<I", kind << 29 | at - begin) + data[begin:at]
+            out += MARK + struct.pack("<I", kind << 29 | at - begin) + data[begin:at]
             begin = at + 4
     kind = 3 if begin else 0
-    out += MAGIC + struct.pack("<I", kind << 29 | len(data) - begin) + data[begin:]
+    out += MARK + struct.pack("<I", kind << 29 | len(data) - begin) + data[begin:]
     return out + bytes(-(len(data) - begin) % 4)
 
 
