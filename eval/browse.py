@@ -1,6 +1,6 @@
 """Write a round as a page: its faces, their lineage, the teacher's space as a map.
 
-    facestill browse ROUND [--teacher NAME] [--rows START:STOP:STEP] [--out DIR]
+    facestill browse ROUND [--teacher NAME] [--rows SELECTION] [--out DIR]
 
 Faces by region, identity, mark and gap, as far as data/ has them; a click shows a face large, its
 lineage and its neighbours. Open DIR/index.html (default reports/browse/ROUND) in a browser: no
@@ -10,9 +10,10 @@ faces that may be such, is written only where --out says.
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
+
+import numpy as np
 
 from eval.browsing.page import BEGINS, DATA, PAGE, Walk, write_page
 from eval.browsing.projection import along, project
@@ -23,17 +24,9 @@ from manifests.core.files import require_new, require_writable
 from manifests.core.locks import writing
 from manifests.settings.params import load_params
 from manifests.stores.rounds import open_round
+from manifests.takeaway.choosing import ALL, HELP, select_rows
 
 MOST = 40_000  # faces of one page: their pictures are in memory at 96 pixels in 1.1 GB
-ROWS = re.compile(r"(-?\d{1,12})?:(-?\d{1,12})?(?::(\d{1,12}))?")
-
-
-def selection(text: str) -> slice:
-    """START:STOP:STEP of Python, each of which may be left out."""
-    found = ROWS.fullmatch(text)
-    if found is None or found[3] == "0":
-        raise InputError(f"--rows {text[:80]!r}: expected START:STOP or START:STOP:STEP")
-    return slice(*(int(part) if part else None for part in found.groups()))
 
 
 def require_few(shelf: Shelf) -> None:
@@ -72,14 +65,14 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("round", type=layout.round_name, help="name of a round under data/")
     parser.add_argument("--teacher", metavar="NAME", help="default: that of params.yaml")
-    parser.add_argument(
-        "--rows", type=selection, default=slice(None), metavar="SLICE", help="::2 is every second"
-    )
+    parser.add_argument("--rows", default=ALL, metavar="SELECTION", help=HELP)
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: reports/browse/ROUND")
     parser.add_force()
     args = parser.parse_args()
     files = open_round(args.round, args.teacher or load_params().teacher)
-    shelf = shelf_of(files, args.rows)
+    faces = files.faces
+    ids = np.arange(len(faces)) if files.manifest is None else files.manifest.face_id
+    shelf = shelf_of(files, select_rows(args.rows, ids, faces.ok()))
     require_few(shelf)
     folder = place_of(shelf, args.out, force=args.force)
     for line in shelf.left_out:

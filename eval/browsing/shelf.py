@@ -66,13 +66,12 @@ class Shelf:
         return None
 
 
-def shelf_of(files: RoundFiles, chosen: slice) -> Shelf:
+def shelf_of(files: RoundFiles, chosen: Int[np.ndarray, " row"]) -> Shelf:
     """The usable faces among the chosen rows, with all that lies under data/ about them.
 
     Raises InputError where there are none.
     """
-    rows = np.flatnonzero(files.faces.ok())
-    rows = rows[np.isin(rows, np.arange(len(files.faces))[chosen])]
+    rows = chosen[files.faces.ok()[chosen]]
     if not len(rows):
         raise InputError(f"round {files.name}: no usable face among the rows chosen")
     vectors = files.teacher.embeddings()[rows, 0].astype(np.float32) - files.teacher.centre()

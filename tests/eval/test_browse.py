@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.browse import main, selection
+from eval.browse import main
 from manifests.core.digests import folder_hashes
 from manifests.core.errors import InputError
 from tests.toys import make_round
@@ -85,15 +85,11 @@ def test_more_faces_than_a_page_holds_are_refused(monkeypatch: pytest.MonkeyPatc
     run(monkeypatch, "pool", "--rows", "::3")
 
 
-@pytest.mark.parametrize(
-    ("text", "chosen"),
-    [(":10", slice(None, 10, None)), ("::2", slice(None, None, 2)), ("5:-1", slice(5, -1, None))],
-)
-def test_rows_are_slices(text: str, chosen: slice) -> None:
-    assert selection(text) == chosen
-
-
-@pytest.mark.parametrize("text", ["", "5", "a:b", "::0", "1:2:3:4", "1" * 20 + ":"])
-def test_other_rows_are_refused(text: str) -> None:
-    with pytest.raises(InputError, match="expected START:STOP"):
-        selection(text)
+def test_rows_are_chosen_as_pack_chooses_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_round("pool", 12, failed=0)
+    with pytest.raises(InputError, match="its step is 0"):
+        run(monkeypatch, "pool", "--rows", "::0")
+    with pytest.raises(InputError, match="no such file, and not all, ok or a slice"):
+        run(monkeypatch, "pool", "--rows", "a:b")
+    run(monkeypatch, "pool", "--rows", "5:-1")
+    run(monkeypatch, "pool", "--rows", "ok")

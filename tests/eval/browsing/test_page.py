@@ -28,7 +28,8 @@ PHONE, DESK = 400, 1280
 
 
 def walk_of(round: str) -> Walk:
-    shelf = shelf_of(open_round(round, "toy"), slice(None))
+    files = open_round(round, "toy")
+    shelf = shelf_of(files, np.arange(len(files.faces)))
     places = project(shelf.vectors)
     return Walk(shelf, places, along(places))
 
