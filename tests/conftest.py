@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 from manifests.core import layout
+from manifests.core.pulse import SILENT
 from manifests.photographs.protocols import Benchmark
 from manifests.settings.params import Params, load_params
 from pipeline.weights import CACHE, FILES, gather, orl_files
@@ -31,6 +33,13 @@ def interruptible() -> None:
     """So that the commands which tests start are: a job that a shell runs behind itself is told
     to pass over Ctrl-C, and so would they be."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def silent() -> None:
+    """What a command says on standard error is told apart from how far it is, which a busy machine
+    makes it say."""
+    os.environ[SILENT] = "1"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,6 +19,7 @@ from eval.browsing.shelf import Amount, Kind, Shelf
 from eval.reporting.page import render_page
 from eval.reporting.style import COLOURS
 from manifests.core.files import replacing, write_text
+from manifests.core.progress import Bar
 from manifests.records.marks import Mark
 from pipeline.arrays.neighbours import others
 
@@ -165,7 +166,9 @@ def _write_sheets(walk: Walk, folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     small, large = walk.layouts
     rows, store, names = walk.shelf.rows[walk.order], walk.shelf.files.faces, []
-    for number, faces in enumerate(blocks_of(store, rows, small.capacity)):
+    blocks = blocks_of(store, rows, small.capacity)
+    shown = Bar(blocks, total=small.count(len(rows)), unit="sheet", desc="pictures", leave=False)
+    for number, faces in enumerate(shown):
         names.append(_put(sheet(faces, small), folder / small.file(number)))
         for part in range(0, len(faces), large.capacity):
             at = (number * small.capacity + part) // large.capacity

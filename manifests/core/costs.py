@@ -6,11 +6,12 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from manifests.core.errors import InputError
 from manifests.core.layout import COSTS, STUDIES
+from manifests.core.pulse import pulse
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,22 @@ def _file(stage: str) -> str:
 
 @contextmanager
 def timed(stage: str, *, rows: int | None = None) -> Iterator[None]:
-    """Adds one line with the wall seconds of the block, if it succeeds. `rows`: faces done in
-    them, if that is known."""
+    """Adds one line with the wall seconds of the block, if it succeeds, and tells of it meanwhile.
+    `rows`: faces done in them, if that is known."""
     start = time.perf_counter()
-    yield
+    with pulse(stage.replace("@", " "), _before(stage)):
+        yield
     COSTS.mkdir(parents=True, exist_ok=True)
     with (COSTS / f"{_file(stage)}.jsonl").open("a", encoding="utf-8") as file:
         line = {"stage": stage, "seconds": round(time.perf_counter() - start, 2), "rows": rows}
         file.write(json.dumps(line) + "\n")
+
+
+def _before(stage: str) -> float:
+    """Seconds of the same work when it was last recorded; 0: never, or what was cannot be read."""
+    with suppress(InputError):
+        return next((own.seconds for own in [*read_costs()][::-1] if own.file == _file(stage)), 0.0)
+    return 0.0
 
 
 def read_costs() -> Iterator[Cost]:

@@ -11,7 +11,10 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn, TypeVar
+
+from manifests.core.pulse import pulse
 
 T = TypeVar("T")
 
@@ -110,7 +113,8 @@ def run_command(main: Callable[[], int | None]) -> None:
     machine that refused (a full disk); 130 where the user stops it; 141 where nobody reads on, as
     in `… | head -1`."""
     try:
-        status = main()
+        with pulse(name_of_command()):
+            status = main()
         sys.stdout.flush()
     except KeyboardInterrupt:
         _stop()
@@ -129,6 +133,12 @@ def run_command(main: Callable[[], int | None]) -> None:
             "is kept"
         )
     sys.exit(status or 0)
+
+
+def name_of_command() -> str:
+    """`facestill VERB`, or the file that python was asked to run."""
+    name = Path(sys.argv[0]).stem
+    return " ".join([name, *sys.argv[1:2]]) if name == "facestill" else name
 
 
 def _stop() -> NoReturn:
@@ -162,6 +172,11 @@ def conclude(where: object, found: str, following: str = "") -> None:
     print(f"{where}: {found}")
     if following:
         print(f"next: {following}")
+
+
+def to_open(page: Path) -> str:
+    """What comes next where a page was written."""
+    return f"open it in a browser: {page.resolve().as_uri()}"
 
 
 def pick(kind: str, name: str, choices: Mapping[str, T]) -> T:

@@ -9,8 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-SILENT = "TQDM_DISABLE"  # tqdm's own: worker processes inherit it
-FIRST, LONGEST = 2.0, 60.0  # seconds between two lines of a log: twice as long after each
+from manifests.core.pulse import BARS, FIRST, LONGEST, SILENT
+
 LINE = "{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {elapsed} gone, {remaining} to go{postfix}"
 
 
@@ -25,6 +25,12 @@ class Bar(tqdm):
             log = {"file": _Lines(file), "mininterval": FIRST, "delay": FIRST, "bar_format": LINE}
             settings |= log | {"maxinterval": LONGEST}
         super().__init__(iterable, **settings)
+        if not self.disable:
+            BARS.add(self)
+
+    def close(self) -> None:
+        BARS.discard(self)
+        super().close()
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         if self.in_lines:

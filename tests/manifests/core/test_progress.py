@@ -21,6 +21,11 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.fixture(autouse=True)
+def heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SILENT, raising=False)
+
+
 @pytest.fixture
 def clock() -> Iterator[list[float]]:
     """Seconds that the bars of a test see."""
@@ -70,7 +75,7 @@ def test_a_terminal_has_its_bar() -> None:
 
 
 def test_quiet_is_quiet_on_a_terminal_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SILENT, "")
+    monkeypatch.setenv(SILENT, "")  # and put back as it was
     Parser("Walks.").parse_args(["--quiet"])
     screen = Terminal()
     assert list(Bar(range(3), file=screen)) == [0, 1, 2]
