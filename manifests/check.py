@@ -56,7 +56,7 @@ def find_faults(store: Path) -> list[Fault]:
     whether they are what a store may hold. Raises InputError if there is no such folder.
     """
     if not store.is_dir():
-        raise InputError(f"{store}: no such store; run the stage that builds it, or bring it")
+        raise InputError(f"{store}: no such store; run {layout.maker_of(store)}, or bring it")
     inside = sorted(path for path in store.rglob("*.zarr") if path.is_dir())
     if inside:
         names = ", ".join(map(str, inside[:SHOWN])) + (", …" if len(inside) > SHOWN else "")

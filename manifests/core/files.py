@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from manifests.core.errors import InputError
+from manifests.core.layout import maker_of
 
 DEEPEST = 32  # levels of a stranger's JSON
 
@@ -108,7 +109,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that makes it first") from None
+        raise InputError(f"{path}: no such file; run {maker_of(path)} first") from None
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}); remove it and make it again") from None
 

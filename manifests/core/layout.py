@@ -68,6 +68,32 @@ def teacher(round: str, name: str) -> Path:
     return DATA / _checked(round) / "teachers" / f"{name}.zarr"
 
 
+# What makes what lies at a path, {} the round or run in it: the first that fits.
+MAKERS = (
+    (MANIFESTS, r"(mined-.+)\.parquet", "mine {} --gaps RUN"),
+    (MANIFESTS, r"(.+)\.parquet", "sample {}"),
+    (DATA, r"gaps/regions/(.+)\.parquet", "mine {} --gaps RUN"),
+    (DATA, r"gaps/children/(.+)\.parquet", "gap RUN --children {}"),
+    (DATA, r"gaps/(.+)/[^/]+\.parquet", "gap {} --rounds probe pool"),
+    (DATA, r"attributes/[^/]+/(.+)\.parquet", "annotate {}"),
+    (DATA, r".+/boundaries\.parquet", "boundaries"),
+    (DATA, r"(.+)/faces\.zarr", "render {}"),
+    (DATA, r"(.+)/teachers/[^/]+\.zarr", "embed {}"),
+    (DATA, r"(.+)/marks/.+\.parquet", "screen {}"),
+    (REPORTS, r"gap/(.+)\.json", "gap {} --rounds probe"),
+)
+
+
+def maker_of(path: Path) -> str:
+    """The command that makes what belongs at this path; of any other, no more than that there is
+    one."""
+    for folder, inside, command in MAKERS:
+        found = re.fullmatch(inside, "/".join(_below(folder, path)))
+        if found:
+            return f"`facestill {command.format(*found.groups())}`"
+    return "the stage that makes it"
+
+
 def round_of(store: Path) -> str:
     """The round whose store has this path; "" if it is no such place of this checkout."""
     parts = _below(DATA, store)

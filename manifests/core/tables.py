@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from manifests.core.digests import table_digest
 from manifests.core.errors import InputError
 from manifests.core.files import parse_json, replacing
+from manifests.core.layout import maker_of
 
 KEY = b"facestill"
 BATCH_ROWS = 1 << 14
@@ -62,7 +63,7 @@ def _open(path: Path) -> pa.Table:
         with pq.ParquetFile(path) as file:
             return pa.Table.from_batches(file.iter_batches(BATCH_ROWS), file.schema_arrow)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that makes it first") from None
+        raise InputError(f"{path}: no such file; run {maker_of(path)} first") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({error})") from None
 

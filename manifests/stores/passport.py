@@ -11,7 +11,7 @@ from typing import Any
 from manifests.core.digests import canonical_json, sha256_text
 from manifests.core.errors import InputError
 from manifests.core.files import parse_json, write_text
-from manifests.core.layout import FACES, ROUND
+from manifests.core.layout import FACES, ROUND, maker_of
 
 NAME = "passport.json"
 OF_FACES = "passports/faces.json"  # in a take-away
@@ -109,9 +109,7 @@ class Passport(Provenance):
         path = store / NAME
         if not path.is_file():
             what = "is unfinished (it has no passport)" if store.exists() else "does not exist"
-            raise InputError(
-                f"{store}: this store {what}; run the stage that builds it{_others(store)}"
-            )
+            raise InputError(f"{store}: this store {what}; run {maker_of(store)}{_others(store)}")
         return cls.read_file(path)
 
     @classmethod

@@ -96,3 +96,25 @@ def test_every_command_takes_both() -> None:
         kind = words.get("type")
         found = getattr(kind, "attr", getattr(kind, "id", None))
         assert found in RESOLVED, (file, name)
+
+
+@pytest.mark.parametrize(
+    ("path", "maker"),
+    [
+        (layout.manifest("pool"), "`facestill sample pool`"),
+        (layout.manifest("mined-3"), "`facestill mine mined-3 --gaps RUN`"),
+        (layout.faces("team/pool"), "`facestill render team/pool`"),
+        (layout.teacher("pool", "dlib-resnet"), "`facestill embed pool`"),
+        (layout.marks("pool", "dlib-resnet"), "`facestill screen pool`"),
+        (layout.gap_table("start", "pool"), "`facestill gap start --rounds probe pool`"),
+        (layout.regions("mined-1"), "`facestill mine mined-1 --gaps RUN`"),
+        (layout.children_gaps("mined-1"), "`facestill gap RUN --children mined-1`"),
+        (layout.attributes("pool", "measured"), "`facestill annotate pool`"),
+        (layout.boundaries("pool"), "`facestill boundaries`"),
+        (layout.gap_report("start"), "`facestill gap start --rounds probe`"),
+        (Path("elsewhere/pool.parquet"), "the stage that makes it"),
+        (Path("/data/pool/faces.zarr"), "the stage that makes it"),
+    ],
+)
+def test_what_is_absent_names_its_maker(path: Path, maker: str) -> None:
+    assert layout.maker_of(path) == maker

@@ -29,7 +29,7 @@ def test_a_mistyped_round_is_answered_with_those_that_are_here(tmp_path: Path) -
         (tmp_path / name / FACES).mkdir(parents=True)
     with pytest.raises(InputError, match=r"name a round that is here: pool, probe$"):
         Passport.read(tmp_path / "prob" / FACES)
-    with pytest.raises(InputError, match=r"run the stage that builds it$"):
+    with pytest.raises(InputError, match=r"run the stage that makes it$"):
         Passport.read(tmp_path / "pool/teachers/none.zarr")
 
 

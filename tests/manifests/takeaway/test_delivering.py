@@ -147,7 +147,7 @@ def test_teachers_may_be_chosen(teachers: list[str]) -> None:
     [
         ({"selection": "0:0"}, "rows chosen are none; see --rows"),
         ({"selection": "nine"}, "no such file, and not all, ok or a slice"),
-        ({"teachers": ["nobody"]}, "does not exist; run the stage"),
+        ({"teachers": ["nobody"]}, "does not exist; run `facestill embed "),
         ({"teachers": ["../toy"]}, "a name has letters"),
     ],
 )
