@@ -43,8 +43,8 @@ def client_of(name: str) -> Client:
 def make_for(name: str, request: Request, folder: Path) -> None:
     """Puts the client's files into the new folder `folder`, all or none.
 
-    Raises InputError for a student that the client would show other faces than it has learnt, for
-    what is not installed, and where the client's embeddings are not the student's.
+    Raises InputError for a student that the client would show other faces than it has learnt, and
+    where the client's embeddings are not the student's.
     """
     client = client_of(name)
     fed = Fed(request.student.network, request.student.card, client.feed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +142,17 @@ class Client:
     run: Callable[[Path], Embed] | None = None  # by that
     files: Callable[[Fed, Quantise | None, Declare], Files] = onnx_files
     page: Path | None = None  # that goes along
+    packages: tuple[str, ...] = ()  # that make its files, beside those that all files take
+    extra: str = ""  # of pyproject.toml, that brings them
+
+    def require_packages(self) -> None:
+        """Raises InputError where one is not installed."""
+        for name in self.packages:
+            if importlib.util.find_spec(name) is None:
+                raise InputError(
+                    f"its files need the package {name.replace('_', '-')}; pip install -e "
+                    f"'.[{self.extra}]'"
+                )
 
     def opened(self, path: Path) -> tuple[str, Embed]:
         """Who embeds by the file here, and how: the client itself if it is installed, else

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.core.errors import InputError
 from train.exporting.clients.base import Client, Crops, Declare, Embed, Fed, Feed, Files, Quantise
 
 SNIPPET = """\
@@ -41,19 +40,11 @@ NO_QUANTISING: list[dict[str, object]] = [
 
 def files(fed: Fed, quantise: Quantise | None, _: Declare) -> Files:
     """8 bits: weights, and activations as they come (dynamic): with ranges from faces (static) the
-    default student is further off, and no faster.
-
-    Raises InputError where LiteRT's converter is not installed.
-    """
-    try:
-        with _quiet():
-            litert = importlib.import_module("litert_torch")
-            quantiser = importlib.import_module("ai_edge_quantizer.quantizer")
-            recipes = importlib.import_module("ai_edge_quantizer.recipe")
-    except ImportError:
-        raise InputError(
-            "files for phones need the package litert-torch; pip install -e '.[mobile]'"
-        ) from None
+    default student is further off, and no faster."""
+    with _quiet():
+        litert = importlib.import_module("litert_torch")
+        quantiser = importlib.import_module("ai_edge_quantizer.quantizer")
+        recipes = importlib.import_module("ai_edge_quantizer.recipe")
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "student.tflite"
         litert.convert(fed.eval(), (FEED.example,)).export(str(path))
@@ -100,4 +91,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-CLIENT = Client(FEED, SNIPPET, "kotlin", NOTES, "ai_edge_litert", run, files)
+CLIENT = Client(
+    FEED, SNIPPET, "kotlin", NOTES, "ai_edge_litert", run, files,
+    packages=("litert_torch", "ai_edge_quantizer"), extra="mobile",
+)  # fmt: skip
