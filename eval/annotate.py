@@ -53,7 +53,8 @@ def report(table: AttributeTable, out: Path) -> None:
     table.write(out)
     defined = (~np.isnan(table.values)).sum(axis=0)
     counts = ", ".join(f"{name} {n}" for name, n in zip(table.names, defined, strict=True))
-    conclude(out, f"{len(table):,} rows; defined: {counts}")
+    following = "facestill drift --real TABLE --synthetic TABLE --out FILE.json"
+    conclude(out, f"{len(table):,} rows; defined: {counts}", following)
 
 
 def main() -> None:

@@ -19,9 +19,10 @@ from eval.browsing.page import BEGINS, DATA, PAGE, Walk, write_page
 from eval.browsing.projection import along, project
 from eval.browsing.shelf import Shelf, shelf_of
 from manifests.core import layout
-from manifests.core.errors import InputError, Parser, conclude, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command, to_open
 from manifests.core.files import require_new, require_writable
 from manifests.core.locks import writing
+from manifests.core.pulse import pulse
 from manifests.settings.params import load_params
 from manifests.stores.rounds import open_round
 from manifests.takeaway.choosing import ALL, HELP, select_rows
@@ -78,11 +79,12 @@ def main() -> None:
     for line in shelf.left_out:
         print(line, file=sys.stderr)
     with writing(folder / PAGE):
-        places = project(shelf.vectors)
+        with pulse(f"a map of {len(shelf):,} faces"):
+            places = project(shelf.vectors)
         write_page(Walk(shelf, places, along(places)), folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     found = f"{len(shelf):,} of {len(files.faces):,} faces, {size:.1f} MB"
-    conclude(folder / PAGE, found, f"open it in a browser: {(folder / PAGE).resolve().as_uri()}")
+    conclude(folder / PAGE, found, to_open(folder / PAGE))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from eval.alignment import add_options, asked
 from eval.benchmarks import open_benchmark
 from eval.photos.rating import look_at, rating_model
 from manifests.core import layout
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import require_file_place, require_new
 from manifests.core.tables import write_table
 from train.checkpoint import load_quality
@@ -57,10 +57,11 @@ def main() -> None:
     }
     columns = {"image": names, "quality": quality, "detected": seen.detected}
     write_table(args.out, KIND, pa.table(columns), facts)
-    print(
-        f"{args.out}: {len(names)} images, quality {quality.min():.3f} to {quality.max():.3f}; "
+    found = (
+        f"{len(names)} images, quality {quality.min():.3f} to {quality.max():.3f}; "
         f"{int((~seen.detected).sum())} without a face that was found, rated in their central boxes"
     )
+    conclude(args.out, found, f"facestill discard DIR/scores.parquet --quality {args.out}")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from eval.scoring.leaks import Scale, Search, agreement, figures, impostor_pairs
 from eval.scoring.search import closest
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command, to_open
 from manifests.core.files import require_file_place, require_new, write_json
 from manifests.settings.leakage import Leakage
 from manifests.settings.params import Params, load_params
@@ -165,7 +165,7 @@ def gate(name: str, params: Params) -> int:
     write_json(layout.leakage(name) / "leakage.json", report)
     page = layout.leakage(name) / "index.html"
     draw(page, report, asking, show=check.show_photographs)
-    print(in_words(report))
+    conclude(page, in_words(report), to_open(page))
     if report["broken"]:
         print(f"leakage {name}: {'; '.join(report['broken'])}; look at {page}", file=sys.stderr)
     return int(bool(report["broken"]))
@@ -193,7 +193,8 @@ def _measure(args: argparse.Namespace) -> None:
     write_json(args.out, report)
     if args.page is not None:
         draw(args.page, report, asking, show=args.show_photographs)
-    print(in_words(report))
+    following = to_open(args.page) if args.page else "--page FILE.html, to see the closest pairs"
+    conclude(args.out, in_words(report), following)
 
 
 def main() -> int:

@@ -30,7 +30,7 @@ from manifests.core import layout
 from manifests.core.backends import split_kind
 from manifests.core.costs import timed
 from manifests.core.digests import sha256_file
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import (
     read_json,
     replacing,
@@ -280,10 +280,11 @@ def main() -> int:
         print(f"quality of {args.round}: {broken_ones}; {advice}", file=sys.stderr)
         return 1
     kept = report["judges"][TEACHER]["kept"]
-    print(
-        f"{args.round}: EER {kept['eer']:.3f}, genuine mean {kept['genuine']['mean']:.2f}, "
+    found_text = (
+        f"{args.round} has EER {kept['eer']:.3f}, genuine mean {kept['genuine']['mean']:.2f}, "
         f"{report['share_kept']:.2f} of the rows kept"
     )
+    conclude(layout.quality_report(), found_text, f"facestill train RUN --rounds {args.round}")
     return 0
 
 

@@ -36,7 +36,7 @@ from eval.reporting.summary import (
 )
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, Parser, conclude, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command, to_open
 from manifests.core.files import read_json, write_json, write_text
 from manifests.core.layout import PROBE
 from manifests.core.locks import writing
@@ -147,7 +147,8 @@ def main() -> None:
         params = load_params()
         results = gather(args.run, params)
         write_reports(results, params, layout.REPORTS)
-    conclude(layout.REPORTS / "index.html", headline(results.summary))
+    page = layout.REPORTS / "index.html"
+    conclude(page, headline(results.summary), to_open(page))
 
 
 if __name__ == "__main__":

@@ -129,7 +129,8 @@ def main() -> None:
     write_json(layout.retention_report(args.run), found)
     for name in args.rounds:
         figures = retention_text(found["rounds"][name])
-        conclude(layout.retention_report(args.run), f"{name}: {figures}")
+        print(f"{args.run} on {name}: {figures}")
+    conclude(layout.retention_report(args.run), "written", f"facestill export {args.run}")
 
 
 def retention_text(figures: dict[str, Any]) -> str:

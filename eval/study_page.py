@@ -19,7 +19,7 @@ from eval.reporting.page import render_page
 from eval.reporting.style import COLOURS
 from manifests.core import layout
 from manifests.core.backends import find_backend
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command, to_open
 from manifests.core.files import write_text
 from manifests.settings.study import StudyReport, read_report
 
@@ -54,7 +54,7 @@ def main() -> None:
         raise InputError(f"{layout.STUDY_REPORTS}: no reports; run `make study NAME=…` first")
     page = render_page(page_content([read_report(name) for name in names]), TEMPLATE)
     write_text(PAGE, page)
-    print(f"{PAGE}: {', '.join(names)}")
+    conclude(PAGE, ", ".join(names), to_open(PAGE))
 
 
 if __name__ == "__main__":

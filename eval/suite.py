@@ -23,7 +23,7 @@ from eval.suites.rules import Entry, by_rules, check_entry, entrant, write_submi
 from eval.suites.running import Measured, check_kinds, measure_all, open_all, require_unlike
 from eval.suites.table import Table, make_table
 from manifests.core import layout
-from manifests.core.errors import InputError, Parser, conclude, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command, to_open
 from manifests.core.files import read_json, write_json, write_text
 from manifests.core.locks import writing
 from manifests.records.exports import INT8
@@ -135,7 +135,8 @@ def main() -> int | None:
     if handed_in:
         for file in write_submission(suite, entry, handed_in, measured, out / "submission"):
             print(f"handed in: {file}")
-    conclude(out / "index.html", f"{len(models)} models on {len(measured)} benchmarks")
+    found_text = f"{len(models)} models on {len(measured)} benchmarks"
+    conclude(out / "index.html", found_text, to_open(out / "index.html"))
     return 2 if any(own.broken for own in measured.values()) else None
 
 

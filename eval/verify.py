@@ -26,7 +26,7 @@ from eval.photos.models import VIEWS, load_model
 from eval.photos.verification import check_replaced, verify_models
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.locks import writing
 from manifests.photographs.protocols import Benchmark
 from manifests.records.exports import INT8
@@ -105,6 +105,7 @@ def _measure(args: argparse.Namespace) -> None:
         else:
             (done,) = verify_models([model], protocol, args.views)
         done.write(args.out)
+    conclude(args.out, "metrics.json, scores.parquet", f"facestill compare {args.out} OTHER")
 
 
 def main() -> None:
@@ -139,6 +140,7 @@ def main() -> None:
             raise InputError("--stage takes no --probes; give --model, --benchmark and --out")
         with timed("verify"), writing(layout.REPORTS / "verify"):
             stage(args.stage, load_params(), force=args.force)
+        conclude(layout.REPORTS / "verify", "measured", f"facestill report {args.stage}")
     elif args.model and args.benchmark and args.out:
         _measure(args)
     else:

@@ -66,7 +66,8 @@ def main() -> None:
         print(leftover(path), file=sys.stderr)
     makers = ", ".join(store.name for store in facts.teachers) or "none yet"
     found = f"{facts.faces.passport.found}; embedded by {makers}"
-    conclude(f"{out / CROISSANT}, {out / DATASHEET}", found)
+    following = f"facestill pack {args.round} --to parquet --out DIR, to take the round away"
+    conclude(f"{out / CROISSANT}, {out / DATASHEET}", found, following)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import shutil
@@ -15,6 +16,7 @@ import yaml
 
 import facestill
 from facestill import find_verbs
+from manifests.core.layout import MAKERS
 from manifests.core.waiting import CHOSEN, WAITING, wait_briefly
 from tests.conftest import ROOT
 
@@ -100,6 +102,34 @@ def test_every_stage_is_a_verb(file: Path) -> None:
     for stage in stages.values():
         program, name, *_ = stage.get("do", stage)["cmd"].split()
         assert program == "facestill" and name in VERBS
+
+
+# They print the answer to a question, or what they found is their exit status.
+ANSWERS = {"audit", "check", "compare", "diff", "discard", "fair-distillation-price", "match",
+           "plan", "repair", "trend"}  # fmt: skip
+
+
+def _says_what_comes_next(file: Path) -> bool:
+    calls = [
+        node
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    ]
+    concluded = any(own.func.id == "conclude" and len(own.args) == 3 for own in calls)
+    return concluded or "next: " in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(VERBS.keys() - ANSWERS))
+def test_a_command_ends_with_what_comes_next(name: str) -> None:
+    assert _says_what_comes_next(VERBS[name].file)
+
+
+def test_the_command_that_makes_what_is_absent_is_one() -> None:
+    for _, _, command in MAKERS:
+        verb, *words = command.format("name").split()
+        assert verb in VERBS
+        text = VERBS[verb].file.read_text(encoding="utf-8")
+        assert all(f'"{word}"' in text for word in words if word.startswith("--"))
 
 
 def test_the_overview_imports_nothing_heavy() -> None:

@@ -22,8 +22,8 @@ from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import deliver, forget_others, require_writable
 from manifests.core.locks import only_writer, writing
 from manifests.model_card import FILES, write_card
+from manifests.records.clients import README, ClientRecord
 from manifests.records.clients import RECORD as CLIENT_RECORD
-from manifests.records.clients import ClientRecord
 from manifests.records.exports import FLOAT, RECORD, Export
 from train.exporting.client_files import client_of, make_for
 from train.exporting.graph import DTYPES
@@ -107,16 +107,18 @@ def main() -> None:
     args = parser.parse_args()
     output = args.out or layout.export(args.run.resolve().name)
     for client in args.clients:
-        client_of(client)
+        client_of(client).require_packages()
     check_output(output)
     request = open_request(args.run, args.pixels, args.int8)
     check_replaced(request, output, force=args.force)
     export_run(request, output, args.clients)
     if not args.no_card:
         write_card(output)
+    folders = [output / client for client in args.clients]
     following = f"facestill verify --model onnx:{output / FLOAT} --benchmark pairs:DIR --out DIR"
-    places = ", ".join(map(str, [output, *(output / client for client in args.clients)]))
-    conclude(places, in_words(Export.read(output)), following)
+    if folders:
+        following = f"{', '.join(str(folder / README) for folder in folders)} says how to run it"
+    conclude(", ".join(map(str, [output, *folders])), in_words(Export.read(output)), following)
 
 
 if __name__ == "__main__":

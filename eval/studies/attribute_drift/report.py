@@ -47,7 +47,7 @@ from eval.studies.attribute_drift.tables import (
 )
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import Parser, run_command
+from manifests.core.errors import Parser, conclude, run_command
 from manifests.core.files import read_json, write_json
 from manifests.records.attributes import Attribute, AttributeTable
 from manifests.settings.params import load_params
@@ -236,6 +236,7 @@ def main() -> None:
             whole = finding["explanation"] and finding["explanation"]["all"]
             verdict = "nothing could be compared" if whole is None else whole["verdict"]
             print(f"{own['name']} beside {title}: {verdict}")
+    conclude(layout.study_report(NAME), f"{len(found)} annotators", "facestill study-page")
 
 
 if __name__ == "__main__":

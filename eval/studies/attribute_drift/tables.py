@@ -20,7 +20,7 @@ from eval.photos.photo_sets import is_photographs, open_photographs
 from manifests.core import layout
 from manifests.core.backends import split_kind
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.records.attributes import MEASURED
 from manifests.settings.params import load_params
 from manifests.settings.study import load_study
@@ -150,6 +150,7 @@ def main() -> None:
         check_names(study, [own.name for each in annotators for own in each.attributes])
         for annotator in annotators:
             write_tables(annotator, members(study))
+    conclude(FOLDER, f"tables of {len(annotators)} annotators", f"facestill {NAME}-report")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from eval.studies.cr_fiqa.rated_pairs import all_pairs, compare_qualities, sharp
 from eval.studies.cr_fiqa.seed_effects import effects
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import Parser, pick, run_command
+from manifests.core.errors import Parser, conclude, pick, run_command
 from manifests.core.files import read_json, write_json
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import StudyReport, load_study
@@ -228,6 +228,7 @@ def main() -> None:
     params, study = load_params(), load_study(NAME, Study)
     with timed(f"measure@{layout.STUDIES}.{NAME}"):
         report(params, study).write()
+    conclude(layout.study_report(NAME), "every arm is measured", "facestill study-page")
 
 
 if __name__ == "__main__":

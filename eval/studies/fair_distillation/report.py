@@ -29,7 +29,7 @@ from eval.studies.fair_distillation.spreads import Figures, kd_effects, over_see
 from manifests.core import layout
 from manifests.core.costs import timed
 from manifests.core.digests import sha256_file
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.settings.params import Params, load_params
 from manifests.settings.real_faces import ROUND
 from manifests.settings.study import StudyReport, load_study
@@ -215,6 +215,7 @@ def main() -> None:
     check_study(study)
     with timed(f"verify@{layout.STUDIES}.{NAME}"):
         report(params, study).write()
+    conclude(layout.study_report(NAME), "every arm is measured", "facestill study-page")
 
 
 if __name__ == "__main__":

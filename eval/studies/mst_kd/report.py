@@ -18,7 +18,7 @@ from eval.studies.multi_step.page import content_of
 from eval.studies.multi_step.report import Arms, report_of
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import Parser, run_command
+from manifests.core.errors import Parser, conclude, run_command
 from manifests.settings.objectives import BALANCED
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import StudyReport, load_study
@@ -94,6 +94,7 @@ def main() -> None:
     check_study(study)
     with timed(f"verify@{layout.STUDIES}.{NAME}"):
         report(params, study).write()
+    conclude(layout.study_report(NAME), "every arm is measured", "facestill study-page")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from eval.studies.multi_step.page import content_of
 from eval.studies.training_sets.report import Students, board_of, verify_all
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import StudyReport, load_study
 from manifests.studies.multi_step import (
@@ -129,6 +129,7 @@ def main() -> None:
     check_study(study)
     with timed(f"verify@{layout.STUDIES}.{NAME}"):
         report_of(Arms(NAME, ARMS, (TEACHER,), PAIRS), params, study).write()
+    conclude(layout.study_report(NAME), "every arm is measured", "facestill study-page")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from eval.suites.running import AbsentError, check_kinds, open_all
 from manifests.core import layout
 from manifests.core.costs import read_costs, timed
 from manifests.core.digests import sha256_file
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.records.attributes import MEASURED, AttributeTable
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import StudyReport, load_study
@@ -280,6 +280,7 @@ def main() -> None:
     check_study(study, name)
     with timed(f"verify@{layout.STUDIES}.{name}"):
         report(params, study, name).write()
+    conclude(layout.study_report(name), "every set is measured", "facestill study-page")
 
 
 if __name__ == "__main__":

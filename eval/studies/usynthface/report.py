@@ -25,7 +25,7 @@ from eval.reporting.style import MUTED, STUDENT, bare, canvas, data_uri, name_ro
 from eval.scoring.results import Result, check_same_pairs, paired, read_result
 from manifests.core import layout
 from manifests.core.costs import timed
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, conclude, run_command
 from manifests.core.files import read_json
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import StudyReport, load_study
@@ -193,6 +193,7 @@ def main() -> None:
     Parser(__doc__).parse_args()
     with timed(f"verify@{layout.STUDIES}.{NAME}"):
         report(load_params(), load_study(NAME, Study)).write()
+    conclude(layout.study_report(NAME), "every arm is measured", "facestill study-page")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from jaxtyping import Int
 
 from manifests.core import layout
 from manifests.core.digests import sha256_text
-from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.errors import InputError, Parser, conclude, pick, run_command
 from manifests.records.marks import LOW_UTILITY, Mark, Marks
 from manifests.records.qualities import QualityTable, table_of
 from manifests.settings.objectives import CertaintyRatio, Losses, Plain, Ratio
@@ -189,6 +189,7 @@ def main() -> None:
         for seed in range(study.distilled.seeds):
             plan = open_student(what, seed, params, study)
             train_run(plan, layout.study_run(NAME, what) / str(seed))
+    conclude(what, "done", f"make study NAME={NAME}, for what is left")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from manifests.core import layout
-from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.errors import InputError, Parser, conclude, pick, run_command
 from manifests.core.files import write_json
 from manifests.core.layout import POOL
 from manifests.settings.objectives import Losses
@@ -175,6 +175,7 @@ def main() -> None:
     pick("data set", args.data, study.data)
     keep_freed_memory()
     train_data_set(args.data, args.only, params, study)
+    conclude(args.data, "its students are trained", f"make study NAME={NAME}, for what is left")
 
 
 if __name__ == "__main__":

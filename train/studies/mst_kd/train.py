@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from manifests.core import layout
-from manifests.core.errors import Parser, pick, run_command
+from manifests.core.errors import Parser, conclude, pick, run_command
 from manifests.settings.objectives import Losses, Tuition
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import load_study
@@ -96,6 +96,8 @@ def main() -> None:
     else:
         lessons = lessons_of(study, fuse_all(args.seed, params, study))
         train_lessons(NAME, lessons, args.seed, params, study)
+    following = f"make study NAME={NAME}, for what is left"
+    conclude(f"{args.what} of seed {args.seed}", "trained", following)
 
 
 if __name__ == "__main__":

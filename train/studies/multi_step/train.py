@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from manifests.core.errors import Parser, pick, run_command
+from manifests.core.errors import Parser, conclude, pick, run_command
 from manifests.settings.objectives import Losses, Tuition
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import load_study
@@ -73,6 +73,8 @@ def main() -> None:
         teach(args.seed, params, study)
     else:
         train_lessons(NAME, lessons_of(study), args.seed, params, study)
+    following = f"make study NAME={NAME}, for what is left"
+    conclude(f"{args.what} of seed {args.seed}", "trained", following)
 
 
 if __name__ == "__main__":

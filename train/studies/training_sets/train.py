@@ -10,7 +10,7 @@ interrupted one goes on where it stopped, to the same bits.
 from __future__ import annotations
 
 from manifests.core import layout
-from manifests.core.errors import Parser, pick, run_command
+from manifests.core.errors import Parser, conclude, pick, run_command
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import load_study
 from manifests.studies.training_sets import NAME, Study, check_study, run_of
@@ -76,6 +76,8 @@ def main() -> None:
         open_run(name, study.seeds[0], params, study, args.study)
     for name in args.sets:
         train_set(name, params, study, args.study)
+    following = f"make study NAME={args.study}, for what is left"
+    conclude(", ".join(args.sets), "trained", following)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from manifests.core import layout
-from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.errors import InputError, Parser, conclude, pick, run_command
 from manifests.settings.params import Params, load_params
 from manifests.settings.study import load_study
 from manifests.settings.training import Run, check_training_rounds
@@ -122,6 +122,7 @@ def main() -> None:
     else:
         plan = open_contrastive(arm, params, study)
     train_run(plan, layout.study_run(NAME, arm))
+    conclude(arm, "trained", f"make study NAME={NAME}, for what is left")
 
 
 if __name__ == "__main__":
