@@ -1,6 +1,6 @@
 """Check the bytes of stores against their passports, and the chain of digests.
 
-    facestill check STORE …      exit 1 if any store is not what its passport says
+    facestill check STORE … [--json FILE]      exit 1 if any is not what its passport says
 
 Every hash, every count and every chunk is read; nothing is believed that can be computed.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from manifests.building.ledger import read_ledger
 from manifests.core import layout
 from manifests.core.digests import merkle_root, sha256_file
 from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.files import require_new, write_json
 from manifests.core.progress import Bar
 from manifests.stores.latents import LatentManifest
 from manifests.stores.metadata import (
@@ -202,32 +203,46 @@ def describe(store: Path) -> str:
     return text + (f"; not here: {', '.join(absent)}" if absent else "")
 
 
-def main() -> int:
-    parser = Parser(__doc__)
-    parser.add_argument("stores", nargs="+", type=layout.stores, metavar="STORE")
-    stores = list(chain.from_iterable(parser.parse_args().stores))
-    damaged: list[Path] = []
-    apart: dict[str, None] = {}  # what brings together what does not belong together
-    for store in Bar(stores, unit="store", desc="check", leave=False):
-        faults = find_faults(store)
-        for text in [f"{store}: {fault.text}" for fault in faults] or [describe(store)]:
-            Bar.write(text)
-        remedies = {fault.remedy for fault in faults}
-        if "" in remedies:
-            damaged.append(store)
-        apart |= dict.fromkeys(sorted(remedies - {""}))
+def told(store: Path) -> list[Fault]:
+    """Its faults, each said on a line; that it is sound, where there are none."""
+    faults = find_faults(store)
+    for text in [f"{store}: {fault.text}" for fault in faults] or [describe(store)]:
+        Bar.write(text)
+    return faults
+
+
+def verdict(found: Mapping[Path, list[Fault]]) -> int:
+    """The last line, and the exit status."""
+    remedies = {store: {fault.remedy for fault in faults} for store, faults in found.items()}
+    damaged = [str(store) for store, own in remedies.items() if "" in own]
+    apart = dict.fromkeys(text for own in remedies.values() for text in sorted(own - {""}))
     if damaged:
         _complain(
-            f"{len(damaged)} of {len(stores)} damaged; next: facestill repair "
-            f"{' '.join(map(str, damaged))} (docs/SHARING.md says how to bring a store again)"
+            f"{len(damaged)} of {len(found)} damaged; next: facestill repair {' '.join(damaged)} "
+            "(docs/SHARING.md says how to bring a store again)"
         )
-    elif apart:
+    elif apart:  # brought together, and does not belong together
         _complain(
             "no byte is damaged, but what lies here is not of one make; next: " + "; ".join(apart)
         )
     else:
-        print(f"{len(stores)} of {len(stores)} sound")
+        print(f"{len(found)} of {len(found)} sound")
     return 1 if damaged or apart else 0
+
+
+def main() -> int:
+    parser = Parser(__doc__)
+    parser.add_argument("stores", nargs="+", type=layout.stores, metavar="STORE")
+    parser.add_json()
+    args = parser.parse_args()
+    if args.json:
+        require_new(args.json, force=args.force)
+    stores = list(chain.from_iterable(args.stores))
+    found = {store: told(store) for store in Bar(stores, unit="store", desc="check", leave=False)}
+    if args.json:
+        values = {str(store): [asdict(own) for own in faults] for store, faults in found.items()}
+        write_json(args.json, values)
+    return verdict(found)
 
 
 def _complain(text: str) -> None:

@@ -1,6 +1,6 @@
 """Compare two stores of one kind, or two manifests of latents.
 
-    facestill diff A B      exit 0 the same, 1 they differ, 2 they cannot be compared
+    facestill diff A B [--json FILE]      exit 0 the same, 1 they differ, 2 they cannot be compared
 
 Stores are taken at their passports' word, arrays are read block by block; whether the bytes are
 those that were sealed is for `facestill check` to say.
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, pick, run_command
+from manifests.core.files import require_new, write_json
 from manifests.core.progress import Bar
 from manifests.stores.differences import Difference, compare_rows, describe, unequal
 from manifests.stores.latents import LatentManifest
@@ -210,8 +211,13 @@ def main() -> int:
         parser.add_argument(
             name, type=layout.manifest_or_store, help="a round, a manifest (.parquet), or a store"
         )
+    parser.add_json()
     args = parser.parse_args()
+    if args.json:
+        require_new(args.json, force=args.force)
     what, lines = compare(args.A, args.B)
+    if args.json:
+        write_json(args.json, {"compared": what, "differences": lines})
     print(f"two {what}, {'A | B:' if lines else 'the same'}")
     for line in lines:
         print(f"  {_printable(line)}")

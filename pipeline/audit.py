@@ -161,9 +161,8 @@ def main() -> int:
     parser.add_argument("stores", nargs="+", type=layout.stores, metavar="STORE")
     parser.add_argument("--rows", type=int, default=256, help="drawn of each store (default 256)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_json()
     add_options(parser)
-    parser.add_force()
     args = parser.parse_args()
     for option, given, least in (("--rows", args.rows, 1), ("--seed", args.seed, 0)):
         if given < least:

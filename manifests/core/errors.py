@@ -32,6 +32,11 @@ class Parser(argparse.ArgumentParser):
         """For a command whose result may take the place of another one."""
         self.add_argument("--force", action="store_true", help="replace what lies there")
 
+    def add_json(self) -> None:
+        """For a command whose answer a script may want."""
+        self.add_argument("--json", type=Path, metavar="FILE", help="write the findings there, too")
+        self.add_force()
+
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see --help")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -91,3 +92,13 @@ def test_a_round_is_all_of_its_stores(
         assert main() == 0
         said = capsys.readouterr().out
         assert f"{faces}: sound" in said and f"{layout.teacher('pool', 'toy')}: sound" in said
+
+
+def test_a_script_gets_every_fault(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (faces / "ok/c/0").unlink()
+    monkeypatch.setattr(sys, "argv", ["check", str(faces), "--json", "found.json"])
+    assert main() == 1
+    (fault,) = json.loads(Path("found.json").read_text())[str(faces)]
+    assert fault == {"file": "ok/c/0", "text": fault["text"], "remedy": ""}
+    with pytest.raises(InputError, match=r"found\.json: is there already"):
+        main()

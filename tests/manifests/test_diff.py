@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -297,6 +298,10 @@ class TestCommand:
             (faces.path, other.path, 1, "  num_rows: 200 | 70\n"),
             (tmp_path / "toy.parquet", tmp_path / "toy.parquet", 0, "two manifests, the same\n"),
         ):
-            monkeypatch.setattr(sys, "argv", ["diff", str(a), str(b)])
+            found = tmp_path / "found.json"
+            monkeypatch.setattr(
+                sys, "argv", ["diff", str(a), str(b), "--json", str(found), "--force"]
+            )
             assert main() == status
             assert text in capsys.readouterr().out
+            assert bool(json.loads(found.read_text())["differences"]) == bool(status)
