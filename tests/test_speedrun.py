@@ -28,7 +28,13 @@ from tests.experiments.arms import ARM, SHARED, make
 from tests.experiments.arms import RESULTS as RESULTS_FOLDER
 from tests.experiments.speedrun import recipes, runs
 from tests.experiments.speedrun.__main__ import SCRATCH, main
-from tests.experiments.speedrun.figure import extent_of, label_offsets, overlaps, speedrun_figure
+from tests.experiments.speedrun.figure import (
+    extent_of,
+    label_offsets,
+    overlaps,
+    published,
+    speedrun_figure,
+)
 from tests.experiments.speedrun.recipes import (
     ARMS,
     BASE,
@@ -257,6 +263,15 @@ class TestFigure:
         assert first == again and b"<svg" in first
         other = picture(speedrun_figure(tabled(RESULTS, 0.8)), ".svg")
         assert other != first
+
+    def test_every_published_system_has_a_place_on_the_axis(self) -> None:
+        (axes,) = speedrun_figure(tabled(RESULTS, TARGET)).axes
+        (right,) = axes.child_axes
+        said = " ".join(label.get_text() for label in right.get_yticklabels())
+        low, high = axes.get_ylim()
+        assert len(published()) >= 6
+        for name, value in published().items():
+            assert name in said and f"{value:.1%}" in said and low < value < high
 
     def test_a_single_arm_is_drawn(self) -> None:
         picture(speedrun_figure(tabled({"base-1": RESULTS["base-1"]}, TARGET)), ".svg")

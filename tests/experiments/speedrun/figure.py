@@ -10,9 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator, PercentFormatter
 
 from eval.reporting.style import BEFORE, INK, MUTED, RULE, STUDENT, TEACHER, canvas, framed
+from manifests.core import layout
+from manifests.settings.suite import load_suite
+from tests.conftest import ROOT
 from tests.experiments.speedrun.recipes import BASE, spelt
 from tests.experiments.speedrun.table import CHOOSES, accuracy, front, minutes
 
@@ -30,7 +33,8 @@ Rows = Mapping[str, Mapping[str, Any]]
 
 def speedrun_figure(table: Mapping[str, Any]) -> Figure:
     """Means over seeds with standard deviations; lines join the lengths of a recipe, steps the
-    arms that none is better than in as few minutes."""
+    arms that none is better than in as few minutes. On the right, what others published of LFW
+    itself: other pairs, so a place and no rank."""
     rows = table["arms"]
     figure = canvas(6.4)
     axes = framed(figure.add_subplot(), "CPU minutes of training", "accuracy, lfw-dev")
@@ -42,6 +46,7 @@ def speedrun_figure(table: Mapping[str, Any]) -> Figure:
     target = table["target"][CHOOSES]
     axes.axhline(target, color=TEACHER, linewidth=1.0, linestyle=(0, (5, 3)), zorder=1)
     _set_scales(axes, rows)
+    _draw_published(axes, published())
     name = axes.annotate(
         f"target {target:.0%}", (1.0, target), xycoords=("axes fraction", "data"),
         xytext=(-4, 4), textcoords="offset points", ha="right", color=TEACHER, fontsize=9,
@@ -75,6 +80,27 @@ def _draw_front(axes: Axes, rows: Rows) -> None:
     axes.step(*places, where="post", color=STUDENT, linewidth=1.4, zorder=2)
 
 
+def published() -> dict[str, float]:
+    """{name: accuracy on LFW, 0 to 1}, as the suite of these systems has it."""
+    suite = load_suite(ROOT / layout.SUITES / "synthdistill.yaml")
+    found = {own.model.partition(",")[0]: own.figures["accuracy"]["LFW"] for own in suite.reference}
+    return {name: value / 100 for name, value in found.items()}
+
+
+def _draw_published(axes: Axes, systems: Mapping[str, float]) -> None:
+    """Ticks of their own on the right; the axis reaches from the worst arm to the best system."""
+    by_value: dict[float, list[str]] = {}
+    for name, value in sorted(systems.items(), key=lambda own: -own[1]):
+        by_value.setdefault(value, []).append(name)
+    low = min(axes.get_ylim()[0], *by_value)
+    axes.set_ylim(low - 0.005, max(by_value) + 0.005)
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(list(by_value), [f"{'; '.join(own)} {v:.1%}" for v, own in by_value.items()])
+    axes.set_title("published, on LFW itself →", loc="right", color=MUTED, fontsize=9)
+    right.tick_params(colors=MUTED, labelsize=8, width=0.8)
+    right.spines["right"].set_color(RULE)
+
+
 def place_of(rows: Rows, arms: Sequence[str]) -> np.ndarray:
     """(n, 2): CPU minutes and accuracy."""
     return np.array([(minutes(rows[arm]), accuracy(rows[arm])) for arm in arms])
@@ -102,6 +128,7 @@ def _set_scales(axes: Axes, rows: Rows) -> None:
     axes.set_xticks([tick for tick in TICKS if left <= tick <= right])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(MultipleLocator(0.02))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.margins(y=0.12)
 
