@@ -1,6 +1,6 @@
 """The figures of metrics.json, from a table of scored pairs alone.
 
-A pair is accepted where its score is above the threshold. docs/EVALUATION.md defines every key.
+A pair is accepted where its score is above the threshold. docs/FIGURES.md defines every key.
 """
 
 from __future__ import annotations
