@@ -16,9 +16,9 @@ from unittest import mock
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
-OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./(?!log|reference)[^)]*\)")  # of docs/, so not in the book
 CONTRACTS = (  # what lies on disk: a title, the file that reads it, and what of that
     ("A round's manifest, `manifests/rounds/ROUND.parquet`", "manifests.stores.latents",
      "Recipe LatentManifest schema"),
@@ -45,9 +45,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
     """Links to files of the repository are words in the book, which may stand elsewhere."""
-    return OUTSIDE.sub(r"\1", markdown)
+    outside = re.escape("../" * (1 + page.file.src_uri.count("/")))
+    return re.sub(rf"\[([^\]]+)\]\({outside}[^)]*\)", r"\1", markdown)
 
 
 def commands() -> Iterator[str]:

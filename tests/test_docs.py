@@ -136,6 +136,8 @@ def test_the_book_builds_without_a_warning(tmp_path: Path) -> None:
     assert all(f'id="{verb}"' in commands for verb in VERBS)
     assert "least_cosine" in (tmp_path / "reference/parameters.html").read_text(encoding="utf-8")
     assert "merkle_root" in (tmp_path / "reference/contracts.html").read_text(encoding="utf-8")
+    study = (tmp_path / "studies/fair-distillation.html").read_text(encoding="utf-8")
+    assert 'href="../TRAINING.html#real-faces"' in study  # a page below another links to it
 
 
 def test_pages_are_read_at_all() -> None:

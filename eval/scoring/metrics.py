@@ -1,6 +1,6 @@
 """The figures of metrics.json, from a table of scored pairs alone.
 
-A pair is accepted where its score is above the threshold. docs/EVALUATION.md defines every key.
+A pair is accepted where its score is above the threshold. docs/FIGURES.md defines every key.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from eval.scoring.scored import ScoredPairs, check_pairs, parse_scores
 from manifests.core.errors import InputError
 
 MIN_FALSE_ACCEPTS = 10  # a FAR is not reported where fewer impostors would pass by chance
-MIN_PEOPLE = 10  # of fewer an interval over people is far too narrow (docs/EVALUATION.md)
+MIN_PEOPLE = 10  # of fewer an interval over people is far too narrow (docs/log/evaluation.md)
 FARS = (0.01, 0.001, 0.0001)
 DEEP_FARS = (1e-5, 1e-6)  # IJB's; spoken of where the impostors bear the lowest of FARS
 FMRS = (0.1, *FARS, *DEEP_FARS)  # the FNMR at 0.01 is the field's FMR100, at 0.001 FMR1000

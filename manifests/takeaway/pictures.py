@@ -17,7 +17,7 @@ from PIL import Image, features
 from manifests.core.errors import InputError
 from manifests.photographs.images import BROKEN
 
-# zlib's: as small as 6, the default, to 0.4 %, and written in half the time (docs/FORMATS.md).
+# zlib's: as small as 6, the default, to 0.4 %, and written in half the time (docs/log/formats.md).
 LEVEL = 4
 ENCODER = f"Pillow {PIL.__version__}, zlib {features.version('zlib')}, level {LEVEL}"
 PNG = b"\x89PNG\r\n\x1a\n"

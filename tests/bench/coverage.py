@@ -1,4 +1,4 @@
-"""How often 95 % intervals hold the truth, over simulated benchmarks: docs/EVALUATION.md's table.
+"""How often 95 % intervals hold the truth, over simulated benchmarks: docs/log/evaluation.md.
 
     python -m tests.bench.coverage
 
