@@ -25,6 +25,7 @@ STUDY_REPORTS = REPORTS / STUDIES
 POOL, PROBE, IDENTITIES = "pool", "probe", "identities"
 START = "start"  # the run that the others continue; it sees the pool
 FACES = "faces.zarr"
+SUMS = "SHA256SUMS"  # beside what is packed for others: of every other file
 CHILDREN, REGIONS = "children", "regions"  # beside the runs' gaps
 # Rounds and runs of the flow stand in paths and commands.
 NAME = re.compile(r"[A-Za-z][\w.-]*")
