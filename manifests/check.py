@@ -73,7 +73,9 @@ def _require_store(store: Path) -> None:
             f"it becomes a round: `facestill unpack {store} TEAM/ROUND`"
         )
     if not store.is_dir():
-        raise InputError(f"{store}: no such store; run {layout.maker_of(store)}, or bring it")
+        here = layout.rounds_with_faces()[:SHOWN]
+        instead = f", or name a round that is here: {', '.join(here)}" if here else ", or bring it"
+        raise InputError(f"{store}: no such store; run {layout.maker_of(store)}{instead}")
     inside = sorted(path for path in store.rglob("*.zarr") if path.is_dir())
     if inside:
         names = ", ".join(map(str, inside[:SHOWN])) + (", …" if len(inside) > SHOWN else "")

@@ -83,6 +83,18 @@ def test_what_is_no_store_is_not_called_damaged(faces: Path, made: str, said: st
         find_faults(Path(made.split("/")[0]))
 
 
+def test_a_mistyped_round_is_answered_with_those_that_are_here(faces: Path) -> None:
+    make_round("team/probe", 70)
+    with pytest.raises(InputError, match=r"pol: no such store; .* that is here: pool, team/probe$"):
+        find_faults(Path("pol"))
+
+
+def test_a_packed_file_is_no_name_of_a_round(faces: Path) -> None:
+    Path("pool.h5").touch()
+    with pytest.raises(InputError, match=r"`facestill unpack pool\.h5 TEAM/ROUND`"):
+        layout.faces("pool.h5")
+
+
 def test_a_store_that_lost_its_passport_is_named_once(faces: Path) -> None:
     (faces / "passport.json").unlink()
     first, *_ = find_faults(faces)
