@@ -66,7 +66,7 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("round", type=layout.round_name, help="name of a round under data/")
     parser.add_argument("--teacher", metavar="NAME", help="default: that of params.yaml")
-    parser.add_argument("--rows", default=ALL, metavar="SELECTION", help=HELP)
+    parser.add_argument("--rows", default=ALL, metavar="SELECTION", help=f"{HELP}; default: all")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: reports/browse/ROUND")
     parser.add_force()
     args = parser.parse_args()

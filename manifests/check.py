@@ -39,6 +39,7 @@ from manifests.stores.reading import OK, FaceStore, TeacherStore
 
 BLOCK_ROWS = 1 << 14  # embeddings in memory at a time
 SHOWN = 5  # stores that a message names
+OF_A_STORE = (PASSPORT, LEDGER, "zarr.json")
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,43 @@ def find_faults(store: Path) -> list[Fault]:
     First every file against ledger and passport; then, the bytes being those that were sealed,
     whether they are what a store may hold. Raises InputError if there is no such folder.
     """
+    _require_store(store)
+    try:
+        passport = Passport.read(store)
+    except InputError as error:
+        return [_whole(store, PASSPORT, error), *_file_faults(store, "")]
+    return [*_file_faults(store, passport.merkle_root)] or [*_content_faults(store, passport)]
+
+
+def _require_store(store: Path) -> None:
+    """Raises InputError for what is no store, however damaged: it says how that is looked at."""
+    if store.is_file():
+        raise InputError(
+            f"{store}: a file, and a store is a folder; one of `facestill pack` is checked while "
+            f"it becomes a round: `facestill unpack {store} TEAM/ROUND`"
+        )
     if not store.is_dir():
-        raise InputError(f"{store}: no such store; run {layout.maker_of(store)}, or bring it")
+        here = layout.rounds_with_faces()[:SHOWN]
+        instead = f", or name a round that is here: {', '.join(here)}" if here else ", or bring it"
+        raise InputError(f"{store}: no such store; run {layout.maker_of(store)}{instead}")
     inside = sorted(path for path in store.rglob("*.zarr") if path.is_dir())
     if inside:
         names = ", ".join(map(str, inside[:SHOWN])) + (", …" if len(inside) > SHOWN else "")
         raise InputError(f"{store}: a folder of stores, expected a store; name {names}")
-    try:
-        passport = Passport.read(store)
-    except InputError as error:
-        return [Fault(PASSPORT, str(error)), *_file_faults(store, "")]
-    return [*_file_faults(store, passport.merkle_root)] or [*_content_faults(store, passport)]
+    if (store / layout.SUMS).is_file():
+        raise InputError(
+            f"{store}: no store, but what `facestill pack` made for others; in it "
+            f"`sha256sum -c {layout.SUMS}` checks every file"
+        )
+    if store.suffix != ".zarr" and not any((store / own).exists() for own in OF_A_STORE):
+        raise InputError(
+            f"{store}: no store; name a round that is here, or the folder of a store (*.zarr)"
+        )
+
+
+def _whole(store: Path, file: str, error: InputError) -> Fault:
+    """What reading the store complains of; that it is this store is said beside every fault."""
+    return Fault(file, str(error).removeprefix(f"{store}: "))
 
 
 def _file_faults(store: Path, root: str) -> Iterator[Fault]:
@@ -75,7 +102,7 @@ def _file_faults(store: Path, root: str) -> Iterator[Fault]:
         names = sorted(set(files_of(store)) - {PASSPORT})
         ledger = read_ledger(store / LEDGER)
     except InputError as error:
-        yield Fault(LEDGER, str(error))
+        yield _whole(store, LEDGER, error)
         return
     found = {name: sha256_file(store / name) for name in Bar(names, leave=False, unit="file")}
     faults = list(_unlike(ledger.sha256, found))
@@ -104,7 +131,7 @@ def _content_faults(store: Path, passport: Passport) -> Iterator[Fault]:
         yield from _value_faults(store, passport)
         yield from _broken_links(store, passport)
     except InputError as error:
-        yield Fault("", str(error))
+        yield _whole(store, "", error)
 
 
 def _count_faults(store: Path, passport: Passport) -> Iterator[Fault]:
@@ -193,9 +220,11 @@ def _manifest_of(store: Path) -> Path | None:
 
 
 def describe(store: Path) -> str:
-    """One line on a sound store: what it is, and which part of its chain is not here."""
+    """One line on a sound store: what it is, its root, for whoever has been told which one it
+    must be, and which part of its chain is not here."""
     passport = Passport.read(store)
     text = f"{store}: sound {passport.kind} of {passport.num_rows} rows, {passport.num_ok} usable"
+    text += f", root {passport.merkle_root}"
     absent = [] if _manifest_of(store) else [f"its manifest ({passport.manifest_digest[:12]})"]
     faces = store.parent.parent / layout.FACES
     if passport.faces_root is not None and not faces.exists():

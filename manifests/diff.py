@@ -197,6 +197,10 @@ def compare(a: Path, b: Path) -> tuple[str, list[str]]:
         lines = compare_manifests(LatentManifest.read(a), LatentManifest.read(b))
         return "manifests", lines
     if ".parquet" in (a.suffix, b.suffix):
+        for path in (a, b):
+            if not path.exists():
+                maker = layout.maker_of(path)
+                raise InputError(f"{path}: no such round or store; run {maker}, or bring it")
         raise InputError(f"{a}, {b}: a manifest and a store; give two of a kind")
     kinds = [Passport.read(path).kind for path in (a, b)]
     if kinds[0] != kinds[1]:

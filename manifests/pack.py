@@ -23,13 +23,14 @@ from manifests.takeaway.delivering import KINDS, Packed, pack_round
 from manifests.takeaway.packing import Summary, export_round
 
 HDF5 = "hdf5"
+DEFAULTS = "default: all for hdf5 and parquet, ok for the others"
 
 
 def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("round", type=layout.round_name, help="name of a round with faces")
     parser.add_argument("--to", choices=(HDF5, *KINDS), default=HDF5, help="default: hdf5")
-    parser.add_argument("--rows", metavar="SELECTION", help=HELP)
+    parser.add_argument("--rows", metavar="SELECTION", help=f"{HELP}; {DEFAULTS}")
     parser.add_argument(
         "--teacher",
         nargs="*",
@@ -44,7 +45,8 @@ def main() -> None:
     if args.to == HDF5:
         rows = args.rows or ALL
         found = export_round(args.round, args.out, selection=rows, teachers=args.teacher)
-        following = f"facestill unpack {args.out} {args.round}, elsewhere"
+        beside = f"TEAM/{args.round.rpartition('/')[2]}"
+        following = f"elsewhere, facestill unpack {args.out.name} {beside}"
     else:
         rows = args.rows
         found = pack_round(args.round, args.out, args.to, selection=rows, teachers=args.teacher)

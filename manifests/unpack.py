@@ -25,7 +25,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     found = import_round(args.file, args.round)
-    conclude(layout.faces(args.round), str(found), f"facestill card {args.round}")
+    roots = "the packed stores' roots" if found.kept_roots else "roots of their own"
+    conclude(layout.faces(args.round), f"{found}; {roots}", f"facestill card {args.round}")
 
 
 if __name__ == "__main__":

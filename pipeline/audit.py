@@ -9,6 +9,8 @@ cosine of at least 0.9999.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import chain
 from pathlib import Path
@@ -171,13 +173,28 @@ def main() -> int:
         require_new(args.json, force=args.force)
     params, workers = load_params(), workers_of(args)
     stores = chain.from_iterable(args.stores)
-    found = {s: audit(s, params, workers, rows=args.rows, seed=args.seed) for s in stores}
-    for store, agreement in found.items():
-        print(describe(store, agreement))
+    found = {}
+    for store in stores:
+        found[store] = audit(store, params, workers, rows=args.rows, seed=args.seed)
+        print(describe(store, found[store]), flush=True)
     if args.json:
         values = {str(s): asdict(a) | {"holds": a.holds} for s, a in found.items()}
         write_json(args.json, values)
-    return 0 if all(agreement.holds for agreement in found.values()) else 1
+    return verdict(found)
+
+
+def verdict(found: Mapping[Path, Agreement]) -> int:
+    """The last line, and the exit status."""
+    apart = [str(store) for store, agreement in found.items() if not agreement.holds]
+    if not apart:
+        print(f"{len(found)} of {len(found)} agree")
+        return 0
+    print(
+        f"error: {len(apart)} of {len(found)} do not agree; next: facestill check "
+        f"{' '.join(apart)}, then ask who made them",
+        file=sys.stderr,
+    )
+    return 1
 
 
 if __name__ == "__main__":

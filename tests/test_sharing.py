@@ -146,7 +146,7 @@ def healed(team_b: Team, root_of_v2: str) -> Healed:
     (fault,) = find_faults(faces)
     with pytest.raises(InputError) as refusal:
         FaceStore.open(faces).images(0, 64)
-    team_b.follow("When verify complains")
+    team_b.follow("When check complains")
     faults = [fault, *find_faults(faces)]
     return Healed(faults, str(refusal.value), Passport.read(faces).merkle_root)
 
@@ -159,7 +159,7 @@ def updated(team_b: Team, healed: Healed) -> Sequence[str]:
 def test_every_command_of_the_page_is_run() -> None:
     assert list(teams.sections()) == [
         "Share a round", "Take a round", "Check it", "Train on both", "Add a teacher",
-        "Take a later version", "When verify complains",
+        "Take a later version", "When check complains",
     ]  # fmt: skip
 
 

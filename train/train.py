@@ -43,7 +43,14 @@ def _main(processes: Processes) -> None:
     plan = open_plan(args.run, args.rounds, args.after, load_params(), processes.count)
     train_run(plan, layout.run(args.run), processes, force=args.force)
     if processes.first:
-        print(f"next: facestill gap {args.run} --rounds {layout.PROBE} {layout.POOL}")
+        print(f"next: facestill gap {args.run} --rounds {rounds_to_measure()}")
+
+
+def rounds_to_measure() -> str:
+    """Those of the flow; where none is here, as when all rounds are another team's, the reader's
+    own choice."""
+    here = [name for name in (layout.PROBE, layout.POOL) if layout.faces(name).is_dir()]
+    return " ".join(here) or "ROUND, one that it was not trained on"
 
 
 if __name__ == "__main__":

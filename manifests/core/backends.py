@@ -22,15 +22,22 @@ def split_kind(text: str) -> tuple[str, str]:
 
 
 def load_backend(
-    package: ModuleType, kind: str, text: str, weights: Path, *, group: str | None = None
+    package: ModuleType,
+    kind: str,
+    text: str,
+    weights: Path,
+    *,
+    group: str | None = None,
+    otherwise: str = "",
 ) -> Any:
     """What `text` stands for: NAME is `load(weights)` of the backend called so, NAME:PATH its
     `load_file(PATH)`.
 
-    Raises InputError for an unknown name, and for a path that is missing or not wanted.
+    Raises InputError for an unknown name (`otherwise`: what else can be done about it), and for a
+    path that is missing or not wanted.
     """
     name, path = split_kind(text)
-    backend = find_backend(package, kind, name, group=group)
+    backend = find_backend(package, kind, name, group=group, otherwise=otherwise)
     named = hasattr(backend, "load_file")
     if bool(path) != named or (":" in text and not path):
         raise InputError(
@@ -41,7 +48,13 @@ def load_backend(
 
 
 def find_backend(
-    package: ModuleType, kind: str, name: str, *, group: str | None = None, part: str = ""
+    package: ModuleType,
+    kind: str,
+    name: str,
+    *,
+    group: str | None = None,
+    part: str = "",
+    otherwise: str = "",
 ) -> Any:
     """The module of `package` that serves `name` (file dcgan_digiface.py for dcgan-digiface), or
     what an installed package names so among the entry points of `group`. With a `part`, a backend
@@ -55,7 +68,7 @@ def find_backend(
     )
     own = {file.replace("_", "-"): file for file in files if file != "base"}
     others = list(entry_points(group=group)) if group else []
-    pick(kind, name, dict.fromkeys([*own, *(point.name for point in others)]))
+    pick(kind, name, dict.fromkeys([*own, *(point.name for point in others)]), otherwise)
     claimed = [point for point in others if point.name == name]
     if len(claimed) + (name in own) > 1:
         places = ", ".join(["this project"] * (name in own) + [_origin(p) for p in claimed])

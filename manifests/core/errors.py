@@ -184,8 +184,10 @@ def to_open(page: Path) -> str:
     return f"open it in a browser: {page.resolve().as_uri()}"
 
 
-def pick(kind: str, name: str, choices: Mapping[str, T]) -> T:
-    """The choice called `name`; an unknown name is answered with the valid ones."""
+def pick(kind: str, name: str, choices: Mapping[str, T], otherwise: str = "") -> T:
+    """The choice called `name`; an unknown name is answered with the valid ones, and with what
+    else can be done."""
     if name not in choices:
-        raise InputError(f"unknown {kind} {name!r}; valid names: {', '.join(sorted(choices))}")
+        names = ", ".join(sorted(choices)) + (f"; {otherwise}" if otherwise else "")
+        raise InputError(f"unknown {kind} {name!r}; valid names: {names}")
     return choices[name]

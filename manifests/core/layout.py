@@ -25,6 +25,7 @@ STUDY_REPORTS = REPORTS / STUDIES
 POOL, PROBE, IDENTITIES = "pool", "probe", "identities"
 START = "start"  # the run that the others continue; it sees the pool
 FACES = "faces.zarr"
+SUMS = "SHA256SUMS"  # beside what is packed for others: of every other file
 CHILDREN, REGIONS = "children", "regions"  # beside the runs' gaps
 # Rounds and runs of the flow stand in paths and commands.
 NAME = re.compile(r"[A-Za-z][\w.-]*")
@@ -101,6 +102,12 @@ def round_of(store: Path) -> str:
     return "/".join(parts[:last])
 
 
+def rounds_with_faces() -> list[str]:
+    """Names of the rounds whose faces are in this checkout, those of other teams too."""
+    found = [*DATA.glob(f"*/{FACES}"), *DATA.glob(f"*/*/{FACES}")]
+    return sorted(round_of(path) for path in found if path.parts[1] not in TAKEN)
+
+
 def _below(folder: Path, path: Path | str) -> tuple[str, ...]:
     """The parts of a path from a folder of this checkout on; none if it lies elsewhere."""
     parts, own = Path(os.path.relpath(path or ".")).parts, folder.parts
@@ -158,6 +165,10 @@ def run_folder(text: str) -> Path:
 
 def _checked(round: str) -> str:
     """A name cannot lead out of the folders of its kind."""
+    if round.endswith(".h5") and Path(round).is_file():
+        raise InputError(
+            f"{round}: a file; `facestill unpack {round} TEAM/ROUND` makes a round of it"
+        )
     if not ROUND.fullmatch(round):
         raise InputError(
             f"round {round[:80]!r}: a name has letters, digits, dots, dashes and underscores; "

@@ -31,6 +31,7 @@ from manifests.settings.training import Fuse, MinedRun, Precision, Run, Train
 
 PATH = Path("params.yaml")
 MOST_NODES = 100_000  # of a file; the largest here have a few hundred
+NEW_RUN = "or add it under `train: runs` in params.yaml, with what `start` says there"
 LONGEST_STEP = 1000.0  # standard deviations of a latent: beyond it, nothing of a parent is left
 Step = Annotated[float, Interval(ge=0.0, le=LONGEST_STEP)]
 MOST_PENALTY = 1e6  # by far enough for planes across the two sides' means
@@ -270,7 +271,11 @@ class Params:
 
     def of_run(self, name: str) -> Params:
         """With what that run has of its own in `train`. Raises InputError for an unknown run."""
-        return replace(self, train=self.train.of(pick("run", name, self.runs)))
+        return replace(self, train=self.train.of(self.run(name)))
+
+    def run(self, name: str) -> Run:
+        """Raises InputError for an unknown run."""
+        return pick("run", name, self.runs, NEW_RUN)
 
     @property
     def runs(self) -> dict[str, Run]:

@@ -109,7 +109,8 @@ class Passport(Provenance):
         path = store / NAME
         if not path.is_file():
             what = "is unfinished (it has no passport)" if store.exists() else "does not exist"
-            raise InputError(f"{store}: this store {what}; run {maker_of(store)}{_others(store)}")
+            instead = ", or bring it again" if store.exists() else _others(store)
+            raise InputError(f"{store}: this store {what}; run {maker_of(store)}{instead}")
         return cls.read_file(path)
 
     @classmethod
@@ -122,11 +123,13 @@ class Passport(Provenance):
 
 
 def _others(store: Path) -> str:
-    """Rounds beside one that is not there: its name may be mistyped."""
-    rounds = sorted(own.parent.name for own in store.parent.parent.glob(f"*/{FACES}"))
-    if store.name != FACES or store.exists() or not rounds:
-        return ""
-    return f", or name a round that is here: {', '.join(rounds[:20])}"
+    """Rounds or teachers beside one that is not there: its name may be another."""
+    what, names = "round", [own.parent.name for own in store.parent.parent.glob(f"*/{FACES}")]
+    if store.parent.name == "teachers":
+        what, names = "teacher", [own.stem for own in store.parent.glob("*.zarr")]
+    elif store.name != FACES:
+        names = []
+    return f", or name a {what} that is here: {', '.join(sorted(names)[:20])}" if names else ""
 
 
 def _read_bytes(path: Path) -> bytes:

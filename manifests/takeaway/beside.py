@@ -28,6 +28,7 @@ from manifests.cards.markdown import code, inline
 from manifests.cards.statements import COLUMNS
 from manifests.core.digests import canonical_json, folder_hashes
 from manifests.core.files import write_json, write_text
+from manifests.core.layout import SUMS
 from manifests.records.marks import Mark
 from manifests.stores.passport import NAME as PASSPORT
 from manifests.takeaway.blocks import Part, blocks, marks_of, meanings, plan_parts
@@ -35,7 +36,7 @@ from manifests.takeaway.choosing import Chosen
 from manifests.takeaway.kinds.contract import Kind, Place
 from manifests.takeaway.pictures import ENCODER
 
-README, RECORD, SUMS = "README.md", "pack.json", "SHA256SUMS"
+README, RECORD = "README.md", "pack.json"
 SCHEMA = "facestill-pack-1"
 PICTURE = pa.binary()  # of an encoded one, to those who are told of columns
 SAID = COLUMNS | {

@@ -25,8 +25,7 @@ ALL, USABLE = "all", "ok"
 NUMBER = r"(-?\d{1,18})?"  # of a row
 SLICE = re.compile(rf"{NUMBER}:{NUMBER}(?::(\d{{1,18}})?)?")
 HELP = (
-    "which rows, written in row order: all (default of hdf5 and parquet) · ok: the usable ones "
-    "(default of the others) · a slice as in Python "
+    "which rows, in row order: all · ok: the usable ones · a slice as in Python "
     "(0:1000, -500:, ::10) · FILE: a text file with a face_id a line, or a Parquet file with a "
     "column face_id; a face that is named twice is taken once"
 )
@@ -113,7 +112,10 @@ def choose(name: str, selection: str, teachers: Sequence[str] | None = None) -> 
     """
     manifest, faces = open_faces(name)
     if manifest is None:
-        raise InputError(f"{layout.manifest(name)}: no such file; bring it, its rows go with them")
+        raise InputError(
+            f"{layout.manifest(name)}: no such file; bring it from where the faces came from, its "
+            "rows go with them"
+        )
     rows = select_rows(selection, manifest.face_id, faces.ok())
     found, left = embedded_by(name, faces) if teachers is None else (teachers, [])
     stores = {each: _open_teacher(name, each, faces) for each in dict.fromkeys(found)}

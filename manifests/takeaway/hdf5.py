@@ -121,7 +121,7 @@ def write_file(
     size = sum(part.form.num_bytes for part in parts)
     with (
         h5py.File(path, "w", libver=FORMAT) as file,
-        Bar(total=size, unit="B", unit_scale=True, desc="export") as bar,
+        Bar(total=size, unit="B", unit_scale=True, desc="pack") as bar,
     ):
         for part in parts:
             _write(file, part, bar)

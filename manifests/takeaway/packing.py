@@ -101,6 +101,7 @@ class Summary:
     num_source_rows: int
     teachers: Sequence[str]
     left_out: Sequence[Path] = ()  # embeddings of other faces
+    kept_roots: bool = True  # the stores are the source's, to the byte
 
     def __str__(self) -> str:
         rows = f"{self.num_rows} of {self.num_source_rows} rows, {self.num_ok} usable"

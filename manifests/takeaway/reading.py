@@ -32,6 +32,7 @@ from manifests.takeaway.hdf5 import (
     fits,
 )
 
+SHOWN = 5  # files that a message names
 CHECKSUM = 4  # bytes, of Fletcher's at the end of a chunk
 
 
@@ -67,8 +68,7 @@ def open_file(path: Path) -> Iterator[Reader]:
     Raises InputError unless all bytes are those that were written, and it holds exactly the data
     sets that its contents name, in the form that we write.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; make one with `facestill pack`")
+    _require_file(path)
     try:
         _check_last_line(path)
         with _reading():
@@ -77,12 +77,26 @@ def open_file(path: Path) -> Iterator[Reader]:
             with _reading():
                 contents, found = _read_form(file, path.stat().st_size)
             size = sum(form.num_bytes for form in contents.datasets.values())
-            with Bar(total=size, unit="B", unit_scale=True, desc="import") as bar:
+            with Bar(total=size, unit="B", unit_scale=True, desc="unpack") as bar:
                 yield Reader(contents, found, bar)
     except InputError as error:
         text = "".join(letter if letter.isprintable() else "?" for letter in str(error))
-        advice = "" if "; " in text else "; copy the file again, or export it again"
+        advice = "" if "; " in text else "; copy the file again, or have it packed again"
         raise InputError(f"{path}: {text}{advice}") from None
+
+
+def _require_file(path: Path) -> None:
+    """Raises InputError for what is no file, and says what can be done with a folder."""
+    if path.is_dir():
+        files = ", ".join(map(str, sorted(path.glob("*.h5"))[:SHOWN]))
+        raise InputError(
+            f"{path}: a folder, expected a file of `facestill pack`; "
+            + (f"name {files}" if files else "of the kinds only hdf5 becomes a round again")
+        )
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file; make one with `facestill pack ROUND --out {path.name}`"
+        )
 
 
 def _check_last_line(path: Path) -> None:
@@ -117,7 +131,7 @@ def _read_contents(file: h5py.File) -> Contents:
     schema = values["schema"]
     if schema != SCHEMA:
         raise InputError(
-            f"of schema {str(schema)[:40]!r}, this code reads {SCHEMA}; export it anew, or "
+            f"of schema {str(schema)[:40]!r}, this code reads {SCHEMA}; have it packed anew, or "
             "update Facestill"
         )
     contents: Contents = parse(Contents, values, CONTENTS)

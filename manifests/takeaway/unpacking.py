@@ -44,7 +44,7 @@ def import_round(path: Path, name: str) -> Summary:
         its_round = reader.contents.recipe.round
         if its_round != name.rpartition("/")[2]:
             raise InputError(
-                f"faces of round {its_round[:80]!r}, expected those of {name!r}; import "
+                f"faces of round {its_round[:80]!r}, expected those of {name!r}; unpack "
                 f"them under that name, or beside it under a team's: TEAM/{its_round[:80]}"
             )
         layout.WORK.mkdir(parents=True, exist_ok=True)
@@ -58,11 +58,12 @@ def import_round(path: Path, name: str) -> Summary:
 
 
 def _check_free(name: str) -> None:
-    for path in (layout.manifest(name), layout.faces(name).parent):
+    places = (layout.manifest(name), layout.faces(name).parent)
+    for path in places:
         if path.exists():
             raise InputError(
-                f"{path}: round {name} is there already; remove it, or import under a team's name: "
-                f"TEAM/{name.rpartition('/')[2]}"
+                f"{path}: round {name} is there already; remove {' and '.join(map(str, places))} "
+                f"to take it again, or unpack beside it as OTHER-TEAM/{name.rpartition('/')[2]}"
             )
 
 
@@ -118,12 +119,14 @@ def _build_stores(reader: Reader, name: str, manifest: LatentManifest, scratch: 
     target = drafts / layout.faces(name).relative_to(here)
     source = build_store(Draft(reader, FACES, target, scratch / FACES), manifest)
     faces = FaceStore.open(target)
+    kept = [faces.root == source.merkle_root]
     for teacher in teachers:
         target = drafts / layout.teacher(name, teacher).relative_to(here)
         store = f"teachers/{teacher}"
-        build_store(Draft(reader, store, target, scratch / store, faces), manifest)
-        TeacherStore.open(target)
-    return Summary(len(manifest), faces.passport.num_ok, source.num_rows, teachers)
+        before = build_store(Draft(reader, store, target, scratch / store, faces), manifest)
+        kept.append(TeacherStore.open(target).root == before.merkle_root)
+    num_ok = faces.passport.num_ok
+    return Summary(len(manifest), num_ok, source.num_rows, teachers, kept_roots=all(kept))
 
 
 def _teachers(contents: Contents) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 from manifests.check import describe, find_faults, main
 from manifests.core import layout
 from manifests.core.errors import InputError
+from manifests.stores.passport import Passport
 from tests.toys import make_round
 
 
@@ -65,6 +66,43 @@ def test_a_round_is_no_broken_store(faces: Path) -> None:
         find_faults(faces.parent)
     with pytest.raises(InputError, match=r"a folder of stores.* name data/pool/teachers/toy.zarr"):
         find_faults(faces.parent / "teachers")
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ("round.h5", r"round\.h5: a file, .*`facestill unpack round\.h5 TEAM/ROUND`"),
+        ("packed/SHA256SUMS", r"packed: no store, but what .*`sha256sum -c SHA256SUMS`"),
+        ("stick/round.h5", r"stick: no store; name a round that is here"),
+    ],
+)
+def test_what_is_no_store_is_not_called_damaged(faces: Path, made: str, said: str) -> None:
+    Path(made).parent.mkdir(exist_ok=True)
+    Path(made).touch()
+    with pytest.raises(InputError, match=said):
+        find_faults(Path(made.split("/")[0]))
+
+
+def test_a_mistyped_round_is_answered_with_those_that_are_here(faces: Path) -> None:
+    make_round("team/probe", 70)
+    with pytest.raises(InputError, match=r"pol: no such store; .* that is here: pool, team/probe$"):
+        find_faults(Path("pol"))
+
+
+def test_a_packed_file_is_no_name_of_a_round(faces: Path) -> None:
+    Path("pool.h5").touch()
+    with pytest.raises(InputError, match=r"`facestill unpack pool\.h5 TEAM/ROUND`"):
+        layout.faces("pool.h5")
+
+
+def test_a_store_that_lost_its_passport_is_named_once(faces: Path) -> None:
+    (faces / "passport.json").unlink()
+    first, *_ = find_faults(faces)
+    assert first.file == "passport.json" and str(faces) not in first.text.partition("; run")[0]
+
+
+def test_a_sound_store_says_its_root(faces: Path) -> None:
+    assert f", root {Passport.read(faces).merkle_root}" in describe(faces)
 
 
 def test_a_copy_elsewhere_says_what_is_absent(faces: Path) -> None:

@@ -265,6 +265,11 @@ class TestCommand:
         with pytest.raises(InputError, match="a manifest and a store; give two of a kind"):
             compare(tmp_path / "toy.parquet", faces.path)
 
+    def test_a_round_that_is_not_here_is_named(self, tmp_path: Path) -> None:
+        toy_manifest().write(tmp_path / "toy.parquet")
+        with pytest.raises(InputError, match=r"^probe: no such round or store"):
+            compare(tmp_path / "toy.parquet", Path("probe"))
+
     @pytest.mark.parametrize("name", ["none.parquet", "none.zarr"])
     def test_what_is_not_there_is_named(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(InputError, match=rf"{name}: .*(no such file|does not exist)"):

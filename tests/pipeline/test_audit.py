@@ -23,6 +23,7 @@ from pipeline.audit import (
     draw,
     main,
     read_faces,
+    verdict,
 )
 from pipeline.building.faces import Faces
 from pipeline.building.workers import Workers
@@ -139,6 +140,12 @@ def test_an_audit_of_nothing_is_refused(
         main()
 
 
+def test_what_does_not_agree_is_named_last(capsys: pytest.CaptureFixture[str]) -> None:
+    assert verdict({FACES: Agreement(8), TEACHER: Agreement(8, other_outcome=1)}) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and f"1 of 2 do not agree; next: facestill check {TEACHER}," in said.err
+
+
 def test_the_command_writes_its_figures(
     sharded: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,7 +153,8 @@ def test_the_command_writes_its_figures(
     arguments = ["audit", str(FACES), str(TEACHER), "--rows", "8", "--json", "audit.json"]
     monkeypatch.setattr("sys.argv", [*arguments, "--workers", "1"])
     assert main() == 0
-    assert capsys.readouterr().out.count("agrees on 8 rows") == 2
+    said = capsys.readouterr().out
+    assert said.count("agrees on 8 rows") == 2 and said.endswith("\n2 of 2 agree\n")
     assert '"holds": true' in Path("audit.json").read_text()
 
 

@@ -28,8 +28,23 @@ from train.checkpoint import FILE, LOG, load_student
 from train.engine.optimizers import learning_rate
 from train.engine.supervised import open_plan
 from train.engine.trainer import train_run
+from train.train import rounds_to_measure
 
 OUT = Path("runs/start")
+
+
+def test_the_gap_is_measured_on_rounds_that_are_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert rounds_to_measure().startswith("ROUND, ")
+    make_round("pool", 70)
+    assert rounds_to_measure() == "pool"
+
+
+def test_an_unknown_run_is_answered_with_where_to_add_it() -> None:
+    with pytest.raises(InputError, match=r"unknown run 'mine'; valid names: .*start; or add it"):
+        load_params(ROOT / "params.yaml").of_run("mine")
 
 
 @pytest.fixture

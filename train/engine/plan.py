@@ -14,7 +14,6 @@ from torch import nn
 
 from manifests.core import layout
 from manifests.core.digests import canonical_json, sha256_text
-from manifests.core.errors import pick
 from manifests.settings.params import Params
 from manifests.settings.training import Run, Student, Train
 from pipeline.arrays.frames import ARCFACE112, Frame
@@ -92,7 +91,7 @@ class Plan(ABC):
 
     @cached_property
     def run(self) -> Run:
-        return pick("run", self.name, self.params.runs)
+        return self.params.run(self.name)
 
     @cached_property
     def stores(self) -> dict[str, str]:

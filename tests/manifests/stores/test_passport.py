@@ -18,7 +18,7 @@ def test_a_passport_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_no_store_and_an_unfinished_store_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "begun").mkdir()
-    with pytest.raises(InputError, match=r"begun: this store is unfinished"):
+    with pytest.raises(InputError, match=r"begun: this store is unfinished.*, or bring it again$"):
         Passport.read(tmp_path / "begun")
     with pytest.raises(InputError, match=r"absent: this store does not exist"):
         Passport.read(tmp_path / "absent")
@@ -30,6 +30,9 @@ def test_a_mistyped_round_is_answered_with_those_that_are_here(tmp_path: Path) -
     with pytest.raises(InputError, match=r"name a round that is here: pool, probe$"):
         Passport.read(tmp_path / "prob" / FACES)
     with pytest.raises(InputError, match=r"run the stage that makes it$"):
+        Passport.read(tmp_path / "pool/teachers/none.zarr")
+    (tmp_path / "pool/teachers/toy.zarr").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"name a teacher that is here: toy$"):
         Passport.read(tmp_path / "pool/teachers/none.zarr")
 
 

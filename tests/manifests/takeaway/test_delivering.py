@@ -208,7 +208,7 @@ def test_the_command_says_what_to_do_next(
     assert run(monkeypatch, "--to", "mp3", "--out", "out") == 2
     assert "invalid choice: 'mp3'" in capsys.readouterr().err
     assert run(monkeypatch, "--out", "out.h5") == 0
-    assert f"facestill unpack out.h5 {ROUND}" in capsys.readouterr().out
+    assert f"elsewhere, facestill unpack out.h5 TEAM/{ROUND}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["thesis.txt", "data/thesis.txt", ".git/HEAD"])

@@ -81,7 +81,7 @@ def test_a_whole_round_comes_back_to_the_byte(count: int, seed: int, version: in
 
 def test_a_whole_round_under_a_teams_name_is_the_same_round(fresh: None) -> None:
     export_round(ROUND, OUT)
-    import_round(OUT, FEW)
+    assert import_round(OUT, FEW).kept_roots
     for ours, theirs in zip(stores_of(ROUND), stores_of(FEW), strict=True):
         assert Passport.read(ours) == Passport.read(theirs)
     digests = {LatentManifest.read(layout.manifest(name)).digest for name in (ROUND, FEW)}
@@ -277,6 +277,7 @@ def test_the_commands(
     assert command(monkeypatch, "manifests.pack", ROUND, *words) == 0
     assert f"out.h5: 70 of {COUNT} rows" in capsys.readouterr().out
     assert command(monkeypatch, "manifests.unpack", str(OUT), FEW) == 0
-    assert f"{layout.faces(FEW)}: 70 of {COUNT} rows" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{layout.faces(FEW)}: 70 of {COUNT} rows" in said and "roots of their own" in said
     assert command(monkeypatch, "manifests.unpack", str(OUT), FEW) == 2
     assert "round few/pool is there already" in capsys.readouterr().err

@@ -154,6 +154,14 @@ def test_there_is_a_round_already() -> None:
     shutil.rmtree(layout.faces(FEW).parent)
 
 
+def test_a_folder_is_answered_with_the_files_in_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a folder, .*only hdf5 becomes a round again"):
+        import_round(tmp_path, FEW)
+    (tmp_path / "one.h5").touch()
+    with pytest.raises(InputError, match=r"a folder, .*; name .*one\.h5"):
+        import_round(tmp_path, FEW)
+
+
 @pytest.mark.parametrize("name", ["../pool", "a/b/pool", "", "/pool"])
 def test_a_name_leads_nowhere_else(name: str) -> None:
     with pytest.raises(InputError, match="a name has letters"):
