@@ -77,8 +77,10 @@ def read_declared(path: Path) -> Declared:
             f"{', '.join(FRAMES)} (docs/GENERATORS.md)"
         )
     values = read_foreign_json(beside, MOST_DECLARED_BYTES)
-    if type(values) is not dict or set(values) - set(KEYS):
-        raise InputError(f"{beside}: expected one JSON object of {', '.join(KEYS)}")
+    unknown = sorted(set(values) - set(KEYS)) if type(values) is dict else []
+    if type(values) is not dict or unknown:
+        has = f", it has {shown(unknown[0])}" if unknown else ""
+        raise InputError(f"{beside}: expected one JSON object of {', '.join(KEYS)}{has}")
     frame, licence = values.get("frame"), values.get("licence")
     name, settings = values.get("name", path.stem), values.get("settings", {})
     if frame not in FRAMES or type(licence) is not str or not licence.strip():

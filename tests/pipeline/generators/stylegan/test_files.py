@@ -273,7 +273,7 @@ def test_each_kind_sends_to_the_other(style2: Path, style3: Path) -> None:
         (None, r"a\.pkl\.json: no such file; .*\"frame\": \"ffhq\""),
         ("{", "not JSON"),
         ("[]", "expected one JSON object of frame, licence, name, settings"),
-        ('{"frame": "ffhq", "licence": "MIT", "psi": 1}', "expected one JSON object of frame"),
+        ('{"frame": "ffhq", "licence": "MIT", "psi": 1}', "of frame, .*, it has 'psi'"),
         ('{"frame": "arcface", "licence": "MIT"}', "frame one of ffhq, detect"),
         ('{"frame": "ffhq"}', "expected a licence"),
         ('{"frame": "ffhq", "licence": "MIT", "name": "../x"}', "a name has letters"),
