@@ -70,7 +70,7 @@ def read_declared(path: Path) -> Declared:
     """Raises InputError for a file that is not declared, and for a key that means nothing."""
     beside = path.with_name(f"{path.name}.json")
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}")
     if not beside.is_file():
         raise InputError(
             f"{beside}: no such file; it declares the weights, as in {EXAMPLE}, frame one of "

@@ -107,7 +107,7 @@ def test_a_file_without_its_kind_is_asked_for_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a.pth").touch()
-    with pytest.raises(InputError, match=f"teacher '{text}'; .* before it: KIND:{text}"):
+    with pytest.raises(InputError, match=rf"teacher '{text}'; .*: KIND:{text}$"):
         load_backend(pipeline.teachers, "teacher", text, Path("w"))
 
 

@@ -294,6 +294,8 @@ def test_what_is_not_declared_is_asked_for(
 def test_no_file_and_no_safetensors_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.pkl: no such file"):
         load(2, tmp_path / "none.pkl")
+    with pytest.raises(InputError, match=r": a folder$"):
+        load(2, tmp_path)
     path = declare(tmp_path / "a.safetensors")
     path.write_bytes(b"x" * 100)
     with pytest.raises(InputError, match=r"a\.safetensors: not a safetensors file"):
