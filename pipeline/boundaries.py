@@ -42,7 +42,8 @@ def split_rows(usable: Int[np.ndarray, " face"], settings: BoundaryParams) -> Sp
     if len(usable) < wanted:
         raise InputError(
             f"boundaries: {wanted} usable pool faces wanted ({settings.references} references + "
-            f"{settings.neighbours} neighbours), the pool has {len(usable)}; enlarge sample.pool"
+            f"{settings.neighbours} neighbours), the pool has {len(usable)}; enlarge sample.pool, "
+            "or where most faces were not found, mend that first (docs/GENERATORS.md)"
         )
     drawn = np.random.default_rng(settings.seed).permutation(usable)[:wanted]
     neighbours = drawn[settings.references :]

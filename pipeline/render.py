@@ -143,6 +143,12 @@ def main() -> None:
     add_options(parser)
     args = parser.parse_args()
     passport = render_round(args.round, load_params(), workers=workers_of(args))
+    if passport.num_rows and not passport.num_ok:
+        raise InputError(
+            f"{layout.faces(args.round)}: {passport.found}; look at pictures of the generator: are "
+            "there faces, and where? Its frame, or aligner and render: detect_size say it "
+            "(docs/GENERATORS.md)"
+        )
     conclude(layout.faces(args.round), passport.found, f"facestill embed {args.round}")
 
 

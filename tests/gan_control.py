@@ -53,20 +53,36 @@ def checkpoint(size: int = 8, seed: int = 0) -> dict[str, Tensor]:
     return tensors
 
 
+def plain_checkpoint(size: int = 8, seed: int = 0) -> dict[str, Tensor]:
+    """The same with one mapping of eight layers, as rosinality's own code writes it."""
+    generator = torch.Generator().manual_seed(seed)
+    layers: dict[str, Tensor] = {}
+    for index in range(1, NUM_LAYERS + 1):
+        layers[f"style.{index}.weight"] = torch.randn(WIDTH, WIDTH, generator=generator) * 100.0
+        layers[f"style.{index}.bias"] = torch.randn(WIDTH, generator=generator)
+    others = {n: own for n, own in checkpoint(size, seed).items() if not n.startswith("style.")}
+    return layers | others
+
+
 def pixel_norm(x: Tensor) -> Tensor:
     return x / (x.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
+
+
+def layers_by_hand(tensors: dict[str, Any], style: str, z: Tensor) -> Tensor:
+    """w of one mapping."""
+    x = pixel_norm(z)
+    for index in range(NUM_LAYERS):
+        weight = tensors[f"{style}.{index + 1}.weight"]
+        bias = tensors[f"{style}.{index + 1}.bias"]
+        x = x @ weight.T * (0.01 / weight.shape[1] ** 0.5) + bias * 0.01
+        x = torch.where(x > 0, x, 0.2 * x) * 2**0.5
+    return x
 
 
 def style_by_hand(tensors: dict[str, Any], z: Tensor) -> Tensor:
     """w, chunk by chunk and layer by layer."""
     parts, start = [], 0
     for group, width in CHUNKS.items():
-        x = pixel_norm(z[:, start : start + width])
-        for index in range(NUM_LAYERS):
-            weight = tensors[f"style.{group}.{index + 1}.weight"]
-            bias = tensors[f"style.{group}.{index + 1}.bias"]
-            x = x @ weight.T * (0.01 / weight.shape[1] ** 0.5) + bias * 0.01
-            x = torch.where(x > 0, x, 0.2 * x) * 2**0.5
-        parts.append(x)
+        parts.append(layers_by_hand(tensors, f"style.{group}", z[:, start : start + width]))
         start += width
     return torch.cat(parts, dim=1)

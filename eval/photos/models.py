@@ -18,6 +18,7 @@ from eval.scoring.similarity import prepared
 from manifests.core import layout
 from manifests.core.backends import split_kind
 from manifests.core.errors import InputError
+from manifests.settings.params import PATH, load_params
 from pipeline.arrays.frames import Frame
 from pipeline.arrays.numerics import in_fixed_batches
 from pipeline.teachers import load_teacher
@@ -69,14 +70,14 @@ def _laid_out(batch: Tensor) -> Tensor:
 
 
 def load_model(text: str, weights: Path) -> Model:
-    """The model that `text` names: a run such as mined-2 or its folder, teacher:NAME, or
-    onnx:PATH.
+    """The model that `text` names: a run such as mined-2 or its folder, teacher:NAME (also one
+    whose file params.yaml of the current folder names), or onnx:PATH.
 
     Raises InputError for anything else, and for a file that does not declare how to use it.
     """
     kind, name = split_kind(text)
     if kind == "teacher" and name:
-        teacher = load_teacher(name, weights)
+        teacher = load_teacher(_teacher_text(name), weights)
         return Model(
             text, teacher.weights_sha256, teacher.frame, teacher.metric, False, teacher.embed
         )
@@ -96,6 +97,10 @@ def load_model(text: str, weights: Path) -> Model:
         raise InputError(f"unknown model {text!r}; valid: a run, teacher:NAME, or onnx:PATH")
     if text.endswith(".onnx"):
         raise InputError(f"{text}: a run is a folder; name this file as onnx:{text}")
+    if text.endswith((".pth", ".pt")):
+        raise InputError(
+            f"{text}: a run is a folder; name a teacher's file as teacher:arcface-iresnet:{text}"
+        )
     if (layout.run_folder(text) / BLOCK).exists():
         return _adapted(layout.run_folder(text), weights)
     student = load_student(layout.run_folder(text))
@@ -110,6 +115,10 @@ def load_model(text: str, weights: Path) -> Model:
         student.network,
         "; ".join(card.people),
     )
+
+
+def _teacher_text(name: str) -> str:
+    return load_params().teacher_text(name) if ":" not in name and PATH.exists() else name
 
 
 def _adapted(run: Path, weights: Path) -> Model:

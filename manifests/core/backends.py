@@ -37,14 +37,24 @@ def load_backend(
     path that is missing or not wanted.
     """
     name, path = split_kind(text)
+    if "/" in name or os.path.isfile(name):
+        otherwise = f"a file has its kind before it: KIND:{text}"
     backend = find_backend(package, kind, name, group=group, otherwise=otherwise)
     named = hasattr(backend, "load_file")
     if bool(path) != named or (":" in text and not path):
         raise InputError(
             f"{kind} {name} " + (f"needs a file: {name}:PATH" if named else "takes no file")
         )
+    if path:
+        require_there(f"{kind} {name}", path)
     make = backend.load_file if named else backend.load
     return make(Path(path) if path else weights)
+
+
+def require_there(what: str, path: str) -> None:
+    """Raises InputError, which says from where it was looked for, unless there is such a path."""
+    if not os.path.exists(path):
+        raise InputError(f"{path}: no such file, looked for from {os.getcwd()} ({what})")
 
 
 def find_backend(

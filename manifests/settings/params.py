@@ -230,6 +230,11 @@ class Params:
             missing = [name for name in needed if name not in found]
             if missing:
                 raise InputError(f"{where}: {part}: missing key {missing[0]!r}")
+        if ":" in self.teacher:  # the flow's stores are called after it
+            raise InputError(
+                f"{where}: teacher: {self.teacher!r} is a file's; give its name here, and under "
+                f"teachers the file: {{NAME: {self.teacher!r}}} (docs/TEACHERS.md)"
+            )
         for name in self.leakage:
             if not layout.NAME.fullmatch(name):
                 raise InputError(

@@ -110,7 +110,8 @@ class LatentManifest:
             raise InputError(
                 f"round {have.round}: latents of generator {have.generator} "
                 f"({have.generator_sha256[:12]}), but the pipeline renders with {generator} "
-                f"({sha256[:12]}); sample the round again or change params.yaml"
+                f"({sha256[:12]}); sample the round again, or change params.yaml "
+                "(the pool again: dvc repro -f sample@pool)"
             )
         if (have.latent_width, have.latent_space) != (latent_width, space):
             raise InputError(

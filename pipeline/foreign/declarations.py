@@ -30,6 +30,10 @@ KEYS = (
     "attribute", "classes", "activation",  # of one that names what it sees
     "latent_space",  # of one that draws
 )  # fmt: skip
+EXAMPLE = (
+    '{"frame": "arcface112", "colours": "rgb", "normalisation": "(x - 127.5) / 127.5", '
+    '"metric": "cosine", "licence": "..."}'
+)
 MAX_SIDECAR_BYTES = 1 << 16
 MAX_SIDE = 1024  # pixels of a picture
 NUMBER = r"-?[0-9]{1,6}(?:\.[0-9]{1,9})?"
@@ -56,8 +60,8 @@ class Declaration:
         """A declared value. Raises InputError that says where to declare it."""
         if key not in self.values:
             raise InputError(
-                f"{self.path}: does not declare {PREFIX}{key}; add it to the file's "
-                f"metadata_props, or to {self.path.name}.json beside it (docs/MODELS.md)"
+                f"{self.path}: does not declare {PREFIX}{key}; write {sidecar_of(self.path)}, as "
+                f"in {EXAMPLE} for an ArcFace network (docs/MODELS.md has each key)"
             )
         return self.values[key]
 
@@ -117,7 +121,9 @@ def declaration_of(path: Path, metadata: Mapping[str, str]) -> Declaration:
 def _read_sidecar(path: Path) -> dict[str, str]:
     values = read_foreign_json(path, MAX_SIDECAR_BYTES)
     if type(values) is not dict or not all(type(value) is str for value in values.values()):
-        raise InputError(f"{path}: expected one JSON object whose values are texts")
+        raise InputError(
+            f"{path}: expected one JSON object whose values are texts, as in {EXAMPLE}"
+        )
     return {key.removeprefix(PREFIX): value for key, value in values.items()}
 
 
@@ -166,10 +172,12 @@ def feed_of(declared: Declaration, shape: Sequence[int | str | None], dtype: str
             "with such an input"
         )
     if size is None:
-        wanted = "[batch, 3, size, size]" if layout == "nchw" else "[batch, size, size, 3]"
+        stated = declared.values.get("size", "size")
+        wanted = "[batch, 3, {0}, {0}]" if layout == "nchw" else "[batch, {0}, {0}, 3]"
         raise InputError(
-            f"{declared.path}: takes {dtype} {list(shape)}, expected {wanted}, "
-            f"size up to {MAX_SIDE}; {PREFIX}layout and {PREFIX}size say what a graph may not"
+            f"{declared.path}: takes {dtype} {list(shape)}, expected "
+            f"{wanted.format(stated)}, size up to {MAX_SIDE}; {PREFIX}layout and {PREFIX}size say "
+            "what a graph may not"
         )
     frame = FRAMES[declared.choose("frame", FRAMES)].at(size)
     return Feed(**vars(pixels_of(declared, layout, DTYPES[dtype])), frame=frame)

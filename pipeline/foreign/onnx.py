@@ -204,10 +204,15 @@ def _parse(path: Path) -> Any:
     try:
         model = onnx.load_model(str(path), load_external_data=False)
     except Exception as error:  # protobuf's, whose classes differ between its implementations
-        raise InputError(f"{path}: not an ONNX file ({_short(error)})") from None
+        raise InputError(f"{path}: not an ONNX file ({_short(error)}){_other_kind(path)}") from None
     if not model.graph.node:
         raise InputError(f"{path}: not an ONNX file (there is no graph in it)")
     return model
+
+
+def _other_kind(path: Path) -> str:
+    torch_file = path.suffix in (".pth", ".pt", ".safetensors")
+    return f"; a state dict of arcface_torch is arcface-iresnet:{path}" if torch_file else ""
 
 
 def _external_files(path: Path, model: Any) -> list[Path]:

@@ -1,16 +1,26 @@
-"""StyleGAN2 in a file, `stylegan2:PATH`: an official .pkl, or safetensors."""
+"""StyleGAN2 in a file, `stylegan2:PATH`: an official .pkl, safetensors, or rosinality's .pt."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from manifests.core.digests import sha256_file
 from manifests.core.errors import InputError
 from pipeline.generators.stylegan.backend import StyleGenerator
-from pipeline.generators.stylegan.files import Stored, fill, open_stored, parse_settings
+from pipeline.generators.stylegan.files import (
+    Stored,
+    fill,
+    open_stored,
+    parse_settings,
+    read_declared,
+)
 from pipeline.generators.stylegan.resampling import binomial
+from pipeline.generators.stylegan.rosinality import mean_of_w, read_checkpoint, resolution_of
 from pipeline.generators.stylegan.style2 import SMALLEST, Style2Network, Style2Settings
 
 FIXED: dict[str, tuple[Any, ...]] = {
@@ -22,6 +32,7 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "activation": ("lrelu",),
     "mapping_activation": ("lrelu",),
 }
+LAYER = re.compile(r"mapping\.fc\d\.weight")
 # Of these, the widths of the mapping's layers are seen in its tensors.
 UNHEEDED = frozenset(
     {
@@ -33,6 +44,8 @@ UNHEEDED = frozenset(
 
 
 def load_file(path: Path) -> StyleGenerator:
+    if path.suffix in (".pt", ".pth"):
+        return _of_rosinality(path)
     stored = open_stored(path)
     if "synthesis.input.freqs" in stored.tensors:
         raise InputError(f"{path}: a StyleGAN3; name it stylegan3:{path}")
@@ -46,6 +59,38 @@ def load_file(path: Path) -> StyleGenerator:
     return StyleGenerator(
         stored.declared.name, network, stored.sha256, frame=frame, licence=stored.declared.licence
     )
+
+
+def _of_rosinality(path: Path) -> StyleGenerator:
+    declared, checkpoint = read_declared(path), read_checkpoint(path)
+    if declared.settings:
+        raise InputError(f"{path}.json: settings are for safetensors; here the tensors show them")
+    settings, mean = settings_of(path, checkpoint.tensors), checkpoint.w_mean
+    centre = {"mapping.w_avg": torch.zeros(settings.w_dim) if mean is None else mean}
+    network = fill(path, lambda: Style2Network(settings), {**checkpoint.tensors, **centre})
+    if mean is None:
+        network.mapping.w_avg.copy_(mean_of_w(network.mapping, settings.z_dim))
+    return StyleGenerator(
+        declared.name,
+        network,
+        sha256_file(path),
+        frame=declared.frame(settings.img_resolution),
+        licence=declared.licence,
+    )
+
+
+def settings_of(path: Path, tensors: Mapping[str, torch.Tensor]) -> Style2Settings:
+    """What the shapes of a checkpoint's tensors say, which says nothing else of itself."""
+    if "mapping.id.fc0.weight" in tensors:
+        raise InputError(f"{path}: a GAN-Control; name it gan-control:{path}")
+    size = resolution_of(path, tensors)
+    names = ("mapping.fc0.weight", f"synthesis.b{size}.torgb.weight", "synthesis.b4.const")
+    missing = [name for name in names if name not in tensors or tensors[name].ndim < 2]
+    if missing:
+        raise InputError(f"{path}: g_ema: no layer that is {missing[0]} in NVIDIA's files")
+    (w_dim, z_dim), (_, channels, *_), (most, *_) = (tensors[name].shape for name in names)
+    num_layers = sum(bool(LAYER.fullmatch(name)) for name in tensors)
+    return Style2Settings(size, z_dim, w_dim, channels * size, most, num_layers)
 
 
 def _own(stored: Stored) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -182,12 +183,18 @@ def _first(state: Mapping[str, Tensor]) -> str:
     return next(iter(state), "")[:80]
 
 
+def _keys(state: Mapping[Any, Any]) -> str:
+    return ", ".join(str(key)[:40] for key in list(state)[:4])
+
+
 def _read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file by their keys, and what a safetensors file says of itself."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; arcface-iresnet:PATH names a file with weights")
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path}: larger than {MAX_BYTES} bytes")
+    if path.suffix == ".onnx":
+        raise InputError(f"{path}: an ONNX file; name it onnx:{path}")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
@@ -195,12 +202,16 @@ def _read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except UnreadableFile as error:
         raise InputError(
             f"{path}: not a state dict that torch.load(weights_only=True) reads ({error}); "
-            "nothing of it was run"
+            "nothing of it was run; save network.state_dict() where you trust it"
         ) from None
     if not isinstance(state, Mapping):
         raise InputError(f"{path}: holds a {type(state).__name__}, expected a state dict")
     if not all(type(key) is str and isinstance(value, Tensor) for key, value in state.items()):
-        raise InputError(f"{path}: not a state dict, which is nothing but tensors by their names")
+        raise InputError(
+            f"{path}: not a state dict, which is nothing but tensors by their names; it has "
+            f"{_keys(state)}; save what the network is alone, as by "
+            "torch.save(checkpoint['state_dict_backbone'], FILE) of arcface_torch's checkpoints"
+        )
     return {key.removeprefix("module."): value for key, value in state.items()}, {}
 
 

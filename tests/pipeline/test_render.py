@@ -228,6 +228,22 @@ def test_a_round_without_faces_renders(workspace: Path, params: Params) -> None:
     assert store.root == store_root(store.path)
 
 
+@pytest.mark.parametrize(("rows", "usable"), [(640, 0), (640, 1), (0, 0)])
+def test_a_round_without_a_face_ends_there(
+    rounds: Path, rows: int, usable: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passport = replace(
+        FaceStore.open(FACES).passport,
+        num_rows=rows,
+        num_ok=usable,
+        failures={"no_face": rows - usable} if rows else {},
+    )
+    monkeypatch.setattr("pipeline.render.render_round", lambda *_, **__: passport)
+    refused = pytest.raises(InputError, match=r"0 of 640 .*\(640 no_face\); look at pictures")
+    with refused if rows and not usable else contextlib.nullcontext():
+        run_stage("pipeline.render", ["pool"])
+
+
 @pytest.mark.parametrize(
     ("words", "end"),
     [

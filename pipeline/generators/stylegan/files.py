@@ -70,15 +70,17 @@ def read_declared(path: Path) -> Declared:
     """Raises InputError for a file that is not declared, and for a key that means nothing."""
     beside = path.with_name(f"{path.name}.json")
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}")
     if not beside.is_file():
         raise InputError(
             f"{beside}: no such file; it declares the weights, as in {EXAMPLE}, frame one of "
             f"{', '.join(FRAMES)} (docs/GENERATORS.md)"
         )
     values = read_foreign_json(beside, MOST_DECLARED_BYTES)
-    if type(values) is not dict or set(values) - set(KEYS):
-        raise InputError(f"{beside}: expected one JSON object of {', '.join(KEYS)}")
+    unknown = sorted(set(values) - set(KEYS)) if type(values) is dict else []
+    if type(values) is not dict or unknown:
+        has = f", it has {shown(unknown[0])}" if unknown else ""
+        raise InputError(f"{beside}: expected one JSON object of {', '.join(KEYS)}{has}")
     frame, licence = values.get("frame"), values.get("licence")
     name, settings = values.get("name", path.stem), values.get("settings", {})
     if frame not in FRAMES or type(licence) is not str or not licence.strip():

@@ -11,6 +11,7 @@ import torch
 from eval.photos.models import load_model
 from eval.scoring.similarity import similarity
 from manifests.core.errors import InputError
+from tests.conftest import ROOT
 from tests.networks import DECLARED, write_network
 from train.checkpoint import FILE, StudentCard, load_student, save_student
 from train.exporting.graph import declaration, declared, to_onnx
@@ -77,6 +78,23 @@ def test_unknown_models_are_answered_with_the_valid_forms(weights: Path) -> None
         load_model("onnx:none.onnx", weights)
 
 
+def test_a_teacher_may_be_named_as_in_params(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_network(tmp_path / "mine.onnx")
+    text = (ROOT / "params.yaml").read_text()
+    there = f'teachers: {{mine: "onnx:{file}"}}'
+    assert text.count("teachers: {} # those in files") == 1
+    text = text.replace("teachers: {} # those in files", f"{there} #")
+    (tmp_path / "params.yaml").write_text(text)
+    weights = weights.resolve()
+    monkeypatch.chdir(tmp_path)
+    found, given = (load_model(f"teacher:{own}", weights) for own in ("mine", f"onnx:{file}"))
+    assert (found.sha256, found.frame) == (given.sha256, given.frame)
+
+
 def test_a_file_without_its_kind_is_answered_with_it(weights: Path) -> None:
+    with pytest.raises(InputError, match=r"teacher:arcface-iresnet:models/backbone\.pth"):
+        load_model("models/backbone.pth", weights)
     with pytest.raises(InputError, match=r"name this file as onnx:exports/student\.onnx"):
         load_model("exports/student.onnx", weights)

@@ -101,6 +101,25 @@ def test_a_path_is_asked_for_where_it_is_needed(text: str, message: str) -> None
         load_backend(pipeline.teachers, "teacher", text, Path("w"))
 
 
+@pytest.mark.parametrize("text", ["models/a.pth", "a.pth"])
+def test_a_file_without_its_kind_is_asked_for_it(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.pth").touch()
+    with pytest.raises(InputError, match=rf"teacher '{text}'; .*: KIND:{text}$"):
+        load_backend(pipeline.teachers, "teacher", text, Path("w"))
+
+
+def test_a_file_that_is_missing_is_named_with_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = rf"^a\.pkl: no such file, looked for from {tmp_path} \(generator stylegan2\)$"
+    with pytest.raises(InputError, match=message):
+        load_backend(pipeline.generators, "generator", "stylegan2:a.pkl", Path("w"))
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [

@@ -37,6 +37,7 @@ def test_a_changed_value_is_the_only_change(tmp_path: Path, params: Params) -> N
 @pytest.mark.parametrize(
     ("over", "message"),
     [
+        ({"teacher": "onnx:a.onnx"}, r"teacher: 'onnx:a\.onnx' is a file's; give its name here"),
         ({"mine": {"depth": 3}}, r"changed\.yaml: mine: unknown key 'depth'; known keys: regions"),
         ({"minus": 3}, r"changed\.yaml: unknown key 'minus'"),
         ({"mine": {"regions": "48"}}, r"mine: regions: '48' is a str, not int"),
@@ -119,6 +120,25 @@ def test_every_preset_parses_and_changes_something(
     monkeypatch.setattr("sys.argv", ["params", preset])
     main()
     assert load_params() != params
+
+
+@pytest.mark.parametrize(
+    ("over", "key"),
+    [
+        ({"generator": "stylegan2:none.pkl"}, "generator"),
+        ({"aligner": "onnx:none.pkl"}, "aligner"),
+        ({"teachers": {"mine": "onnx:none.pkl"}}, "teachers: mine"),
+    ],
+)
+def test_checking_looks_for_the_files(
+    over: dict[str, Any], key: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("params.yaml").write_text(yaml.safe_dump(merged(yaml.safe_load(TEXT), over)))
+    monkeypatch.setattr("sys.argv", ["params"])
+    with pytest.raises(InputError, match=rf"^none\.pkl: no such file.*\(params\.yaml: {key}\)$"):
+        main()
+    Path("none.pkl").touch()
+    main()
 
 
 def test_preset_keeps_what_it_does_not_name(

@@ -104,7 +104,7 @@ def test_sizes_and_outputs_that_the_graph_leaves_open_are_declared(tmp_path: Pat
 def test_what_is_not_declared_is_asked_for(tmp_path: Path, key: str) -> None:
     declared = {name: value for name, value in DECLARED.items() if name != key}
     path = write_network(tmp_path / "toy.onnx", declared=declared)
-    with pytest.raises(InputError, match=rf"facestill.{key}.*toy.onnx.json beside it"):
+    with pytest.raises(InputError, match=rf"facestill.{key}; write .*toy.onnx.json, as in "):
         load_teacher(f"onnx:{path}", Path("weights"))
 
 
@@ -121,7 +121,10 @@ def test_what_is_not_declared_is_asked_for(tmp_path: Path, key: str) -> None:
         ),
         ({"declared": DECLARED | {"colors": "rgb"}}, "declares facestill.colors, which means noth"),
         ({"declared": DECLARED | {"size": "-1"}}, "expected a whole number"),
-        ({"declared": DECLARED | {"size": "32"}}, "takes .*16, 16"),
+        (
+            {"declared": DECLARED | {"size": "32"}},
+            r"16, 16\], expected \[batch, 3, 32, 32\]",
+        ),
         ({"declared": DECLARED | {"embedding_width": "512"}}, r"expected float \[batch, 512\]"),
         ({"declared": DECLARED | {"metric": "manhattan"}}, "valid names: cosine, euclidean"),
         ({"declared": DECLARED | {"normalisation": "x/255"}}, r"expected in-graph or \(x - MEAN"),
@@ -144,6 +147,12 @@ def test_other_files_are_not_taken_for_networks(tmp_path: Path, content: bytes) 
     path.write_bytes(content)
     with pytest.raises(InputError, match="not an ONNX file"):
         open_network(path)
+
+
+def test_a_state_dict_is_sent_to_its_kind(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(b"hello" * 99)
+    with pytest.raises(InputError, match=r"not an ONNX file .*arcface-iresnet:.*a\.pth$"):
+        open_network(tmp_path / "a.pth")
 
 
 def test_a_file_cut_short_a_folder_and_none_are_refused(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from manifests.core.errors import InputError
-from pipeline.generators import gan_control, load_generator
+from pipeline.generators import load_generator
 from pipeline.generators.base import Generator
-from pipeline.generators.gan_control import GanControl, official_names
+from pipeline.generators.gan_control import GanControl
+from pipeline.generators.stylegan import rosinality
+from pipeline.generators.stylegan.rosinality import official_names
 from tests.contracts import GeneratorContract
 from tests.gan_control import checkpoint, style_by_hand
 from tests.stylegans import declare
@@ -93,15 +95,15 @@ def test_attributes_are_drawn_and_identity_is_kept(control: GanControl, space: s
 def test_truncation_is_towards_the_mean_over_fixed_draws(
     control: GanControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gan_control.mean_of_w.cache_clear()
-    monkeypatch.setattr(gan_control, "MEAN_DRAWS", 256)
+    rosinality.mean_of_w.cache_clear()
+    monkeypatch.setattr(rosinality, "MEAN_DRAWS", 256)
     mean = control.w_mean()
     in_w = control.in_space("w", 1.0)
     # Within five standard errors of the mean over other draws.
     assert ((mean - in_w.map(z_of(256)).mean(dim=0)).abs() < 5 * (2 / 256) ** 0.5).all()
     w = in_w.map(z_of(3))
     torch.testing.assert_close(control.in_space("w", 0.7).map(z_of(3)), mean + 0.7 * (w - mean))
-    gan_control.mean_of_w.cache_clear()
+    rosinality.mean_of_w.cache_clear()
 
 
 NAN = TENSORS["conv1.conv.weight"].clone()
@@ -111,11 +113,11 @@ NAN[0, 0, 0, 0, 0] = float("nan")
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"g": {}}, "no g_ema in it; expected a checkpoint of GAN-Control"),
+        ({"g": {}}, "no g_ema in it; expected a checkpoint of rosinality's StyleGAN2"),
         ([1, 2], "no g_ema in it"),
         ({"g_ema": {"a": 1}}, "g_ema: a is no tensor"),
         ({"g_ema": {"to_rgbs.weight": torch.zeros(1)}}, r"to_rgbs\.weight is of no known layer"),
-        ({"g_ema": {"style.1.weight": torch.zeros(1)}}, r"style\.1\.weight is of no known layer"),
+        ({"g_ema": {"style.0.weight": torch.zeros(1)}}, r"style\.0\.weight is of no known layer"),
         ({"g_ema": {}}, r"lacks mapping\.age\.fc0\.bias, .*\(4 pixels\)"),
         (
             {"g_ema": {"convs.30.conv.weight": torch.zeros(1)}},

@@ -127,7 +127,7 @@ def test_a_space_without_a_mapping_has_no_prior(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", sorted(DECLARED))
 def test_what_is_not_declared_is_asked_for(tmp_path: Path, key: str) -> None:
     declared = {name: value for name, value in DECLARED.items() if name != key}
-    with pytest.raises(InputError, match=rf"facestill\.{key}.*toy\.onnx\.json beside it"):
+    with pytest.raises(InputError, match=rf"facestill\.{key}; write .*toy\.onnx\.json, as in "):
         load(write(tmp_path / "toy.onnx", declared=declared))
 
 

@@ -218,6 +218,17 @@ class TestFiles:
         with pytest.raises(InputError, match=r"expected a state dict|nothing but tensors"):
             load_file(tmp_path / "a.pth")
 
+    def test_a_checkpoint_of_training_is_told_what_to_save(self, tmp_path: Path) -> None:
+        content = {"epoch": 3, "state_dict_backbone": {"conv1.weight": torch.ones(1)}}
+        torch.save(content, tmp_path / "checkpoint_gpu_0.pt")
+        with pytest.raises(InputError, match=r"it has epoch, state_dict_backbone; save what"):
+            load_file(tmp_path / "checkpoint_gpu_0.pt")
+
+    def test_an_onnx_file_is_sent_to_its_kind(self, tmp_path: Path) -> None:
+        (tmp_path / "a.onnx").touch()
+        with pytest.raises(InputError, match=r"an ONNX file; name it onnx:.*a\.onnx"):
+            load_file(tmp_path / "a.onnx")
+
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"none\.pth: no such file"):
             load_file(tmp_path / "none.pth")

@@ -273,7 +273,7 @@ def test_each_kind_sends_to_the_other(style2: Path, style3: Path) -> None:
         (None, r"a\.pkl\.json: no such file; .*\"frame\": \"ffhq\""),
         ("{", "not JSON"),
         ("[]", "expected one JSON object of frame, licence, name, settings"),
-        ('{"frame": "ffhq", "licence": "MIT", "psi": 1}', "expected one JSON object of frame"),
+        ('{"frame": "ffhq", "licence": "MIT", "psi": 1}', "of frame, .*, it has 'psi'"),
         ('{"frame": "arcface", "licence": "MIT"}', "frame one of ffhq, detect"),
         ('{"frame": "ffhq"}', "expected a licence"),
         ('{"frame": "ffhq", "licence": "MIT", "name": "../x"}', "a name has letters"),
@@ -294,6 +294,8 @@ def test_what_is_not_declared_is_asked_for(
 def test_no_file_and_no_safetensors_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.pkl: no such file"):
         load(2, tmp_path / "none.pkl")
+    with pytest.raises(InputError, match=r": a folder$"):
+        load(2, tmp_path)
     path = declare(tmp_path / "a.safetensors")
     path.write_bytes(b"x" * 100)
     with pytest.raises(InputError, match=r"a\.safetensors: not a safetensors file"):
