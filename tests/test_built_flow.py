@@ -159,13 +159,13 @@ def commands_of(page: Path) -> list[str]:
     """The page's lines `facestill …` in blocks: continued lines as one, with the options that
     stand in brackets, without comments."""
     kinds = [""] if page.name == BY_TEAMS else ["", "sh"]
-    blocks = re.findall(r"(?ms)^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"))
+    blocks = re.findall(r"(?ms)^ *```(\w*)\n(.*?)^ *```", page.read_text(encoding="utf-8"))
     lines = (
         "\n".join(block for kind, block in blocks if kind in kinds)
         .replace("\\\n", " ")
         .splitlines()
     )
-    found = (re.sub(r"[\[\]]", "", line.partition(" #")[0]) for line in lines)
+    found = (re.sub(r"[\[\]]", "", line.partition(" #")[0].strip()) for line in lines)
     return [" ".join(line.split()[1:]) for line in found if line.startswith("facestill ")]
 
 
