@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,16 @@ def read_torch_file(source: Path | bytes) -> Any:
     """What a file of torch.save holds, on the CPU: tensors and plain values.
 
     Raises UnreadableFile for one that is damaged, holds anything else (nothing of it is run), or
-    would grow: torch stores its zips without compression, a stranger need not.
+    would grow: torch stores its zips without compression, a stranger need not, and in its older
+    layout tensors have the bytes that they claim, read or not.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # storages with a type are on their way out
         try:
-            _require_stored(source)
+            size = len(source) if isinstance(source, bytes) else source.stat().st_size
+            _require_stored(source, size)
             file = io.BytesIO(source) if isinstance(source, bytes) else source
-            return torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location=_within(size), weights_only=True)
         except UnreadableFile:
             raise
         except Exception as error:  # a stranger's bytes can trip it in any way
@@ -50,11 +53,24 @@ def fault_of(tensor: Tensor) -> str | None:
     return None
 
 
-def _require_stored(source: Path | bytes) -> None:
+def _within(size: int) -> Callable[[torch.UntypedStorage, str], torch.UntypedStorage]:
+    """Takes storages as they are, on the CPU, while all together have no more than `size` bytes."""
+    claimed = 0
+
+    def taken(storage: torch.UntypedStorage, _: str) -> torch.UntypedStorage:
+        nonlocal claimed
+        claimed += storage.nbytes()
+        if claimed > size:
+            raise UnreadableFile(f"{size} bytes with tensors of {claimed}")
+        return storage
+
+    return taken
+
+
+def _require_stored(source: Path | bytes, size: int) -> None:
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     if not zipfile.is_zipfile(file):
         return  # torch's older layout, which has no compression
-    size = len(source) if isinstance(source, bytes) else source.stat().st_size
     with zipfile.ZipFile(file) as opened:
         grown = sum(member.file_size for member in opened.infolist())
     if grown > size:

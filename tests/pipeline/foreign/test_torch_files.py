@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import warnings
 import zipfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.serialization import MAGIC_NUMBER, PROTOCOL_VERSION
 
 from manifests.core.errors import InputError
 from pipeline.foreign.torch_files import UnreadableFile, fault_of, read_torch_file
@@ -55,6 +57,34 @@ def test_a_zip_that_grows_is_refused(tmp_path: Path) -> None:
     for source in (data, tmp_path / "a.pt"):
         with pytest.raises(UnreadableFile, match=rf"^{len(data)} bytes that grow to 4\d{{5}}$"):
             read_torch_file(source)
+
+
+def claiming(numbers: int) -> bytes:
+    """A file of the older layout that names a storage, and ends before its bytes."""
+
+    class Claimed:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return torch._utils._rebuild_tensor_v2, (storage, 0, (numbers,), (1,), False, {})
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value: Any) -> Any:
+            own = ("storage", torch.FloatStorage, "0", "cpu", numbers, None)
+            return own if value is storage else None
+
+    storage, file = object(), io.BytesIO()
+    for value in (MAGIC_NUMBER, PROTOCOL_VERSION, {"little_endian": True}):
+        pickle.dump(value, file, 2)
+    Pickler(file, 2).dump({"x": Claimed()})
+    pickle.dump([], file, 2)
+    return file.getvalue()
+
+
+def test_tensors_that_the_file_has_no_bytes_for_are_refused() -> None:
+    assert read_torch_file(claiming(1))["x"].shape == (1,)
+    data = claiming(NUMBERS)
+    assert torch.load(io.BytesIO(data), weights_only=True)["x"].shape == (NUMBERS,)  # torch would
+    with pytest.raises(UnreadableFile, match=rf"^{len(data)} bytes with tensors of {NUMBERS * 4}$"):
+        read_torch_file(data)
 
 
 @pytest.mark.parametrize(
