@@ -32,6 +32,7 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "activation": ("lrelu",),
     "mapping_activation": ("lrelu",),
 }
+MOST_Z = 1 << 13  # where the mean of w is that of draws of z, which are in memory at once
 LAYER = re.compile(r"mapping\.fc\d\.weight")
 # Of these, the widths of the mapping's layers are seen in its tensors.
 UNHEEDED = frozenset(
@@ -88,9 +89,18 @@ def settings_of(path: Path, tensors: Mapping[str, torch.Tensor]) -> Style2Settin
     missing = [name for name in names if name not in tensors or tensors[name].ndim < 2]
     if missing:
         raise InputError(f"{path}: g_ema: no layer that is {missing[0]} in NVIDIA's files")
-    (w_dim, z_dim), (_, channels, *_), (most, *_) = (tensors[name].shape for name in names)
-    num_layers = sum(bool(LAYER.fullmatch(name)) for name in tensors)
-    return Style2Settings(size, z_dim, w_dim, channels * size, most, num_layers)
+    (w_dim, z_dim, *_), (_, channels, *_), (most, *_) = (tensors[name].shape for name in names)
+    if not 0 < z_dim <= MOST_Z:
+        raise InputError(f"{path}: g_ema: z of width {z_dim}, expected 1 to {MOST_Z}")
+    seen = {
+        "img_resolution": size,
+        "z_dim": z_dim,
+        "w_dim": w_dim,
+        "channel_base": channels * size,
+        "channel_max": most,
+        "mapping_num_layers": sum(bool(LAYER.fullmatch(name)) for name in tensors),
+    }
+    return parse_settings(path, Style2Settings, seen, fixed={}, unheeded=frozenset())
 
 
 def _own(stored: Stored) -> dict[str, torch.Tensor]:

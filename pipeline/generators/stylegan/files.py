@@ -200,7 +200,7 @@ def fill(path: Path, build: Callable[[], StyleNetwork], tensors: Mapping[str, Te
                 f"{path}: {name} is {list(tensors[name].shape)}, its settings "
                 f"({network.resolution} pixels) make it {list(shape)}"
             )
-        if not tensors[name].isfinite().all():
+        if not tensors[name].float().isfinite().all():
             raise InputError(f"{path}: {name} holds NaN or infinity")
     state = {name: tensors[name].float().contiguous() for name in wanted}
     network.load_state_dict(state, assign=True)

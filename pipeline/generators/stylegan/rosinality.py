@@ -64,8 +64,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise InputError(f"{path}: g_ema: {str(name)[:80]} is no tensor")
         if fault := fault_of(value):
             raise InputError(f"{path}: g_ema: {name[:80]} is {fault}, expected numbers in order")
-    named = {name.removeprefix("module."): value for name, value in weights.items()}
-    return Checkpoint(official_names(path, named), _mean(path, found.get("latent_avg")))
+    return Checkpoint(official_names(path, weights), _mean(path, found.get("latent_avg")))
 
 
 def _mean(path: Path, value: Any) -> Tensor | None:
@@ -88,13 +87,16 @@ def resolution_of(path: Path, tensors: Mapping[str, Tensor]) -> int:
 def official_names(path: Path, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """rosinality's names as those of the official StyleGAN2."""
     tensors = {}
-    for name, value in given.items():
+    for full, value in given.items():
+        name = full.removeprefix("module.")
         if FILTERS.fullmatch(name):
             _require_usual_filter(path, name, value)
             continue
         official = _official_name(name)
         if official is None:
             raise InputError(f"{path}: g_ema: {name[:80]} is of no known layer")
+        if official in tensors:
+            raise InputError(f"{path}: g_ema: {full[:80]} is there twice")
         tensors[official] = _bare(value, _axes(official))
     return tensors
 

@@ -110,6 +110,31 @@ def test_what_is_another_file_is_refused(
         load(write(tmp_path / "a.pt", content), kind)
 
 
+FIRST, CONST = "style.1.weight", "input.input"
+HUGE = torch.full((512, 512), 1e300, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        ({FIRST: torch.ones(3, 512, 512)}, "mapping.fc0.weight is"),
+        ({FIRST: torch.ones(512, 0)}, "z of width 0, expected 1 to 8192"),
+        ({FIRST: torch.ones(1, 1 << 20)}, "z of width 1048576, expected 1 to 8192"),
+        ({FIRST: torch.ones(0, 512)}, "setting w_dim is 0"),
+        ({CONST: torch.ones(1, 0, 4, 4)}, "setting channel_max is 0"),
+        ({FIRST: HUGE}, "mapping.fc0.weight holds NaN or infinity"),
+        ({f"module.{CONST}": TENSORS[CONST]}, f"module.{CONST} is there twice"),
+        ({"convs.00.conv.weight": torch.ones(1)}, r"convs\.00\.conv\.weight is there twice"),
+    ],
+    ids=["axes", "no z", "wide z", "no w", "no channels", "float64", "prefix", "digits"],
+)
+def test_tensors_that_make_no_generator_are_refused(
+    others: dict[str, Tensor], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=rf"a\.pt: .*{message}"):
+        load(write(tmp_path / "a.pt", {"g_ema": TENSORS | others}))
+
+
 def test_settings_beside_it_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pt", {"g_ema": TENSORS})
     declare(path, settings={"img_resolution": 8})
