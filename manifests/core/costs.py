@@ -48,7 +48,7 @@ def timed(stage: str, *, rows: int | None = None) -> Iterator[None]:
 
 def _before(stage: str) -> float:
     """Seconds of the same work when it was last recorded; 0: never, or what was cannot be read."""
-    with suppress(InputError):
+    with suppress(InputError, OSError):
         return next((own.seconds for own in [*read_costs()][::-1] if own.file == _file(stage)), 0.0)
     return 0.0
 
@@ -59,7 +59,7 @@ def read_costs() -> Iterator[Cost]:
     Raises InputError naming a file with a line that is none.
     """
     for path in sorted(COSTS.glob("*.jsonl")):
-        complete, _, _ = path.read_text(encoding="utf-8").rpartition("\n")  # a torn line is left
+        complete, _, _ = path.read_bytes().rpartition(b"\n")  # a torn line is left
         for text in complete.splitlines():
             try:
                 line = json.loads(text)

@@ -4,6 +4,7 @@ before."""
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -24,10 +25,11 @@ def pulse(what: str, expected: float = 0.0) -> Iterator[None]:
     over, me, start = threading.Event(), object(), time.monotonic()
 
     def speak() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # it is for the main thread
         pause = FIRST
         while not over.wait(pause):
             pause = min(LONGEST, 2 * pause)
-            if _running[-1:] == [me] and not BARS and not os.environ.get(SILENT):
+            if _running[-1:] == [me] and not BARS and _may_speak():
                 print(in_words(what, time.monotonic() - start, expected), file=sys.stderr)
 
     _running.append(me)
@@ -39,6 +41,12 @@ def pulse(what: str, expected: float = 0.0) -> Iterator[None]:
         over.set()
         speaker.join()
         _running.remove(me)
+
+
+def _may_speak() -> bool:
+    """Of several processes of one command (torchrun) the first speaks for all."""
+    wanted = not os.environ.get(SILENT) and os.environ.get("RANK", "0") == "0"
+    return wanted and sys.stderr is not None  # None: closed, and print would take standard output
 
 
 def in_words(what: str, gone: float, expected: float) -> str:

@@ -74,6 +74,13 @@ SECONDS = ("-1", "NaN", "Infinity", "1" + "0" * 400)
 ROWS = ("-1", "1e400", "NaN")
 
 
+def test_what_is_no_text_is_named() -> None:
+    record("embed@a")
+    (layout.COSTS / "embed@a.jsonl").write_bytes(b"\xff\n")
+    with pytest.raises(InputError, match=r"runs/costs/embed@a\.jsonl: not a line of costs"):
+        list(read_costs())
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +79,47 @@ def test_quiet_is_quiet(
     assert capsys.readouterr().err == ""
 
 
+def test_the_first_of_several_processes_speaks_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    with pulse.pulse("trains"):
+        heard(capsys)
+        monkeypatch.setenv("RANK", "1")
+        time.sleep(2 * STEP)
+        capsys.readouterr()
+        time.sleep(10 * STEP)
+    assert capsys.readouterr().err == ""
+
+
+def test_nothing_of_it_goes_where_results_go(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", None)  # as python has it where the shell closed it
+    with pulse.pulse("weighs"):
+        time.sleep(10 * STEP)
+    assert capsys.readouterr().out == ""
+
+
+DEAF = """
+import os, signal, time
+from manifests.core.pulse import pulse
+with pulse("works"):
+    time.sleep(0.1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.1)
+    print("not disturbed", flush=True)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+"""
+
+
+def test_ctrl_c_waits_while_the_command_will_not_hear_it() -> None:
+    done = subprocess.run([sys.executable, "-c", DEAF], capture_output=True, text=True, check=False)
+    assert done.stdout == "not disturbed\n"
+    assert done.stderr.endswith("KeyboardInterrupt\n")
+
+
 @pytest.mark.parametrize(
     ("gone", "expected", "said"),
     [
@@ -97,6 +140,7 @@ def test_a_stage_knows_its_last_time(tmp_path: Path, capsys: pytest.CaptureFixtu
             assert heard(capsys)[0].endswith("gone, 01:05 in all the last time")
         with timed("mine@two"):
             assert heard(capsys)[0] == "mine two: 00:00 gone"
-        (tmp_path / "mine@one.jsonl").write_text("torn\n", encoding="utf-8")
-        with timed("mine@one"):  # what cannot be read is no reason to stop
-            assert heard(capsys)[0] == "mine one: 00:00 gone"
+        for torn in (b"torn\n", b"\xff\n"):
+            (tmp_path / "mine@one.jsonl").write_bytes(torn)
+            with timed("mine@one"):  # what cannot be read is no reason to stop
+                assert heard(capsys)[0] == "mine one: 00:00 gone"
