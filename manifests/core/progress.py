@@ -19,8 +19,9 @@ class Bar(tqdm):
 
     def __init__(self, iterable: Iterable[Any] | None = None, **settings: Any) -> None:
         file: Any = settings.setdefault("file", sys.stderr)
-        settings["disable"] = bool(settings.get("disable") or os.environ.get(SILENT))
-        self.in_lines = not file.isatty()
+        silent = file is None or os.environ.get(SILENT)  # None: standard error is closed
+        settings["disable"] = bool(settings.get("disable") or silent)
+        self.in_lines = file is not None and not file.isatty()
         if self.in_lines:
             log = {"file": _Lines(file), "mininterval": FIRST, "delay": FIRST, "bar_format": LINE}
             settings |= log | {"maxinterval": LONGEST}

@@ -68,6 +68,11 @@ def test_two_at_a_time_do_not_move_the_cursor_of_a_log() -> None:
     assert "\x1b" not in log.getvalue() and "\r" not in log.getvalue()
 
 
+def test_where_standard_error_is_closed_the_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    assert list(Bar(range(3))) == [0, 1, 2]
+
+
 def test_a_terminal_has_its_bar() -> None:
     screen = Terminal()
     list(Bar(range(3), file=screen, desc="walk"))
