@@ -71,8 +71,8 @@ def teacher(round: str, name: str) -> Path:
 
 # What makes what lies at a path, {} the round or run in it: the first that fits.
 MAKERS = (
-    (MANIFESTS, r"(mined-.+)\.parquet", "mine {} --gaps RUN"),
-    (MANIFESTS, r"(.+)\.parquet", "sample {}"),
+    (MANIFESTS, r"(mined-[^/]+)\.parquet", "mine {} --gaps RUN"),
+    (MANIFESTS, r"([^/]+)\.parquet", "sample {}"),  # another team's is brought
     (DATA, r"gaps/regions/(.+)\.parquet", "mine {} --gaps RUN"),
     (DATA, r"gaps/children/(.+)\.parquet", "gap RUN --children {}"),
     (DATA, r"gaps/(.+)/[^/]+\.parquet", "gap {} --rounds probe pool"),
@@ -90,7 +90,7 @@ def maker_of(path: Path) -> str:
     one."""
     for folder, inside, command in MAKERS:
         found = re.fullmatch(inside, "/".join(_below(folder, path)))
-        if found:
+        if found and all(RUN.fullmatch(name) for name in found.groups()):  # a shell may read it
             return f"`facestill {command.format(*found.groups())}`"
     return "the stage that makes it"
 
