@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, pick, run_command
-from manifests.core.files import require_new, write_json
+from manifests.core.files import require_file_place, require_new, write_json
 from manifests.core.progress import Bar
 from manifests.stores.differences import Difference, compare_rows, describe, unequal
 from manifests.stores.latents import LatentManifest
@@ -218,6 +218,7 @@ def main() -> int:
     parser.add_json()
     args = parser.parse_args()
     if args.json:
+        require_file_place(args.json)
         require_new(args.json, force=args.force)
     what, lines = compare(args.A, args.B)
     if args.json:

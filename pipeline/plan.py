@@ -18,7 +18,7 @@ from pathlib import Path
 from manifests.building.ledger import read_ledger
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import require_new, write_json
+from manifests.core.files import require_file_place, require_new, write_json
 from manifests.settings.params import load_params
 from manifests.stores.latents import FOLDER
 from manifests.stores.passport import NAME as PASSPORT
@@ -71,6 +71,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_force()
     args = parser.parse_args()
     if args.json:
+        require_file_place(args.json)
         require_new(args.json, force=args.force)
     for option, given in (("--faces", args.faces), ("--workers", [args.workers])):
         bad = [count for count in given if count is not None and count < 1]

@@ -144,9 +144,9 @@ def require_writable(output: Path) -> None:
 
 def require_file_place(path: Path) -> None:
     """Raises InputError if no file could be put at `path`: better before the work."""
-    nearest = next(place for place in path.parents if place.exists())
-    if path.is_dir() or not nearest.is_dir():
-        raise InputError(f"{path}: no file can be there; name another one with --out")
+    other = path.exists() and not path.is_file()  # a folder; /dev/null would become a file
+    if other or not next(place for place in path.parents if place.exists()).is_dir():
+        raise InputError(f"{path}: no file can be there; name another place")
     require_writable(path)
 
 

@@ -14,6 +14,7 @@ from manifests.core.files import (
     parse_json,
     read_json,
     replacing,
+    require_file_place,
     require_new,
     require_writable,
     write_json,
@@ -36,6 +37,16 @@ def test_nothing_is_replaced_that_nobody_named(tmp_path: Path) -> None:
         require_new(tmp_path / name, force=True)
     for name in ("empty", "none", "none/none"):
         require_new(tmp_path / name, force=False)
+
+
+def test_a_file_takes_the_place_of_a_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    os.mkfifo(tmp_path / "pipe")  # as /dev/null is: neither a file nor a folder
+    for name in ("file", "none", "none/none"):
+        require_file_place(tmp_path / name)
+    for path in (tmp_path / "pipe", tmp_path, tmp_path / "file/none", Path()):
+        with pytest.raises(InputError, match="no file can be there"):
+            require_file_place(path)
 
 
 def test_a_finished_block_replaces_the_file(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from torch import nn
 
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, pick, run_command
-from manifests.core.files import read_json, require_new, write_json
+from manifests.core.files import read_json, require_file_place, require_new, write_json
 from manifests.core.parsing import parse
 from manifests.settings.params import load_params, read_yaml
 from manifests.settings.presets import merged
@@ -213,6 +213,7 @@ def main() -> None:
     parser.add_force()
     args = parser.parse_args()
     if args.json:
+        require_file_place(args.json)
         require_new(args.json, force=args.force)
     study, rates = load_size(args.size), parse_rates(args.rate)
     params = load_params()
