@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from shlex import join
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from manifests.building.ledger import read_ledger
 from manifests.core import layout
 from manifests.core.digests import merkle_root, sha256_file
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import require_new, write_json
+from manifests.core.files import require_file_place, require_new, write_json
 from manifests.core.progress import Bar
 from manifests.stores.latents import LatentManifest
 from manifests.stores.metadata import (
@@ -80,12 +81,13 @@ def _require_store(store: Path) -> None:
     if inside:
         names = ", ".join(map(str, inside[:SHOWN])) + (", …" if len(inside) > SHOWN else "")
         raise InputError(f"{store}: a folder of stores, expected a store; name {names}")
-    if (store / layout.SUMS).is_file():
+    is_one = store.suffix == ".zarr" or any((store / own).exists() for own in OF_A_STORE)
+    if not is_one and (store / layout.SUMS).is_file():
         raise InputError(
             f"{store}: no store, but what `facestill pack` made for others; in it "
             f"`sha256sum -c {layout.SUMS}` checks every file"
         )
-    if store.suffix != ".zarr" and not any((store / own).exists() for own in OF_A_STORE):
+    if not is_one:
         raise InputError(
             f"{store}: no store; name a round that is here, or the folder of a store (*.zarr)"
         )
@@ -247,7 +249,7 @@ def verdict(found: Mapping[Path, list[Fault]]) -> int:
     apart = dict.fromkeys(text for own in remedies.values() for text in sorted(own - {""}))
     if damaged:
         _complain(
-            f"{len(damaged)} of {len(found)} damaged; next: facestill repair {' '.join(damaged)} "
+            f"{len(damaged)} of {len(found)} damaged; next: facestill repair {join(damaged)} "
             "(docs/SHARING.md says how to bring a store again)"
         )
     elif apart:  # brought together, and does not belong together
@@ -265,6 +267,7 @@ def main() -> int:
     parser.add_json()
     args = parser.parse_args()
     if args.json:
+        require_file_place(args.json)
         require_new(args.json, force=args.force)
     stores = list(chain.from_iterable(args.stores))
     found = {store: told(store) for store in Bar(stores, unit="store", desc="check", leave=False)}

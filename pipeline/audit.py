@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import chain
 from pathlib import Path
+from shlex import join
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from jaxtyping import Float
 from manifests.building.writing import Task
 from manifests.core import layout
 from manifests.core.errors import InputError, Parser, run_command
-from manifests.core.files import require_new, write_json
+from manifests.core.files import require_file_place, require_new, write_json
 from manifests.core.progress import Bar
 from manifests.settings.params import Params, load_params
 from manifests.stores.passport import Passport
@@ -170,6 +171,7 @@ def main() -> int:
         if given < least:
             raise InputError(f"{option} {given}: expected at least {least}")
     if args.json:
+        require_file_place(args.json)
         require_new(args.json, force=args.force)
     params, workers = load_params(), workers_of(args)
     stores = chain.from_iterable(args.stores)
@@ -191,7 +193,7 @@ def verdict(found: Mapping[Path, Agreement]) -> int:
         return 0
     print(
         f"error: {len(apart)} of {len(found)} do not agree; next: facestill check "
-        f"{' '.join(apart)}, then ask who made them",
+        f"{join(apart)}, then ask who made them",
         file=sys.stderr,
     )
     return 1

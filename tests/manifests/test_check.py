@@ -83,6 +83,11 @@ def test_what_is_no_store_is_not_called_damaged(faces: Path, made: str, said: st
         find_faults(Path(made.split("/")[0]))
 
 
+def test_a_store_with_sums_in_it_is_looked_at(faces: Path) -> None:
+    (faces / layout.SUMS).touch()
+    assert [fault.file for fault in find_faults(faces)] == [layout.SUMS]
+
+
 def test_a_mistyped_round_is_answered_with_those_that_are_here(faces: Path) -> None:
     make_round("team/probe", 70)
     with pytest.raises(InputError, match=r"pol: no such store; .* that is here: pool, team/probe$"):
@@ -120,6 +125,25 @@ def test_the_command_exits_by_what_it_finds(
     (faces / "ok/c/0").unlink()
     assert main() == 1
     assert f"next: facestill repair {faces}" in capsys.readouterr().err
+
+
+def test_what_comes_next_can_be_pasted(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(faces, "a copy.zarr")
+    Path(copy, "ok/c/0").unlink()
+    monkeypatch.setattr(sys, "argv", ["check", copy])
+    assert main() == 1
+    assert "next: facestill repair 'a copy.zarr' (" in capsys.readouterr().err
+
+
+def test_no_findings_take_the_place_of_a_folder(
+    faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("empty").mkdir()
+    monkeypatch.setattr(sys, "argv", ["check", str(faces), "--json", "empty"])
+    with pytest.raises(InputError, match="empty: no file can be there"):
+        main()
 
 
 def test_a_round_is_all_of_its_stores(
