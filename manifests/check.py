@@ -21,7 +21,7 @@ from manifests.building.ledger import NAME as LEDGER
 from manifests.building.ledger import read_ledger
 from manifests.core import layout
 from manifests.core.digests import merkle_root, sha256_file
-from manifests.core.errors import InputError, Parser, run_command
+from manifests.core.errors import InputError, Parser, plain, run_command
 from manifests.core.files import require_file_place, require_new, write_json
 from manifests.core.progress import Bar
 from manifests.stores.latents import LatentManifest
@@ -238,7 +238,7 @@ def told(store: Path) -> list[Fault]:
     """Its faults, each said on a line; that it is sound, where there are none."""
     faults = find_faults(store)
     for text in [f"{store}: {fault.text}" for fault in faults] or [describe(store)]:
-        Bar.write(text)
+        Bar.write(plain(text))  # a file that is no part of the store has a stranger's name
     return faults
 
 

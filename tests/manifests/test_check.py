@@ -137,6 +137,15 @@ def test_what_comes_next_can_be_pasted(
     assert "next: facestill repair 'a copy.zarr' (" in capsys.readouterr().err
 
 
+def test_a_stray_file_moves_no_cursor(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (faces / "\x1b[2Jx\n1 of 1 sound").touch()
+    monkeypatch.setattr(sys, "argv", ["check", str(faces)])
+    assert main() == 1
+    assert capsys.readouterr().out == f"{faces}: [2Jx 1 of 1 sound is no part of the store\n"
+
+
 def test_no_findings_take_the_place_of_a_folder(
     faces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
