@@ -53,7 +53,7 @@ def fault_of(tensor: Tensor) -> str | None:
     return None
 
 
-def _within(size: int) -> Callable[[torch.UntypedStorage, str], torch.UntypedStorage]:
+def _within(size: int) -> Callable[[Any, str], Any]:
     """Takes storages as they are, on the CPU, while all together have no more than `size` bytes."""
     claimed = 0
 
