@@ -181,7 +181,7 @@ def test_the_command_writes_what_it_found(
     said = capsys.readouterr().out.splitlines()
     lacks = "what synthetic faces lack, D(real || synthetic) in nats"
     assert said[0].startswith(f"orl: {lacks}: yaw {figure}")
-    assert said[-1] == "r/drift.json: 2 tables of synthetic faces beside 1 of photographs"
+    assert said[-2] == "r/drift.json: 2 tables of synthetic faces beside 1 of photographs"
 
 
 @pytest.mark.parametrize(
