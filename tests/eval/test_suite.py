@@ -60,7 +60,8 @@ def test_every_form_of_the_table_is_written(run: Run, capsys: pytest.CaptureFixt
     assert first[1]["why_not"] == "nothing lies at data/gone.bin"
     assert not any(cell["best"] for row in found["rows"] for cell in row["figures"])  # both alike
     printed = capsys.readouterr().out.splitlines()
-    assert printed[-1] == "reports/suites/toy/index.html: 2 models on 2 benchmarks"
+    assert printed[-2] == "reports/suites/toy/index.html: 2 models on 2 benchmarks"
+    assert printed[-1].startswith("next: open it in a browser: file:///")
     assert "– gone: nothing lies at data/gone.bin" in printed
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert page.count("data:image/webp") == 2 and "http" not in page.partition("<style>")[0]

@@ -50,8 +50,8 @@ def test_what_is_no_take_away(tmp_path: Path) -> None:
     for data in (b"", b"\x89HDF\r\n\x1a\n", bytes(LAST), b"face_id\n1\n" * 100):
         BAD.write_bytes(data)
         refused("no take-away")
-    for path in (tmp_path, tmp_path / "absent.h5"):
-        with pytest.raises(InputError, match="no such file"):
+    for path, fault in ((tmp_path, "a folder"), (tmp_path / "absent.h5", "no such file")):
+        with pytest.raises(InputError, match=fault):
             import_round(path, FEW)
 
 
