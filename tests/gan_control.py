@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipeline.generators.gan_control import CHUNKS, HIDDEN, NUM_LAYERS
+from tests.stylegans import declare
 
 WIDTH = 512  # of latents, and channels at up to 64 pixels
 
@@ -62,6 +64,16 @@ def plain_checkpoint(size: int = 8, seed: int = 0) -> dict[str, Tensor]:
         layers[f"style.{index}.bias"] = torch.randn(WIDTH, generator=generator)
     others = {n: own for n, own in checkpoint(size, seed).items() if not n.startswith("style.")}
     return layers | others
+
+
+def write(path: Path, content: Any) -> Path:
+    """As torch saves it, with its declaration beside it."""
+    torch.save(content, path)
+    return declare(path)
+
+
+def z_of(rows: int, seed: int = 0) -> Tensor:
+    return torch.randn(rows, WIDTH, generator=torch.Generator().manual_seed(seed))
 
 
 def pixel_norm(x: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from manifests.core.errors import InputError
 from pipeline.generators import load_generator
@@ -16,16 +15,10 @@ from pipeline.generators.gan_control import GanControl
 from pipeline.generators.stylegan import rosinality
 from pipeline.generators.stylegan.rosinality import official_names
 from tests.contracts import GeneratorContract
-from tests.gan_control import checkpoint, style_by_hand
-from tests.stylegans import declare
+from tests.gan_control import checkpoint, style_by_hand, write, z_of
 
 TENSORS = checkpoint()
 VARIED = slice(128, 384)  # expression, orientation, illumination, age
-
-
-def write(path: Path, content: Any) -> Path:
-    torch.save(content, path)
-    return declare(path)
 
 
 def load(path: Path) -> GanControl:
@@ -39,10 +32,6 @@ def control(tmp_path_factory: pytest.TempPathFactory) -> GanControl:
     path = tmp_path_factory.mktemp("control") / "control.pt"
     parallel = {f"module.{name}": value for name, value in TENSORS.items()}
     return load(write(path, {"g_ema": parallel, "g_optim": {"state": {}}}))
-
-
-def z_of(rows: int, seed: int = 0) -> Tensor:
-    return torch.randn(rows, 512, generator=torch.Generator().manual_seed(seed))
 
 
 class TestGanControl(GeneratorContract):

@@ -16,15 +16,10 @@ from pipeline.generators.base import Generator
 from pipeline.generators.stylegan.backend import StyleGenerator
 from pipeline.generators.stylegan2 import settings_of
 from tests.contracts import GeneratorContract
-from tests.gan_control import checkpoint, layers_by_hand, plain_checkpoint
+from tests.gan_control import checkpoint, layers_by_hand, plain_checkpoint, write, z_of
 from tests.stylegans import declare
 
 TENSORS = plain_checkpoint()
-
-
-def write(path: Path, content: Any) -> Path:
-    torch.save(content, path)
-    return declare(path)
 
 
 def load(path: Path, kind: str = "stylegan2") -> StyleGenerator:
@@ -37,10 +32,6 @@ def load(path: Path, kind: str = "stylegan2") -> StyleGenerator:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> StyleGenerator:
     path = tmp_path_factory.mktemp("plain") / "plain.pt"
     return load(write(path, {"g": TENSORS, "d": {}, "g_ema": TENSORS, "g_optim": {"state": {}}}))
-
-
-def z_of(rows: int, seed: int = 0) -> Tensor:
-    return torch.randn(rows, 512, generator=torch.Generator().manual_seed(seed))
 
 
 class TestRosinality(GeneratorContract):
